@@ -84,7 +84,7 @@ def test_the_parameter_is_named(case):
 
 
 def test_a_weight_of_zero_is_an_entry_that_is_not_picked():
-    """Where another has weight."""
+    """An entry of weight zero is not picked where another has weight."""
     picks = {powerdns.pickwhashed(Client(address=f"192.0.2.{n}"), [(0, "a"), (1, "b")]) for n in range(50)}
     assert picks == {"b"}
     assert knot.weighted({"a": 0, "b": 1}, Random(1)) == "b"

@@ -22,20 +22,20 @@ def test_the_mersenne_twister_gives_the_standards_value():
 
 
 def test_only_the_low_half_of_a_hash_seeds_it():
-    """As a C++ cast to 32 bits does."""
+    """Only the low half of a hash seeds the generator, as a C++ cast to 32 bits does."""
     assert mersenne_twister(7 << 32 | 5489)() == mersenne_twister(5489)() == 3499211612
 
 
 @given(count=st.integers(1, 40), seed=st.integers(0, 2**64 - 1))
 def test_a_shuffle_is_a_permutation_that_the_hash_decides(count, seed):
-    """The same every time."""
+    """A shuffle is a permutation that the hash decides, the same every time."""
     order = list(shuffled(count, seed))
     assert sorted(order) == list(range(count))
     assert order == list(shuffled(count, seed))
 
 
 def test_shuffles_are_even():
-    """Each of the six orders of three equally often: chi-square of 5 degrees, 5 standard deviations."""
+    """Each of the six orders of three is equally often, by chi-square within 5 standard deviations."""
     rounds = 1_200
     counts = dict.fromkeys(itertools.permutations(range(3)), 0)
     for seed in range(rounds):
@@ -46,7 +46,10 @@ def test_shuffles_are_even():
 
 
 def test_slots_are_rounded_up_twice():
-    """Worked: 3 in progress, factor 150: (4 * 150 + 99) // 100 = 6 slots, a quarter of them is 2."""
+    """Slots are rounded up twice.
+
+    With 3 in progress and factor 150, (4 * 150 + 99) // 100 = 6, and a quarter of them is 2.
+    """
     assert overload(2, 3, 0.25, 150) == 1.0
     assert overload(3, 3, 0.25, 150) == 1.5
     assert overload(1, 0, 0.01, 100) == 1.0
@@ -60,7 +63,10 @@ def test_slots_are_rounded_up_twice():
     factor=st.integers(100, 300),
 )
 def test_a_key_goes_to_its_owner_if_there_is_room_and_else_to_who_has_most(active, position, factor):
-    """The owner while it is not overloaded; any that is not overloaded; the least overloaded if all are."""
+    """A key goes to its owner while that is not overloaded, else to any that is not.
+
+    If all are overloaded, it goes to the least overloaded.
+    """
     count = len(active)
     owner = position % count
     shares = [1 / count] * count
@@ -79,14 +85,14 @@ def test_a_key_goes_to_its_owner_if_there_is_room_and_else_to_who_has_most(activ
 
 @given(position=st.integers(0, 2**64 - 1))
 def test_of_equally_overloaded_hosts_the_first_in_the_shuffle_is_taken(position):
-    """All are over, two less than the owner."""
+    """Of equally overloaded hosts the first in the shuffle is taken."""
     first = next(host for host in shuffled(3, position) if host)
     assert within_bounds(0, position, active=[9, 5, 5], total=0, shares=[1 / 3] * 3, factor=100) == first
 
 
 @pytest.mark.parametrize("make", [envoy.RingHash, lambda **options: envoy.Maglev(table_size=251, **options)])
 def test_no_host_exceeds_its_slots_however_hot_a_key_is(make):
-    """A single key, requests that never end: after each, none has more than its slots and one."""
+    """However hot a key is, no host has more than its slots and one."""
     nodes = make_nodes({"a": 1.0, "b": 2.0, "c": 3.0, "d": 1.0})
     snapshot, selector = make_snapshot(nodes), make(hash_balance_factor=125)
     for total in range(200):
@@ -96,7 +102,7 @@ def test_no_host_exceeds_its_slots_however_hot_a_key_is(make):
 
 
 def test_requests_on_hosts_that_may_not_be_picked_count_too():
-    """They are in progress, so the others are allowed their share of them."""
+    """Requests on hosts that may not be picked count as in progress. The others are allowed their share of them."""
     for elsewhere, stays in ((0, False), (20, True)):
         nodes = make_nodes({"a": 1.0, "b": 1.0, "c": 1.0})
         snapshot = make_snapshot(nodes, down={"c"})
@@ -108,7 +114,7 @@ def test_requests_on_hosts_that_may_not_be_picked_count_too():
 
 
 def test_the_fast_lane_is_bounded_too():
-    """A picker sees the same requests in progress as select."""
+    """A picker bounds the fast path by the requests in progress that ``select`` sees."""
     nodes = make_nodes({"a": 1.0, "b": 1.0, "c": 1.0})
     snapshot, selector = make_snapshot(nodes), envoy.RingHash(hash_balance_factor=100)
     pick, seen = selector.picker(snapshot), set()

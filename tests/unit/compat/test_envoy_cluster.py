@@ -49,7 +49,7 @@ def picks(cluster, count, *, now=0.0):
 
 @pytest.mark.parametrize(("healthy", "loads"), LEVELS)
 def test_loads_are_the_documented_ones(healthy, loads):
-    """Without panic, which would change the rows in which all levels are below half."""
+    """Without panic, the loads of levels are the documented ones."""
     found = distribute([100] * len(healthy), healthy, factor=140, threshold=0)
     assert found.loads == loads
     assert not any(found.panic)
@@ -63,7 +63,7 @@ def test_loads_are_the_documented_ones(healthy, loads):
     threshold=st.integers(0, 100),
 )
 def test_all_load_is_handed_out_and_only_to_who_can_take_it(levels, factor, threshold):
-    """Together 100; none to a level without hosts or, unless it panics, without healthy hosts."""
+    """All load adds up to 100. None goes to a level without hosts or, unless it panics, without healthy hosts."""
     totals = [total for total, _ in levels]
     healthy = [min(total, good) for total, good in levels]
     found = distribute(totals, healthy, factor=factor, threshold=threshold)
@@ -80,13 +80,13 @@ def test_all_load_is_handed_out_and_only_to_who_can_take_it(levels, factor, thre
 
 
 def test_no_level_panics_while_the_others_make_up_for_it():
-    """A tenth of the first level is healthy, and that is enough if the second one is whole."""
+    """No level panics while the others make up for it: a tenth of the first is enough if the second is whole."""
     assert distribute([10, 10], [1, 10], factor=140, threshold=50)[:2] == ((14, 86), (False, False))
     assert distribute([10, 10], [1, 5], factor=140, threshold=50)[:2] == ((17, 83), (True, False))
 
 
 def test_the_panic_threshold_is_below_and_not_at():
-    """Half of the hosts is not less than half."""
+    """A level panics below the threshold and not at it: half of the hosts is not less than half."""
     assert not distribute([4], [2], factor=100, threshold=50).panic[0]
     assert distribute([4], [1], factor=100, threshold=50).panic[0]
     assert distribute([4], [2], factor=100, threshold=51).panic[0]
@@ -99,7 +99,7 @@ def test_if_all_levels_panic_load_follows_their_size():
 
 
 def test_traffic_spills_over_to_the_next_level():
-    """35, 65 and 0 percent, by a random number for each request."""
+    """Traffic spills over by 35, 65 and 0 percent, by a random number for each request."""
     levels = [Host(name=f"{level}{number}", priority=level) for level in range(3) for number in range(4)]
     cluster = Cluster(levels, envoy.RoundRobin, rng=Random(5))
     for name in ("01", "02", "03", "12", "13"):
@@ -110,7 +110,7 @@ def test_traffic_spills_over_to_the_next_level():
 
 
 def test_a_key_always_goes_to_the_same_level():
-    """The level is chosen by the key's hash, so it is part of the key's place."""
+    """A key always goes to the same level, as the key's hash chooses it."""
     levels = [Host(name=f"{level}{number}", priority=level) for level in range(2) for number in range(3)]
     policy = [envoy.Header(name="k")]
     for _ in range(2):
@@ -148,7 +148,7 @@ def test_draining_hosts_are_no_part_of_what_health_is_a_share_of():
 
 
 def test_none_healthy_and_no_panic_is_a_503():
-    """With the default threshold all hosts are used instead."""
+    """If none is healthy and panic is off, the answer is 503. With the default threshold all hosts are used."""
     for threshold, expected in ((0, {None}), (50, {"a", "b", "c"})):
         cluster = Cluster(hosts(), envoy.RoundRobin, healthy_panic_threshold=threshold, update_merge_window=0)
         for name in "abc":
@@ -160,7 +160,7 @@ def test_none_healthy_and_no_panic_is_a_503():
 
 
 def test_a_second_change_waits_for_as_long_as_the_merge_window():
-    """The first is seen at once; the window of the second begins with the second."""
+    """The first change is seen at once. A second one waits for the merge window, which begins with it."""
     cluster = Cluster(hosts("abcd"), envoy.RoundRobin, now=0.0)
     cluster.set_health("a", Health.UNHEALTHY, now=5.0)
     assert "a" not in picks(cluster, 8, now=5.0)
@@ -176,7 +176,7 @@ def test_a_second_change_waits_for_as_long_as_the_merge_window():
 
 
 def test_a_change_after_the_window_takes_those_that_wait_with_it():
-    """It is a second and more since the balancer heard last, so nothing is held back."""
+    """A change after the window is seen at once, and takes those that wait with it."""
     cluster = Cluster(hosts("abcde"), envoy.RoundRobin, now=0.0)
     for name, now in (("a", 5.0), ("b", 5.9), ("c", 6.1)):
         cluster.set_health(name, Health.UNHEALTHY, now=now)
@@ -185,7 +185,7 @@ def test_a_change_after_the_window_takes_those_that_wait_with_it():
 
 
 def test_a_change_exactly_a_window_later_still_waits():
-    """It takes more than the window to be seen at once."""
+    """A change exactly a window later still waits."""
     cluster = Cluster(hosts("abcde"), envoy.RoundRobin, now=0.0)
     cluster.set_health("a", Health.UNHEALTHY, now=5.0)
     cluster.set_health("b", Health.UNHEALTHY, now=6.0)
@@ -193,7 +193,7 @@ def test_a_change_exactly_a_window_later_still_waits():
 
 
 def test_without_a_window_every_change_is_seen_at_once():
-    """As the traces with update_merge_window 0s."""
+    """With a merge window of 0 s every change is seen at once."""
     cluster = Cluster(hosts(), envoy.RoundRobin, update_merge_window=0)
     for name, left in (("a", {"b", "c"}), ("b", {"a", "b", "c"})):
         cluster.set_health(name, Health.UNHEALTHY, now=1.0)
@@ -201,7 +201,7 @@ def test_without_a_window_every_change_is_seen_at_once():
 
 
 def test_saying_what_is_known_changes_nothing():
-    """A health that is the same does not open a merge window."""
+    """A health that is the same as before opens no merge window."""
     cluster = Cluster(hosts(), envoy.RoundRobin)
     cluster.set_health("a", Health.HEALTHY, now=1.0)
     cluster.set_health("b", Health.UNHEALTHY, now=1.1)
@@ -209,7 +209,7 @@ def test_saying_what_is_known_changes_nothing():
 
 
 def test_a_host_that_becomes_healthy_warms_up():
-    """From a tenth of its weight, along the line, to all of it."""
+    """A host that becomes healthy warms up from a tenth of its weight, along the line, to all of it."""
     cluster = Cluster(
         hosts(), envoy.RoundRobin, slow_start=envoy.SlowStart(slow_start_window=8), update_merge_window=0
     )
@@ -226,13 +226,16 @@ def test_a_host_that_becomes_healthy_warms_up():
 
 
 def test_hosts_that_were_always_healthy_do_not_warm_up():
-    """All of them would be new, which changes nothing."""
+    """Hosts that were always healthy do not warm up."""
     cluster = Cluster(hosts(), envoy.RoundRobin, slow_start=envoy.SlowStart(slow_start_window=8))
     assert Counter(picks(cluster, 30)) == {"a": 10, "b": 10, "c": 10}
 
 
 def test_curves_of_slow_start():
-    """Ten, 25, 50 and 75 percent of the window: Envoy's documentation for aggressions of a half, 1 and 2."""
+    """Slow start at 10, 25, 50 and 75 percent of the window is as in Envoy's documentation.
+
+    Aggressions are a half, 1 and 2.
+    """
     for aggression, expected in (
         (0.5, (0.1, 0.1, 0.25, 0.5625)),
         (1, (0.1, 0.25, 0.5, 0.75)),
@@ -245,7 +248,7 @@ def test_curves_of_slow_start():
 
 
 def test_answers_eject_hosts_and_ticks_bring_them_back():
-    """From the responses to the picks, and the listeners hear of it."""
+    """Answers eject hosts and ticks bring them back, in the picks and for listeners."""
     heard = []
     cluster = Cluster(
         hosts(),
@@ -270,7 +273,7 @@ def test_answers_eject_hosts_and_ticks_bring_them_back():
 
 
 def test_an_ejected_host_that_fails_its_checks_stays_out():
-    """Both must agree before it is healthy again."""
+    """An ejected host that fails its checks stays out until both agree."""
     cluster = Cluster(
         hosts(),
         envoy.RoundRobin,
@@ -289,7 +292,7 @@ def test_an_ejected_host_that_fails_its_checks_stays_out():
 
 
 def test_hosts_that_return_at_one_tick_are_shown_one_by_one():
-    """The policies learn of the first at once, and of the others when the merge window ends."""
+    """Of hosts that return at one tick, policies see the first at once and the others when the merge window ends."""
     cluster = Cluster(
         hosts("abcd"),
         envoy.RoundRobin,
@@ -308,7 +311,7 @@ def test_hosts_that_return_at_one_tick_are_shown_one_by_one():
 
 
 def test_a_request_without_an_answer_is_a_503():
-    """As such it ends a run of answers, and is a gateway failure."""
+    """A request without an answer is a 503: it ends a run of answers and is a gateway failure."""
     cluster = Cluster(
         hosts(),
         envoy.RoundRobin,
@@ -322,7 +325,7 @@ def test_a_request_without_an_answer_is_a_503():
 
 
 def test_the_order_of_turns_goes_on_when_health_changes():
-    """Equal weights: the count of turns is kept, as the ejection traces show."""
+    """With equal weights the count of turns goes on when health changes."""
     cluster = Cluster(hosts(), lambda: envoy.RoundRobin(start=0), update_merge_window=0)
     assert picks(cluster, 4) == ["a", "b", "c", "a"]
     cluster.set_health("b", Health.UNHEALTHY, now=0.0)
@@ -335,7 +338,7 @@ def test_the_order_of_turns_goes_on_when_health_changes():
 
 
 def test_requests_in_progress_are_counted():
-    """Until they are released, once each."""
+    """Requests are counted as in progress until they are released, once each."""
     cluster = Cluster(hosts("a"), envoy.LeastRequest)
     for _ in range(3):
         assert cluster.acquire(now=0.0) == "a"
@@ -348,14 +351,14 @@ def test_requests_in_progress_are_counted():
 
 
 def test_a_request_without_a_key_goes_anywhere():
-    """As Envoy: a random position."""
+    """A request without a key goes to a random position, as in Envoy."""
     cluster = Cluster(hosts(), envoy.RingHash, hash_policy=[envoy.Header(name="k")], rng=Random(2))
     assert set(picks(cluster, 100)) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("ask", ["release", "set_health"])
 def test_unknown_hosts_are_refused(ask):
-    """By the name that was given."""
+    """An unknown host is refused by the name that was given."""
     cluster = Cluster(hosts(), envoy.RoundRobin)
     with pytest.raises(UnknownEndpointError, match="'z'"):
         cluster.release("z", now=0.0) if ask == "release" else cluster.set_health(
@@ -395,7 +398,7 @@ def test_bad_configuration_is_refused(make, parameter):
 
 
 def test_a_health_that_is_none_is_refused():
-    """A string is not a health."""
+    """A health that is no health, such as a string, is refused."""
     cluster = Cluster(hosts(), envoy.RoundRobin)
     with pytest.raises(ConfigurationError, match="health"):
         cluster.set_health("a", "UNHEALTHY", now=0.0)
@@ -403,7 +406,7 @@ def test_a_health_that_is_none_is_refused():
 
 
 def test_bad_times_change_nothing():
-    """A time that is not a number is refused before anything else happens."""
+    """A time that is not a number is refused, and nothing changes."""
     cluster = Cluster(hosts(), envoy.RoundRobin)
     with pytest.raises(ConfigurationError, match="now"):
         cluster.acquire(now=math.nan)
@@ -411,7 +414,7 @@ def test_bad_times_change_nothing():
 
 
 def test_without_a_least_weight_a_host_begins_at_its_first_millisecond():
-    """``min_weight_percent`` may be 0, as there: its weight is never 0."""
+    """With a ``min_weight_percent`` of 0 a host begins at its first millisecond, and its weight is never 0."""
     settings = envoy.SlowStart(slow_start_window=4, aggression=0.5, min_weight_percent=0)
     assert [settings.share(age) for age in (0.0, 0.0005, 1.0, 4.0)] == [
         (0.001 / 4) ** 2,

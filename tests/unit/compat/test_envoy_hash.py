@@ -38,13 +38,13 @@ MURMUR64 = [
 
 @pytest.mark.parametrize(("data", "seed", "expected"), XXH64)
 def test_xxh64_gives_the_published_values(data, seed, expected):
-    """Both implementations, whichever is installed."""
+    """Both implementations of xxh64 give the published values."""
     assert xxh64_in_python(data, seed) == expected
     assert xxh64(data, seed) == expected
 
 
 def test_the_implementations_of_xxh64_agree():
-    """For every length around the block boundaries, with any seed."""
+    """The implementations of xxh64 agree for every length around the block boundaries, with any seed."""
     fast = pytest.importorskip("xxhash").xxh64_intdigest
     rng = random.Random(7)
     for length in range(140):
@@ -54,7 +54,7 @@ def test_the_implementations_of_xxh64_agree():
 
 @pytest.mark.parametrize(("data", "seed", "expected"), MURMUR64)
 def test_murmur64_gives_the_published_values(data, seed, expected):
-    """A word and a tail, a tail only, two seeds."""
+    """murmur64 gives the published values of a word and a tail, a tail only, and two seeds."""
     assert murmur64(data, seed) == expected
 
 
@@ -65,7 +65,7 @@ def test_the_default_seed_of_murmur64_is_the_c_libraries():
 
 @pytest.mark.parametrize("key", [None, 1.5, True, ["a"]])
 def test_a_key_is_text_bytes_or_a_position(key):
-    """Anything else is refused by name."""
+    """A key is text, bytes or a position, and anything else is refused by name."""
     with pytest.raises(ConfigurationError, match="key"):
         key_hash(key)
 
@@ -81,13 +81,13 @@ def test_policies_combine_by_rotating_and_xor():
 
 
 def test_equal_values_do_not_cancel_out():
-    """The same value twice is not the same as none."""
+    """The same value twice does not have the hash of no value."""
     policies = [Header(name="a"), Header(name="b")]
     assert request_hash(policies, Request(headers={"a": "x", "b": "x"})) not in {0, None, xxh64(b"x")}
 
 
 def test_missing_values_are_passed_over_and_empty_ones_count():
-    """No value at all makes no hash."""
+    """A missing value makes no hash, and an empty value makes one."""
     policies = [Header(name="a"), QueryParameter(name="b"), SourceAddress()]
     assert request_hash(policies, Request(query={"b": "v"})) == xxh64(b"v")
     assert request_hash(policies, Request(headers={"a": ""})) == xxh64(b"")

@@ -37,7 +37,7 @@ def test_the_last_of_a_run_ejects_at_once():
 
 @pytest.mark.parametrize("status", [200, 302, 404, 499, 600])
 def test_anything_but_a_5xx_ends_the_run(status):
-    """A request that the client got wrong counts as the host's success."""
+    """Any answer but a 5xx ends the run of failures."""
     detector = OutlierDetector("abcd", STRICT)
     fail(detector, "a", 2, 0.1)
     detector.observe("a", status, now=0.2)
@@ -56,14 +56,14 @@ def test_hosts_return_at_the_first_tick_after_their_time():
 
 
 def test_a_time_that_ends_at_a_tick_ends_there():
-    """Ejected at a tick, back two ticks later."""
+    """An ejection at a tick whose time ends at a tick ends there, two ticks later."""
     detector = OutlierDetector("abcd", STRICT, now=0.0)
     fail(detector, "a", 3, 1.0)
     assert [event.at for event in detector.advance(now=9.0)] == [3.0]
 
 
 def test_a_run_of_failures_starts_anew_after_the_return():
-    """Failures while it was out, in a panic, do not count."""
+    """A run of failures starts anew after the return: failures in a panic, while the host was out, do not count."""
     detector = OutlierDetector("abcd", STRICT, now=0.0)
     fail(detector, "a", 5, 0.5)
     detector.advance(now=3.0)
@@ -88,7 +88,7 @@ def test_each_ejection_lasts_longer_and_ticks_without_one_shorten_it_again():
 
 
 def test_no_ejection_lasts_longer_than_the_longest():
-    """Three hundred seconds, or the base if that is longer, or what is said."""
+    """No ejection lasts longer than 300 s, the base if that is longer, or the configured maximum."""
     for base, said, longest in ((200, None, 300.0), (400, None, 400.0), (2, 3.0, 3.0)):
         settings = OutlierDetection(
             consecutive_5xx=1,
@@ -107,7 +107,7 @@ def test_no_ejection_lasts_longer_than_the_longest():
 
 
 def test_jitter_is_added_after_the_cap():
-    """Drawn from the given generator."""
+    """Jitter from the given generator is added after the cap."""
     settings = STRICT.replace(max_ejection_time=2, max_ejection_time_jitter=4)
     drawn = []
     for seed in range(40):
@@ -132,7 +132,7 @@ def test_jitter_is_added_after_the_cap():
     ],
 )
 def test_the_cap_counts_the_next_one_too(count, percent, always, out):
-    """``(ejected + 1) / hosts`` may reach the percentage; the first one may be excepted."""
+    """``(ejected + 1) / hosts`` may reach the percentage, and the first ejection may be excepted."""
     settings = STRICT.replace(max_ejection_percent=percent, always_eject_one_host=always)
     hosts = [f"h{number}" for number in range(count)]
     detector = OutlierDetector(hosts, settings)
@@ -142,7 +142,7 @@ def test_the_cap_counts_the_next_one_too(count, percent, always, out):
 
 
 def test_a_refused_ejection_needs_a_whole_run_again():
-    """The count starts over, and finds room when another has returned."""
+    """A refused ejection needs a whole run again, and finds room when another host has returned."""
     settings = STRICT.replace(max_ejection_percent=25)
     detector = OutlierDetector("abcd", settings, now=0.0)
     fail(detector, "a", 3, 0.0)
@@ -157,7 +157,7 @@ def test_a_refused_ejection_needs_a_whole_run_again():
     percent=st.integers(0, 100),
 )
 def test_the_cap_holds_and_none_stays_out_for_ever(steps, percent):
-    """Whatever is answered when: at most the percentage is out, and all are back in the end."""
+    """Under any answers at most the percentage is out, and all hosts are back in the end."""
     settings = STRICT.replace(consecutive_5xx=1, max_ejection_percent=percent)
     detector, now = OutlierDetector("abc", settings, now=0.0), 0.0
     for host, fails, pause in steps:
@@ -260,7 +260,7 @@ LOCAL = STRICT.replace(split_external_local_origin_errors=True, consecutive_loca
     ],
 )
 def test_requests_without_an_answer_are_local_if_origins_are_split(statuses, expected):
-    """They have a run of their own, and are no 5xx."""
+    """With split origins, requests without an answer have a run of their own and are no 5xx."""
     assert ejections(LOCAL, statuses) == expected
 
 
@@ -325,19 +325,19 @@ def states(results, settings=CHECK):
     ],
 )
 def test_results_change_health_by_the_rules(results, expected):
-    """First pass, thresholds, statuses."""
+    """Results of checks change health by the rules: first pass, thresholds, statuses."""
     assert states(results) == expected
 
 
 def test_without_retriable_statuses_every_bad_status_is_final():
-    """As the trace in which a 503 counts at once."""
+    """Without retriable statuses a bad status counts at once, as in the trace."""
     plain = HealthCheck(interval=1, healthy_threshold=2, unhealthy_threshold=3)
     assert states([PASS, RETRIABLE], plain) == "Hu"
     assert states([201], plain.replace(expected_statuses={200, 201})) == "H"
 
 
 def test_only_changes_are_told():
-    """``None`` otherwise."""
+    """A check that changes no health returns ``None``."""
     checker = HealthChecker(CHECK)
     assert [checker.observe(result, now=0.0) for result in (PASS, PASS, BAD, BAD)] == [
         Health.HEALTHY,
@@ -348,7 +348,7 @@ def test_only_changes_are_told():
 
 
 def test_the_interval_counts_from_the_end_of_a_check():
-    """A check that timed out after a second delays the next one."""
+    """The interval counts from the end of a check, so that one that timed out after a second delays the next one."""
     checker = HealthChecker(CHECK, now=1.0)
     assert checker.deadline == 1.0
     checker.observe(SILENT, now=2.0)
@@ -380,7 +380,10 @@ def test_intervals_that_are_not_given_follow_from_others():
 
 
 def test_without_traffic_two_intervals_of_their_own_apply():
-    """One after a pass that leaves nothing to count, the other after any other result; a minute if none is given."""
+    """Without traffic one interval follows a pass that leaves nothing to count, and the other any other result.
+
+    Each is a minute by default.
+    """
     results = (BAD, PASS, PASS, RETRIABLE, BAD)
     assert pauses(EDGES, results, traffic=False) == [60.0] * 5
     quiet = EDGES.replace(no_traffic_interval=7, no_traffic_healthy_interval=9)

@@ -50,7 +50,7 @@ class TestLocalities:
     """Weights of localities, and policies that hash."""
 
     def test_a_key_has_one_owner(self, policy):
-        """However often it is asked for: no locality is drawn."""
+        """A key has the same owner, however often it is asked for, as no locality is drawn."""
         weighted = cluster(policy, locality_weights={"za": 1, "zb": 3})
         assert owners(weighted, ["same"] * 50) == owners(weighted, ["same"]) * 50
 
@@ -64,12 +64,12 @@ class TestLocalities:
         assert owners(weighted) == owners(cluster(policy, hosts=flat))
 
     def test_a_locality_without_a_weight_has_no_key(self, policy):
-        """If all have none, no host is found."""
+        """A locality without a weight has no key. If all have none, no host is found."""
         assert "e" not in owners(cluster(policy, locality_weights={"za": 1, "zb": 3, "zc": 0}))
         assert set(owners(cluster(policy, locality_weights={}), KEYS[:9])) == {None}
 
     def test_nothing_makes_up_for_a_locality_that_is_out(self, policy):
-        """The others keep the proportion of their weights; in panic all hosts count."""
+        """Without a locality the others keep the proportion of their weights, and in panic all hosts count."""
         weighted = cluster(policy, locality_weights={"za": 2, "zb": 1, "zc": 1}, healthy_panic_threshold=50)
         for host in "ab":
             weighted.set_health(host, envoy.Health.UNHEALTHY, now=0.0)
@@ -81,7 +81,7 @@ class TestLocalities:
         assert set(owners(weighted, now=20.0)) == set("abcde")
 
     def test_zones_of_proxies_do_not_matter(self, policy):
-        """The owners are those without zone-aware routing."""
+        """Zones of proxies do not change the owners."""
         settings = envoy.ZoneAware(local_zone="za", local_zones=("za", "zb"), min_cluster_size=1)
         assert owners(cluster(policy, zone_aware=settings)) == owners(cluster(policy))
 
@@ -115,7 +115,7 @@ def test_lines_of_one_header_are_hashed_one_by_one():
 
 
 def test_weighted_clusters_hash_lines_one_by_one_and_any_text():
-    """A repeated header, bytes, and characters beyond them."""
+    """Weighted clusters hash a repeated header line by line, and take bytes and any characters."""
     action = {"weighted": [["a", 30], ["b", 50], ["c", 20]], "by": "hash", "header": "x-key"}
     table = envoy.RouteConfig([{"domains": ["*"], "routes": [{"match": {"prefix": "/"}, "action": action}]}])
 

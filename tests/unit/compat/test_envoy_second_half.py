@@ -91,7 +91,7 @@ def test_a_default_subset_without_hosts_needs_panic_mode_any():
 
 
 def test_a_list_of_values_is_one_value_or_each_of_them():
-    """As ``list_as_any`` says."""
+    """A list of values is one value, or each of them with ``list_as_any``."""
     selectors = [keys("stage")]
     for split, served in ((False, {None}), (True, {"c"})):
         cluster = subsets(subset_selectors=selectors, list_as_any=split)
@@ -99,13 +99,13 @@ def test_a_list_of_values_is_one_value_or_each_of_them():
 
 
 def test_one_host_may_stand_for_a_subset():
-    """``single_host_per_subset`` keeps the first."""
+    """With ``single_host_per_subset`` the first host stands for a subset."""
     cluster = subsets(subset_selectors=[keys("v", single_host_per_subset=True)])
     assert set(counts(cluster, 9, metadata={"v": "2"})) == {"b"}
 
 
 def test_subsets_share_requests_in_progress():
-    """What one subset gave a host counts in every other subset it is in."""
+    """Requests in progress on a host count in every subset that it is in."""
     cluster = envoy.Cluster(
         MIXED,
         lambda: envoy.LeastRequest(selection_method="FULL_SCAN"),
@@ -145,7 +145,7 @@ def test_subsets_share_requests_in_progress():
     ids=range(17),
 )
 def test_values_outside_the_bounds_are_refused(build):
-    """By name, at construction."""
+    """A value outside the bounds is refused by name at construction."""
     with pytest.raises(ConfigurationError):
         build()
 
@@ -159,7 +159,10 @@ def zoned(layout, **facts):
 
 
 def test_localities_take_their_weight_scaled_by_availability():
-    """Two of five hosts healthy and factor 140: 0.56 of the weight. Exact over whole cycles, within 1."""
+    """A locality takes its weight scaled by availability.
+
+    Two of five healthy at factor 140 are 0.56 of it, within 1 over whole cycles.
+    """
     cluster = envoy.Cluster(
         zoned("xxxxxyyyyy"),
         envoy.RoundRobin,
@@ -176,7 +179,7 @@ def test_localities_take_their_weight_scaled_by_availability():
 
 
 def test_no_weight_at_all_means_that_localities_do_not_matter():
-    """Every host is used then, as without locality weights."""
+    """If no locality has a weight, every host is used, as without locality weights."""
     cluster = envoy.Cluster(zoned("xyy"), envoy.RoundRobin, locality_weights={})
     assert set(counts(cluster, 9)) == {"x0", "y1", "y2"}
 
@@ -210,7 +213,7 @@ def test_the_own_zone_takes_what_it_can_carry_and_the_rest_goes_by_residual_capa
     ids=["no host in the own zone", "no proxy in the own zone", "too few healthy hosts"],
 )
 def test_zones_do_not_matter_if_the_own_one_has_no_part(layout, proxies, down):
-    """Every healthy host takes the same share then."""
+    """If the own zone has no part, every healthy host takes the same share."""
     found = share_of(layout, proxies, down=down)
     healthy = [f"{zone}{place}" for place, zone in enumerate(layout) if f"{zone}{place}" not in down]
     for zone, share in found.items():
@@ -218,7 +221,7 @@ def test_zones_do_not_matter_if_the_own_one_has_no_part(layout, proxies, down):
 
 
 def test_routing_enabled_is_a_percentage():
-    """A fifth prefers its zone, the others are spread alike."""
+    """``routing_enabled`` is a percentage: a fifth of the requests prefers its zone, the others are spread alike."""
     found = share_of("ab", "ab", routing_enabled=20)
     assert abs(found["a"] - 0.6) < 5 * (0.24 / 20_000) ** 0.5
 
@@ -227,20 +230,20 @@ def test_routing_enabled_is_a_percentage():
 
 
 def test_degraded_hosts_take_what_healthy_ones_leave():
-    """One healthy host of four carries 35 %, two degraded ones 70 %, together more than 100: 35 and 65."""
+    """With one healthy host of four, degraded hosts take what it leaves: 35 and 65 of 100."""
     found = envoy.distribute([4], [1], degraded=[2], factor=140, threshold=50)
     assert found == ((35,), (False,), (65,))
     assert [found.place(position)[1] for position in (0, 34, 35, 99)] == [False, False, True, True]
 
 
 def test_the_rest_of_rounding_goes_to_a_level_with_a_healthy_host():
-    """Nothing goes to a level without any, whatever rounding leaves."""
+    """The rest of rounding goes to a level with a healthy host, and nothing to one without."""
     found = envoy.distribute([3, 3, 4], [0, 1, 1], factor=140, threshold=0)
     assert found.loads == (0, 57, 43)
 
 
 def test_a_cluster_uses_degraded_hosts_only_when_needed():
-    """With enough healthy ones they are idle."""
+    """With enough healthy hosts, degraded ones are not used."""
     cluster = envoy.Cluster([Host(name) for name in "abcd"], envoy.RoundRobin, update_merge_window=0.0)
     cluster.set_health("d", Health.DEGRADED, now=0.0)
     assert set(counts(cluster, 100)) == {"a", "b", "c"}
@@ -267,7 +270,10 @@ def detection(**options):
 
 
 def test_a_rate_equal_to_the_threshold_is_no_outlier():
-    """Strictly below it is; with factor 0 the threshold is the mean."""
+    """A rate strictly below the threshold is an outlier, and one equal to it is not.
+
+    With factor 0 the threshold is the mean.
+    """
     detector = envoy.OutlierDetector("abcde", detection(success_rate_stdev_factor=0))
     answered(detector, a=(90, 10), b=(90, 10), c=(90, 10), d=(91, 9), e=(89, 11))
     events = detector.advance(now=1.0)
@@ -276,7 +282,7 @@ def test_a_rate_equal_to_the_threshold_is_no_outlier():
 
 
 def test_a_failure_percentage_equal_to_the_threshold_is_an_outlier():
-    """85 of 100 failures are 85 %."""
+    """A failure percentage equal to the threshold is an outlier: 85 of 100 failures are 85 %."""
     settings = detection(enforcing_success_rate=0, enforcing_failure_percentage=100)
     detector = envoy.OutlierDetector("abcde", settings)
     answered(detector, a=(100, 0), b=(100, 0), c=(100, 0), d=(15, 85), e=(16, 84))
@@ -285,7 +291,7 @@ def test_a_failure_percentage_equal_to_the_threshold_is_an_outlier():
 
 
 def test_rates_are_those_of_one_interval():
-    """What was answered before the last tick counts no more."""
+    """Rates are those of one interval: answers before the last tick count no more."""
     detector = envoy.OutlierDetector("abcde", detection())
     answered(detector, a=(99, 0), b=(99, 0), c=(99, 0), d=(99, 0), e=(0, 99))
     assert not detector.advance(now=1.0)
@@ -294,7 +300,7 @@ def test_rates_are_those_of_one_interval():
 
 
 def test_enforcing_zero_counts_outliers_and_ejects_none():
-    """Found, counted, and left in."""
+    """With ``enforcing`` at 0, outliers are found and counted, and none is ejected."""
     detector = envoy.OutlierDetector(
         "ab", envoy.OutlierDetection(consecutive_5xx=1, enforcing_consecutive_5xx=0, max_ejection_percent=100)
     )
@@ -307,7 +313,10 @@ def test_enforcing_zero_counts_outliers_and_ejects_none():
 
 
 def test_an_override_takes_a_host_whatever_its_health_and_counts_it():
-    """The first of the list that exists; unknown and malformed addresses are passed over."""
+    """An override takes the first host of the list that exists, whatever its health, and counts it.
+
+    Unknown and malformed addresses are passed over.
+    """
     hosts = [Host(name, address=f"10.0.0.{number}:80") for number, name in enumerate("abc", 1)]
     cluster = envoy.Cluster(hosts, envoy.RoundRobin, update_merge_window=0.0)
     cluster.set_health("b", Health.UNHEALTHY, now=0.0)

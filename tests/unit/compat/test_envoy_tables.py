@@ -28,7 +28,7 @@ def build(weights, minimum=64, maximum=4_096, place=envoy.xxh64):
 
 @given(weights=shares_of, minimum=st.integers(1, 300), slack=st.integers(0, 300))
 def test_a_ring_has_the_entries_the_rule_calls_for(weights, minimum, slack):
-    """Counted by the published formula: the sum of the shares so far, rounded up, host by host."""
+    """A ring has the entries of the published formula: the sum of the shares so far, rounded up, host by host."""
     maximum = minimum + slack
     found = build(weights, minimum, maximum)
     least = min(normalised(weights))
@@ -54,14 +54,14 @@ def test_the_first_entry_at_or_after_a_position_owns_it():
 
 
 def test_a_small_maximum_may_leave_a_host_without_an_entry():
-    """Seven entries for nine hosts."""
+    """A small maximum may leave a host without an entry, as seven entries for nine hosts do."""
     found = build([1] * 9, minimum=5, maximum=7)
     assert len(found.points) == 7
     assert len(set(found.owners)) == 7
 
 
 def test_maglev_gives_the_tables_of_envoys_own_test():
-    """envoyproxy/envoy, maglev_lb_test.cc, M = 7; the names "90" to "95", and addresses."""
+    """Maglev gives the tables of Envoy's own test, maglev_lb_test.cc, with M = 7."""
     names = [str(port) for port in range(90, 96)]
     assert list(maglev(names, [1 / 6] * 6, size=7).owners) == [2, 5, 0, 3, 4, 1, 0]
     addresses = [f"127.0.0.1:{port}" for port in range(90, 96)]
@@ -70,7 +70,7 @@ def test_maglev_gives_the_tables_of_envoys_own_test():
 
 @given(weights=shares_of)
 def test_maglev_tables_are_filled_by_the_rule(weights):
-    """Against the rule as it is written: rounds, targets, and the n-th position by its formula."""
+    """Maglev tables are filled by the written rule: rounds, targets, and the n-th position by its formula."""
     size, shares = 251, normalised(weights)
     labels = [f"10.0.0.1:{number}" for number in range(len(weights))]
     slots, turn = {}, 0
@@ -91,7 +91,7 @@ def test_maglev_tables_are_filled_by_the_rule(weights):
 
 @given(weights=shares_of, seed=st.integers(0, 99))
 def test_a_maglev_table_does_not_depend_on_the_order_of_hosts(weights, seed):
-    """Hosts take turns in the order of their labels."""
+    """A Maglev table does not depend on the order of hosts, as they take turns in the order of their labels."""
     hosts = [(f"10.0.0.{number}:80", weight) for number, weight in enumerate(weights)]
     shuffled = hosts[:]
     Random(seed).shuffle(shuffled)
@@ -131,7 +131,7 @@ def test_health_and_hostnames_decide_where_hosts_stand():
 
 @pytest.mark.parametrize("make", [envoy.RingHash, lambda: envoy.Maglev(table_size=251)])
 def test_an_excluded_owner_is_followed_by_the_next_in_the_table(make):
-    """Every host is reached, each once, whatever the key."""
+    """An excluded owner is followed by the next in the table, and every host is reached, each once."""
     snapshot = make_snapshot(make_nodes({"a": 1.0, "b": 3.0, "c": 2.0}))
     selector, tried = make(), []
     for _ in range(3):

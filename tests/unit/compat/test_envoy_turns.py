@@ -40,7 +40,7 @@ class Model:
 
 @given(weights=weights_of, changes=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=60))
 def test_deadlines_are_those_of_the_model(weights, changes):
-    """Whatever the activity is at each pick."""
+    """Deadlines are those of the model, whatever the activity is at each pick."""
     activity = [0] * len(weights)
     model = Model(weights, activity)
     schedule = Deadlines(weights, stretch=lambda host: activity[host] + 1)
@@ -51,7 +51,7 @@ def test_deadlines_are_those_of_the_model(weights, changes):
 
 @given(weights=weights_of, start=st.integers(0, 400))
 def test_a_start_is_that_many_picks_in(weights, start):
-    """However it is computed."""
+    """A start is the state after that many picks, however it is computed."""
     walked = Deadlines(weights, stretch=lambda host: 1)
     for _ in range(start):
         walked.pick()
@@ -61,7 +61,7 @@ def test_a_start_is_that_many_picks_in(weights, start):
 
 @pytest.mark.parametrize(("weights", "cycle"), [((5, 1, 1), "aaaabca"), ((4, 2, 1), "abaacba")])
 def test_the_cycles_are_the_documented_ones(weights, cycle):
-    """They are in the rules recorded with the traces."""
+    """The cycles are those in the rules recorded with the traces."""
     selector = envoy.RoundRobin(start=0)
     snapshot = make_snapshot(make_nodes(dict(zip("abc", weights, strict=True))))
     picked = [selector.select(snapshot, PickContext(rng=Random(1))).id for _ in range(2 * len(cycle))]
@@ -70,14 +70,17 @@ def test_the_cycles_are_the_documented_ones(weights, cycle):
 
 @given(weights=weights_of, start=st.integers(0, 99))
 def test_a_cycle_holds_every_host_as_often_as_it_weighs(weights, start):
-    """From any starting point."""
+    """From any starting point, a cycle holds every host as often as it weighs."""
     schedule = Deadlines(weights, stretch=lambda host: 1, start=start)
     counts = Counter(schedule.pick() for _ in range(sum(weights)))
     assert [counts[host] for host in range(len(weights))] == weights
 
 
 def test_of_equal_deadlines_the_smaller_weight_comes_first():
-    """Its weight in the schedule, not the one activity made of it: b waits less long than a, and goes first."""
+    """Of equal deadlines the smaller weight comes first.
+
+    The weight is that of the schedule, not the one that activity made of it.
+    """
     activity = [0, 0]
     schedule = Deadlines([4, 2], stretch=lambda host: activity[host] + 1)
     activity[0] = 1
@@ -101,14 +104,17 @@ def test_of_equal_deadlines_and_weights_who_waits_longer_comes_first():
 
 
 def test_those_to_skip_keep_their_turns():
-    """A retry that passes a host over does not cost it anything."""
+    """A host that a retry passes over keeps its turn."""
     schedule = Deadlines([3, 1], stretch=lambda host: 1)
     assert [schedule.pick({0}) for _ in range(5)] == [1] * 5
     assert schedule.pick() == 0
 
 
 def test_fractional_weights_are_taken_as_written():
-    """0.5 and 0.25 stand as 2 to 1; an irrational share is kept to 32 binary places."""
+    """Fractional weights are taken as written: 0.5 and 0.25 stand as 2 to 1.
+
+    An irrational share is kept to 32 binary places.
+    """
     schedule = Deadlines([0.5, 0.25], stretch=lambda host: 1)
     assert Counter(schedule.pick() for _ in range(300)) == {0: 200, 1: 100}
     rough = Deadlines([1.0, 1.0], stretch=lambda host: 2**0.5 if host else 1.0)
@@ -120,7 +126,7 @@ def test_fractional_weights_are_taken_as_written():
 
 
 def test_equal_weights_go_in_list_order_and_on_through_changes_of_health():
-    """The turn is a number that survives; whose turn it is follows from who is left."""
+    """Equal weights go in list order, and the number of the turn survives changes of health."""
     nodes = make_nodes(dict.fromkeys("abcd", 2.0))
     selector, ctx = envoy.RoundRobin(start=2), PickContext(rng=Random(1))
     whole = make_snapshot(nodes)
@@ -138,14 +144,14 @@ def test_equal_weights_pass_over_who_was_tried():
 
 
 def test_the_start_is_random_and_the_same_for_the_same_seed():
-    """Many balancers do not begin at the same host."""
+    """The start is random and the same for the same seed, so that many balancers begin at different hosts."""
     snapshot = make_snapshot(make_nodes(dict.fromkeys("abc", 1.0)))
     starts = Counter(envoy.RoundRobin().select(snapshot, PickContext(rng=Random(n))).id for n in range(300))
     assert chi_square_z(starts, dict.fromkeys("abc", 1.0)) < 5
 
 
 def test_a_host_that_warms_up_makes_it_a_schedule():
-    """Equal weights, one at a quarter of its weight."""
+    """A host that warms up at a quarter of its weight makes equal weights a schedule."""
     nodes = make_nodes(dict.fromkeys("ab", 1.0))
     nodes[0].ramp = 0.25
     selector, snapshot = envoy.RoundRobin(), make_snapshot(nodes)
@@ -157,7 +163,10 @@ def test_a_host_that_warms_up_makes_it_a_schedule():
 
 
 def test_draws_may_repeat_and_a_later_one_must_be_strictly_better():
-    """One idle, one busy, two draws: the busy one wins only if it is drawn twice, a quarter of the time."""
+    """Draws may repeat and a later one must be strictly better.
+
+    With two draws, the busy one of two hosts wins a quarter of the time.
+    """
     nodes = make_nodes({"idle": 1.0, "busy": 1.0})
     nodes[1].inflight = 3
     selector, snapshot, ctx = envoy.LeastRequest(), make_snapshot(nodes), PickContext(rng=Random(3))
@@ -166,7 +175,7 @@ def test_draws_may_repeat_and_a_later_one_must_be_strictly_better():
 
 
 def test_of_equally_busy_draws_the_first_stays():
-    """Draws are taken from the generator, one after the other."""
+    """Of equally busy draws the first stays."""
 
     class Scripted(Random):
         draws = iter("cab")
@@ -190,7 +199,7 @@ def test_more_draws_find_the_idle_one_more_often():
 
 
 def test_a_full_scan_takes_one_of_those_with_the_fewest():
-    """All of them, equally often, and no others."""
+    """A full scan takes one of the hosts with the fewest requests, all of them equally often."""
     nodes = make_nodes(dict.fromkeys("abcd", 1.0))
     nodes[1].inflight = 1
     selector, snapshot = envoy.LeastRequest(selection_method="FULL_SCAN"), make_snapshot(nodes)
@@ -212,7 +221,7 @@ def test_activity_counts_when_a_host_is_picked_and_not_later():
 
 
 def test_without_bias_it_is_a_weighted_round_robin():
-    """Activity is ignored."""
+    """Without bias, least request is a weighted round robin that ignores activity."""
     nodes = make_nodes({"a": 5.0, "b": 1.0, "c": 1.0})
     for node in nodes:
         node.inflight = 7
@@ -239,7 +248,7 @@ def test_a_stronger_bias_turns_to_idle_hosts_sooner():
 
 @pytest.mark.parametrize("make", [envoy.RoundRobin, envoy.LeastRequest])
 def test_a_weight_of_zero_is_a_last_resort(make):
-    """Never while another may be picked, but picked when all others were tried."""
+    """A host of weight zero is never picked while another may be, and is picked when all others were tried."""
     nodes = make_nodes({"a": 2.0, "zero": 0.0, "b": 1.0})
     selector, snapshot = make(), make_snapshot(nodes)
     picked = {selector.select(snapshot, PickContext(rng=Random(1))).id for _ in range(50)}

@@ -58,7 +58,7 @@ class TestHashes:
     """The functions and the mixer."""
 
     def test_published_values(self):
-        """djb2 and sdbm by hand for one byte, crc32 is zlib's, the empty key is each function's start."""
+        """djb2, sdbm and crc32 give the published values, and the empty key is each function's start."""
         assert HASHES["djb2"](b"a") == 5381 * 33 + 97
         assert HASHES["sdbm"](b"ab") == (98 + 97 * 65599) % 2**32
         assert HASHES["crc32"](b"balancekit") == zlib.crc32(b"balancekit")
@@ -67,13 +67,13 @@ class TestHashes:
 
     @given(st.binary(max_size=30))
     def test_all_are_of_32_bits(self, data):
-        """Whatever the key."""
+        """All hashes are of 32 bits, whatever the key."""
         for function in HASHES.values():
             assert 0 <= function(data) < 2**32
             assert 0 <= avalanche(function(data)) < 2**32
 
     def test_the_mixer_is_a_bijection_on_what_it_mixes(self):
-        """No two of a million neighbours collide: every step can be undone."""
+        """No two of a million neighbours collide in the mixer, as every step can be undone."""
         assert len({avalanche(number) for number in range(100_000)}) == 100_000
 
 
@@ -112,11 +112,11 @@ class TestKeys:
         ],
     )
     def test_the_part_that_counts(self, by, value, hashed):
-        """By the words after ``balance``."""
+        """The words after ``balance`` say which part of a target is hashed."""
         assert by.of(value) == hashed
 
     def test_the_mixer_is_on_for_a_bare_consistent_only(self):
-        """Naming a function turns it off unless it is named too."""
+        """The mixer is on for a bare ``consistent``, and off if a function is named without it."""
         bare = Balance(method="hash", by=Header(), consistent=True)
         named = bare.replace(function="sdbm")
         assert bare.hash_of("k") == avalanche(HASHES["sdbm"](b"k"))
@@ -125,7 +125,7 @@ class TestKeys:
         assert Balance(method="hash", by=Header()).hash_of("k") == HASHES["sdbm"](b"k")
 
     def test_an_address_needs_no_hash_function(self):
-        """Only the mixer, if it is on."""
+        """An address is hashed by the mixer only, if it is on."""
         assert Balance(method="hash", by=Source()).hash_of("10.1.2.3") == 0x0A010203
 
 
@@ -134,7 +134,7 @@ class TestEveryMethod:
     """What holds whatever the method."""
 
     def test_drained_and_maintained_servers_get_nothing_new(self, balance):
-        """Until they are ready again."""
+        """Drained and maintained servers get nothing new until they are ready again."""
         backend = Backend(servers(1, 2, 3), balance, rng=Random(1))
         backend.set_state("a", "drain")
         backend.set_state("c", State.MAINT)
@@ -146,7 +146,7 @@ class TestEveryMethod:
         assert "-" not in run(backend, 20, "key")
 
     def test_a_command_that_changes_nothing_leaves_everything(self, balance):
-        """The order goes on as if no command had come."""
+        """A command that changes nothing leaves the order as it was."""
         quiet, told = (Backend(servers(3, 2, 1), balance, rng=Random(1)) for _ in range(2))
         order = run(quiet, 30)
         picked = ""
@@ -157,7 +157,7 @@ class TestEveryMethod:
         assert picked == order
 
     def test_backups_serve_only_when_no_other_can(self, balance):
-        """The first of them, or all with ``allbackups``."""
+        """If no other server can serve, the first backup does, or all with ``allbackups``."""
         pool = [*servers(1, 1), Server(name="x", backup=True), Server(name="y", backup=True)]
         backend = Backend(pool, balance, rng=Random(1))
         assert set(run(backend, 20, "key")) <= {"a", "b"}
@@ -174,7 +174,7 @@ class TestEveryMethod:
         assert {request.server for request in held} == expected
 
     def test_in_progress_adds_up(self, balance):
-        """Under any history of requests, and none is over its limit."""
+        """Under any history, requests in progress add up, and no server is over its limit."""
         backend = Backend(servers(1, 2, 3, maxconn=3), balance, rng=Random(2))
         rng, held = Random(3), []
         for number in range(400):
@@ -192,7 +192,7 @@ class TestEveryMethod:
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6))
 @settings(max_examples=50)
 def test_round_robin_gives_each_its_weight(weights):
-    """Over many rounds, within two turns of exact for each."""
+    """Over many rounds, round robin gives each server its weight within two turns."""
     backend = Backend(servers(*weights))
     total = sum(weights)
     counts = Counter(run(backend, 20 * total))
@@ -238,7 +238,7 @@ def test_a_static_method_takes_only_all_or_nothing_of_its_weight():
 
 
 def test_a_share_is_of_the_configured_weight():
-    """``set weight 50%``."""
+    """``set weight 50%`` gives a server half of its configured weight."""
     backend = Backend(servers(100, 100))
     backend.set_share("a", 0.5)
     assert Counter(run(backend, 300))["a"] == pytest.approx(100, abs=2)
@@ -267,7 +267,7 @@ def test_consistent_hashing_moves_only_what_it_must():
 
 
 def test_the_nearest_node_wins_and_the_one_before_on_a_tie():
-    """A hash in the very middle between two nodes of different servers belongs to the one before."""
+    """The nearest node wins, and on a tie the one before."""
     backend = Backend(servers(1, 1, 1), Balance(method="hash", by=Header(), consistent=True))
     ring = backend._active[1]
     keys, owners = ring._keys, ring._owners
@@ -284,7 +284,7 @@ def test_the_nearest_node_wins_and_the_one_before_on_a_tie():
 
 
 def test_the_balance_factor_caps_a_hot_key():
-    """All requests for one key: none gets more than the factor times its share."""
+    """With all requests for one key, no server gets more than the balance factor times its share."""
     backend = Backend(
         servers(1, 1, 1, 1), Balance(method="hash", by=Header(), consistent=True, balance_factor=125)
     )
@@ -294,7 +294,7 @@ def test_the_balance_factor_caps_a_hot_key():
 
 
 def test_the_balance_factor_cumulates_weights_once():
-    """Shares are dealt out along the weights of the start, whatever has gone since."""
+    """The balance factor deals out shares along the weights of the start, whatever has gone since."""
     balance = Balance(method="hash", by=Header(), consistent=True, balance_factor=120)
     backend = Backend(servers(1, 2, 3), balance)
     backend.set_state("a", "maint")
@@ -304,7 +304,10 @@ def test_the_balance_factor_cumulates_weights_once():
 
 
 def test_draws_keep_to_the_balance_factor():
-    """One draw, 300 requests held: none has more than the factor times its part; without the factor one has."""
+    """With 300 requests held on one draw, none has more than the balance factor times its part.
+
+    Without the factor one has.
+    """
     most = []
     for factor in (101, 0):
         balance = Balance(method="random", draws=1, balance_factor=factor)
@@ -403,7 +406,7 @@ class TestCookies:
         assert [backend.request().set_cookie for _ in range(4)] == ["A", "", "A", ""]
 
     def test_a_bound_request_waits_for_its_own_server(self):
-        """Though another is free."""
+        """A bound request waits for its own server, though another is free."""
         pool = [Server(name="a", cookie="A", maxconn=1), Server(name="b", cookie="B", maxconn=1)]
         backend = Backend(pool, cookies=True)
         serving = backend.request(cookie="A")
@@ -418,7 +421,7 @@ class TestQueue:
     """All servers are full."""
 
     def test_the_oldest_gets_the_slot(self):
-        """Of the server that frees one."""
+        """The oldest request that waits for a server gets its slot."""
         backend = Backend(servers(1, 1, maxconn=1), Balance(method="leastconn"))
         first, second = backend.request(), backend.request()
         waiting = [backend.request() for _ in range(3)]
@@ -440,7 +443,10 @@ class TestQueue:
             assert waiting[0].done() == waiting[1:]
 
     def test_new_requests_wait_behind_those_that_wait_already(self):
-        """With roundrobin, static-rr and first, although a server is free; leastconn and hashes go by the servers."""
+        """With roundrobin, static-rr and first, new requests wait behind those that wait, although a server is free.
+
+        leastconn and hashes go by the servers.
+        """
         for method, waits in (
             ("roundrobin", True),
             ("static-rr", True),
@@ -499,7 +505,7 @@ class TestQueue:
             assert waiting.server == "a"
 
     def test_a_server_that_comes_back_takes_who_waits(self):
-        """As many as it has room for."""
+        """A server that comes back takes as many waiting requests as it has room for."""
         backend = Backend(servers(1, 1, maxconn=1))
         backend.set_state("b", "maint")
         backend.request()
@@ -511,7 +517,7 @@ class TestRedispatch:
     """Refused connections."""
 
     def test_every_retry_goes_elsewhere(self):
-        """With interval 1."""
+        """With a redispatch interval of 1 every retry goes to another server."""
         request = Backend(servers(1, 1, 1), redispatch=1).request()
         tried = [request.server, request.refused(), request.refused()]
         assert all(one != other for one, other in pairwise(tried))
@@ -524,7 +530,7 @@ class TestRedispatch:
             request.refused()
 
     def test_by_default_only_the_last_retry_goes_elsewhere(self):
-        """``option redispatch`` without a number."""
+        """With ``option redispatch`` without a number, only the last retry goes to another server."""
         request = Backend(servers(1, 1), retries=3, redispatch=-1).request()
         assert [request.refused() for _ in range(3)] == ["a", "a", "b"]
 
@@ -533,7 +539,7 @@ class TestChecks:
     """Rise, fall, intervals, slow start."""
 
     def test_runs_and_what_clears_them(self):
-        """One opposite result."""
+        """One opposite result clears a run of checks."""
         checker = Checker(Check(inter=1.0, rise=2, fall=3))
         results = [False, False, True, False, False, False, True, False, True, True]
         changes = [checker.observe(passed=passed, now=float(k)) for k, passed in enumerate(results)]
@@ -541,7 +547,7 @@ class TestChecks:
         assert checker.up
 
     def test_intervals_count_from_the_end_of_a_check(self):
-        """Fast while changing, its own while down."""
+        """Intervals count from the end of a check, fast while changing and its own while down."""
         checker = Checker(Check(inter=2.0, rise=2, fall=2, fastinter=0.1, downinter=5.0), now=0.0)
         pauses = []
         for passed in (True, False, False, True, True):
@@ -552,7 +558,7 @@ class TestChecks:
 
     @given(st.integers(1, 256), st.integers(1, 60))
     def test_slow_start_only_grows_and_ends_at_the_whole_weight(self, weight, seconds):
-        """A sixteenth at a time."""
+        """Slow start grows by a sixteenth at a time and ends at the whole weight."""
         steps = [slow_start(weight, seconds=seconds, elapsed=second) for second in range(seconds + 2)]
         assert steps == sorted(steps)
         assert steps[0] == weight
@@ -610,6 +616,6 @@ def test_wrong_values_are_refused(parameter, make):
 
 
 def test_an_unknown_server_is_named():
-    """With those there are."""
+    """An unknown server is refused with those there are."""
     with pytest.raises(UnknownEndpointError, match=r"'z'.*'a', 'b'"):
         Backend(servers(1, 1)).set_state("z", "ready")

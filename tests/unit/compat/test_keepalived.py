@@ -53,7 +53,7 @@ def test_the_defaults_are_those_of_the_configuration_file():
     ],
 )
 def test_a_dropped_advert_puts_off_the_next_one(data, hop_limit):
-    """By a whole interval from its arrival: TTL, checksum without pseudo-header, addresses, type."""
+    """An advert dropped for its TTL, checksum, addresses or type puts off the next one by a whole interval."""
     process, now = active()
     with pytest.raises(RejectedAdvert):
         process.receive_packet(data, **PACKET, hop_limit=hop_limit, now=now + 0.4)
@@ -63,7 +63,7 @@ def test_a_dropped_advert_puts_off_the_next_one(data, hop_limit):
 
 @pytest.mark.parametrize("data", [bytes.fromhex("3133c801001ea1"), bytes.fromhex("3163c801001ea17cc0000264")])
 def test_a_packet_for_no_instance_puts_off_nothing(data):
-    """Too short to tell, or of another virtual router."""
+    """A packet that is too short, or of another virtual router, puts off nothing."""
     process, now = active()
     with pytest.raises(RejectedAdvert, match="no instance"):
         process.receive_packet(data, **PACKET, hop_limit=255, now=now + 0.4)
@@ -71,7 +71,7 @@ def test_a_packet_for_no_instance_puts_off_nothing(data):
 
 
 def test_an_interval_of_zero_is_adopted():
-    """The backup takes over at once."""
+    """An interval of zero is adopted, and the backup takes over at once."""
     process = Keepalived(instances={"VI": ONE})()
     process.start(now=0.0)
     data = encode_advert(ONE.router().advert(200).replace(interval=0.0), **PACKET)
@@ -82,7 +82,7 @@ def test_an_interval_of_zero_is_adopted():
 
 
 def test_a_plain_checksum_is_right_in_version_2():
-    """It has no other."""
+    """In version 2 a plain checksum is right, as there is no other."""
     two = ONE.replace(vrrp_version=2, advert_int=1.0)
     process = Keepalived(instances={"VI": two})()
     process.start(now=0.0)

@@ -18,13 +18,13 @@ WEIGHTED = {"10.0.1.1:11211": 600, "10.0.1.2:11211": 300, "10.0.1.3:11211": 200}
     [(EQUAL, "155551343552551321314215"), (WEIGHTED, "111111112122111321311212")],
 )
 def test_owners_are_those_of_uhashring_in_its_ketama_mode(servers, owners):
-    """Uhashring 2.5, ``hash_fn="ketama"``: keys user:0 to user:23; the last digit of each address."""
+    """Owners are those of uhashring 2.5 in its ketama mode, for keys user:0 to user:23."""
     ring = Ketama(servers)
     assert "".join(ring.lookup(f"user:{k}")[7] for k in range(24)) == owners
 
 
 def test_candidates_begin_with_the_owner_and_name_each_once():
-    """The order of the ring."""
+    """Candidates begin with the owner, name each server once, and are in the order of the ring."""
     ring = Ketama(EQUAL)
     for k in range(50):
         found = list(ring.candidates(f"key-{k}"))
@@ -33,7 +33,7 @@ def test_candidates_begin_with_the_owner_and_name_each_once():
 
 
 def test_weights_are_relative():
-    """600, 300 and 200 of 1 100: 65, 32 and 21 digests, four points each."""
+    """Weights are relative: 600, 300 and 200 of 1 100 are 65, 32 and 21 digests, four points each."""
     ring = Ketama(WEIGHTED)
     assert Counter(ring._owners) == {
         "10.0.1.1:11211": 4 * 65,
@@ -50,6 +50,6 @@ def test_wrong_servers_are_refused(servers):
 
 
 def test_wrong_keys_are_refused():
-    """Libketama hashes bytes; numbers have no encoding in it."""
+    """A key that is a number is refused, as libketama hashes bytes."""
     with pytest.raises(ConfigurationError, match="key=5"):
         Ketama(EQUAL).lookup(5)

@@ -26,7 +26,7 @@ def test_weights_all_but_vanish_in_katrans_first_ring_and_hold_in_the_second():
 
 
 def test_one_endpoint_fills_katrans_ring():
-    """Whatever its weight; and a hash is looked up by its remainder."""
+    """One endpoint fills Katran's ring whatever its weight, and a hash is looked up by its remainder."""
     ring = katran.Ring([katran.Real(hash=7, weight=3)], size=101)
     assert ring.table == (0,) * 101
     ring = katran.Ring([katran.Real(hash=7), katran.Real(hash=8)], size=101)
@@ -54,7 +54,7 @@ def test_katrans_products_wrap_in_large_rings():
 
 
 def test_weight_zero_in_katrans_rings():
-    """V2 gives it nothing; V1 gives it a turn in every round after the first."""
+    """In Katran's V2 ring weight zero gets nothing, and in V1 a turn in every round after the first."""
     reals = [katran.Real(hash=0, weight=0), katran.Real(hash=1, weight=1)]
     assert 0 not in katran.Ring(reals, size=101, version="V2").table
     assert 0 in katran.Ring(reals, size=101, version="V1").table
@@ -102,7 +102,7 @@ SCHEDULER = ipvs.MaglevScheduler(SERVERS)
 
 
 def test_ipvs_gives_turns_by_weight_and_none_to_weight_zero():
-    """Of 4,093 slots, in proportion 1:2:3, within one lap."""
+    """IPVS gives 4,093 slots in proportion 1:2:3, within one lap, and none to weight zero."""
     counts = Counter(SCHEDULER.table)
     assert 0 not in counts
     assert all(abs(counts[place] - 4093 * place / 6) <= 6 for place in range(1, 4))
@@ -144,7 +144,7 @@ def test_the_siphash_is_that_of_the_kernel():
 
 
 def test_declarations_of_next_hop_groups():
-    """As ``ip nexthop`` prints them."""
+    """Declarations of next-hop groups are written as ``ip nexthop`` prints them."""
     plain = linux.nexthop_group("group 1/2,3")
     assert isinstance(plain, Ecmp)
     assert plain.members == {"1": 1, "2": 3}
@@ -178,6 +178,6 @@ def test_declarations_of_next_hop_groups():
     ],
 )
 def test_a_declaration_that_the_kernel_would_refuse_is_refused(text):
-    """Words that are missing, unknown or twice, and numbers that are none."""
+    """A declaration with words that are missing, unknown or twice, or with wrong numbers, is refused."""
     with pytest.raises(ConfigurationError):
         linux.nexthop_group(text)

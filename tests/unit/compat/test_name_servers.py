@@ -28,7 +28,7 @@ def test_gdnsd_multiplies_thresholds_in_binary(threshold, total, needed):
 
 
 def test_gdnsd_reads_one_or_two_ttls():
-    """MAX/MIN, or MAX alone with MIN half of it; anything else is refused."""
+    """gdnsd reads MAX/MIN, or MAX alone with MIN half of it. Anything else is refused."""
     assert (gdnsd.ttl_limits("90").minimum, gdnsd.ttl_limits("90/7").minimum) == (45, 7)
     with pytest.raises(ConfigurationError):
         gdnsd.ttl_limits("soon")
@@ -49,7 +49,7 @@ def test_simplefo_reports_the_ttl_of_what_decides(first, second, chosen, ttl):
 
 
 def test_lookup2_is_jenkins_hash():
-    """Its own test program's driver: eight zero bytes, one block and more, against a word-by-word model."""
+    """lookup2 is Jenkins' hash of his own test program, against a word-by-word model."""
 
     def model(data, start):
         mask = 0xFFFFFFFF
@@ -158,7 +158,10 @@ def test_powerdns_stops_at_an_empty_name():
 
 
 def test_powerdns_answers_over_all_groups_when_none_is_up():
-    """By the backup selector; with one up, by the selector, in the first group that has any."""
+    """If no group is up, PowerDNS answers over all by the backup selector.
+
+    Otherwise it answers by the selector, from the first group that has any.
+    """
     pool = powerdns.IfUp([["a", "b"], ["c"]], selector="all", backup_selector="all")
     assert set(pool.pick(CLIENT, [], Random(1))) == {"a", "b", "c"}
     assert pool.pick(CLIENT, ["c"], Random(1)) == ("c",)
@@ -168,7 +171,7 @@ def test_powerdns_answers_over_all_groups_when_none_is_up():
 
 
 def test_knot_returns_the_matched_prefix_even_if_a_longer_one_lies_inside():
-    """A scope of 0 for the default network, though others get other answers."""
+    """Knot returns the matched prefix even if a longer one lies inside, and a scope of 0 for the default network."""
     module = knot.Subnets({"198.51.100.0/24": ["x"], "198.51.100.128/25": ["y"], "0.0.0.0/0": ["z"]})
     for subnet, expected in (
         ("198.51.100.0/24", ("x", 24)),
@@ -192,7 +195,7 @@ def test_knot_matches_stars_at_the_end_only():
 
 
 def test_knot_refuses_a_scope_longer_than_an_address():
-    """Any other scope in a query is ignored."""
+    """Knot refuses a scope in a query that is longer than an address, and ignores any other."""
     assert str(knot.read_subnet(bytes.fromhex("00011820c63364"))[0]) == "198.51.100.0/24"
     assert str(knot.read_subnet(bytes.fromhex("0002108020010db8")[:6])[0]) == "2001::/16"
     for data in ("00011821c63364", "000210812001"):
@@ -215,7 +218,7 @@ def test_bind_and_knot_keep_records_in_the_order_of_their_data():
 
 
 def test_gdnsd_bounds_scopes_by_addresses_that_carry_ipv4_addresses():
-    """Even where all of IPv4 has one list, as elsewhere; a map of ours joins them."""
+    """gdnsd bounds scopes by addresses that carry IPv4 addresses, even where all of IPv4 has one list."""
     nets = {"2001:db8::/32": ["a"]}
     address = CLIENT.replace(address="2001:db8::1").seen()
     assert gdnsd.geo_map({"datacenters": ["a"], "nets": nets}).look_up(address) == (("a",), 21)

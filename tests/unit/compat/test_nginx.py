@@ -44,13 +44,13 @@ def run(upstream, count, key="", now=0.0):
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_round_robin_is_smooth(weights):
-    """The credits as nginx counts them."""
+    """Round robin has the credits that nginx counts."""
     order = run(Upstream(servers(*weights)), 2 * sum(weights))
     assert ["abcdef".index(name) for name in order] == nginx_smooth(weights, 2 * sum(weights))
 
 
 def test_a_failure_costs_weight_which_comes_back_one_by_one():
-    """Weight // max_fails, and one more per turn it is passed over."""
+    """A failure costs a server weight // max_fails, and one comes back each turn that it is passed over."""
     upstream = Upstream(servers(4, 1, max_fails=2, fail_timeout=10))
     request = upstream.request()
     assert request.next(now=0) == "a"
@@ -65,7 +65,7 @@ def test_a_failure_costs_weight_which_comes_back_one_by_one():
 
 
 def test_a_server_is_out_while_its_window_lasts_and_the_second_after_is_in():
-    """Now - checked <= fail_timeout is out; one more is in."""
+    """A server is out while now - checked <= fail_timeout, and in a second later."""
     upstream = Upstream(servers(1, 1, max_fails=1, fail_timeout=5))
     request = upstream.request()
     bad = request.next(now=10)
@@ -75,7 +75,7 @@ def test_a_server_is_out_while_its_window_lasts_and_the_second_after_is_in():
 
 
 def test_a_success_inside_the_window_forgets_nothing():
-    """Two failures of three with a success between them, and then one more: out."""
+    """A success inside the window forgets nothing. Failures before and after it add up to ``max_fails``."""
     upstream = Upstream(servers(1, 1, max_fails=2, fail_timeout=10))
 
     def use(fail):
@@ -96,7 +96,7 @@ def test_a_success_inside_the_window_forgets_nothing():
 
 
 def test_attempts_go_elsewhere_until_all_have_been_tried():
-    """As many as there are servers that are not down; then 502."""
+    """Attempts go elsewhere until all servers that are not down have been tried, and then the answer is 502."""
     upstream = Upstream([*servers(1, 1, 1), Server(name="x", down=True), Server(name="z", backup=True)])
     request = upstream.request()
     while (name := request.next(now=0)) is not None:
@@ -116,7 +116,7 @@ def test_no_more_attempts_than_servers_whatever_tries_says():
 
 
 def test_a_listed_404_asks_the_next_server_and_blames_none():
-    """An attempt that ended well may be followed by another; the server it was on stays in."""
+    """A listed 404 asks the next server, and the server that it came from stays in."""
     upstream = Upstream(servers(1, 1, max_fails=1))
     for _ in range(3):
         request = upstream.request()
@@ -129,7 +129,7 @@ def test_a_listed_404_asks_the_next_server_and_blames_none():
 
 @pytest.mark.parametrize(("options", "attempts"), [({"tries": 2}, 2), ({"next_upstream": False}, 1)])
 def test_fewer_attempts_if_told_so(options, attempts):
-    """``proxy_next_upstream_tries`` and ``off``."""
+    """``proxy_next_upstream_tries`` and ``off`` make fewer attempts."""
     request = Upstream(servers(1, 1, 1, 1), **options).request()
     while request.next(now=0) is not None:
         request.failed(now=0)
@@ -202,7 +202,7 @@ def test_the_only_server_is_never_blamed():
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_max_conns_and_down_are_kept_by_every_method(method):
-    """A full or down server gets nothing, whatever the hash says."""
+    """A full or down server gets nothing by any method, whatever the hash says."""
     pool = [Server(name="a", max_conns=1), Server(name="b", weight=9, down=True), Server(name="c", weight=2)]
     upstream = Upstream(pool, method, rng=Random(1))
     upstream.hold("a")
@@ -215,7 +215,7 @@ def test_max_conns_and_down_are_kept_by_every_method(method):
 
 
 def test_least_conn_compares_per_weight_and_turns_among_ties_only():
-    """A unique minimum moves no turn."""
+    """Least_conn compares requests per weight, and a unique minimum moves no turn."""
     upstream = Upstream(servers(3, 1, 1), LeastConn())
     upstream.hold("b")
     upstream.hold("a", 2)
@@ -240,7 +240,7 @@ def test_hashes_are_the_same_for_the_same_key(key, weights):
 
 
 def test_the_consistent_ring_moves_only_what_it_must():
-    """Without c, keys of a and b stay."""
+    """Without server c, keys of a and b stay on the consistent ring."""
     keys = [f"k{number}" for number in range(500)]
     three, two = Upstream(servers(1, 1, 1), ConsistentHash()), Upstream(servers(1, 1), ConsistentHash())
     before = [run(three, 1, key) for key in keys]
@@ -251,7 +251,7 @@ def test_the_consistent_ring_moves_only_what_it_must():
 
 @pytest.mark.parametrize("method", [Hash(), ConsistentHash()], ids=repr)
 def test_an_empty_key_takes_turns(method):
-    """As if there were no hash."""
+    """An empty key takes turns, as if there were no hash."""
     assert run(Upstream(servers(5, 1, 1), method), 7) == "aabacaa"
 
 
@@ -297,7 +297,7 @@ def test_wrong_values_are_refused(parameter, make):
 
 
 def test_steps_out_of_order_are_refused():
-    """A request has one attempt under way, or none."""
+    """A request has at most one attempt under way, and steps out of order are refused."""
     upstream = Upstream(servers(1, 1))
     request = upstream.request()
     with pytest.raises(LeaseError, match="no attempt"):
@@ -318,7 +318,7 @@ class TestSelector:
         return LoadBalancer(pool, selector=AsNginx(method), health=None, clock=clock or ManualClock())
 
     def test_failures_of_leases_take_a_server_out_as_in_nginx(self):
-        """One failure, ten seconds."""
+        """One failed lease takes a server out for ten seconds, as in nginx."""
         clock = ManualClock()
         balancer = self.make(clock=clock)
         balancer.acquire().release(Outcome.FAILURE)
@@ -327,14 +327,14 @@ class TestSelector:
         assert "a" in {balancer.explain().picked for _ in range(10)}
 
     def test_a_selector_picks_one_even_when_all_have_failed(self):
-        """Where nginx answers 502."""
+        """A selector picks a server even when all have failed, where nginx answers 502."""
         balancer = self.make()
         for _ in range(3):
             balancer.acquire().release(Outcome.FAILURE)
         assert balancer.explain().picked in {"a", "b", "c"}
 
     def test_keys_lie_where_they_lie_in_nginx(self):
-        """The same owner as the upstream block's."""
+        """Each key has the owner of nginx's upstream block."""
         balancer = self.make(ConsistentHash())
         upstream = Upstream(servers(5, 1, 1), ConsistentHash())
         for number in range(100):

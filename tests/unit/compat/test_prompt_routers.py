@@ -41,7 +41,7 @@ def test_old_texts_are_forgotten():
 
 @pytest.mark.parametrize("make", [sglang.CacheAware, smg.CacheAware], ids=["sglang", "smg"])
 def test_they_keep_the_laws(make):
-    """Laws of selectors, but for weights, which they ignore."""
+    """Prompt routers keep the laws of selectors, except those about weights."""
     check_selector(make, ALL - {WEIGHTED, fast_path_agrees}, examples=15)
 
 

@@ -94,26 +94,29 @@ def drawn(policy, down=(), draws=1, client=CLIENT):
     ],
 )
 def test_a_row_of_the_table(policy, down, allowed):
-    """Exactly the allowed answers occur in 400 draws."""
+    """Exactly the allowed answers of a row occur in 400 draws."""
     assert set(drawn(policy, down, draws=400)) == allowed
 
 
 def test_ip_based_without_a_match_is_the_default_or_no_answer():
-    """Without a default there is no answer."""
+    """Without a match an IP-based policy gives the default, or no answer if there is none."""
     elsewhere = Client(address="203.0.113.1")
     assert set(drawn(by_network(), client=elsewhere)) == {("any",)}
     assert set(drawn(by_network(None), client=elsewhere)) == {()}
 
 
 def test_weights_are_shares():
-    """Weight over the sum of weights."""
+    """Each record's share is its weight over the sum of weights."""
     counts = drawn(WEIGHTED, draws=4000)
     assert abs(counts["a",] - 3000) <= Z * math.sqrt(4000 * 0.75 * 0.25)
 
 
 @pytest.mark.parametrize(("down", "size"), [(0, 8), (1, 8), (2, 8), (3, 7), (9, 1), (10, 8)])
 def test_multivalue_answers_up_to_eight_healthy_records(down, size):
-    """At random; all healthy ones if there are no more than eight; if none is healthy, up to eight of all."""
+    """A multivalue policy gives up to eight healthy records at random.
+
+    If none is healthy, it gives up to eight of all.
+    """
     unhealthy = set(TEN[:down])
     counts = drawn(MULTIVALUE, unhealthy, draws=500)
     each = Counter(id for chosen, times in counts.items() for id in chosen for _ in range(times))
@@ -127,7 +130,7 @@ def test_multivalue_answers_up_to_eight_healthy_records(down, size):
 
 
 def test_bias_and_weights_have_limits():
-    """-99 to 99, and 0 to 255."""
+    """A bias is from -99 to 99, and a weight from 0 to 255."""
     with pytest.raises(ConfigurationError):
         proximity(100)
     with pytest.raises(ConfigurationError):

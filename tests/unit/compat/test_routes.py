@@ -47,7 +47,10 @@ class TestNginx:
         ],
     )  # fmt: skip
     def test_order(self, target, pool):
-        """``=``, then nested, then expressions unless ``^~``, then the longest prefix."""
+        """Locations are tried in the order of nginx.
+
+        It is ``=``, nested ones, expressions unless ``^~``, then the longest prefix.
+        """
         table = locations(
             ("=", "/a", "exact"), ("", "/a", "prefix"), ("~", r"\.php$", "regex"), ("^~", "/img", "silent"),
             ("", "/x", "outer", ("", "/x/y/", "inner", ("~", r"q\.php$", "inner regex"))),
@@ -85,7 +88,7 @@ class TestNginx:
          ("r.y", "regex"), ("other", "default"), ("dot.z", "dot"), ("a.dot.z", "dot")],
     )  # fmt: skip
     def test_servers(self, host, pool):
-        """Exact, longest suffix, longest prefix, expression, default."""
+        """A server is found by exact name, longest suffix, longest prefix, expression, then default."""
         names = {
             "exact": "x.test", "suffix": "*.x.test", "short": "*.test", "prefix": "x.*", "regex": r"~^(?<r>r)\.", "dot": ".dot.z",
             "default": "_",
@@ -123,7 +126,10 @@ class TestNginx:
         assert pools == ["outer", "outer", "outer", "inner", "deep"]
 
     def test_a_request_without_a_host_goes_to_the_server_without_a_name(self):
-        """In HTTP/1.0; if each has a name, to the default one, whatever expressions would match."""
+        """A request without a host goes to the server without a name in HTTP/1.0.
+
+        If each has a name, it goes to the default one.
+        """
         rule = [{"modifier": "", "pattern": "/", "pool": "default"}]
         named = {"names": ["shop.test"], "locations": rule}
         other = {"names": ["~.*"], "locations": [{**rule[0], "pool": "expression"}]}
@@ -134,7 +140,7 @@ class TestNginx:
         assert nginx.Locations([named, nameless]).route(asked(host="x")).pool == "default"
 
     def test_a_second_host_is_a_bad_request(self):
-        """Equal or not."""
+        """A second host is a bad request, whether equal or not."""
         for second in ("shop.test", "x.test"):
             request = asked(host="shop.test", headers={"Host": second})
             assert locations(("", "/", "root")).route(request).status == 400
@@ -189,7 +195,7 @@ class TestHaproxy:
         ],
     )  # fmt: skip
     def test_conditions(self, term, request_, holds):
-        """True if any sample matches any pattern, as sent."""
+        """A condition is true if any sample, as sent, matches any pattern."""
         assert self.table(term).route(request_).pool == ("yes" if holds else "no")
 
     @pytest.mark.parametrize(
@@ -242,7 +248,7 @@ class TestHaproxy:
         ],
     )
     def test_normalize_uri(self, steps, target, path):
-        """The steps run in the order written."""
+        """The steps of ``normalize-uri`` run in the order written."""
         assert self.table(normalize=steps).route(asked(target)).path == path
 
     def test_strict_steps_refuse_bad_escapes(self):
@@ -287,7 +293,7 @@ class TestEnvoy:
         ],
     )  # fmt: skip
     def test_matches(self, match, request_, holds):
-        """All parts of a match count together."""
+        """A match holds if all of its parts hold."""
         assert (self.table(match).route(request_).pool == "yes") is holds
 
     @pytest.mark.parametrize(
@@ -363,7 +369,7 @@ class TestEnvoy:
         ],
     )
     def test_escaped_slashes(self, action, status, location):
-        """Kept, refused or redirected."""
+        """Escaped slashes are kept, refused or redirected, as configured."""
         table = self.table({"prefix": "/"}, connection_manager={"path_with_escaped_slashes_action": action})
         routed = table.route(asked("/a%2fb?c"))
         assert (routed.status, routed.location) == (status, location)
@@ -382,7 +388,7 @@ class TestGateway:
     """``HTTPRoute``."""
 
     def test_hostnames_narrow_a_listener(self):
-        """A route serves the hosts that both it and the listener name."""
+        """A route serves the hosts that both it and its listener name."""
         table = gateway.HttpRoutes(
             [{"name": "l", "hostname": "*.x.test"}],
             [
@@ -473,7 +479,10 @@ class TestExpressions:
     )
     @pytest.mark.filterwarnings("error")
     def test_they_match_what_pcre_matches(self, expression, matched, unmatched):
-        """Classes by name, signs in classes, quotes, ends, counts and codes; and no warning is given."""
+        """Expressions match what PCRE matches: classes by name, signs in classes, quotes, ends, counts and codes.
+
+        No warning is given.
+        """
         found = compiled("pattern", expression)
         assert [text for text in matched + unmatched if found.search(text)] == matched
 
@@ -481,12 +490,15 @@ class TestExpressions:
         "expression", ["[[:alpha:]", "[[:letters:]]", "(", "a\\", "[", "[^]", "[b-a]", 7]
     )
     def test_what_is_none_is_refused(self, expression):
-        """Classes that do not end or do not exist, brackets that are open, a backslash at the end."""
+        """A wrong expression is refused.
+
+        It has a class that does not end or exist, an open bracket, or a backslash at the end.
+        """
         with pytest.raises(ConfigurationError, match="a regular expression"):
             compiled("pattern", expression)
 
     def test_every_class_has_the_characters_of_its_name(self):
-        """The classes of POSIX, of ASCII, against Python's own sets of characters."""
+        """Every POSIX class has the ASCII characters of its name."""
         letters = string.ascii_letters
         sets = {
             "alnum": letters + string.digits, "alpha": letters, "digit": string.digits, "lower": string.ascii_lowercase,
