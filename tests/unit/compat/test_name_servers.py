@@ -28,7 +28,7 @@ def test_gdnsd_multiplies_thresholds_in_binary(threshold, total, needed):
 
 
 def test_gdnsd_reads_one_or_two_ttls():
-    """gdnsd reads MAX/MIN, or MAX alone with MIN half of it. Anything else is refused."""
+    """Gdnsd reads MAX/MIN, or MAX alone with MIN half of it. Anything else is refused."""
     assert (gdnsd.ttl_limits("90").minimum, gdnsd.ttl_limits("90/7").minimum) == (45, 7)
     with pytest.raises(ConfigurationError):
         gdnsd.ttl_limits("soon")
@@ -218,7 +218,7 @@ def test_bind_and_knot_keep_records_in_the_order_of_their_data():
 
 
 def test_gdnsd_bounds_scopes_by_addresses_that_carry_ipv4_addresses():
-    """gdnsd bounds scopes by addresses that carry IPv4 addresses, even where all of IPv4 has one list."""
+    """Gdnsd bounds scopes by addresses that carry IPv4 addresses, even where all of IPv4 has one list."""
     nets = {"2001:db8::/32": ["a"]}
     address = CLIENT.replace(address="2001:db8::1").seen()
     assert gdnsd.geo_map({"datacenters": ["a"], "nets": nets}).look_up(address) == (("a",), 21)

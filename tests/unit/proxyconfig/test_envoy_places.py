@@ -67,7 +67,7 @@ def test_a_group_without_a_locality_has_no_weight(read):
 
 @pytest.mark.parametrize("kind", ["STRICT_DNS", "LOGICAL_DNS"])
 def test_names_of_hosts_are_listed(read, kind):
-    """Which addresses a name has is known when the proxy runs, and a ring is made of addresses."""
+    """A host given by name is listed, as its addresses are known only when the proxy runs."""
     (found,) = read([group("app.internal")], type=kind).not_modelled
     assert (found.text, found.why) == (
         "address",
@@ -97,7 +97,10 @@ def test_the_address_stands_for_a_host_name_that_is_left_out(read):
     ],
 )
 def test_what_envoy_refuses_is_refused(read, wrong):
-    """Names of STATIC hosts and their hashing, a second logical host, prefixes with a slash at their end."""
+    """The reader refuses what Envoy refuses.
+
+    Examples are names of STATIC hosts, a second logical host, and prefixes that end with a slash.
+    """
     with pytest.raises(ProxyConfigError, match=r"envoy\.json:1: "):
         read(**wrong)
 
@@ -114,19 +117,19 @@ def test_what_envoy_refuses_is_refused(read, wrong):
     ],
 )
 def test_another_host_comes_without_the_port_of_the_request(read, redirect, host, location):
-    """A host that is replaced brings its own port, or none."""
+    """A host that is replaced has its own port or none, and not that of the request."""
     config = read(route={"redirect": redirect})
     assert config.route(ProxyRequest("/", host=host)).location == location
 
 
 @pytest.mark.parametrize(("redirect", "listed"), [({}, 1), ({"https_redirect": True}, 0)])
 def test_the_scheme_of_redirects_behind_tls_is_listed(read, redirect, listed):
-    """It is that of the request, which is taken to be http; a scheme that is replaced does not matter."""
+    """The scheme of a redirect behind TLS is listed, unless the redirect replaces it."""
     config = read(route={"redirect": redirect}, chain={"transport_socket": {"name": "tls"}})
     assert [one.text for one in config.not_modelled] == ["transport_socket"] * listed
 
 
 def test_the_scheme_of_a_request_can_be_hashed(read):
-    """A header of that name is always there."""
+    """A request always has a ``:scheme`` header, so that its scheme can be hashed."""
     route = {"route": {"cluster": "c", "hash_policy": [{"header": {"header_name": ":scheme"}}]}}
     assert read(route=route).explain(ProxyRequest()).key == "http"

@@ -94,7 +94,10 @@ def written(tmp_path):
 
 
 def test_envoy_answers_with_the_reason_and_the_line(written):
-    """Route, pool and server, each with where it is written; keys are named either way; anchors are followed."""
+    """Envoy's answer has route, pool and server, each with where it is written.
+
+    Keys are named either way, and anchors are followed.
+    """
     config = read_config(written(ENVOY))
     found = config.explain(ProxyRequest("/a", headers=(("X-User", "u1"),)))
     assert (config.kind, found.pool.name, found.server.address, found.key) == (
@@ -114,7 +117,10 @@ def test_envoy_answers_with_the_reason_and_the_line(written):
 
 
 def test_what_envoy_answers_by_itself_has_no_server(written):
-    """A redirect with its location, a status, a cluster that is not there, a path that no route has, a port."""
+    """What Envoy answers by itself has no server.
+
+    Examples are a redirect, a status, a missing cluster, and an unknown path or port.
+    """
     config = read_envoy(written(ENVOY))
     assert config.route(ProxyRequest("/old?q", host="h:80"))[2:4] == (302, "https://h/new?q")
     assert config.route(ProxyRequest("/gone")).status == 410
@@ -127,7 +133,7 @@ def test_what_envoy_answers_by_itself_has_no_server(written):
 
 
 def test_what_is_not_modelled_is_listed_with_its_line(written):
-    """A filter, a match, a retry policy, a cookie's ttl, outlier detection, an unknown field; none is skipped."""
+    """What is not modelled is listed with its line, and none is skipped."""
     config = read_envoy(written(ENVOY))
     lines = ENVOY.split("\n")
     for one in config.not_modelled:
@@ -189,7 +195,7 @@ def test_matches_of_cookies_are_followed(written, headers, status):
     "wrong", ["{name: beta}", "{string_match: {exact: a}}", "{name: beta, string_match: {}}"]
 )
 def test_a_matcher_of_cookies_that_envoy_refuses_is_refused(written, wrong):
-    """Without a name or a pattern, the error has the line of the matcher."""
+    """A matcher of cookies without a name or a pattern is refused with its line."""
     with pytest.raises(ProxyConfigError, match=r":15: .* is expected"):
         read_envoy(written(COOKIES.replace('{name: beta, string_match: {exact: "1"}}', wrong)))
 
@@ -281,7 +287,10 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ids=range(26),
 )
 def test_a_broken_bootstrap_is_refused_with_its_line(written, text, line):
-    """YAML that does not parse, keys twice, values out of bounds, missing parts, depth, aliases, NUL, sizes."""
+    """A broken bootstrap is refused with its line.
+
+    Examples are YAML that does not parse, keys twice, and values out of bounds.
+    """
     path = written(text)
     with pytest.raises(ProxyConfigError) as caught:
         read_envoy(path)
@@ -289,7 +298,7 @@ def test_a_broken_bootstrap_is_refused_with_its_line(written, text, line):
 
 
 def test_a_huge_bootstrap_is_refused_before_it_is_read(tmp_path):
-    """100 MB: its first line is named, and nothing is parsed."""
+    """A bootstrap of 100 MB is refused with its first line before anything is parsed."""
     path = tmp_path / "huge.yaml"
     with path.open("wb") as file:
         file.truncate(100_000_000)
@@ -335,7 +344,7 @@ static_resources:
 
 
 def test_the_command_explains_a_request(written, capsys):
-    """YAML and JSON; a broken bootstrap is status 2 with its line."""
+    """The command explains a request for YAML and JSON. A broken bootstrap ends it with status 2 and the line."""
     assert kind_of_text(ENVOY) == "envoy"
     assert main(["explain", written(ENVOY), "--header", "x-user:7"]) == 0
     assert "-> 10.0.0.1:80" in capsys.readouterr().out

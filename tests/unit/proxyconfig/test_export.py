@@ -48,7 +48,7 @@ def read_back(folder, text, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sign", HOSTILE)
 def test_a_name_or_an_address_with_a_sign_of_the_syntax_is_refused(kind, sign):
-    """Names of pools, targets, names of keys and the listening address; whatever the proxy."""
+    """A name or an address with a sign of the syntax is refused, whatever the proxy."""
     for make in (
         lambda: pool(name=f"a{sign}b"),
         lambda: pool(endpoints=(Endpoint("x", target=f"10.0.0.1{sign}:80"),)),
@@ -63,7 +63,7 @@ def test_a_name_or_an_address_with_a_sign_of_the_syntax_is_refused(kind, sign):
 @pytest.mark.parametrize("kind", ["nginx", "haproxy"])
 @pytest.mark.parametrize("sign", [sign for sign in HOSTILE if sign not in "\n\r\0\udc80"])
 def test_a_value_with_any_sign_stays_one_value(tmp_path, kind, sign):
-    """A condition and a path with a sign of the syntax: the text is read back, and only that value matches."""
+    """A condition and a path with a sign of the syntax are read back, and only that value matches."""
     wanted = f"x{sign}y"
     table = RouteTable(
         [
@@ -81,7 +81,7 @@ def test_a_value_with_any_sign_stays_one_value(tmp_path, kind, sign):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_line_break_in_a_value_ends_no_line(kind):
-    """It is escaped, or refused; never written, not in a comment either."""
+    """A line break in a value is escaped or refused, and never written, not in a comment either."""
     table = RouteTable(
         [
             Route(
@@ -131,7 +131,10 @@ def test_what_is_written_has_no_findings(tmp_path, kind, selector):
 
 
 def test_what_a_proxy_lacks_is_stated():
-    """Active checks and slow start in nginx, two levels of backups, latency, budgets, routers, loads."""
+    """What a proxy lacks is stated in the differences.
+
+    Examples are active checks and slow start in nginx, budgets and routers.
+    """
     made = export_pool(
         "api",
         {
@@ -226,7 +229,10 @@ def test_a_split_and_a_rewrite_are_written_or_stated():
 
 
 def test_what_cannot_be_exported_is_refused():
-    """No key, no endpoints, an unknown pool, two pools of one name, several without routes, discovery."""
+    """What cannot be exported is refused.
+
+    Examples are a missing key, no endpoints, an unknown pool, and discovery.
+    """
     table = RouteTable([Route("a", "nowhere")])
     for make in (
         lambda: pool(selector="RingHash"),
@@ -305,7 +311,10 @@ def test_the_proxy_took_the_route_of_the_table(tmp_path, kind, seed):
 
 
 def test_the_command_prints_the_text_and_what_differs(tmp_path, capsys):
-    """Text on standard output, differences on standard error; 1 with --strict, 2 for a file that is none."""
+    """The command prints the text on standard output and differences on standard error.
+
+    Its status is 1 with --strict, and 2 for a file that is none.
+    """
     path = tmp_path / "orders.toml"
     path.write_text('endpoints = ["10.0.0.1:80", "10.0.0.2:80"]\n[balancer]\nselector = "RingHash"\n')
     assert main(["export", str(path), "--to", "haproxy", "--key", "header:x-user"]) == 0

@@ -262,7 +262,7 @@ def test_any_name_of_a_parameter_is_one_argument_of_haproxy(tmp_path, name):
     ids=repr,
 )
 def test_empty_values_decide_as_in_the_table_or_are_stated(tmp_path, kind, condition):
-    """A value that is empty, a parameter without ``=``, and one that is not there."""
+    """An empty value, a parameter without ``=`` and a missing one decide as in the table, or are stated."""
     table = RouteTable([Route("a", "api", headers=[condition]), Route("b", "web")])
     found = export_config([pool(), pool(name="web")], kind, routes=table)
     config = read_back(tmp_path, found.text, kind)
@@ -303,7 +303,7 @@ def test_the_address_of_a_check_is_stated():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pool_with_a_router_that_is_not_written_is_no_equal(kind):
-    """Its servers are not those of the rotation, so it is not called the same."""
+    """A pool with a router that is not written is stated as no equal."""
     found = export_config([pool(routers=({"kind": "Canary"},))], kind)
     assert found.fidelity["api"] == "nearest"
 

@@ -48,7 +48,10 @@ def cookies(*values):
     ],
 )
 def test_the_first_cookie_that_names_a_usable_server_binds(read, headers, server):
-    """Behind ``;`` or ``,``, blanks round ``=``, without dates; server four is disabled."""
+    """The first cookie that names a usable server binds.
+
+    It may stand behind ``;`` or ``,``, with blanks round ``=``.
+    """
     config = read(backend=" cookie S insert\n", servers=SERVERS.replace("c4", "c4 disabled"))
     assert config.explain(cookies(*headers)).server.name == server
 
@@ -67,7 +70,7 @@ def test_the_first_cookie_that_names_a_usable_server_binds(read, headers, server
     ],
 )
 def test_the_last_cookie_of_the_name_is_hashed(read, headers, key):
-    """Cookies are found as the sample fetch finds them, of several the last."""
+    """The last cookie of the name is hashed, as the sample fetch finds it."""
     config = read(backend=" balance hash req.cook(S)\n")
     assert config.explain(cookies(*headers)).key == key
 
@@ -87,7 +90,7 @@ def test_the_last_cookie_of_the_name_is_hashed(read, headers, key):
     ],
 )
 def test_normalised_targets_are_compared_and_hashed(read, step, balance, target, key, chosen):
-    """The steps of a frontend with their words: rules see their result, and so does what is hashed."""
+    """Normalised targets are what rules compare and what is hashed, for each step of a frontend."""
     rules = f" http-request normalize-uri {step}\n use_backend other if {{ path_beg /never }}\n"
     config = read(rules, f" balance {balance}\n")
     assert config.not_modelled == ()
@@ -97,7 +100,7 @@ def test_normalised_targets_are_compared_and_hashed(read, step, balance, target,
 
 
 def test_a_strict_step_refuses_what_is_no_escape(read):
-    """The answer is 400."""
+    """A strict step answers 400 to what is no escape."""
     config = read(" http-request normalize-uri percent-to-uppercase strict\n")
     assert config.route(ProxyRequest("/%zz")).status == 400
 
@@ -115,7 +118,7 @@ def test_an_unknown_step_is_refused_or_listed_with_its_line(read, step):
 
 
 def test_conditions_of_steps_and_steps_of_backends_are_listed(read):
-    """They are not followed, and named with their lines."""
+    """Conditions of steps, and steps of backends, are listed with their lines."""
     config = read(
         " http-request normalize-uri path-merge-slashes if { path_beg //a }\n",
         " http-request normalize-uri path-merge-slashes\n balance uri\n",
@@ -128,7 +131,7 @@ def test_conditions_of_steps_and_steps_of_backends_are_listed(read):
 
 @pytest.mark.parametrize("name", ["set-header X-User u", "add-header X-User u", "del-header X-User"])
 def test_headers_that_rules_change_are_listed(read, name):
-    """Later rules and what is hashed see the change."""
+    """Headers that rules change are listed, as later rules and what is hashed see the change."""
     (found,) = read(f" http-request {name}\n").not_modelled
     assert (found.origin.line, found.why) == (6, "it may change or answer requests")
 
@@ -137,7 +140,7 @@ def test_headers_that_rules_change_are_listed(read, name):
     "test", ["hdr(x-a,1) a", "hdr(x-a,-1) -m found", "urlp(x,;) 1", "%[hdr(x-a,1),map(m)]"]
 )
 def test_second_arguments_are_listed(read, test, tmp_path):
-    """An occurrence or a separator is not followed, and the line is named."""
+    """An occurrence or a separator as a second argument is listed with its line."""
     (tmp_path / "m").write_text("a other\n")
     rule = f"use_backend {test}" if test.startswith("%") else f"use_backend other if {{ {test} }}"
     (found,) = read(f" {rule}\n").not_modelled
@@ -149,7 +152,7 @@ def test_second_arguments_are_listed(read, test, tmp_path):
     "test", ["hdr(x-a)", "hdr(x-a) -i", "hdr_beg(x-a)", "hdr_val(x-a)", "hdr(x-a) -m str", "path", "method"]
 )
 def test_a_test_without_patterns_never_holds(read, test):
-    """Only ``-m found`` asks whether there is anything."""
+    """A test without patterns never holds, except ``-m found``."""
     request = ProxyRequest(headers=(("X-A", "1"),))
     config = read(f" use_backend other if {{ {test} }}\n")
     assert config.route(request).pool == "b"
@@ -197,7 +200,7 @@ def test_outside_of_mode_http_conditions_are_listed(read):
     ],
 )
 def test_what_haproxy_refuses_is_refused_with_its_line(read, backend, line):
-    """Methods without what they hash, words behind a hash function, factors, ports and ids out of range, half escapes."""
+    """The reader refuses with its line what HAProxy refuses, such as factors, ports and ids out of range."""
     with pytest.raises(ProxyConfigError, match=rf"haproxy\.cfg:{line}: "):
         read(backend=backend)
 

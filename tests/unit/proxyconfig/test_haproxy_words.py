@@ -147,7 +147,7 @@ def test_ports_of_bind_may_be_variables(written, address):
 
 @pytest.mark.parametrize("line", ["hash-type fancy", "hash-balance-factor x"])
 def test_an_error_names_the_line_that_has_the_value(written, line):
-    """What is wrong with hash-type and hash-balance-factor is said of their line, not of the section or of balance."""
+    """An error about hash-type or hash-balance-factor names the line of the value."""
     with pytest.raises(ProxyConfigError) as caught:
         read_haproxy(written(f"backend h\n balance source\n server s 10.0.0.1:80\n {line}\nfrontend g"))
     assert caught.value.origin.line == 8
@@ -176,7 +176,7 @@ def test_a_template_with_an_address_is_its_servers(tmp_path):
     "line", ["server-template web 3", "server-template web x 10.0.0.1:80", "server-template w 9-2 a:1"]
 )
 def test_a_template_that_haproxy_refuses_is_an_error(tmp_path, line):
-    """Without an address, or with a range that ends before it begins, with its line."""
+    """A template without an address, or with a range that ends before it begins, is an error with its line."""
     path = tmp_path / "haproxy.cfg"
     path.write_text(f"backend a\n {line}\n")
     with pytest.raises(ProxyConfigError, match=":2: "):

@@ -51,7 +51,7 @@ def test_there_are_enough_files():
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy")
 @pytest.mark.parametrize("name", [name for name in GOOD if name.endswith(".cfg")])
 def test_haproxy_accepts_the_good_files(name):
-    """What has no findings is a configuration."""
+    """HAProxy accepts the good files."""
     found = subprocess.run(
         ["haproxy", "-c", "-f", str(ROOT / "good" / name)],
         capture_output=True,

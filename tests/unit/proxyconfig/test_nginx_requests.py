@@ -74,7 +74,7 @@ def test_cookies_are_read_as_nginx_reads_them(key_of, header, value):
 
 
 def test_the_first_header_with_the_cookie_counts(key_of):
-    """Cookies are looked for in one header after the other."""
+    """The first header that has the cookie counts."""
     assert key_of("$cookie_user", headers=(("Cookie", "a=1"), ("Cookie", "user=2"))) == "2"
 
 

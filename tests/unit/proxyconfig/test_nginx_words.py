@@ -119,7 +119,10 @@ def test_maps_behind_each_other_without_end_are_refused(written, step):
     ],
 )
 def test_what_nginx_refuses_is_refused_with_its_line(written, text, line):
-    """Names and lines that are written twice, a port behind the name of an upstream, a return of nothing."""
+    """The reader refuses with its line what nginx refuses.
+
+    Examples are names written twice, and a port behind an upstream's name.
+    """
     with pytest.raises(ProxyConfigError) as caught:
         written(text)
     assert caught.value.origin.line == line
@@ -233,7 +236,7 @@ def test_names_that_may_have_several_addresses_are_listed(written, address):
 
 @pytest.mark.parametrize("measure", ["header", "last_byte"])
 def test_two_of_least_time_are_not_modelled(written, measure):
-    """A method of the commercial nginx names no server."""
+    """``random two least_time`` of the commercial nginx is not modelled, and names no server."""
     config = written(
         UPSTREAMS + f"upstream a {{ random two least_time={measure}; server 10.0.0.1; server 10.0.0.2; }}\n"
         "server { location / { proxy_pass http://a; } }"

@@ -141,7 +141,7 @@ def test_sticky_users_who_lose_their_server_are_named(read, tmp_path):
 
 
 def test_plans_compare_one_kind_of_proxy(read):
-    """Two kinds are refused."""
+    """A plan of two kinds of proxy is refused."""
     before = read(HAPROXY, "haproxy")
     with pytest.raises(ConfigurationError, match="haproxy"):
         plan_change(before, read("upstream u { server 10.0.0.1; }", "nginx"))
@@ -226,7 +226,10 @@ def test_hostile_lines_of_a_log_are_left_out(text):
 
 
 def test_the_command_plans_a_change(read, tmp_path, capsys):
-    """Text and data; a log; requests in a file; two kinds, and a broken file, are status 2."""
+    """The command plans a change as text and data, with a log or requests in a file.
+
+    Two kinds, or a broken file, end it with status 2.
+    """
     old, new, log, keys = (tmp_path / name for name in ("old.cfg", "new.cfg", "access.log", "keys.txt"))
     old.write_text(changes.text("nginx", changes.BASE, ADDRESSES, 8080))
     new.write_text(changes.text("nginx", changes.CHANGES["added at the end"], ADDRESSES, 8080))

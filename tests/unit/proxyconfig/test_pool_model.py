@@ -222,7 +222,7 @@ def test_failures_are_counted_by_each_server_of_nginx(tmp_path):
 
 @pytest.mark.parametrize("words", ["", " x", " 1 2", " -1"])
 def test_tries_that_are_no_number_are_refused(tmp_path, words):
-    """As nginx does, with the line."""
+    """Tries that are no number are refused with the line, as by nginx."""
     path = tmp_path / "nginx.conf"
     path.write_text(f"http {{\nproxy_next_upstream_tries{words};\nupstream u {{ server a:1; }} }}")
     with pytest.raises(ConfigurationError, match=":2: "):
@@ -239,7 +239,10 @@ LEFT_OUT = {
 
 @pytest.mark.parametrize("what", LEFT_OUT)
 def test_what_a_model_of_envoy_leaves_out_is_noted(tmp_path, what):
-    """Subsets, weights of localities, limits, and hosts that are not well."""
+    """A model of Envoy notes what it leaves out.
+
+    This is subsets, weights of localities, limits, and hosts that are not well.
+    """
     path = tmp_path / "envoy.yaml"
     more = LEFT_OUT[what]
     text = hosts(1, 2, 3, more=more or "")
@@ -254,7 +257,7 @@ def test_what_a_model_of_envoy_leaves_out_is_noted(tmp_path, what):
 
 
 def test_attempts_and_health_are_those_of_the_file(read):
-    """Tries, retries with redispatch, retries without; failures, ejections, and what is only approximated."""
+    """Attempts and health are those of the file, and what is only approximated is noted."""
     nginx, haproxy, envoy = read("nginx"), read("haproxy"), read("envoy")
     assert pool_model(nginx, "plain").attempts == 2
     assert pool_model(nginx, "plain").health is None
@@ -272,7 +275,7 @@ def test_attempts_and_health_are_those_of_the_file(read):
 
 @pytest.mark.parametrize("kind", ["nginx", "haproxy"])
 def test_a_backup_serves_only_if_the_first_is_out(read, kind):
-    """nginx: after max_fails failures; HAProxy: when the first may not be picked."""
+    """A backup serves only if the first is out, in nginx after max_fails failures."""
     lb = pool_model(read(kind), "spare").balancer()
     with lb.acquire() as lease:
         assert lease.target == "10.0.0.1:80"
@@ -305,7 +308,7 @@ def test_a_backup_serves_nothing_while_one_of_the_others_may(tmp_path):
 
 
 def test_open_requests_count(read):
-    """leastconn: requests that are not finished move the next ones to the other server."""
+    """With leastconn, requests that are not finished move the next ones to the other server."""
     for kind in ("nginx", "haproxy"):
         lb = pool_model(read(kind), "conns").balancer()
         held = [lb.acquire() for _ in range(4)]
@@ -319,7 +322,7 @@ def test_open_requests_count(read):
 
 
 def test_a_pool_that_is_not_there_is_refused(read):
-    """An unknown name, and no name where there are several."""
+    """An unknown name of a pool is refused, and so is no name where there are several."""
     for name in ("nowhere", None):
         with pytest.raises(ConfigurationError, match="plain, conns"):
             pool_model(read("haproxy"), name)

@@ -52,7 +52,7 @@ http {
 
 
 def test_nginx_answers_with_the_reason_and_the_line(written):
-    """Route, pool and server, each with where it is written."""
+    """Nginx's answer has route, pool and server, each with where it is written."""
     config = read_nginx(written(NGINX))
     found = config.explain(ProxyRequest("/a"))
     assert (found.pool.name, found.server.address) == ("plain", "10.0.0.1:80")
@@ -62,7 +62,7 @@ def test_nginx_answers_with_the_reason_and_the_line(written):
 
 
 def test_what_nginx_answers_by_itself_has_no_server(written):
-    """A status, a redirect, a file."""
+    """A status, a redirect and a file are answered by nginx itself, without a server."""
     config = read_nginx(written(NGINX))
     assert config.route(ProxyRequest("/gone")).status == 410
     assert config.route(ProxyRequest("/old"))[2:4] == (301, "/new")
@@ -72,7 +72,7 @@ def test_what_nginx_answers_by_itself_has_no_server(written):
 
 
 def test_what_is_not_modelled_is_listed_with_its_line(written):
-    """A method, a rewrite, an unknown variable and an unknown directive; none is skipped in silence."""
+    """A method, a rewrite, a variable and a directive that are not modelled are listed with their line."""
     config = read_nginx(written(NGINX))
     listed = {one.text.split()[0]: one.origin.line for one in config.not_modelled}
     assert listed == {"least_time": 2, "rewrite": 7, "proxy_pass": 12, "fancy_module": 13}
@@ -114,7 +114,10 @@ backend plain
 
 
 def test_haproxy_follows_rules_maps_cookies_and_defaults(written):
-    """Several lines of one acl, a negation, a map, a cookie, and a method that a section inherits."""
+    """HAProxy's rules are followed.
+
+    This covers acls of several lines, negations, maps, cookies and inherited methods.
+    """
     written("shop.test old\n# comment\n", "hosts.map")
     config = read_haproxy(written(HAPROXY))
     assert config.route(ProxyRequest("/v0/x")).pool == "old"
@@ -131,7 +134,7 @@ def test_haproxy_follows_rules_maps_cookies_and_defaults(written):
 
 
 def test_words_of_haproxy_may_be_quoted(written):
-    """Double quotes, single quotes, a backslash, a comment."""
+    """Words of HAProxy may have double quotes, single quotes, backslashes and comments."""
     config = read_haproxy(
         written(
             "frontend f\n bind :1\n use_backend b if { path \"/a b\" '/c#d' /e\\ f } # ha\nbackend b\n server s 1.1.1.1:1\n"
@@ -161,7 +164,7 @@ def test_words_of_haproxy_may_be_quoted(written):
     ids=range(13),
 )
 def test_a_broken_file_of_nginx_is_refused_with_its_line(written, text, line):
-    """Unbalanced braces, empty pools, wrong values, missing files, loops, NUL, depth, quotes, too many servers."""
+    """A broken file of nginx is refused with its line. Examples are unbalanced braces, empty pools, loops and NUL."""
     path = written(text)
     with pytest.raises(ProxyConfigError) as caught:
         read_nginx(path)
@@ -192,7 +195,10 @@ def test_a_broken_file_of_nginx_is_refused_with_its_line(written, text, line):
     ids=range(15),
 )
 def test_a_broken_file_of_haproxy_is_refused_with_its_line(written, text, line):
-    """Lines in no section, missing words, names twice, unknown names, quotes, missing files, NUL, long lines."""
+    """A broken file of HAProxy is refused with its line.
+
+    Examples are lines in no section, missing words, and names twice.
+    """
     path = written(text)
     with pytest.raises(ProxyConfigError) as caught:
         read_haproxy(path)
@@ -210,7 +216,7 @@ def test_a_condition_that_multiplies_out_too_far_is_refused(written):
 
 
 def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
-    """100 MB: its first line is named, and nothing is parsed."""
+    """A file of 100 MB is refused with its first line before anything is parsed."""
     path = tmp_path / "huge.conf"
     with path.open("wb") as file:
         file.truncate(100_000_000)
@@ -221,7 +227,7 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
 
 
 def test_ten_thousand_includes_are_refused_with_the_line(tmp_path):
-    """The include that is one too many is named."""
+    """A file with ten thousand includes is refused with the line of the first that is too many."""
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "one.conf").write_text("upstream u { server 10.0.0.1; }\n")
     for number in range(1_100):
@@ -238,7 +244,7 @@ def test_ten_thousand_includes_are_refused_with_the_line(tmp_path):
 
 
 def test_kinds_are_told_by_the_text(written):
-    """Sections are HAProxy's; an unknown kind is refused by name."""
+    """The kind of a file is told by its text, and an unknown kind is refused by name."""
     assert kind_of_text(NGINX) == "nginx"
     assert kind_of_text(HAPROXY) == "haproxy"
     with pytest.raises(ConfigurationError, match="apache"):
@@ -323,7 +329,7 @@ def test_times_that_nginx_refuses_are_refused(written, text):
     ],
 )
 def test_nginx_listens_on_ranges_of_ports(written, listen, ports, others):
-    """Every port of a range, and no other."""
+    """Nginx listens on every port of a range, and on no other."""
     config = read_nginx(written(f"server {{ listen {listen}; return 200; }}"))
     for port in ports:
         assert config.route(ProxyRequest("/", port=port)).status == 200
@@ -353,7 +359,10 @@ def test_nginx_listens_on_no_other_ports(written, listen):
     ],
 )
 def test_a_map_of_nginx_knows_names_of_hosts(written, host, pool):
-    """``hostnames``: exact names, the longest wildcard in front, the longest at the end, expressions, the default."""
+    """A map with ``hostnames`` finds exact names first.
+
+    Next come the longest wildcard in front, then at the end, expressions, the default.
+    """
     names = ("below", "eu", "exact", "www", "expression", "other")
     pools = "".join([f"upstream {name} {{ server {name}.test; }}" for name in names])
     text = f"""
@@ -514,7 +523,10 @@ def test_options_can_be_taken_back(written, word, share):
     ],
 )
 def test_numbers_of_servers_and_missing_values_are_refused_with_their_line(written, lines, line):
-    """As by ``haproxy -c``: an id is positive and its own, and a directive has its value."""
+    """Wrong server ids and missing values are refused with their line, as by ``haproxy -c``.
+
+    An id is positive and unique.
+    """
     with pytest.raises(ProxyConfigError, match=rf":{line}: "):
         haproxy(written, HEAD + lines)
 
@@ -547,7 +559,7 @@ def test_headers_may_be_lists_of_pairs():
 
 @pytest.mark.parametrize("seed", [math.nan, "x", None, True, -1, 1.0])
 def test_a_seed_is_a_whole_number(written, seed):
-    """For one decision and for many."""
+    """A seed that is no whole number >= 0 is refused, for one decision and for many."""
     config = read_nginx(written(NGINX))
     with pytest.raises(ConfigurationError, match="seed"):
         config.explain(ProxyRequest("/"), seed=seed)
@@ -617,7 +629,7 @@ def test_a_location_has_the_bytes_that_the_file_has(written, encoding):
 
 
 def test_a_constant_has_the_bytes_that_the_file_has(written):
-    """What is hashed keeps bytes that are not UTF-8."""
+    """What is hashed keeps bytes of the file that are not UTF-8."""
     text = (
         b"http { upstream u { hash \xe4; server 10.0.0.1; } server { location / { proxy_pass http://u; } } }"
     )
