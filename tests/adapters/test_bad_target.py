@@ -39,7 +39,10 @@ def servers() -> Iterator[list[Server]]:
 def test_at_most_one_request_in_a_hundred_sees_it(
     kind: str, target: str, checked: bool, servers: list[Server]
 ) -> None:
-    """All defaults, five requests in three seconds, half of them POST: 1 % see an error at most; events name the endpoint."""
+    """With all defaults and five requests in three seconds, at most 1 % of requests see an error.
+
+    Half of them are POST, and events name the endpoint.
+    """
     clock, events = ManualClock(), list[Event]()
     lb = LoadBalancer[Any](
         [Endpoint(server.name, server.address) for server in servers], clock=clock, listeners=[events.append]

@@ -30,7 +30,10 @@ def servers() -> Iterator[tuple[Server, Server]]:
 def test_no_credential_of_an_origin_is_seen_at_another(
     kind: str, cookies: str, servers: tuple[Server, Server]
 ) -> None:
-    """No header of the endpoint, no ``Authorization`` of the caller and no cookie: ten redirects to another origin, to a host and a port."""
+    """No header, ``Authorization`` or cookie of an origin is sent to another.
+
+    This holds for ten redirects to another origin, host and port.
+    """
     own, other = servers
     other.seen.clear()
     own.seen.clear()

@@ -145,7 +145,7 @@ def test_what_may_have_been_processed_goes_elsewhere_only_if_idempotent(
 
 @CLIENTS
 def test_a_connection_that_dies_ends_all_its_leases(module: Any, adapter: Any) -> None:
-    """One connection carries many leases; when it dies in the middle of their answers, each ends once, as a failure."""
+    """A connection that dies in the middle of many answers ends all its leases. Each ends once, as a failure."""
     server = Http2Server("dies")
 
     async def scenario(client: Any) -> Any:

@@ -128,7 +128,10 @@ def test_a_file_is_rewound_for_another_attempt(servers: list[Server], tmp_path: 
 
 @both
 def test_a_request_carries_its_own_options(module: Any, adapter: Any, servers: list[Server]) -> None:
-    """By ``extensions``, as a record or as a mapping; wrong ones are the caller's mistake, and leak no lease."""
+    """A request carries its own options in ``extensions``, as a record or as a mapping.
+
+    Wrong ones are the caller's mistake, and leak no lease.
+    """
     lb = LoadBalancer([server.address for server in servers], selector=First())
     with module.Client(transport=adapter.BalancedTransport(lb)) as client:
         for options in (

@@ -109,7 +109,10 @@ def test_a_location_that_cannot_be_read_is_handed_over(kind: str, location: str,
     ],
 )
 def test_a_host_has_one_spelling(name: str, found: str | None) -> None:
-    """A-labels by IDNA 2008, lower case, no dot of the root; what resolvers do not take has none."""
+    """A host is spelled in A-labels by IDNA 2008, in lower case, without the dot of the root.
+
+    A host that resolvers refuse has no spelling.
+    """
     assert ascii_host(name) == found
 
 

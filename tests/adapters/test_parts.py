@@ -481,7 +481,7 @@ def test_hedges_keep_to_the_budget_and_to_who_is_there() -> None:
 
 
 def test_a_request_pays_for_hedges_and_one_that_cannot_be_is_not_paid_for() -> None:
-    """Ten requests earn one at a tenth; with no other to ask nothing is taken out."""
+    """Ten requests earn one hedge at a ratio of a tenth. With no other endpoint to ask, nothing is taken out."""
 
     async def attempt(lease: Any) -> None:
         await asyncio.sleep({"alone": 0.02, "slow": 0.5, "b": 0.0}[lease.target])
@@ -613,7 +613,10 @@ def test_an_adapter_that_requests_never_asked_says_so(caplog: pytest.LogCaptureF
 def test_a_second_answer_of_the_same_moment_is_closed(
     kind: str, closing: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two attempts succeed in one turn of the loop: the first result is returned, the other is closed if it can be."""
+    """If two attempts succeed in one turn of the loop, the first result is returned.
+
+    The other is closed if it can be.
+    """
     import anyio
 
     closed: list[str] = []

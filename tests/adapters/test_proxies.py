@@ -108,7 +108,7 @@ def test_a_retry_that_expects_100_continue_is_a_whole_request(
 
 
 def test_a_full_pool_of_an_aiohttp_session_is_the_callers(servers: list[Server]) -> None:
-    """Waiting for a connection of the session's own times out: the outcome is ignored, the endpoint stays healthy."""
+    """If a session has no free connection in time, the outcome is ignored and the endpoint stays healthy."""
     lb = LoadBalancer([servers[0].address])
 
     async def main() -> list[Any]:

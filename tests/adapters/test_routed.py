@@ -74,7 +74,10 @@ def make(request):
 
 
 def test_requests_go_to_the_pool_of_their_route(servers, make):
-    """Path, header and host choose the pool; a rewritten path and the query arrive; statistics count each route."""
+    """Path, header and host choose the pool.
+
+    A rewritten path and the query arrive, and statistics count each route.
+    """
     client, transport, _ = make(table_of(servers))
     with client:
         assert {client.get("http://shop.test/api/x").text for _ in range(8)} <= {"a", "b"}
@@ -89,7 +92,10 @@ def test_requests_go_to_the_pool_of_their_route(servers, make):
 
 
 def test_requests_without_a_route_are_the_clients_error(servers, make):
-    """No route, or a rejected target: the client's own error with the reason, counted, and nothing is sent."""
+    """Without a route, or with a rejected target, the client raises its own error with the reason.
+
+    It is counted and nothing is sent.
+    """
     client, transport, _ = make(table_of(servers))
     with client:
         with pytest.raises(Exception, match=r"no route takes GET other\.test/x") as info:

@@ -97,6 +97,6 @@ def test_the_table_in_the_documents_is_this_one() -> None:
 
 
 def test_the_table_is_wide_enough_and_each_difference_has_a_reason() -> None:
-    """At least 60 situations; a client that does something else is named with why."""
+    """The table has at least 60 situations, and names why a client does something else."""
     assert len(SITUATIONS) >= 60
     assert {one.name for one in SITUATIONS if one.differs} == set(REASONS)

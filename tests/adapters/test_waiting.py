@@ -122,7 +122,7 @@ def test_a_retry_does_not_wait(kind: str, servers: list[Server]) -> None:
 
 
 def test_the_more_critical_request_is_sent_first(servers: list[Server]) -> None:
-    """``request_options(criticality=)`` and ``tenant=`` reach the room."""
+    """``request_options(criticality=)`` and ``tenant=`` reach the room. The more critical request is sent first."""
     lb, room = room_for(servers[:1], timeout=60.0)
     held = room.acquire()
 
@@ -174,7 +174,7 @@ def test_a_cancelled_request_leaves_no_place_and_no_slot(kind: str, servers: lis
 
 
 def test_many_threads_share_few_slots(servers: list[Server]) -> None:
-    """32 threads on two slots: all are answered, and never more than two are in flight."""
+    """With 32 threads on two slots, all requests are answered and never more than two are in flight."""
     import requests
 
     lb, room = room_for(servers, timeout=60.0)

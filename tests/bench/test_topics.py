@@ -48,7 +48,10 @@ def test_every_claim_holds(results, topic):
     ],
 )
 def test_the_claims_that_are_quoted_are_measured(results, topic, name, right):
-    """With the right figure beside them and a tolerance that a wrong program would miss."""
+    """Quoted claims are measured with the right figure beside them.
+
+    Their tolerance is one that a wrong program would miss.
+    """
     claim = claims(results, topic)[name]
     assert claim.right == pytest.approx(right, rel=1e-3)
     assert claim.low < right < claim.high

@@ -111,7 +111,10 @@ def test_threads_probe_real_pages(pages):
 
 
 def test_tasks_probe_and_count_failures():
-    """On asyncio too; a probe that raises, takes too long or waits for something cancelled is counted, and nothing else happens."""
+    """Tasks on asyncio probe too.
+
+    A probe that raises, takes too long or waits for something cancelled is counted, and nothing else happens.
+    """
 
     async def main():
         prequal = Prequal()

@@ -74,7 +74,7 @@ def test_it_writes_a_report_and_data(tmp_path, capsys):
 
 
 def test_it_draws_all_cards(tmp_path, monkeypatch, capsys):
-    """One file each; here of one, because drawing is tested elsewhere."""
+    """The command draws each card into one file. Here it draws the cards of one."""
     monkeypatch.setattr(command, "CARDS", ("HashRing",))
     assert main(["bench", "cards", "--out", str(tmp_path)]) == 0
     assert [file.name for file in tmp_path.iterdir()] == ["HashRing.svg"]

@@ -114,7 +114,7 @@ def test_an_interrupted_demo_leaves_no_process(how):
 
 
 def test_a_murdered_demo_leaves_no_process():
-    """SIGKILL cannot be caught; the servers notice that their parent is gone."""
+    """When a demo is killed by SIGKILL, its servers notice that their parent is gone and end."""
     demo = start("mark-kill", "--seconds", "30")
     until = time.monotonic() + 20.0
     while len(children("mark-kill")) < 5 and time.monotonic() < until:

@@ -41,7 +41,7 @@ def files(tmp_path):
 
 
 def test_explain_names_every_failing_condition(files, capsys):
-    """The winner, why it won, what each loser lacks, the pool and what to forward."""
+    """``explain`` prints the winner and why it won, what each loser lacks, the pool and what to forward."""
     path = str(files / "before.toml")
     assert main(["explain", path, "https://eu.shop.test/orders/7?x=1", "--key", "u"]) == 0
     lines = capsys.readouterr().out.splitlines()

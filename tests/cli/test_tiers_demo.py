@@ -58,7 +58,10 @@ def check_what_callers_saw(report):
 @LINUX
 @pytest.mark.timeout(180)
 def test_only_the_death_of_a_site_is_seen_by_callers():
-    """A server, an edge and a proxy die unseen; a site's death is seen for detection and TTL at most."""
+    """Callers see no death of a server, an edge or a proxy.
+
+    They see the death of a site for detection and TTL at most.
+    """
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_ROOT], capture_output=True, text=True, timeout=170, check=False
     )
@@ -73,7 +76,7 @@ def test_only_the_death_of_a_site_is_seen_by_callers():
 @LINUX
 @pytest.mark.timeout(120)
 def test_a_murdered_demo_leaves_no_process():
-    """SIGKILL cannot be caught; all twelve processes notice that their parent is gone."""
+    """When a demo is killed by SIGKILL, all twelve processes notice that their parent is gone and end."""
     demo = start("mark-tiers-kill", "--tiers", "--json")
     until = time.monotonic() + 60.0
     while len(children("mark-tiers-kill")) <= BESIDE_THE_PARENT and time.monotonic() < until:
@@ -101,7 +104,10 @@ def test_too_short_a_run_is_refused(capsys):
     ids=["ended", "late"],
 )
 def test_a_process_that_does_not_start_is_one_line(error, says, monkeypatch, capsys):
-    """Exit status 1 and why, not a traceback; this thread is in its own network again."""
+    """A process that does not start is one line with the reason and exit status 1.
+
+    This thread is in its own network again.
+    """
 
     async def run(self):
         raise error

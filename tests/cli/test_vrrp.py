@@ -26,7 +26,10 @@ def log(tmp_path):
 
 
 def test_a_replay_says_whether_the_router_would_have_taken_over(log, capsys):
-    """Changes and rejections as lines of JSON; status 1 if it had become active, 0 if not."""
+    """A replay prints changes and rejections as lines of JSON.
+
+    Its status is 1 if the router had become active, else 0.
+    """
     assert main(["vrrp", "replay", log, *ROUTER]) == 1
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["role"] for row in rows if "role" in row] == ["backup", "active", "backup"]

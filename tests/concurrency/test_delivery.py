@@ -107,7 +107,7 @@ def test_listeners_are_told_in_the_order_in_which_things_happened() -> None:
 
 
 def test_observers_are_told_of_starts_before_ends() -> None:
-    """An observer that acquires from its balancer once: no other is told of an end before its start."""
+    """If an observer acquires from its balancer, no other observer is told of an end before its start."""
     lb = LoadBalancer(["a"])
     told: Told = []
     left = [1]

@@ -46,7 +46,10 @@ def drop(balancer, count):
 
 @pytest.mark.parametrize("selector", [RoundRobin, LeastRequest, None])
 def test_lost_leases_are_ended_and_reported_once_each(selector, aggressive_collector):
-    """No deadlock, in-flight 0, one ResourceWarning and one event per lost lease."""
+    """Each lost lease is ended and reported once, by one ResourceWarning and one event.
+
+    Nothing deadlocks and nothing is in flight.
+    """
     events = []
     balancer = LoadBalancer(["a", "b", "c"], selector=selector and selector(), listeners=[events.append])
     found = drop(balancer, 300)

@@ -74,7 +74,10 @@ CALLS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("jumps", [False, True], ids=["calls", "jumps"])
 def test_a_call_after_an_interrupted_one_gives_its_effects(name: str, jumps: bool) -> None:
-    """KeyboardInterrupt at every place: the same call afterwards returns every effect, withdrawals of addresses included."""
+    """After a KeyboardInterrupt at any place of a call, the same call returns every effect.
+
+    Withdrawals of addresses are included.
+    """
     make, call = CALLS[name]
     wanted = call(make())
     assert wanted

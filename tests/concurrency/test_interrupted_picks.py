@@ -71,7 +71,7 @@ def disturbed(make: Callable[[list[Node]], Any]) -> tuple[list[Node], Any]:
 def test_an_interrupt_anywhere_in_a_pick_loses_no_endpoint(
     make: Callable[[list[Node]], Any], exclude: tuple[str, ...], *, jumps: bool
 ) -> None:
-    """KeyboardInterrupt at every place where CPython delivers a signal: each later pick is a minimum, with exclusions too."""
+    """After a KeyboardInterrupt at any place of a pick, each later pick is a minimum, with exclusions too."""
     place = 0
     while True:
         place += 1

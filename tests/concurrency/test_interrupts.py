@@ -171,7 +171,10 @@ def owners(structure):
 @pytest.mark.parametrize("name", STRUCTURES)
 @pytest.mark.parametrize("jumps", [False, True], ids=["calls", "jumps"])
 def test_an_interrupted_change_of_a_structure_leaves_the_old_one_or_the_new_one(name, jumps):
-    """KeyboardInterrupt at every place: nodes and owners are both from before the change, or both from after it."""
+    """After a KeyboardInterrupt at any place, nodes and owners agree.
+
+    Both are from before the change, or from after it.
+    """
     make, change = STRUCTURES[name]
     old, new = make(), make()
     change(new)

@@ -35,7 +35,7 @@ def test_a_thousand_cancelled_tasks_leave_nothing_in_flight():
 
 
 def test_tasks_cancelled_at_any_point_balance_the_books():
-    """Cancellation before, between and after several leases of one task."""
+    """Tasks that are cancelled before, between and after several leases leave nothing in flight."""
     balancer, rng = LoadBalancer(["a", "b", "c"], selector=RoundRobin()), Random(3)
 
     async def request():

@@ -155,7 +155,7 @@ def test_counts_are_exact_under_churn(name):
 
 @pytest.mark.parametrize("name", BALANCERS)
 def test_every_pick_is_of_the_old_or_the_new_pool(name):
-    """Picks with and without keys and exclusions, under churn: a known endpoint, never an error."""
+    """Every pick under churn is of a known endpoint and raises nothing, with and without keys and exclusions."""
     balancer, stop = make(name), threading.Event()
     known = {endpoint.id for endpoint in KEPT} | {f"guest-{k}" for k in range(4)}
 

@@ -87,7 +87,10 @@ class TestLoad:
             assert picks(balancer, 3) in (["a", "b", "a"], ["b", "a", "b"])
 
     def test_the_environment_overrules_the_file(self) -> None:
-        """Two underscores separate tables; values are TOML, or text where they are none."""
+        """Variables of the environment overrule the file.
+
+        Two underscores separate tables, and values are TOML, or text where they are none.
+        """
         environ = {
             "BALANCEKIT_ENDPOINTS": '["x", "y"]',
             "BALANCEKIT_BALANCER__SELECTOR": "RoundRobin",

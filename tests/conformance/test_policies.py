@@ -288,7 +288,7 @@ WRONG_LOADS = [
 
 
 def test_a_load_that_is_to_count_failures_and_does_not_is_found_out():
-    """Law 8: in-flight counts alone do not steer away from an endpoint that fails."""
+    """Law 8 finds that in-flight counts alone do not steer away from an endpoint that fails."""
     check_load(InFlight)
     with pytest.raises(LawBroken, match="law 8"):
         check_load(InFlight, counts_failures=True)

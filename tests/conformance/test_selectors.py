@@ -124,7 +124,7 @@ CASES |= {name: (make, ALL, {}) for name, make in ROUTERS.items()}
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_shipped_selector_keeps_the_laws(name):
-    """Laws 1 to 8 for all; shares by weight, or evenly, as the selector promises."""
+    """Each shipped selector keeps laws 1 to 8, and has shares by weight, or evenly, as it promises."""
     make, laws, options = CASES[name]
     check_selector(make, laws, **options)
 
@@ -137,7 +137,7 @@ def test_hash_modulo_n_is_the_foil():
 
 
 def test_a_user_algorithm_needs_one_line():
-    """A complete algorithm of a user, and the one line that checks it."""
+    """A user's algorithm is checked by one line."""
 
     class CheapestFirst:
         def __init__(self, price, busy=8):

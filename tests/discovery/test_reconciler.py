@@ -255,7 +255,10 @@ def test_wrong_settings_are_refused(settings, parameter):
 
 
 def test_of_duplicates_the_best_stays_whatever_the_order():
-    """Lowest priority, then greatest weight; what is neither a string nor an endpoint is refused."""
+    """Of duplicates the one of the lowest priority, then of the greatest weight, stays in any order.
+
+    Other types than strings and endpoints are refused.
+    """
     candidates = [Endpoint("a", priority=1, weight=9.0), Endpoint("a"), Endpoint("a", weight=2.0)]
     for order in (candidates, candidates[::-1]):
         assert Resolution(endpoints=order).endpoints == (Endpoint("a", weight=2.0),)

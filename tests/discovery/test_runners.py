@@ -401,7 +401,10 @@ def test_dns_through_everything_that_goes_wrong(runner):
 
 
 def test_the_ttl_of_the_records_says_how_often_dns_is_asked():
-    """A TTL of one second, then one of sixty: the questions of two windows tell them apart."""
+    """DNS is asked as often as the TTL says.
+
+    A TTL of one second and one of sixty lead to different numbers of questions.
+    """
     with dns_server() as (zone, place):
         zone.srv("_http._tcp.orders.example", (0, 1, 80, "a.example"), ttl=1)
         balancer = empty_balancer()
@@ -442,7 +445,7 @@ def test_a_file_that_is_rewritten_in_place_never_costs_the_list(runner, tmp_path
 
 @RUNNERS
 def test_a_symbolic_link_that_is_swapped_is_followed(runner, tmp_path):
-    """As Kubernetes mounts a ConfigMap: targets.json -> ..data/targets.json, ..data -> a dated directory."""
+    """A symbolic link that is swapped is followed, as for a ConfigMap of Kubernetes."""
 
     def publish(name, *targets):
         (tmp_path / name).mkdir()

@@ -48,7 +48,10 @@ def record(kind, seed, text, requests, answers):
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
 @pytest.mark.parametrize("seed", range(generate.COUNT))
 def test_nginx_serves_what_its_configuration_says(tmp_path, addresses, seed):
-    """200 requests: the same server for each where nothing is drawn, shares within 5 deviations where it is."""
+    """Of 200 requests, nginx serves each with the predicted server where nothing is drawn.
+
+    Elsewhere shares are within 5 deviations.
+    """
     port = free_port()
     text = generate.nginx_text(seed, addresses, port)
     path = tmp_path / "nginx.conf"
@@ -63,7 +66,10 @@ def test_nginx_serves_what_its_configuration_says(tmp_path, addresses, seed):
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy")
 @pytest.mark.parametrize("seed", range(generate.COUNT))
 def test_haproxy_serves_what_its_configuration_says(tmp_path, addresses, seed):
-    """200 requests: the same server for each where nothing is drawn, shares within 5 deviations where it is."""
+    """Of 200 requests, HAProxy serves each with the predicted server where nothing is drawn.
+
+    Elsewhere shares are within 5 deviations.
+    """
     port = free_port()
     text = generate.haproxy_text(seed, addresses, port)
     path = tmp_path / "haproxy.cfg"

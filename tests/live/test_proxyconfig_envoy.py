@@ -35,7 +35,10 @@ def addresses():
 
 @pytest.mark.parametrize("seed", range(generate_envoy.COUNT))
 def test_envoy_serves_what_its_configuration_says(tmp_path, addresses, seed):
-    """200 requests: the same server for each hashed one, rotations up to their start, shares within 5 deviations."""
+    """Of 200 requests, Envoy serves each hashed one with the predicted server.
+
+    Rotations agree up to their start, and shares within 5 deviations.
+    """
     port = free_port()
     text = generate_envoy.envoy_text(seed, addresses, port)
     path = tmp_path / f"envoy{generate_envoy.suffix(seed)}"

@@ -124,7 +124,10 @@ def _record(name, addresses, port, text, answers):
 
 @pytest.mark.parametrize("kind", list(COMMANDS))
 def test_every_selector_is_served_as_it_was_exported(addresses, proxy, kind):
-    """Every selector: the order is the balancer's up to its beginning, or shares are its weights', or keys keep servers."""
+    """The proxy serves every exported selector as the balancer does.
+
+    The order, the shares of weights or the servers of keys agree.
+    """
     port = free_port()
     pools, routes = cases.every_selector(addresses)
     found = export_config(pools, kind, routes=routes, listen=f"127.0.0.1:{port}")
@@ -149,7 +152,10 @@ def test_every_selector_is_served_as_it_was_exported(addresses, proxy, kind):
 @pytest.mark.parametrize("kind", list(COMMANDS))
 @pytest.mark.parametrize("seed", range(cases.TABLES))
 def test_the_proxy_takes_the_route_of_the_table(addresses, proxy, kind, seed):
-    """80 requests through a random table: each reaches the pool that the table matches, or gets 404 (HAProxy: 503)."""
+    """Each of 80 requests through a random table reaches the pool that the table matches.
+
+    Without one it gets 404 (HAProxy: 503).
+    """
     port = free_port()
     pools, table, requests = cases.table_case(seed, addresses)
     found = export_config(pools, kind, routes=table, listen=f"127.0.0.1:{port}")
@@ -169,7 +175,7 @@ def test_the_proxy_takes_the_route_of_the_table(addresses, proxy, kind, seed):
 
 @pytest.mark.parametrize("kind", list(COMMANDS))
 def test_a_split_has_its_shares(addresses, proxy, kind):
-    """600 requests over 60, 30 and 10 percent: within 5 deviations."""
+    """The shares of 600 requests over 60, 30 and 10 percent are within 5 deviations."""
     port = free_port()
     pools, table = cases.split_case(addresses)
     found = export_config(pools, kind, routes=table, listen=f"127.0.0.1:{port}")
@@ -249,7 +255,10 @@ def test_everything_that_can_be_written_is_accepted(tmp_path, kind):
     ],
 )
 def test_a_pool_without_routes_is_accepted(tmp_path, kind, selector):
-    """One pool, one listener: every request goes there. Envoy, whose start takes half a second, with three of the selectors."""
+    """A configuration of one pool and one listener is accepted, and every request goes there.
+
+    Envoy, which starts slowly, is tried with three selectors.
+    """
     pool = ExportPool(
         name="only",
         endpoints=(Endpoint("127.0.0.1:1"), Endpoint("127.0.0.1:2", weight=0)),

@@ -173,7 +173,10 @@ def test_a_process_that_is_not_heard_of_counts_no_longer(client):
 
 
 def test_the_thread_exchanges_by_itself(client):
-    """Two stores with their threads: within a few periods each knows of the other's leases; closing takes them back."""
+    """Two stores with threads know of each other's leases within a few periods.
+
+    Closing a store takes its leases back.
+    """
     with (
         RedisStore(client, name="threads", period=0.05) as one,
         RedisStore(client, name="threads", period=0.05) as two,

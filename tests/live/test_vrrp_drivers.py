@@ -440,7 +440,7 @@ def test_an_async_hook_that_hangs_is_cancelled_and_faults_the_router(lab):
 
 
 def test_a_plain_hook_that_takes_too_long_is_not_overtaken(lab):
-    """A thread cannot be cancelled: the hook behind one that takes too long is called when it is done, never at the same time."""
+    """A hook behind a plain one that takes too long is called when that is done, and never at the same time."""
     calls, free = [], threading.Event()
 
     def active(change):

@@ -180,7 +180,7 @@ def test_a_service_can_be_named_again_before_the_next_scrape() -> None:
 
 
 def test_a_route_collector_does_not_keep_its_source() -> None:
-    """A routed transport refers to balancers; once it is gone there are no samples."""
+    """A route collector does not keep its source. Once the routed transport is gone there are no samples."""
     registry = CollectorRegistry()
     source = RouteStatistics()
     source.record("orders", latency=0.25, failed=False)

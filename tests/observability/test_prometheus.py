@@ -383,7 +383,10 @@ print(sum(s.value for f in registry.collect() if f.name in names for s in f.samp
 
 @pytest.mark.parametrize("removed", [False, True])
 def test_a_closed_collector_leaves_nothing_in_flight(removed: bool, tmp_path: Path) -> None:
-    """In several processes, too: what is in flight at the close goes with it, also of an endpoint that drains, and once."""
+    """What is in flight when a collector is closed goes with it, once.
+
+    This holds in several processes, and for an endpoint that drains.
+    """
     program = f"""
 import os
 from prometheus_client import CollectorRegistry

@@ -124,7 +124,10 @@ def test_every_starting_point_of_a_rotation_is_a_candidate():
 
 
 def test_held_requests_are_there_while_others_are_counted():
-    """Uneven ones too: the idle host of three is drawn at least once in two draws five times of nine."""
+    """Held requests are there while others are counted.
+
+    The idle host of three is drawn in five of nine cases of two draws.
+    """
     inputs = {"requests": 4_500, "held_requests": {"a": 3, "b": 1}}
     [found] = candidates(trace("distribution", {"lb_policy": "LEAST_REQUEST"}, inputs, match="statistical"))
     assert abs(found["counts"]["c"] - 2_500) < 5 * (4_500 * 5 / 9 * 4 / 9) ** 0.5
@@ -143,7 +146,7 @@ def test_none_healthy_without_panic_is_503():
 
 
 def test_a_script_gets_holds_and_releases():
-    """Bounded load: a hot key overflows while its requests are held, and comes back when they end."""
+    """A hot key overflows its bound while its requests are held, and comes back when they end."""
     cluster = {
         "lb_policy": "RING_HASH",
         "common_lb_config": {"consistent_hashing_lb_config": {"hash_balance_factor": 100}},

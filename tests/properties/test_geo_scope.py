@@ -97,7 +97,7 @@ def random_networks(rng, count):
 @given(count=st.integers(0, 12), seed=st.integers(0, 2**64))
 @settings(max_examples=2000, deadline=None, derandomize=True)
 def test_every_address_in_a_scope_has_the_order_and_one_bit_wider_has_not(count, seed):
-    """Sound: random addresses of the block agree. Maximal: the block one bit wider holds another order."""
+    """Random addresses of a scope have its order. The block that is one bit wider holds another order."""
     rng = Random(seed)
     maps, default = random_networks(rng, count), rng.choice(ORDERS)
     geo_map = GeoMap.build(networks=maps, default=default)

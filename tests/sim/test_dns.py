@@ -37,7 +37,7 @@ def world(fail_back=None, *, ttl=10, seed=1, **options):
 
 @pytest.mark.parametrize("ttl", [5, 20])
 def test_no_request_fails_later_than_detection_and_ttl_after_a_death(ttl):
-    """At any phase; and the bound is nearly reached, or it would say little."""
+    """At any phase no request fails later than detection and TTL after a death, and the bound is nearly reached."""
     bound = 3 * INTERVAL + ttl
     worst = 0.0
     for seed in range(5):
@@ -84,7 +84,10 @@ def test_traffic_comes_back_by_the_steps_of_the_ramp():
 
 
 def test_flapping_every_five_seconds_moves_the_traffic_at_most_twice():
-    """For two minutes: once away, once back when it has been quiet for the hold-down."""
+    """Flapping every five seconds for two minutes moves the traffic once away.
+
+    It moves once back after the hold-down.
+    """
     changes = [EndpointChange(20.0 + 5.0 * k, EU, up=bool(k % 2)) for k in range(24)]
     report = world(FailBack(hold_down=60.0, ramp=0.0), ttl=5).run(300.0, changes)
     mostly = []

@@ -229,7 +229,10 @@ def test_failures_that_are_still_to_come_break_and_hang_with_the_server():
 
 
 def test_a_server_that_is_replaced_is_there_before_and_after():
-    """Removed at 10, added at 20; one that is added first was not there before."""
+    """A server that is removed at 10 and added at 20 is there before and after.
+
+    One that is added first was not there before.
+    """
     options = {"requests": 30, "balancer": make(RoundRobin)}
     servers = {id: Server(service=Deterministic(mean=0.1)) for id in "ab"}
     times = RecordedArrivals(seconds=[k + 0.5 for k in range(30)])

@@ -105,7 +105,7 @@ def test_a_run_without_requests_has_a_report():
 
 @pytest.mark.parametrize("tier", ["l4", "l7"])
 def test_nodes_wait_as_queues_with_one_server_and_equal_work_do(tier):
-    """M/D/1: the mean stay at a node with utilisation u is s * (1 + u / (2 - 2 u)), for u = 0.3 and 0.7."""
+    """The mean stay at a node is that of M/D/1, s * (1 + u / (2 - 2 u)), for utilisation u = 0.3 and 0.7."""
     for full in (0.3, 0.7):
         rate, count = 500.0, 2
         slow = Nodes(count=count, requests_per_second=rate / count / full)
@@ -276,7 +276,7 @@ def test_a_lost_l4_node_is_felt_until_the_router_has_noticed_and_breaks_no_conne
 
 
 def test_tables_that_differ_break_connections():
-    """Connections from before an L7 node returned go elsewhere in an empty table: the law above can fail."""
+    """Connections from before an L7 node returned break when they reach an empty table."""
     losses = [
         Loss(tier="l7", site="s0", node=0, at=2.0, seconds=8.0),
         Loss(tier="l4", site="s0", node=0, at=14.0, seconds=4.0),
@@ -304,7 +304,7 @@ def test_a_lost_site_is_felt_for_detection_and_ttl_unless_a_resolver_is_stubborn
 
 
 def test_a_site_returns_when_checks_and_caches_have_seen_it():
-    """Failover to the second site and back, by the policy."""
+    """Traffic fails over to the second site and back, by the policy."""
     policy = Failover([("first", WeightedOne({"s0": 1})), ("second", WeightedOne({"s1": 1}))])
     report = simulation_of(
         sites=2, policy=policy, losses=[Loss(tier="site", site="s0", at=5.0, seconds=6.0)], per_connection=5

@@ -49,12 +49,15 @@ class TestTimeline:
         assert retried[(begin > 10.0) & (end < 20.0)].mean() > 0.9
 
     def test_quantiles_are_those_of_the_requests(self, report):
-        """The service takes 10 ms and nothing waits, so every median is 10 ms; an interval without answers has none."""
+        """Quantiles are those of the requests: every median is the service of 10 ms.
+
+        An interval without answers has none.
+        """
         assert all(value == pytest.approx(0.01) for value in report.timeline.p50 if value is not None)
         assert all(value is not None and value >= 0.01 - 1e-9 for value in report.timeline.p99)
 
     def test_a_run_without_time_has_an_empty_timeline(self):
-        """One counted request takes no time: there are no intervals."""
+        """A run that takes no time has a timeline without intervals."""
         servers = {"a": Server(service=Deterministic(mean=0.1))}
         line = Simulation(servers, Poisson(rate=1.0)).run(requests=1).timeline
         assert (line.width, line.requests, line.attempts) == (0.0, (), {"a": ()})

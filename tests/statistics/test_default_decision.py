@@ -71,7 +71,10 @@ def longest_gap(number, kind, *, rate=None, callers=0, seed=1, requests=4_000):
 @pytest.mark.parametrize("number", [2, 3, 5, 10])
 @pytest.mark.parametrize("load", [0.001, 0.01, 0.1, 0.5, 0.95])
 def test_no_equal_endpoint_is_starved(number, load, kind):
-    """Law 1: none goes without a pick for longer than 30 s or 20 requests per endpoint, whichever is longer."""
+    """Law 1 holds: no equal endpoint goes without a pick for 30 s and 20 requests per endpoint.
+
+    The longer of both counts.
+    """
     gap, shares = longest_gap(number, kind, rate=load * number / MEAN)
     assert gap <= 1.0, shares
 
@@ -94,7 +97,7 @@ def test_neither_of_a_pair_is_starved_where_both_bounds_are_as_long(load, kind):
 @pytest.mark.parametrize("number", [2, 3, 5, 10])
 @pytest.mark.parametrize("callers", [1, 4, 16, 64])
 def test_no_equal_endpoint_is_starved_by_callers_that_wait(number, callers, kind):
-    """Law 1, for 1 to 64 callers that each wait for their answer."""
+    """Law 1: no equal endpoint is starved by 1 to 64 callers that each wait for their answer."""
     gap, shares = longest_gap(number, kind, callers=callers)
     assert gap <= 1.0, shares
 

@@ -63,7 +63,10 @@ def p99(selector, weights, seed, *, reporting):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_reported_weights_are_nearly_as_good_as_true_ones(seed):
-    """At speeds 1 to 3 and 80 % load, p99 within 1.2 times of round robin by the true weights, and far below equal ones."""
+    """With reported weights p99 is within 1.2 times that of true weights, and far below that of equal ones.
+
+    Speeds are 1 to 3 at 80 % load.
+    """
     equal = dict.fromkeys(SPEEDS, 1.0)
     true = p99(SmoothWeightedRoundRobin(), SPEEDS, seed, reporting=False)
     reported = p99(ReportedRoundRobin(ReportedWeights(blackout=1.0)), equal, seed, reporting=True)

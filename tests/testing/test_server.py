@@ -270,7 +270,10 @@ class TestStreams:
 
 @pytest.mark.parametrize("rounds", range(5))
 def test_a_connection_that_is_accepted_as_a_server_stops_is_closed(rounds):
-    """However far the event loop had come with it: no transport is left half-made, with a warning when it is collected."""
+    """A connection that is accepted as a server stops is closed, however far the loop had come with it.
+
+    No transport is left half-made.
+    """
 
     async def main():
         toy = Toy("a", 0, None, Behavior())

@@ -199,7 +199,7 @@ class TestImports:
     """Where names are."""
 
     def test_packages_are_attributes(self):
-        """`import balancekit; balancekit.health` works in a fresh interpreter."""
+        """``import balancekit; balancekit.health`` works in a fresh interpreter."""
         code = "import balancekit; print(balancekit.health.Lifecycle.__name__, balancekit.retry.RetryBudget.__name__)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.split() == ["Lifecycle", "RetryBudget"]

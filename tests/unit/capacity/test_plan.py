@@ -135,7 +135,7 @@ SHARES = st.lists(st.floats(0.05, 1.0), min_size=2, max_size=6)
 def test_a_plan_survives_what_it_promises_and_is_no_larger_than_it_must_be(
     weights, requests, rate, lost, spare, utilisation
 ):
-    """With unequal sites: all promised losses at once leave no node above plan, and one node fewer would."""
+    """After all promised losses at once, no node is above plan. With one node fewer, one would be."""
     shares = [weight / sum(weights) for weight in weights]
     lost = min(lost, len(shares) - 1)
     plan = plan_capacity(
@@ -352,7 +352,10 @@ def test_the_worst_share_is_that_beside_the_loss_of_the_largest_others(equal):
 
 @pytest.mark.parametrize("equal", [True, False])
 def test_a_plan_costs_as_much_as_it_has_sites(equal):
-    """Ten times the sites make ten times the calls at most, of Python and of C: in planning, in findings, as text and as data."""
+    """A plan of ten times the sites makes ten times the calls at most, of Python and of C.
+
+    This covers planning, findings, text and data.
+    """
 
     def calls(count):
         raw = [1.0 if equal else 1.0 + site for site in range(count)]

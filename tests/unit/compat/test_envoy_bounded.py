@@ -16,7 +16,7 @@ from balancekit.testing import make_nodes, make_snapshot
 
 
 def test_the_mersenne_twister_gives_the_standards_value():
-    """ISO C++ [rand.predef]: the 10 000th number of a default-seeded mt19937 is 4123659995."""
+    """The 10 000th number of a default-seeded mt19937 is 4123659995, as ISO C++ [rand.predef] says."""
     draw = mersenne_twister(5489)
     assert [draw() for _ in range(10_000)][-1] == 4123659995
 

@@ -59,7 +59,7 @@ def test_murmur64_gives_the_published_values(data, seed, expected):
 
 
 def test_the_default_seed_of_murmur64_is_the_c_libraries():
-    """The hash of "hello" by the C++ standard library on 64-bit Linux, which Envoy's rings began with."""
+    """The default seed of murmur64 gives the hash of "hello" by the C++ standard library on 64-bit Linux."""
     assert murmur64(b"hello") == 2762169579135187400
 
 

@@ -241,7 +241,7 @@ def test_gateway_failures_in_a_row_count_apart(statuses, expected):
 
 
 def test_gateway_failures_are_only_counted_unless_they_are_enforced():
-    """The default enforces none of them, as Envoy's."""
+    """By default gateway failures are counted and not enforced, as in Envoy."""
     detector = OutlierDetector("ab", STRICT.replace(consecutive_gateway_failure=2), now=0.0)
     assert [len(detector.observe("a", 503, now=0.0)) for _ in range(2)] == [0, 0]
     assert detector.counters == {"detected_consecutive_gateway_failure": 1}

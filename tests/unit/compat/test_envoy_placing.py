@@ -102,7 +102,10 @@ def test_a_hash_key_places_a_host(policy):
 
 
 def test_lines_of_one_header_are_hashed_one_by_one():
-    """In sorted order, each with the hash before as its seed; one line is hashed alone."""
+    """Lines of one header are hashed in sorted order, each with the hash before as its seed.
+
+    One line is hashed alone.
+    """
     policies = [envoy.Header("X-Key")]
     request = envoy.Request(headers={"x-key": "b,a"}, repeated={"x-key": ("b", "a")})
     assert envoy.request_hash(policies, request) == xxh64(b"b", xxh64(b"a"))

@@ -200,7 +200,10 @@ def share_of(layout, proxies, *, requests=20_000, down=(), **options):
 
 
 def test_the_own_zone_takes_what_it_can_carry_and_the_rest_goes_by_residual_capacity():
-    """Half of the proxies, a quarter of the hosts: half stays, the rest goes where hosts outnumber proxies."""
+    """With half of the proxies and a quarter of the hosts in the own zone, half stays there.
+
+    The rest goes where hosts outnumber proxies.
+    """
     found = share_of("abbc", "aabc")
     assert abs(found["a"] - 0.5) < 5 * (0.25 / 20_000) ** 0.5
     assert found["c"] == 0
@@ -341,7 +344,10 @@ def test_a_retry_budget_floors_its_percentage():
 
 
 def test_a_bucket_fills_without_steps_and_never_above_its_size():
-    """Half a token after half the interval; the clock going back takes nothing."""
+    """A bucket has half a token after half the interval, and never more than its size.
+
+    A clock that goes back takes nothing.
+    """
     bucket = envoy.TokenBucket(max_tokens=2, tokens_per_fill=1, fill_interval=1.0)
     assert [bucket.allow(now=0.0) for _ in range(3)] == [True, True, False]
     assert bucket.tokens(now=0.5) == pytest.approx(0.5)

@@ -364,7 +364,7 @@ def test_the_walk_goes_on_behind_nodes_that_have_gone():
 
 
 def test_random_follows_the_arcs():
-    """A uniform hash on the ring: shares as exact arcs would have them, near the weights."""
+    """With a uniform hash on the ring, shares of ``random`` are those of exact arcs, near the weights."""
     backend = Backend(servers(5, 1, 1), Balance(method="random", draws=1), rng=Random(5))
     counts = Counter(run(backend, 7_000))
     assert counts["a"] / 7_000 == pytest.approx(5 / 7, abs=0.1)

@@ -34,7 +34,7 @@ def sent(effects):
 
 
 def test_the_defaults_are_those_of_the_configuration_file():
-    """Version 2, an interval of 1 s, priority 100, three adverts, preemption."""
+    """The defaults are version 2, an interval of 1 s, priority 100, three adverts, and preemption."""
     router = Instance(
         virtual_router_id=1, virtual_ipaddress=("192.0.2.1",), unicast_src_ip="192.0.2.2"
     ).router()

@@ -91,7 +91,10 @@ def test_lookup2_is_jenkins_hash():
 
 
 def test_powerdns_puts_what_it_cannot_find_at_zero_zero():
-    """Clients and candidates alike; the shorter way round the globe counts for candidates west of the client alone."""
+    """PowerDNS puts clients and candidates that it cannot find at 0, 0.
+
+    The shorter way round the globe counts for western candidates alone.
+    """
     rows = {"192.0.2.1": (0.0, 1.0), "192.0.2.2": (0.0, 179.0), "192.0.2.3": (0.0, -179.0)}
 
     def location_of(address):

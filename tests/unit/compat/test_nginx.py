@@ -137,7 +137,7 @@ def test_fewer_attempts_if_told_so(options, attempts):
 
 
 def test_more_tries_than_servers_make_no_more_attempts():
-    """Three servers, five tries: the third attempt is the last one, so its bad answer is passed on."""
+    """With three servers and five tries the third attempt is the last one, so that its bad answer is passed on."""
     request = Upstream(servers(1, 1, 1), tries=5).request()
     lasts = []
     for _ in range(3):
@@ -174,7 +174,10 @@ def test_the_host_of_a_unix_socket_on_the_ring_is_its_path():
 
 
 def test_the_first_of_two_draws_counts_as_a_miss():
-    """Weights 20 and 1: smooth round robin decides after 21 draws of the heavy one, so the light one gets 0.611 of all."""
+    """With weights 20 and 1, the first of two draws counts as a miss.
+
+    Smooth round robin decides after 21 draws, and the light one gets 0.611.
+    """
     upstream = Upstream(servers(20, 1), Drawn(two=True), rng=Random(11))
     count = 40_000
     light = run(upstream, count).count("b")

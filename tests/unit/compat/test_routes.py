@@ -75,7 +75,10 @@ class TestNginx:
         assert table.route(asked("/b")).pool == "exact"
 
     def test_paths_are_decoded_once_and_then_normalised(self):
-        """``%2f`` separates, ``%2e%2e`` climbs, slashes merge unless told otherwise."""
+        """Paths are decoded once and then normalised.
+
+        ``%2f`` separates, ``%2e%2e`` climbs, and slashes merge unless told otherwise.
+        """
         table = locations(("", "/", "root"))
         assert table.route(asked("/a%2f..%2Fb//c%252f#x")).path == "/b/c%2f"
         assert locations(("", "/", "root"), merge_slashes=False).route(asked("/a//b")).path == "/a//b"

@@ -80,7 +80,10 @@ def test_cities_are_below_the_subdivisions():
 
 
 def test_the_nearest_sites_serve_what_has_a_position_and_no_named_location():
-    """By great circle, at most ``limit``; a network without a position gets the default, not (0, 0)."""
+    """Sites are ordered by great circle, at most ``limit``, for a network with a position.
+
+    One without gets the default, not (0, 0).
+    """
     geo_map = GeoMap.build(
         locations={"OC": ["nz"]},
         coordinates={"fra": (50.1, 8.7), "dfw": (32.9, -97.0), "accra": (5.6, -0.2)},
@@ -112,7 +115,10 @@ def test_distances_go_the_short_way_round_and_over_the_poles():
     ],
 )
 def test_an_embedded_ipv4_address_is_looked_up_as_that(text, offset):
-    """Mapped, NAT64, SIIT, compatible, Teredo (inverted) and 6to4; the scope is that of the IPv4 map, moved."""
+    """An embedded IPv4 address is looked up as that: mapped, NAT64, SIIT, compatible, Teredo and 6to4.
+
+    The scope is that of the IPv4 map, moved.
+    """
     geo_map = GeoMap.build(networks={"198.51.100.0/24": ["a"], "2000::/3": ["c"]}, default=["b"])
     assert geo_map.look_up(ip_address(text)) == (("a",), offset + 24)
     assert geo_map.look_up(ip_address("2001:db8::1"))[0] == ("c",)

@@ -225,7 +225,7 @@ def test_a_rotation_starts_one_further_in_every_answer():
 
 @pytest.mark.parametrize("scheme", ["rendezvous", "ring", "maglev"])
 def test_a_subnet_keeps_its_endpoint_and_only_the_lost_ones_subnets_move(scheme):
-    """All of a /24 hash to one endpoint; when one goes down, others' subnets stay, and its own come back."""
+    """All of a /24 hash to one endpoint. When one goes down, others' subnets stay, and its own come back with it."""
     policy = HashedOne(["a", "b", "c"], scheme=scheme)
     subnets = [f"10.{k // 250}.{k % 250}" for k in range(500)]
 
@@ -303,7 +303,7 @@ def test_a_wrong_argument_is_named(make, parameter):
 
 
 def test_a_client_is_seen_by_its_subnet_unless_it_asks_not_to_be():
-    """The network address of a subnet with a prefix; else the resolver's; mapped addresses are unmapped."""
+    """A client is seen by its subnet with a prefix, else by the resolver's address. Mapped addresses are unmapped."""
     client = Client(address="192.0.2.53", subnet="198.51.100.0/24")
     assert str(client.seen()) == "198.51.100.0"
     assert str(client.seen(use_subnet=False)) == "192.0.2.53"

@@ -26,7 +26,10 @@ MAC = bytes.fromhex("020000000001")
 
 @given(address=st.ip_addresses(v=4))
 def test_an_arp_announcement_has_its_address_twice(address):
-    """RFC 5227 section 2.3: a broadcast request whose sender and target addresses are the address."""
+    """An ARP announcement is a broadcast request.
+
+    Its sender and target addresses are the address (RFC 5227 section 2.3).
+    """
     frame = gratuitous_arp(str(address), MAC)
     destination, source, kind = struct.unpack_from("!6s6sH", frame)
     assert (destination, source, kind) == (b"\xff" * 6, MAC, 0x0806)
@@ -39,7 +42,10 @@ def test_an_arp_announcement_has_its_address_twice(address):
 
 @given(address=st.ip_addresses(v=6))
 def test_a_neighbour_advertisement_overrides_and_sums_up(address):
-    """RFC 4861 section 4.4: to all nodes, hop limit 255, override set, target link-layer option; its checksum holds."""
+    """A neighbour advertisement goes to all nodes with hop limit 255, override and link-layer option.
+
+    Its checksum holds (RFC 4861 section 4.4).
+    """
     frame = unsolicited_na(str(address), MAC)
     assert frame[:14] == bytes.fromhex("333300000001") + MAC + b"\x86\xdd"
     head, body = frame[14:54], frame[54:]

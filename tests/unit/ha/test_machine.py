@@ -95,7 +95,10 @@ VISITED = set()
 
 @pytest.mark.parametrize(("role", "trigger"), list(itertools.product(Role, VrrpTrigger)))
 def test_every_pair_does_what_the_table_says(role, trigger):
-    """Role, adverts, announcements and timer after each trigger in each role; a pair not listed changes neither."""
+    """Role, adverts, announcements and timer after each trigger in each role are those of the table.
+
+    A pair not listed changes none.
+    """
     router, call = cause(trigger)
     machine, t = in_role(role, router)
     before = machine.deadline
@@ -210,7 +213,10 @@ def test_a_changed_priority_moves_a_running_down_timer_by_the_difference():
     ],
 )
 def test_an_active_router_yields_to_priority_then_address(priority, source, role):
-    """RFC 5798 section 6.4.3; an inferior advert is answered at once (RFC 9568) and the addresses announced."""
+    """An active router yields to priority, then address.
+
+    It answers an inferior advert at once and announces its addresses (RFC 9568).
+    """
     machine, t = in_role(Role.ACTIVE)
     effects = machine.receive(ROUTER.advert(priority), source, now=t + 0.1)
     assert machine.role is role
@@ -330,7 +336,10 @@ def test_addresses_may_differ_where_they_are_not_checked():
 
 
 def test_mutated_packets_leave_a_machine_as_it_was():
-    """100 000 random and mutated packets at an active router and a backup: whatever is not accepted changes nothing."""
+    """Packets that are not accepted change nothing in an active router and a backup.
+
+    Here are 100 000 random and mutated ones.
+    """
     random = Random(3)
     seed = bytes.fromhex("313396010032d399c0000264")
     machines = [in_role(Role.ACTIVE)[0], in_role(Role.BACKUP)[0]]

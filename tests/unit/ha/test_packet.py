@@ -74,7 +74,7 @@ def test_recorded_packets_are_read_and_written_to_the_same_bytes():
 
 @given(pair=st.one_of(adverts(2), adverts(3)), form=st.sampled_from(FORMS))
 def test_an_advert_survives_its_bytes(pair, form):
-    """``decode(encode(advert)) == advert``, for both versions, families and forms of the checksum."""
+    """``decode(encode(advert))`` equals ``advert``, for both versions, families and forms of the checksum."""
     advert, packet = pair
     data = encode_advert(advert, **packet, ipv4_checksum=form)
     assert decode_advert(data, **packet, hop_limit=255) == advert
@@ -94,7 +94,7 @@ def test_one_flipped_bit_is_never_read_as_another_advert(version, data):
 
 
 def test_random_and_mutated_packets_raise_nothing_but_rejected_advert():
-    """100 000 packets: random bytes, and valid ones cut, lengthened and overwritten."""
+    """Each of 100 000 random and mutated packets is read or raises ``RejectedAdvert``, and nothing else."""
     random = Random(9)
     seeds = [data for data, *_ in recorded()[:200]]
     read = rejected = 0

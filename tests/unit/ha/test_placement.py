@@ -45,7 +45,7 @@ def test_every_node_computes_the_same_from_the_same_lists():
 
 
 def test_priorities_are_ranks():
-    """254 for the first of a ranking, ``step`` less for each next one; per address all differ."""
+    """Priorities are 254 for the first of a ranking and ``step`` less for each next one. Per address all differ."""
     rankings = place([f"v{k}" for k in range(20)], NODES)
     priorities = {node: priorities_for(rankings, node) for node in NODES}
     wide = {node: priorities_for(rankings, node, step=80) for node in NODES}

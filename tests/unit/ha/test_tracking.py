@@ -28,7 +28,10 @@ ROUTER = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12",
     ],
 )
 def test_weights_add_while_passing_and_take_while_failing(weight, passed, priority, faults):
-    """Keepalived's rule, kept within 1 to 254; weight 0 is a fault."""
+    """Weights add while a check passes and take while it fails, within 1 to 254.
+
+    A failure of weight 0 is a fault, as in keepalived.
+    """
     machine = Tracking(checks={"web": TrackedCheck(weight=weight)})(ROUTER)
     assert machine.state == TrackedState(120, ())
     assert machine.report("web", passed=passed) == TrackedState(priority, faults)
@@ -55,7 +58,10 @@ def test_a_check_changes_sides_after_rise_or_fall_results_in_a_row(results, rise
 
 
 def test_values_are_multiplied_by_their_weights():
-    """The sum of all of them, kept within 1 to 254; a product of -254 or less, or a value of weight 0, is a fault."""
+    """Values times their weights add up, within 1 to 254.
+
+    A product of -254 or less, or a value of weight 0, is a fault.
+    """
     machine = Tracking(values={"load": -1, "bonus": 10})(ROUTER)
     assert machine.set_value("load", 40).priority == 80
     assert machine.set_value("bonus", 3).priority == 110
@@ -67,7 +73,7 @@ def test_values_are_multiplied_by_their_weights():
 
 
 def test_a_machine_is_brought_to_what_the_checks_say():
-    """Priority and faults, each once: applying again has no effect."""
+    """A machine gets the priority and the faults of the checks, each once. Applying them again has no effect."""
     machine = ROUTER()
     machine.start(now=0.0)
     machine.advance(now=machine.deadline)

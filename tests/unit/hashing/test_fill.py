@@ -97,7 +97,7 @@ def order(structure, key):
     ids=lambda one: type(one).__name__,
 )
 def test_orders_of_keys_are_the_same_in_every_version(structure, orders):
-    """The whole order in which three keys try six nodes: it is compared between processes, hosts and versions."""
+    """The whole order in which three keys try six nodes is pinned, the same in every process, host and version."""
     assert [order(structure, key) for key in ("user:1", "user:2", 3)] == orders
 
 

@@ -103,7 +103,7 @@ def test_traffic_can_be_aimed_without_a_secret_and_not_with_one():
 
 
 def test_owners_are_the_same_in_every_process_and_for_every_order():
-    """Hash seeds, the order of nodes, versions of Python: owners are pinned by a digest."""
+    """Owners are pinned by a digest, for any hash seed, order of nodes and version of Python."""
     digests = set()
     for seed, order in (("0", "1"), ("1", "-1"), ("4711", "1")):
         done = subprocess.run(

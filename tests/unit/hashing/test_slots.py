@@ -98,7 +98,10 @@ def test_rings_like_real_ones_agree_with_bisection(nodes, each):
 
 
 def test_a_point_costs_at_most_13_bytes():
-    """Four to eight words of slots for three points, and up to a word of groups for one."""
+    """A point costs at most 13 bytes.
+
+    Three points take four to eight words of slots, and one takes up to a word of groups.
+    """
     chance = np.random.default_rng(1)
     for count in (3 * 2**15, 3 * 2**15 + 1, 2**17, 3 * 2**16):
         points = np.sort(chance.integers(0, 2**32, count))

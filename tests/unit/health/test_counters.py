@@ -85,7 +85,10 @@ def test_a_stray_check_is_no_change():
     [(0.01, 2, 10_100), (0.01, 3, 1_010_100), (0.05, 2, 420), (0.05, 3, 8420), (0.1, 2, 110), (0.1, 3, 1110)],
 )
 def test_false_alarms_are_as_rare_as_the_formula(p, fall, checks):
-    """``(1 - p^k) / ((1 - p) p^k)``: papers.md section 8, and the recurrence it solves, to 1e-9."""
+    """False alarms are as rare as ``(1 - p^k) / ((1 - p) p^k)`` says.
+
+    The recurrence that it solves agrees to 1e-9.
+    """
     found = Thresholds(fall=fall).false_alarm(p)
     assert found == pytest.approx(checks, rel=1e-3)
     expected = 0.0

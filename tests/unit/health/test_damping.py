@@ -22,7 +22,10 @@ def vendor(suppress):
 
 @pytest.mark.parametrize(("penalty", "minutes"), [(2000, 21.226), (3000, 30.0), (6000, 45.0), (12_000, 60.0)])
 def test_the_time_to_reuse_is_the_formula(penalty, minutes):
-    """``half_life * log2(penalty / reuse)``; 2000 takes 21.226 minutes with a half-life of 15."""
+    """The time to reuse is ``half_life * log2(penalty / reuse)``.
+
+    2000 takes 21.226 minutes with a half-life of 15.
+    """
     assert CISCO.time_to_reuse(penalty) == pytest.approx(15 * MINUTE * math.log2(penalty / 750), rel=1e-12)
     assert CISCO.time_to_reuse(penalty) / MINUTE == pytest.approx(minutes, abs=5e-4)
 
@@ -34,7 +37,10 @@ def test_the_ceiling_is_what_the_longest_suppression_allows():
 
 @pytest.mark.parametrize(("period", "steady"), [(1, 22_144), (2, 11_328), (5, 4847), (10, 2702)])
 def test_the_steady_penalty_is_the_geometric_sum(period, steady):
-    """``flap / (1 - 2 ** (-period / half_life))``, and what a machine without a low ceiling tends to."""
+    """The steady penalty is ``flap / (1 - 2 ** (-period / half_life))``.
+
+    A machine without a low ceiling tends to it.
+    """
     high = FlapDamping(half_life=15 * MINUTE, max_suppress=15 * MINUTE * 20)
     assert high.steady_penalty(period * MINUTE) == pytest.approx(steady, abs=0.5)
     damper = high()
@@ -52,7 +58,7 @@ def test_the_steady_penalty_is_the_geometric_sum(period, steady):
     ],
 )
 def test_the_flap_that_suppresses_is_the_known_one(suppress, period, flaps):
-    """The table of papers.md section 8: which flap suppresses, for thresholds and periods in minutes."""
+    """The flap that suppresses is that of the reference's table, for thresholds and periods in minutes."""
     damper = vendor(suppress)()
     suppressed = (k + 1 for k in range(500) if damper.flap(now=k * period * MINUTE))
     assert next(suppressed, None) == flaps
@@ -60,7 +66,10 @@ def test_the_flap_that_suppresses_is_the_known_one(suppress, period, flaps):
 
 @pytest.mark.parametrize(("suppress", "minutes"), [(2000, 15.0), (3000, 8.77), (6000, 3.95)])
 def test_the_slowest_period_that_suppresses(suppress, minutes):
-    """``half_life * log2(s / (s - flap))``: a little faster is suppressed at last, a little slower never."""
+    """The slowest period that suppresses is ``half_life * log2(s / (s - flap))``.
+
+    A little faster is suppressed at last, a little slower never.
+    """
     config = vendor(suppress)
     assert config.slowest_period / MINUTE == pytest.approx(minutes, abs=5e-3)
     for factor, expected in ((0.99, True), (1.01, False)):
@@ -167,7 +176,10 @@ def test_figures_that_cannot_work_are_refused(options, parameter):
 
 
 def test_a_ceiling_of_50_000_needs_91_minutes():
-    """RFC 7196's advice: with a half-life of 15 minutes the longest suppression must be >= 90.9 minutes."""
+    """With a half-life of 15 minutes, a ceiling of 50 000 needs a long suppression.
+
+    It is 90.9 minutes, as RFC 7196 says.
+    """
     needed = 15 * MINUTE * math.log2(50_000 / 750)
     assert needed / MINUTE == pytest.approx(90.9, abs=0.05)
     with pytest.raises(ConfigurationError, match="max_suppress >"):

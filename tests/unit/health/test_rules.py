@@ -102,7 +102,10 @@ def test_the_outlier_rule_is_blind_below_five(size):
 
 
 def test_the_outlier_rule_needs_hosts_and_volume():
-    """Five endpoints with a hundred requests each; one with 99 is not compared and not an outlier."""
+    """The rule compares five endpoints with a hundred requests each.
+
+    One with 99 is not compared and not an outlier.
+    """
     rule = SuccessRateOutlier()
     pool = rates(1, 1, 1, 1, 0.5)
     assert set(rule(pool)) == {"e4"}

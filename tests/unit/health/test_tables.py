@@ -73,7 +73,7 @@ def test_tables_cannot_be_changed(machine):
 
 
 def test_the_lifecycle_table_is_the_one_we_mean():
-    """Every (state, trigger) pair of the joint table, written down a second time."""
+    """The lifecycle table is the joint table of (state, trigger) pairs that the test writes down a second time."""
     header, *rows = LIFECYCLE.strip().splitlines()
     triggers = [Trigger(name) for name in header.split()]
     assert triggers == list(Trigger)

@@ -15,7 +15,10 @@ from balancekit.health import Warmth, WarmUp
     [(0.5, (0.10, 0.10, 0.25, 0.5625)), (1.0, (0.10, 0.25, 0.50, 0.75)), (2.0, (0.31622776601683794, 0.5))],
 )
 def test_the_ramp_is_envoys(aggression, shares):
-    """``max(minimum, (t / window) ** (1 / aggression))`` at 10, 25, 50 and 75 % of the window."""
+    """The ramp is Envoy's, at 10, 25, 50 and 75 % of the window.
+
+    It is ``max(minimum, (t / window) ** (1 / aggression))``.
+    """
     ramp = WarmUp(window=40.0, aggression=aggression)
     for elapsed, share in zip((4.0, 10.0, 20.0, 30.0), shares, strict=False):
         assert ramp.share(elapsed) == pytest.approx(share, rel=1e-9)

@@ -197,7 +197,7 @@ def test_the_table_never_holds_more_than_its_capacity(capacity):
 
 
 def test_a_flow_stays_while_fewer_than_half_the_capacity_came_between():
-    """The guarantee of two generations, at its edge: 49 others keep a flow in a table of 100, every time."""
+    """A flow in a table of 100 stays while 49 others are seen, which is fewer than half the capacity."""
     table = FlowTable(capacity=100)
     seen(table, 0, 0.0)
     for lap in range(40):
@@ -319,7 +319,10 @@ SIZES = [
 
 @pytest.mark.parametrize(("flows", "flood"), SIZES)
 def test_no_flow_is_broken_under_churn_and_a_flood(flows, flood):
-    """With the table: none, and none under a flood of SYNs with the guard. Without either the flood breaks some."""
+    """With the table no flow is broken under churn, or under a flood of SYNs with the guard.
+
+    Without either, the flood breaks some.
+    """
     assert churn(flows, table=2 * flows) == [0, 0]
     assert churn(flows, table=2 * flows, flood=flood, per_second=flows * 4 // 5) == [0, 0]
     assert churn(flows, table=2 * flows, flood=flood)[0] > 0

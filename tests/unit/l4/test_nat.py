@@ -18,7 +18,10 @@ def flow(number):
 
 @pytest.mark.parametrize("per", ["server", "address"])
 def test_no_two_open_connections_share_what_must_be_unique(per):
-    """Through random opening and closing: the local end and server, or the local end alone; and ends rest in time."""
+    """No two open connections share a local end and server, or a local end alone.
+
+    Ends rest in time, through random opening and closing.
+    """
     nat = Nat(["10.0.0.1", "10.0.0.2"], ports=range(5000, 5008), per=per, time_wait=10.0)
     rng, open_now, closed, now = random.Random(5), {}, {}, 0.0
     refused = 0

@@ -185,7 +185,10 @@ def test_a_binary_header_that_is_not_exact_is_refused(data):
 
 
 def test_every_changed_bit_of_a_value_breaks_the_checksum():
-    """Addresses, ports, the values of fields and the checksum itself; what says that there is one is not protected."""
+    """Every changed bit of addresses, ports, values of fields and the checksum breaks the checksum.
+
+    What says that there is one is not protected.
+    """
     good = build(*V4, tlvs=[(TlvType.AUTHORITY, b"api.example.com")], checksum=True)
     heads = {*range(28, 31), *range(46, 49)}
     for bit in range(16 * 8, 8 * len(good)):

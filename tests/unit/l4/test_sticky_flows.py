@@ -112,7 +112,7 @@ def test_ranking_pins_nothing_and_moves_nothing():
 
 
 def test_text_and_bytes_are_one_key_and_integers_another():
-    """As for hashes; a lone surrogate is a key too."""
+    """Text and bytes are one key and integers another, as for hashes. A lone surrogate is a key too."""
     lb = balancer("abcdef", child=RoundRobin)
     assert serve(lb, "1") == serve(lb, b"1")
     assert len({serve(lb, key) for key in ("1", 1, 49, "i")}) > 1

@@ -45,7 +45,10 @@ def step(node):
 
 
 def test_the_parameters_are_as_documented():
-    """200 s of memory, 1 s and 8 s of success, a floor of 0.05, the exponent 3; a load with its own clock is timed."""
+    """The parameters are 200 s of memory, 1 s and 8 s of success, a floor of 0.05 and the exponent 3.
+
+    A load with its own clock is timed.
+    """
     policy = ExpectedDelay()
     assert {name: getattr(policy, name) for name in PARAMETERS} == PARAMETERS
     assert policy.timed

@@ -55,7 +55,10 @@ def test_a_failure_aware_pool_knows_nothing_until_one_has_answered() -> None:
 
 
 def test_the_median_is_that_of_the_endpoints_that_have_answered() -> None:
-    """Of five latencies the third; endpoints that never answered do not count; the next sweep is due in a second."""
+    """The median of five latencies is the third.
+
+    Endpoints that never answered do not count, and the next sweep is due in a second.
+    """
     pool = FailureAware().for_pool()
     nodes = [Node(Endpoint(f"e{k}"), pool) for k in range(7)]
     for node, latency in zip(nodes, (5.0, 1.0, 4.0, 2.0, 3.0), strict=False):

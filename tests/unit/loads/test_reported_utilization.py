@@ -54,7 +54,10 @@ def test_an_endpoint_that_always_reports_the_same_has_the_factor_one():
 
 
 def test_the_factor_is_the_root_of_what_is_reported_over_what_is_usual():
-    """One report of 1.4 after many of 0.2: the square root of 2.4 / 1.2, the average having moved by one report of many."""
+    """The factor of one report of 1.4 after many of 0.2 is the square root of 2.4 / 1.2.
+
+    The average has moved by one report of many.
+    """
     reported = ReportedUtilization(1e9)
     for _ in range(999):
         reported.record(busy(0.2), 0.0)

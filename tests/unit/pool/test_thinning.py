@@ -128,7 +128,10 @@ def test_no_request_is_refused_because_all_are_held_back(name):
 
 
 def test_several_may_be_held_back():
-    """Two on trial and busy: the next choice but two serves; all on trial and busy: the first one does."""
+    """If two endpoints on trial are busy, the next choice but two serves.
+
+    If all on trial are busy, the first one does.
+    """
     clock = ManualClock()
     policy = POLICY.replace(ejection=Ejection(base=5.0, max_duration=5.0, jitter=0.0, max_share=1.0))
     balancer = LoadBalancer(list("abc"), selector=Mine(), health=policy, clock=clock)

@@ -173,7 +173,7 @@ def test_what_a_proxy_lacks_is_stated():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("key", ["header:x-user", "cookie:uid", "query:user", "client", "target"])
 def test_a_key_is_read_back_as_what_it_was(tmp_path, kind, key):
-    """The reader hashes the same part of a request."""
+    """The reader of an exported configuration hashes the same part of a request as the balancer."""
     found = export_config([pool(selector="RingHash", key=key)], kind)
     config = read_back(tmp_path, found.text, kind)
     request = ProxyRequest(

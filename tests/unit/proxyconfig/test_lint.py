@@ -41,7 +41,7 @@ def test_a_good_file_has_no_finding(name):
 
 
 def test_there_are_enough_files():
-    """At least 15 planted mistakes and 20 good files, of every kind of proxy."""
+    """There are at least 15 planted mistakes and 20 good files, of every kind of proxy."""
     assert len(PLANTED) >= 15
     assert len(GOOD) >= 20
     for names in (PLANTED, GOOD):
@@ -63,7 +63,10 @@ def test_haproxy_accepts_the_good_files(name):
 
 
 def test_the_command_prints_findings(capsys):
-    """A line for each finding, data with --json; status 1 if there is one, 0 if there is none, 2 if there is no file."""
+    """The command prints a line for each finding, or data with --json.
+
+    The status is 1 if there is one, 0 if none, 2 without a file.
+    """
     bad = str(ROOT / "planted" / "01-weight-zero.cfg")
     assert main(["lint", bad]) == 1
     assert f"{bad}:9: never-serves: weight 0" in capsys.readouterr().out

@@ -220,7 +220,7 @@ def test_blocks_beside_each_other_in_one_line_are_not_deep(written):
     ["server 10.0.0.1:65535;", "server [::1]:80;", "server [::1];", "server unix:/a:b;"],
 )
 def test_addresses_that_nginx_takes_are_taken(written, line):
-    """Ports up to 65535, IPv6 with and without one, sockets with a colon in their path."""
+    """Ports up to 65535, IPv6 with and without one, and sockets with a colon in their path are accepted."""
     config = written(f"upstream a {{ {line} }}")
     assert config.not_modelled == ()
     assert len(config.pools["a"].servers) == 1

@@ -124,7 +124,7 @@ def read(tmp_path):
     ],
 )
 def test_a_balancer_chooses_as_the_configuration_says(read, kind, pool):
-    """100 requests, each finished before the next: the same servers as those that the reader follows."""
+    """For 100 requests, each finished before the next, the model has the servers that the reader follows."""
     config = read(kind)
     asked = [ProxyRequest(f"/{pool}?k=user-{number * 7 % 41}") for number in range(100)]
     addresses = {server.name: server.address for server in config.pools[pool].servers}

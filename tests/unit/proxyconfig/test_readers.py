@@ -254,7 +254,10 @@ def test_kinds_are_told_by_the_text(written):
 
 
 def test_the_command_explains_a_request(written, capsys):
-    """Reasons and the server on standard output; a broken file is status 2 with its line."""
+    """The command prints reasons and the server on standard output.
+
+    A broken file ends it with status 2 and its line.
+    """
     path = written(NGINX)
     words = ["explain", path, "--request", "GET /api?x=1", "--host", "shop", "--client", "203.0.113.7"]
     assert main(words) == 0
@@ -313,7 +316,7 @@ def test_times_of_nginx_have_several_units(written, text, seconds):
 
 @pytest.mark.parametrize("text", ["", "s", "30s1m", "500ms", "1m1m", "-1", "1.5s"])
 def test_times_that_nginx_refuses_are_refused(written, text):
-    """As by ``nginx -t``: no unit twice or out of order, no milliseconds."""
+    """A time with a unit twice or out of order, or in milliseconds, is refused as by ``nginx -t``."""
     with pytest.raises(ProxyConfigError, match="no time"):
         read_nginx(written(f"upstream a {{ server 10.0.0.1 fail_timeout={text}; }}"))
 

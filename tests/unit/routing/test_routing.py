@@ -368,7 +368,10 @@ class TestSubsetting:
     IDS = tuple(f"e{k}" for k in range(100))
 
     def test_the_deterministic_subsets_of_a_round_share_everything_evenly(self):
-        """300 clients, 300 endpoints, 30 each: every endpoint exactly 30 times (SRE book, chapter 20)."""
+        """Every endpoint is in exactly 30 of 300 subsets of 30 endpoints.
+
+        There are 300 clients (SRE book, chapter 20).
+        """
         ids = [f"e{k}" for k in range(300)]
         uses = Counter(
             id for client in range(300) for id in deterministic_subset(ids, client=client, size=30)

@@ -240,7 +240,7 @@ def test_an_explanation_changes_nothing(file):
 
 
 def test_sums_are_those_of_a_model(file):
-    """Rows with any endpoints in any slots: the sums are those that a dictionary gives, also while rows change."""
+    """Sums over rows with any endpoints in any slots are those that a dictionary gives, also while rows change."""
     rng = np.random.default_rng(5)
     rows = open_rows(file, make=(6, 40))
     ids = [f"e{number}" for number in range(60)]

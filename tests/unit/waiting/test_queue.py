@@ -37,7 +37,10 @@ def test_orders_are_exact(order, expected):
 
 @pytest.mark.parametrize(("now", "expected"), [(4.9, [0, 1, 2]), (5.0, [2, 1, 0])])
 def test_the_order_turns_when_the_oldest_has_waited_for_half_its_patience(now, expected):
-    """First in, first out below half the patience of the oldest; last in, first out from there on."""
+    """The order is first in, first out, until the oldest has waited for half its patience.
+
+    From there on it is last in, first out.
+    """
     queue = WaitingQueue(max_waiting=None)
     for number in range(3):
         queue.offer(number, now=number / 10, deadline=10.0 + number / 10)
