@@ -127,19 +127,22 @@ class Subset(ConstructorRepr):
         return _Asked(WHOLE_POOL, self._children.of(WHOLE_POOL), snapshot, ctx)
 
     def _within(self, snapshot: Snapshot, ctx: PickContext, wanted: Mapping[str, object]) -> _Asked | None:
-        """Return the child for the endpoints with these labels, unless there are none to try."""
+        """Return the child for the eligible endpoints with these labels, unless there are none.
+
+        One that is excluded counts: neither a retry nor a limit around this selector may leave the subset.
+        """
         whole = tuple([wanted.get(key) for key in self._keys])
         if len(wanted) == len(self._keys):
             try:
                 view = self._parts.views(snapshot).get(whole)
             except TypeError:  # what cannot be hashed is no label
                 return None
-            if view is None or not view.candidates(ctx):
+            if view is None or not view.eligible:
                 return None
             return _Asked(whole, self._children.of(whole), view, ctx)
         matching = {
             node.id
-            for node in snapshot.candidates(ctx)
+            for node in snapshot.eligible
             if all(node.metadata.get(key) == value for key, value in wanted.items())
         }
         if not matching:

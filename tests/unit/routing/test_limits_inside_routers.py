@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancekit import Endpoint, LoadBalancer, SaturatedError
+from balancekit import AllIneligibleError, Endpoint, LoadBalancer, SaturatedError
 from balancekit.routing import (
     Canary,
     Locality,
@@ -108,3 +108,41 @@ def test_a_subset_at_its_limit_does_not_fall_back():
     with balancer.acquire(attributes={"v": "3"}):
         pass
     held.release()
+
+
+LIMITS_AROUND = {
+    "MaxInFlight": lambda child: MaxInFlight(1, child=child),
+    "RateLimit": lambda child: RateLimit(1, burst=1, child=child),
+    "MaxInFlight of Priority": lambda child: MaxInFlight(1, child=lambda: Priority(child)),
+    "Sticky of RateLimit": lambda child: Sticky(
+        StickyValues("pool", [b"sixteen secrets!"]), child=lambda: RateLimit(1, burst=1, child=child)
+    ),
+}
+
+
+@pytest.mark.parametrize("fallback", ["any", "none", {"gpu": "no"}], ids=["any", "none", "default"])
+@pytest.mark.parametrize("keys", [["gpu"], ["gpu", "track"]], ids=["all-keys", "some-keys"])
+@pytest.mark.parametrize("name", LIMITS_AROUND)
+def test_a_limit_around_a_subset_does_not_lead_out_of_it(name, keys, fallback):
+    """The only endpoint that matches is at its limit: the request is refused, and goes to none that does not match."""
+    pool = [Endpoint("match", metadata={"gpu": "yes"}), Endpoint("other", metadata={"gpu": "no"})]
+    selector = LIMITS_AROUND[name](lambda: Subset(keys, fallback=fallback))
+    balancer = LoadBalancer(pool, selector=selector, clock=ManualClock())
+    lease = balancer.acquire(attributes={"gpu": "yes"})
+    assert lease.target == "match"
+    for _ in range(3):
+        with pytest.raises(SaturatedError, match="1 at the limit"):
+            balancer.acquire(attributes={"gpu": "yes"})
+    lease.release()
+
+
+@pytest.mark.parametrize("keys", [["gpu"], ["gpu", "track"]], ids=["all-keys", "some-keys"])
+def test_a_retry_stays_in_the_subset(keys):
+    """An endpoint that was tried still matches: the fallback is for labels that no eligible endpoint has."""
+    pool = [Endpoint("match", metadata={"gpu": "yes"}), Endpoint("other", metadata={"gpu": "no"})]
+    balancer = LoadBalancer(pool, selector=Subset(keys))
+    with pytest.raises(AllIneligibleError, match="1 not matching"):
+        balancer.acquire(attributes={"gpu": "yes"}, exclude={"match"})
+    balancer.drain("match")
+    with balancer.acquire(attributes={"gpu": "yes"}) as lease:
+        assert lease.target == "other"
