@@ -29,7 +29,6 @@ from balancekit.waiting import (
     WaitingRoom,
     WaitingTimeoutError,
     _handover,
-    _room,
 )
 
 SLOTS = 4
@@ -39,7 +38,6 @@ PATIENT_S = 60.0
 @pytest.fixture(autouse=True)
 def _wake_ups_alone(monkeypatch):
     """Switch the looks of waiting requests off."""
-    monkeypatch.setattr(_room, "POLL_S", 3600.0)
     monkeypatch.setattr(_handover, "POLL_S", 3600.0)
 
 
@@ -380,7 +378,6 @@ def test_a_full_room_refuses_at_once_and_a_closed_one_all():
 
 def test_a_slot_that_time_frees_is_noticed(monkeypatch):
     """An endpoint that has cooled down is used although no lease ends: requests look by themselves now and then."""
-    monkeypatch.setattr(_room, "POLL_S", 0.02)
     monkeypatch.setattr(_handover, "POLL_S", 0.02)
     lb = LoadBalancer(["a"])
     room = WaitingRoom(lb, queue())
@@ -564,7 +561,6 @@ def test_an_interrupt_anywhere_loses_nothing(act, jumps, minimum, monkeypatch):
 
     The thread that was interrupted may have been about to wake another: that one looks by itself, here every 10 ms.
     """
-    monkeypatch.setattr(_room, "POLL_S", 0.01)
     monkeypatch.setattr(_handover, "POLL_S", 0.01)
     place = 0
     while interrupted(place + 1, jumps=jumps, act=act):

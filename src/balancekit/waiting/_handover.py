@@ -4,7 +4,8 @@
 
     enter     the request joins the queue ───────────┐
     release   of a lease, or an event of the pool ───┼─► notify: there is something to look for
-    poll      time may have freed a slot ────────────┘     │
+    poll      time may have freed a slot, or the ────┘     │
+              time that the last refusal told is over      │
                                                            ▼
     look      one thread at a time: ask the balancer for the first request; if it gets a lease, for the next;
               if the balancer refuses, the look is over
@@ -48,7 +49,13 @@ __all__ = ["Handover", "Request", "RoomClosedError", "WaitingTimeoutError"]
 T = TypeVar("T")
 
 POLL_S: Final = 0.25
-"""Seconds after the last look from which a waiting request looks for slots that time has freed."""
+"""Seconds after the last look from which a waiting request looks for slots that time has freed, unless the refusal told when."""
+MIN_POLL_S: Final = 0.005
+"""Seconds between two looks for slots that time has freed, at least."""
+TIMED_POLL_S: Final = 0.02
+"""Seconds after which a waiting request asks whether it is time for a look, if refusals tell of times nearer than ``POLL_S``."""
+MAX_POLLS_PER_S: Final = 500
+"""How often per second all waiting requests together wake to see whether it is time for a look."""
 NO_THREAD: Final = 0
 
 
@@ -113,13 +120,15 @@ class Handover(Generic[T]):
     __slots__ = (
         "__weakref__",
         "_closed",
+        "_due",
         "_lock",
         "_looked",
-        "_looked_at",
         "_looker",
         "_notice",
         "_noticed_inside",
         "_refused_cost",
+        "_retry_in",
+        "_timed",
         "_undo",
         "queue",
     )
@@ -130,7 +139,11 @@ class Handover(Generic[T]):
         self._closed = False
         self._notice = self._looked = object()
         self._noticed_inside = False
-        self._looked_at = monotonic()
+        self._due = monotonic() + POLL_S
+        """When time may have freed a slot."""
+        self._retry_in = POLL_S
+        self._timed = False
+        """Whether a refusal told of a time nearer than ``POLL_S``: a look after a release may then tell of an earlier one."""
         self._looker = NO_THREAD
         self._refused_cost = math.inf
         """Of the request whose refusal ended the last look; infinite while a look goes on."""
@@ -242,9 +255,14 @@ class Handover(Generic[T]):
         self._take_role()
 
     def poll(self) -> None:
-        """Look for slots that time has freed, unless that was done just now."""
-        if monotonic() - self._looked_at >= POLL_S:
+        """Look for slots that time has freed, if it is time for that."""
+        if monotonic() >= self._due:
             self.notify()
+
+    def pause(self) -> float:
+        """Return after how many seconds a waiting request is to poll: when time may have freed a slot; many requests less often."""
+        soonest = min(self._due - monotonic(), TIMED_POLL_S if self._timed else POLL_S)
+        return min(POLL_S, max(soonest, len(self.queue) / MAX_POLLS_PER_S))
 
     def _take_role(self) -> None:
         """Look until there is nothing unseen; if another thread looks, that one will."""
@@ -276,11 +294,12 @@ class Handover(Generic[T]):
         for _ in range(2):
             self._refused_cost = math.inf
             self._noticed_inside = False
+            self._retry_in = POLL_S
             while self._give_one():
                 pass
             if not self._noticed_inside:
                 break
-        self._looked_at = monotonic()
+        self._due = monotonic() + max(MIN_POLL_S, self._retry_in)
 
     def _give_one(self) -> bool:
         """Give a slot to the first request that can use one; answer whether there may be another."""
@@ -296,6 +315,8 @@ class Handover(Generic[T]):
             except AttemptsExhaustedError as error:
                 answer = error
             except UnavailableError as error:
+                if (retry_in := error.retry_in) is not None and retry_in < self._retry_in:
+                    self._retry_in, self._timed = retry_in, True
                 if not request.own_refusal(error):
                     with self._lock:
                         if waiter.waiting:  # or a slot may have been freed while none waited

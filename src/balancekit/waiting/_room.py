@@ -21,7 +21,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.lease import Lease
 from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.snapshot import Key
-from balancekit.waiting._handover import POLL_S, Handover, Request, WaitingTimeoutError
+from balancekit.waiting._handover import Handover, Request, WaitingTimeoutError
 from balancekit.waiting._queue import WaitingQueue
 
 __all__ = ["WaitingRoom"]
@@ -204,7 +204,7 @@ class WaitingRoom(Generic[T]):
             request.open()
             handover.enter(request, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost)
             while request.waits and (left := deadline - monotonic()) > 0.0:
-                if not request.wait(min(left, POLL_S)):
+                if not request.wait(min(left, handover.pause())):
                     handover.poll()
             return handover.collect(request)
         except BaseException as error:
@@ -255,7 +255,7 @@ class WaitingRoom(Generic[T]):
             request.open()
             handover.enter(request, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost)
             while request.waits and (left := deadline - monotonic()) > 0.0:
-                if not await request.wait(min(left, POLL_S)):
+                if not await request.wait(min(left, handover.pause())):
                     handover.poll()
             return handover.collect(request)
         except BaseException:
