@@ -127,7 +127,7 @@ def test_a_body_that_breaks_off_is_a_failure_and_is_not_repeated(
 
 @every_client
 def test_a_response_that_is_dropped_is_found(kind: str, servers: list[Server]) -> None:
-    """Its lease ends as cancelled, and a warning says so, as for any lease that is lost."""
+    """The lease of a response that is dropped ends as cancelled, and a warning says so, as for any lost lease."""
     lb = pool(*servers)
 
     async def scenario(client: Any) -> None:

@@ -61,7 +61,10 @@ def inflight(lb: LoadBalancer[str]) -> dict[str, int]:
 
 
 def test_an_answer_that_is_not_to_be_retried_is_the_last_directive_but_one() -> None:
-    """It yields SEND, and after an answer that stands OVER; the lease is open until the body has been read."""
+    """After an answer that stands the exchange yields SEND and then OVER.
+
+    The lease is open until the body has been read.
+    """
     lb, call = pool("a", "b")
     steps = exchange(call, REQUEST, RULES)
     assert next(steps) is Directive.SEND
@@ -151,7 +154,7 @@ def test_an_error_of_the_last_attempt_is_raised_as_it_is_and_keeps_nothing() -> 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_while_an_answer_is_discarded_ends_both_leases(interrupt: type[BaseException]) -> None:
-    """Neither the answer in hand nor the next attempt keeps its lease."""
+    """An interrupt while an answer is discarded ends both leases, of the answer in hand and of the next attempt."""
     lb, call = pool("a", "b")
     closed = []
 

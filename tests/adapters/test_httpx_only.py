@@ -242,7 +242,7 @@ def test_a_transport_that_cannot_be_closed_keeps_no_other_open(module: Any, adap
 def test_an_asynchronous_transport_that_cannot_be_closed_keeps_no_other_open(
     module: Any, adapter: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same holds for ``aclose``, and for endpoints that were removed."""
+    """``aclose`` closes every inner transport although one of them raises, also those of removed endpoints."""
     closed: list[str] = []
     inner, lb = recording(module, closed, fails="b")
 

@@ -516,7 +516,7 @@ def test_an_attempt_that_is_cancelled_from_within_has_failed() -> None:
 
 @pytest.mark.parametrize("kind", ["asyncio", "trio"])
 def test_a_cancelled_hedge_ends_all_its_leases_and_is_told(kind: str) -> None:
-    """Both attempts end as cancelled; that there were two is counted."""
+    """Both attempts of a cancelled hedge end as cancelled, and the hedge is counted."""
     import anyio
 
     events: list[Event] = []

@@ -314,7 +314,7 @@ def test_asgi_releases_when_the_application_fails():
 
 
 def test_a_server_that_cancels_on_trio_blames_no_endpoint():
-    """On trio, too, the lease of a cancelled request ends as cancelled."""
+    """On trio the lease of a cancelled request ends as cancelled, as on asyncio."""
     pool = LoadBalancer(POOL)
 
     async def app(scope_, receive, send):

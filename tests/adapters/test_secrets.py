@@ -68,7 +68,7 @@ async def look(client: Any, url: str, shown: list[object]) -> None:
 
 
 def test_aiohttp_tells_of_the_request_without_the_key() -> None:
-    """Its answers and its errors carry the request as it was sent, and show it in their reprs."""
+    """Answers and errors of aiohttp carry the request as it was sent, and show no key in their reprs."""
     with Server("a") as server:
         server.script.extend(["/status?code=418", "/nonsense"])
         target = HttpTarget(url=server.address, headers={"api-key": KEY})

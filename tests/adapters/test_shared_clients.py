@@ -84,7 +84,10 @@ class _Inner(httpx2.BaseTransport):
 
 
 def test_a_transport_that_one_client_has_closed_serves_the_other() -> None:
-    """It makes one inner transport for each endpoint anew, follows the list as before, and leaves none open."""
+    """A transport that one client has closed makes an inner transport for each endpoint anew.
+
+    It follows the list and leaves none open.
+    """
     made: list[_Inner] = []
 
     def make(_endpoint: object) -> _Inner:

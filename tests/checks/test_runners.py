@@ -400,7 +400,10 @@ async def cancelled_from_within(*_arguments):
 
 
 def test_a_check_that_waits_for_something_cancelled_has_failed():
-    """It is no end of the check's own task: the endpoint is checked again, and ``check_once`` returns."""
+    """A check that waits for something cancelled has failed.
+
+    The endpoint is checked again, and ``check_once`` returns.
+    """
     asked = []
 
     async def check(endpoint, _timeout):

@@ -473,7 +473,7 @@ def test_a_wait_ends_after_its_time():
 
 
 def test_a_check_knows_the_schemes_of_discovery():
-    """Whatever scheme discovery has is a source of ``balancekit check``."""
+    """Every scheme of discovery is a source of ``balancekit check``."""
     assert set(SCHEMES) == set(_BUILT_IN)
 
 

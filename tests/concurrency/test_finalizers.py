@@ -136,7 +136,10 @@ WAKES = {
 @pytest.mark.parametrize("call", list(WAKES))
 @pytest.mark.parametrize("how", ["filter", "hook"])
 def test_a_warning_turned_into_an_error_fails_no_call(call, how, caplog, monkeypatch):
-    """Whichever call finds lost leases, and whether a filter or a hook of the program raises: each is ended and logged."""
+    """Each lost lease is ended and logged, whichever call finds it.
+
+    This holds if a filter or a hook of the program raises.
+    """
 
     def refuse(*_arguments, **_options):
         raise RuntimeError("no warnings here")

@@ -343,7 +343,7 @@ def test_a_resolver_that_hangs_is_not_asked_again_meanwhile():
     "kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, MemoryError]
 )
 def test_a_resolver_that_raises_what_ends_threads_has_failed(kind):
-    """It ends no thread: the runner asks again, and says meanwhile what came."""
+    """A resolver that raises SystemExit or its like has failed and ends no thread: the runner asks again."""
     answers = iter([kind, kind])
 
     def source():

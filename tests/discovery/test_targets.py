@@ -345,7 +345,7 @@ def test_a_url_of_a_name_in_unicode_is_taken():
     "text", ['[{"targets": [["%s"]]}]', '[{"targets": ["%s"], "labels": {"__weight__": "x"}}]']
 )
 def test_an_error_about_a_long_target_is_short(text):
-    """It shows 200 characters of a target, however long that is."""
+    """An error about a target shows at most 200 characters of it."""
     with pytest.raises(InvalidTargetsError) as caught:
         parse_targets(text % ("a" * 100_000))
     assert len(str(caught.value)) < 500

@@ -290,7 +290,7 @@ def test_a_task_exchanges_by_itself(server, client):
 
 
 def test_a_forked_child_is_a_member_of_its_own(client):
-    """Its thread starts with its first request, and its counts add to those of the parent."""
+    """The thread of a forked child starts with its first request, and its counts add to those of the parent."""
     with RedisStore(client, name="fork", period=0.05) as store:
         lb = balancer(["x"], store)
         mine = [lb.acquire() for _ in range(2)]

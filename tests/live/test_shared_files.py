@@ -131,7 +131,10 @@ def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path):
 
 
 def test_a_file_taken_away_leaves_its_workers_together(tmp_path):
-    """Those that have it open go on sharing; those that come later share a new one. No request fails."""
+    """If a file is taken away, workers that have it open go on sharing.
+
+    Later ones share a new file, and no request fails.
+    """
     file = tmp_path / "loads"
     first, second = balancer(file), balancer(file)
     held = [first.acquire() for _ in range(4)]

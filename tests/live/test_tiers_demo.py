@@ -115,7 +115,7 @@ def test_a_network_is_left_as_it_was_entered():
 
 
 def test_a_network_that_cannot_be_made_leaves_the_thread_where_it_was(monkeypatch):
-    """Without the command ``ip`` there is none, with a reason."""
+    """Without the command ``ip`` no network is made, the error has a reason, and the thread stays where it was."""
     home = space()
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(OSError, match="iproute2"):

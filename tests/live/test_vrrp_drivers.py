@@ -217,7 +217,10 @@ def test_a_hook_that_takes_too_long_faults_the_router_until_it_tries_again(lab):
 
 
 def test_a_hook_that_raises_faults_the_router(lab, caplog):
-    """It resigns rather than stay active without its address, ``on_backup`` is called, and ``clear`` lets it try again."""
+    """A hook that raises makes the router resign.
+
+    ``on_backup`` is called, and ``clear`` lets the router try again.
+    """
     log = Log()
     fails = [True]
 

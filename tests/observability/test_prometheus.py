@@ -472,7 +472,10 @@ print(written())
 
 
 def test_open_leases_of_a_balancer_that_is_gone_are_in_flight_no_more(tmp_path: Path) -> None:
-    """They may be garbage with it; the next collector that joins the registry takes them away, of whatever service it is."""
+    """Open leases of a balancer that is gone are in flight no more.
+
+    The next collector that joins the registry takes them away.
+    """
     program = """
 held = [lb.acquire() for _ in range(3)]
 held.append(held)

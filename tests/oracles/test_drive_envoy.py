@@ -105,7 +105,10 @@ def test_each_policy_gets_its_own_key():
 
 
 def test_every_starting_point_of_a_rotation_is_a_candidate():
-    """All different, as many as the cycle is long, each a rotation of the first."""
+    """The starting points of a rotation are all different.
+
+    There are as many as the cycle is long, each a rotation of the first.
+    """
     cluster = {"lb_policy": "ROUND_ROBIN"}
     found = list(
         candidates(

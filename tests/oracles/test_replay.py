@@ -86,7 +86,7 @@ def test_our_queue_hands_slots_over_as_the_proxy_did(path):
 
 
 def test_the_judge_of_queues_notices_one_wrong_handover():
-    """Two requests that are recorded in the other order are a difference."""
+    """A recording with two requests in the other order is found to differ."""
     trace = load(QUEUED[0])
     first, second = trace["dequeued"][:2]
     first["id"], second["id"] = second["id"], first["id"]

@@ -127,7 +127,7 @@ def test_200_open_connections_survive_remove_and_add(edge):
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on loopback")
 def test_an_endpoint_may_have_an_ipv6_address(edge):
-    """Its target is written as in a URL, in brackets."""
+    """The target of an endpoint may have an IPv6 address, written as in a URL, in brackets."""
 
     async def scenario():
         backends = Backends(edge)

@@ -141,7 +141,7 @@ def test_busy_and_overload_are_what_a_walk_through_time_finds():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_an_arrival_sees_who_came_before_it_and_has_not_gone(seed):
-    """Whatever ends as it comes is seen by none; times on a grid, so that many are equal."""
+    """An arrival sees what came before it and has not gone. What ends as it comes is not seen."""
     rng, trace = Random(seed), Trace()
     trace.send(trace.arrive(0.0), 0, 0, 0.0)
     for now in sorted(rng.randrange(30) / 10 for _ in range(100)):

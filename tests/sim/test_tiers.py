@@ -81,7 +81,7 @@ def test_a_cluster_gives_the_same_bytes():
 
 
 def test_every_request_is_accounted_for_and_its_stages_add_up():
-    """As many requests as the rate says; the stages of each add up to its latency, none is negative."""
+    """There are as many requests as the rate says. The stages of each add up to its latency, and none is negative."""
     report = simulation_of(rate=400.0).run(20.0)
     assert abs(report.requests - 8_000) <= Z * sqrt(8_000)
     assert report.failures == 0
@@ -213,7 +213,10 @@ def some_simulation(rng):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_is_lost_time_goes_forward_and_adds_up(seed):
-    """Of any sites and losses: events are in the order of their times, stages add up, no attempt takes longer than the time-out, nothing works more than all of its time, and the order of the list of losses does not matter."""
+    """For any sites and losses events are in the order of their times, and stages add up.
+
+    The order of the list of losses does not matter.
+    """
     run, losses = some_simulation(Random(seed))
     report = run(losses)
     arrived, ended = report.columns["arrived"], report.columns["ended"]

@@ -237,7 +237,7 @@ class TestAttempts:
         assert sorted(tried) == ["a", "b", "c"]
 
     def test_leaving_the_loop_leaves_nothing_open(self):
-        """After the loop over attempts ends by success, no lease is open."""
+        """After a loop over attempts that ends by success, no lease is open."""
         balancer = make()
         for lease in balancer.attempts(3):
             with lease:

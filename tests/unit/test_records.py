@@ -58,7 +58,7 @@ class TestSignature:
         assert typing.get_type_hints(kind).keys() >= inspect.signature(kind).parameters.keys()
 
     def test_an_instance_has_no_signature_of_its_own(self):
-        """Only the class has a signature."""
+        """An instance has no signature of its own: only its class has one."""
         assert not hasattr(Base("x"), "__signature__")
 
 

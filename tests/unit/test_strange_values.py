@@ -189,7 +189,7 @@ def test_an_error_is_pickled_and_copied_whatever_it_is_about(name):
 
 
 def test_an_error_keeps_a_value_that_can_be_pickled():
-    """Only what cannot be pickled is replaced by its text."""
+    """An error keeps a value that can be pickled. A value that cannot is replaced by its text."""
     assert pickle.loads(pickle.dumps(ConfigurationError("weight", [1, "x"], "a number"))).value == [1, "x"]
 
 

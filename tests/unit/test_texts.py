@@ -229,7 +229,7 @@ def test_secrets_are_not_shown():
 
 
 def test_a_balancer_says_how_it_decides():
-    """Its text has the number of endpoints, the selector, and what else differs from the default."""
+    """The text of a balancer has the number of endpoints, the selector, and what else differs from the default."""
     assert repr(LoadBalancer(["a"])) == "<LoadBalancer of 1 endpoint by ShortestExpectedDelay()>"
     lb = LoadBalancer(
         ["a", Endpoint("b", weight=2.0)],

@@ -41,7 +41,7 @@ def subsets(**options):
 
 
 def test_the_exact_set_of_keys_chooses_the_selector():
-    """A key more or less than a selector's is a request without a subset."""
+    """A request with a key more or less than a selector's is a request without a subset."""
     cluster = subsets(subset_selectors=[keys("v"), keys("v", "stage")])
     assert set(counts(cluster, 9, metadata={"v": "2"})) == {"b", "c"}
     assert set(counts(cluster, 9, metadata={"v": "2", "stage": "prod"})) == {"b"}
@@ -84,7 +84,7 @@ def test_a_fallback_counts_unless_a_selector_before_begins_with_its_keys(shorter
 
 
 def test_a_default_subset_without_hosts_needs_panic_mode_any():
-    """Without it nothing serves, with it any host does."""
+    """A default subset without hosts serves nothing without panic mode any, and by any host with it."""
     options = {"fallback_policy": "DEFAULT_SUBSET", "default_subset": {"stage": "none"}}
     assert set(counts(subsets(**options), 9)) == {None}
     assert set(counts(subsets(**options, panic_mode_any=True), 9)) == {"a", "b", "c"}

@@ -461,7 +461,10 @@ class TestQueue:
             assert backend.request().waiting is waits
 
     def test_after_drain_and_weight_zero_who_waits_is_served_with_the_next_end(self):
-        """All free slots are then given away; after maintenance they are at once."""
+        """After drain and weight zero, the next end serves those that wait, from all free slots.
+
+        After maintenance they are served at once.
+        """
         backend = Backend(servers(1, 1, maxconn=3), Balance(method="leastconn"))
         held = [backend.request() for _ in range(6)]
         backend.set_state("b", "maint")

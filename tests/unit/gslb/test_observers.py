@@ -139,7 +139,10 @@ def test_if_all_observers_fall_silent_the_last_view_stands():
 
 
 def test_an_observer_that_returns_begins_anew():
-    """Its first check decides alone, whatever it had counted before; one that was only late goes on."""
+    """The first check of an observer that returns decides alone, whatever it had counted before.
+
+    One that was only late goes on.
+    """
     for gap, up in ((14.9, False), (15.0, True)):
         health = RegionalHealth({"o": "eu"}, interval=5.0, detection=AccruedFailures(fall=1, reset=9, rise=9))
         health.record("o", "e", passed=False, now=0.0)
@@ -170,7 +173,10 @@ def test_a_view_that_a_missing_vote_could_turn_holds_until_no_time():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_silence_turns_a_view_before_until(seed):
-    """Whichever observers fall silent and whatever the others see: random continuations, with votes that age first."""
+    """No view turns before ``until``, whichever observers fall silent.
+
+    This holds for random continuations, with votes that age first.
+    """
     rng = random.Random(seed)
     turns = 0
     for _ in range(100):
@@ -201,7 +207,7 @@ def test_no_silence_turns_a_view_before_until(seed):
 
 
 def test_endpoints_that_are_checked_no_more_are_forgotten():
-    """Their votes end at once, and nothing of 1,000 of them is kept."""
+    """The votes of endpoints that are checked no more end at once, and nothing of 1,000 of them is kept."""
     health = RegionalHealth(OBSERVERS, interval=5.0, detection=ONE)
     for number in range(1_000):
         for observer in OBSERVERS:

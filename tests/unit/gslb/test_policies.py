@@ -155,7 +155,7 @@ def test_half_of_the_largest_weight_is_in_half_of_the_answers():
 
 
 def test_a_weight_of_zero_is_a_last_resort():
-    """It is answered only when nothing with a weight is up, and then that is no failure."""
+    """An endpoint of weight zero is answered only when nothing with a weight is up. The answer is then no failure."""
     policy = WeightedOne({"a": 3, "spare": 0})
     assert set(shares(policy, draws=500)) == {frozenset({"a"})}
     answer = ask(policy, {"a": False})

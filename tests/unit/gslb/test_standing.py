@@ -52,7 +52,7 @@ def test_what_is_no_standing_is_refused_where_it_is_made(parameter, values):
 
 
 def test_a_standing_is_a_pair_that_can_be_copied():
-    """It unpacks, compares with a tuple, and survives pickle, copies and a replaced field."""
+    """A standing unpacks, compares with a tuple, and survives pickle, copies and a replaced field."""
     standing = Standing(up=True, until=Decimal(5))
     up, until = standing
     assert (up, until) == standing == (True, 5.0)

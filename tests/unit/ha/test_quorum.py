@@ -39,7 +39,10 @@ def late(random):
 
 
 def test_two_candidates_never_hold_a_majority_at_once():
-    """Whatever is lost, delayed, repeated, given back or restarted, with clocks apart within the drift, in 200 random histories."""
+    """Two candidates never hold a majority at once in 200 random histories.
+
+    Messages are lost, late or repeated, and clocks are apart within the drift.
+    """
     for seed in range(200):
         random = Random(seed)
         majority = Majority(voters=("a", "b", "w"), lease=3.0, drift=0.1)
@@ -143,7 +146,7 @@ def test_a_refusal_ends_a_vote():
 
 @pytest.mark.parametrize(("voters", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
 def test_more_than_half_is_needed(voters, needed):
-    """Of an even number, half is not enough."""
+    """More than half is needed: of an even number, half is not enough."""
     majority = Majority(voters=tuple("abcde"[:voters]))
     machine = majority()
     for k, voter in enumerate(majority.voters, 1):

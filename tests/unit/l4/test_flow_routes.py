@@ -88,7 +88,7 @@ def test_the_clients_order_of_protocols_decides():
 
 
 def test_transport_is_tls_only_if_a_hello_was_read():
-    """Nothing, or bytes that are no hello, are raw."""
+    """The transport is TLS only if a hello was read. Nothing, or bytes that are no hello, are raw."""
     table = routes(tls={"transport": "tls"}, raw={"transport": "raw"})
     assert table.match(SRC, DST, hello()) == "tls"
     assert table.match(SRC, DST) == table.match(SRC, DST, NotTls(reason="ssh")) == "raw"
@@ -152,7 +152,10 @@ def fits(match, dst, greeting):
 def test_any_order_of_routes_gives_the_same_answer_and_its_conditions_hold(
     matches, dst, sni, alpn, tls, seed
 ):
-    """Whatever is chosen matches in every condition; a table that is refused is refused in any order."""
+    """In any order of routes the answer is the same and matches in every condition.
+
+    A table that is refused is refused in any order.
+    """
     pairs = [(match, number) for number, match in enumerate(matches)]
     greeting = hello(sni, *alpn) if tls else None
     answers = []

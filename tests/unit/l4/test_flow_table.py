@@ -74,7 +74,10 @@ def test_a_flow_whose_owner_is_not_alive_moves_once_and_stays_there():
 def test_a_flow_is_kept_for_the_idle_time_of_its_state_and_at_most_a_second_longer(
     packets, proto, idle, begin
 ):
-    """By the flags seen so far and the protocol in the flow's last byte, counted from the last packet."""
+    """A flow is kept for the idle time of its state and at most a second longer.
+
+    The state is that of its flags and protocol.
+    """
     for later, pinned in ((idle - 0.001, True), (idle + 1.001, False)):
         table = FlowTable(capacity=100)
         for number, flags in enumerate(packets):
@@ -208,7 +211,7 @@ def test_a_flow_stays_while_fewer_than_half_the_capacity_came_between():
 
 
 def test_nothing_is_lost_while_the_table_is_not_full():
-    """However often flows are used, in whatever order: generations close and are merged, and every flow stays."""
+    """While the table is not full no flow is lost, however often and in whatever order flows are used."""
     table, rng, last = FlowTable(capacity=100), random.Random(7), {}
     for step in range(5000):
         number = rng.choice(range(90)) if rng.random() < 0.7 else rng.randrange(20)

@@ -72,7 +72,10 @@ def test_a_port_rests_before_it_is_used_again():
 
 
 def test_a_server_that_left_is_forgotten_when_its_ports_have_rested():
-    """Its connections are closed, its ports rest also if it returns at once, and of 10,000 servers nothing is kept."""
+    """A server that left is forgotten when its ports have rested.
+
+    Its connections are closed, and of 10,000 servers nothing is kept.
+    """
     nat = Nat(["10.0.0.1"], ports=range(5000, 5002), time_wait=60.0)
     nat.open(flow(1), "a", now=0.0)
     nat.open(flow(2), "b", now=0.0)

@@ -43,7 +43,7 @@ def test_strict_accepts_ordinary_paths(path):
 
 
 def test_strict_makes_hexadecimal_digits_upper_case():
-    """Two spellings of one escape are one path."""
+    """``STRICT`` makes hexadecimal digits upper case, so that two spellings of one escape are one path."""
     assert Spelling.STRICT.read("/caf%c3%a9") == "/caf%C3%A9"
 
 

@@ -229,7 +229,10 @@ def test_requests_that_end_without_a_word_make_an_unknown_endpoint_dearer():
 
 
 def test_requests_that_end_without_a_word_in_a_row_make_a_known_endpoint_dearer():
-    """From the fifth on, each by its price, until it answers; failures have their own price."""
+    """From the fifth request without an answer on, each makes the endpoint dearer by its price.
+
+    Failures have their own price.
+    """
     _, (node,) = pool_of("a")
     answer(node, 4.0, 0.0)
     for number in range(1, 40):

@@ -59,7 +59,10 @@ def test_successes_make_up_for_a_failure() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.IGNORED, Outcome.CANCELLED])
 def test_a_newcomer_whose_request_told_nothing_is_not_free_at_once(outcome: Outcome) -> None:
-    """It is taken for many medians, and by the decay for free again; a success is believed whole."""
+    """A new endpoint whose request told nothing counts as many medians, and fades back to free.
+
+    A success is taken whole.
+    """
     pool, _ = answered(0.1, 0.1, 0.1)
     node = Node(Endpoint("new"), pool)
     load = load_of(node)

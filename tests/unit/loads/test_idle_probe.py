@@ -33,7 +33,7 @@ def tried(*answers: float) -> IdleProbe:
 
 @pytest.mark.parametrize(("seconds", "picks"), [SOON, (AFTER_S * 9, SOON[1]), (SOON[0], AFTER_PICKS * 9)])
 def test_a_trial_is_due_after_both_time_and_requests(seconds: float, picks: int) -> None:
-    """It is due after so many seconds and requests, and not before both."""
+    """A trial is due after so many seconds and requests, and not before both."""
     assert is_due(IdleProbe(), seconds, picks)
     assert not is_due(IdleProbe(), AFTER_S - 0.01, picks)
     assert not is_due(IdleProbe(), seconds, AFTER_PICKS - 1)
@@ -76,7 +76,7 @@ def test_an_endpoint_of_few_requests_is_due_after_three_seconds(begun: int) -> N
 
 
 def test_the_time_of_an_endpoint_never_used_runs_from_the_first_question() -> None:
-    """It is not known since when an endpoint without requests was idle: the first sweep begins the time."""
+    """The time of an endpoint without requests runs from the first sweep. It is not known since when it was idle."""
     probe = IdleProbe()
     assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE, round_s=1.0, begun=NEW)
     assert not probe.is_due(now=1000.0 + AFTER_S - 0.01, picks=SOON[1], size=SIZE, round_s=1.0, begun=NEW)

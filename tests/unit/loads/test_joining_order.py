@@ -43,7 +43,10 @@ class Made:
 
 @pytest.mark.parametrize("selector", [None, Locality("eu"), RoundRobin()])
 def test_endpoints_that_join_together_are_made_in_the_order_of_their_places(selector):
-    """They lie in memory as picks go round; the list itself stays as it is, and so do those that were there before."""
+    """Endpoints that join together are made in the order of their places.
+
+    The list stays as it is, and so do earlier endpoints.
+    """
     policy = Made()
     lb = LoadBalancer([f"e{k}" for k in range(40)], selector=selector, load=policy, rng=Random(1))
     places = [load.place for load in policy.made]

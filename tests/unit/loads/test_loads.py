@@ -198,7 +198,7 @@ def test_an_idle_endpoint_fades_to_the_median_of_its_peers_not_to_zero():
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_quick_comparison_of_fresh_latencies_is_exact(weighted):
-    """Of two nodes that have just answered, any latencies, in-flight and weights: the one of lower value, the first on a tie."""
+    """Of two nodes that have just answered, the comparison takes the one of lower value, or the first on a tie."""
     rng = Random(7)
     nodes = make_nodes(
         {id: rng.choice((1, 2, 4)) if weighted else 1 for id in "abcdefgh"}, load=FailureAware()

@@ -164,7 +164,10 @@ def test_a_very_small_weight_is_the_smallest_that_the_proxy_has():
 
 
 def test_bounds_of_numbers_are_an_expression_of_few_letters():
-    """It accepts exactly the integers within the bounds, with leading zeros, and is short however many there are."""
+    """The expression for bounds accepts exactly the integers within them, with leading zeros.
+
+    It is short however many there are.
+    """
     rng = Random(8)
     for _ in range(1_000):
         most = rng.choice((9, 120, 1_500, 10**9, 10**18))

@@ -154,7 +154,10 @@ def test_an_error_names_the_line_that_has_the_value(written, line):
 
 
 def test_a_template_with_an_address_is_its_servers(tmp_path):
-    """As many servers as it says, each with its options and those of default-server, in their place; nothing is listed."""
+    """A template with an address makes as many servers as it says.
+
+    Each has its options and those of default-server.
+    """
     path = tmp_path / "haproxy.cfg"
     path.write_text(
         "backend a\n default-server weight 5\n server-template web 2 10.0.0.1:80 check\n server x 10.0.0.2:80\n"

@@ -35,7 +35,7 @@ def test_a_planted_mistake_is_found_at_its_line(name):
 
 @pytest.mark.parametrize("name", GOOD)
 def test_a_good_file_has_no_finding(name):
-    """Nothing is reported of a file that does what it says."""
+    """A file that does what it says has no finding."""
     found = lint_config(read_config(str(ROOT / "good" / name)))
     assert [str(one) for one in found] == []
 

@@ -423,7 +423,10 @@ def haproxy(written, text, **given_values):
     ],
 )
 def test_variables_of_the_environment_are_followed_or_listed(written, before, address, found, unknown, quote):
-    """Those that ``global`` sets have their values, others their defaults; what is not known is listed with its line."""
+    """Variables that ``global`` sets have their values, and others their defaults.
+
+    What is not known is listed with its line.
+    """
     text = f"global\n {before}\n{HEAD} server s {quote}{address}{quote}\n"
     config = haproxy(written, text)
     assert config.pools["b"].servers[0].address == found
@@ -490,7 +493,7 @@ def test_defaults_inherit_from_defaults(written):
 
 @pytest.mark.parametrize("section", ["defaults two from nope", "backend b from nope", "frontend f from nope"])
 def test_a_section_of_defaults_that_is_named_exists(written, section):
-    """Its absence is an error with the line of the section that names it."""
+    """A named section of defaults that is absent is an error with the line of the section that names it."""
     with pytest.raises(ProxyConfigError, match=r":1: there is no defaults section 'nope'"):
         haproxy(written, section + "\n mode http\n")
 
@@ -554,7 +557,7 @@ def test_a_request_that_is_none_is_refused_at_once(name, value):
 
 
 def test_headers_may_be_lists_of_pairs():
-    """They are kept as tuples: a request can be a key of a dictionary."""
+    """Headers that are lists of pairs are kept as tuples, so that a request can be a key of a dictionary."""
     request = ProxyRequest("/", headers=[["X-User", "7"]])
     assert request.headers == (("X-User", "7"),)
     assert hash(request) == hash(ProxyRequest("/", headers=(("X-User", "7"),)))

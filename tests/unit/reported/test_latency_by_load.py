@@ -96,7 +96,7 @@ def test_a_clock_that_was_set_back_counts_as_no_time():
 
 @pytest.mark.parametrize("latency", [-1.0, float("nan"), float("inf"), 10**400, "1", None, True], ids=repr)
 def test_a_latency_that_is_no_number_of_seconds_is_refused(latency):
-    """It is refused when it is recorded, not by a later estimate."""
+    """A latency that is no number of seconds is refused when it is recorded, and not by a later estimate."""
     by_load = LatencyByLoad()
     with pytest.raises(ConfigurationError, match="latency="):
         by_load.record(1, latency)

@@ -246,10 +246,7 @@ def test_limits_of_a_number_are_as_they_were():
 
 
 def test_without_latency_a_gradient_stays_where_it_is():
-    """Where no latency is measured, a gradient stays where it is.
-
-    The load measures none, there is no ``timed``, and nothing fails.
-    """
+    """Where neither the load nor ``timed`` measures latency, a gradient stays where it is and nothing fails."""
     selector = MaxInFlight(Gradient(interval=0.001), child=RoundRobin)
     lb = LoadBalancer(["a"], selector=selector, load=InFlight())
     for _ in range(100):
