@@ -33,7 +33,7 @@ WITHOUT_EFFECT = ("garp_", "vrrp_garp_", "notify", "accept", "dont_track_primary
 """How directives begin that change neither states nor packets."""
 SCRIPT_PHASES = (0.0, 0.25, 0.5, 0.75)
 """When a tracked script may run, in parts of its interval after the router began."""
-NOTICED_S = 0.01
+NOTICED_S = 0.02
 """By how much a start may have been noticed earlier or later than that of another router."""
 
 
