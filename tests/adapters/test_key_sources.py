@@ -113,7 +113,7 @@ def test_a_function_that_raises_loses_no_request(kind, option, caplog):
 
 @pytest.mark.parametrize("option", ["key", "cost"])
 def test_an_interrupt_in_a_function_is_passed_on(option):
-    """What is no ``Exception`` ends the request."""
+    """An exception of a key or cost function that is no ``Exception`` ends the request and is raised."""
 
     def interrupted(_):
         raise KeyboardInterrupt

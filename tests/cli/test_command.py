@@ -100,7 +100,7 @@ def test_the_demo_loses_no_request():
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_no_process(how):
-    """Ctrl-C ends it early with a summary; its servers go with it."""
+    """Ctrl-C and SIGTERM end a demo early with status 130, and leave no process."""
     mark = f"mark-{how.name}"
     demo = start(mark, "--seconds", "30")
     until = time.monotonic() + 20.0

@@ -380,7 +380,7 @@ def test_a_trace_in_which_nothing_is_compared_is_a_failure(name, nothing):
 
 
 def test_the_judge_notices_a_wrong_ttl_of_drawn_answers():
-    """Counts that agree do not hide another TTL."""
+    """A wrong TTL of drawn answers fails a recording although its counts agree."""
     trace = load(DATA / "gdnsd-weighted-cname.json")
     assert replay.replay(trace).passed
     trace["outputs"]["ttl"] = [seconds + 1 for seconds in trace["outputs"]["ttl"]]

@@ -112,7 +112,7 @@ def test_prefix_affinity_beats_a_ring_where_prompts_are_shared():
     ids=["count", "prompt_rate", "cache", "rate", "turns", "hot", "selector"],
 )
 def test_bad_arguments_are_named(make, name):
-    """What is outside its range is refused by its name."""
+    """An argument outside its range is refused by its name."""
     with pytest.raises(ConfigurationError, match=f"{name}="):
         make()
 

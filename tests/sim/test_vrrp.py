@@ -180,7 +180,7 @@ def test_a_wire_is_cut_whether_its_router_runs_or_not(at):
 
 
 def test_a_router_without_a_start_starts_before_anything_else():
-    """What happens to a router at 0 happens to one that runs."""
+    """A router without a start starts before anything else, so that what happens at 0 happens to one that runs."""
     report = VrrpSimulation({"r1": R1}, [happen(0.0, VrrpDo.KILL, "r1")]).run(10.0)
     assert [change.why for change in report.changes] == ["started", "killed"]
     assert report.holders(9.0) == ()

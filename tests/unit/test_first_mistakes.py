@@ -41,7 +41,7 @@ def test_an_unknown_option_of_an_adapter_lists_the_known_ones(options):
 
 
 def test_an_hour_is_no_mistake(recwarn):
-    """Exactly an hour gives no warning."""
+    """A time of exactly an hour gives no warning."""
     Schedule(interval=3600.0, timeout=2.0)
     assert not recwarn.list
 

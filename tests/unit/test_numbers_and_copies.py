@@ -98,7 +98,7 @@ def test_an_object_whose_methods_raise_is_refused_by_name() -> None:
     "value", ["x" * 10**6, b"x" * 10**6, list(range(10**6)), {"a": "x" * 10**5}, 10**5000], ids=type
 )
 def test_an_error_shows_at_most_200_characters_of_a_value(value: Any) -> None:
-    """Error texts stay short for any value."""
+    """The text of an error has at most 200 characters of a value, whatever it is."""
     assert len(brief(value)) <= 200
     assert len(str(ConfigurationError("x", value, "less"))) <= 250
 

@@ -108,6 +108,6 @@ class TestConstruction:
 
     @pytest.mark.parametrize("keys", [["a"], "a", None, frozenset(), frozenset({1})], ids=repr)
     def test_keys_of_subsets_are_a_set_of_names(self, keys):
-        """What is no set of names is refused by name."""
+        """Keys of subsets that are no set of names are refused by name."""
         with pytest.raises(ConfigurationError, match="keys="):
             SubsetSelector(keys=keys)

@@ -115,7 +115,7 @@ def test_scripts_and_files_concern_the_instances_that_track_them():
 
 
 def test_names_that_are_not_there_are_refused():
-    """``ConfigurationError`` lists what there is."""
+    """A name that is not there is refused by a ``ConfigurationError`` that lists those there are."""
     with pytest.raises(ConfigurationError, match="one of VI"):
         Keepalived(instances={"VI": ONE}, sync_groups={"G": ("VJ",)})
     with pytest.raises(ConfigurationError, match="one of VI"):

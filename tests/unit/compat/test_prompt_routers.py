@@ -32,7 +32,7 @@ def test_the_longest_common_beginning_is_found(texts, text):
 
 
 def test_old_texts_are_forgotten():
-    """Characters above the bound go, the least recently sent first."""
+    """Old texts above the bound of characters are forgotten, the least recently sent first."""
     history = PromptHistory(10)
     for text in ("aaaaa", "bbbbb", "aaaaa", "ccccc"):
         history.add("s", text)

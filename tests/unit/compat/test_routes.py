@@ -114,7 +114,10 @@ class TestNginx:
         assert table.route(asked("/a/b")).pool == "inner"
 
     def test_inside_of_an_expression_only_expressions_are_found(self):
-        """Others are accepted there and never looked at."""
+        """Inside of an expression only expressions are found.
+
+        Other locations are accepted there and never looked at.
+        """
         table = locations(
             (
                 "~",

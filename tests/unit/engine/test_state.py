@@ -315,7 +315,7 @@ def test_time_alone_makes_no_snapshot() -> None:
 
 
 def test_the_next_deadline_is_the_earliest_of_all_members() -> None:
-    """Drains, coolings and health machines are all looked at."""
+    """The next deadline is the earliest of drains, coolings and health machines of all members."""
     state = pool("a", "b", "c")
     machines = [member.health for member in state.members.values()]
     step = advanced(state, {machines[0]: Reading(deadline=30.0)}, 1.0, Shown(), afresh=False)

@@ -251,7 +251,7 @@ def test_geo_takes_the_first_site_of_the_client_that_has_not_failed():
 
 
 def test_geo_drops_the_first_sites_if_others_are_left():
-    """``skip`` counts from the start of the order."""
+    """Geo drops the first ``skip`` sites of the order if others are left."""
     world = GeoMap.build(networks={"10.1.0.0/16": ["us"]}, default=["eu", "us"])
     policy = Geo(world, dict(SITES), skip=1)
     assert ask(policy, {}).chosen[0].startswith("us")

@@ -63,7 +63,7 @@ def test_alternating_never_changes_anything():
 
 
 def test_it_is_changing_between_two_beliefs():
-    """Changing, and failing, are what schedules and lifecycles ask."""
+    """A machine says whether it is changing, and failing, between two states."""
     machine = Thresholds(rise=2, fall=2)(CheckState.UP)
     seen = []
     for passed in (False, False, True, True):
@@ -73,7 +73,7 @@ def test_it_is_changing_between_two_beliefs():
 
 
 def test_a_stray_check_is_no_change():
-    """``since`` is the time of the last change of belief."""
+    """A single check against the state changes nothing, and ``since`` stays the time of the last change."""
     machine = Thresholds(rise=2, fall=2)(CheckState.UP)
     for now, passed in enumerate([False, True, False, False, True, False]):
         machine.observe(passed=passed, now=float(now))

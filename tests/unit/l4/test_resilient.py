@@ -68,7 +68,7 @@ def test_a_bucket_moves_when_it_has_been_idle():
 
 
 def test_a_pick_makes_what_is_due():
-    """Nothing but picks is needed for buckets to move in time."""
+    """A pick moves the buckets that are due, so that nothing but picks is needed."""
     group = ResilientGroup(["a"], buckets=2, idle_timer=10.0)
     group.pick(0, now=0.0)
     group.pick(1, now=4.0)

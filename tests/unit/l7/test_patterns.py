@@ -129,7 +129,7 @@ def test_an_alternative_is_found_whatever_precedes_it(expression, path):
     [(r"^/users/[(|)]x", "/users/"), (r"^/a/(b|c)/[0-9]", "/a/"), (r"^/a\|b", "/a|b"), (r"^/a/[]|]", "/a/")],
 )
 def test_a_bar_in_a_group_or_a_class_costs_no_literal(expression, literal):
-    """Such expressions are still looked up by their beginning."""
+    """An expression with a bar in a group or a class is still looked up by its beginning."""
     assert regex(expression).literal == literal
 
 

@@ -84,7 +84,7 @@ def test_urls_are_split(url, host, path, query):
 @pytest.mark.parametrize("name", ["path", "method", "host", "query"])
 @pytest.mark.parametrize("value", [None, 1, b"/"])
 def test_texts_must_be_text(name, value):
-    """What is not text is refused by name."""
+    """An argument that is not text is refused by name."""
     with pytest.raises(ConfigurationError, match=name):
         Request(**{"path": "/", name: value})
 

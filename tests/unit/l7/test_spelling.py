@@ -71,7 +71,7 @@ def test_the_short_way_of_a_table_is_safe(path):
 
 @given(TARGETS)
 def test_reading_twice_changes_nothing_more(path):
-    """``STRICT`` and ``RFC3986`` leave what they returned as it is."""
+    """``STRICT`` and ``RFC3986`` leave a path that they have returned as it is."""
     for spelling in (Spelling.STRICT, Spelling.RFC3986, Spelling.RAW):
         read = spelling.read(path)
         if read is not None:

@@ -85,7 +85,7 @@ def test_salts_make_splits_independent():
 
 
 def test_names_are_those_given():
-    """Pools by name, by themselves as text, or by position."""
+    """A pool of a split is named by its name, by itself as text, or by position."""
     first, second = object(), object()
     assert Split({"x": 1, "y": 1}, pools={"x": first, "y": second}).pools == (first, second)
     assert Split({first: 1, second: 1}).names == ("0", "1")

@@ -273,7 +273,7 @@ def test_plans_list_what_would_change():
 
 
 def test_a_refused_replacement_changes_nothing():
-    """``replace`` and ``plan`` are whole or nothing."""
+    """A refused ``replace`` or ``plan`` changes nothing."""
     table = RouteTable([Route("a", 1)])
     for wrong in ([Route("b", 1), Route("b", 2)], [Route("b", 1), "x"], "x", {}, [None]):
         with pytest.raises(ConfigurationError, match="routes"):

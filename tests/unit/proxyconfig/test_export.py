@@ -208,7 +208,7 @@ def test_weights_keep_their_shares():
 
 
 def test_a_split_and_a_rewrite_are_written_or_stated():
-    """Shares are written for every proxy; a rewrite is stated."""
+    """Shares of a split are written for every proxy, and a rewrite is stated as a difference."""
     table = RouteTable(
         [
             Route(

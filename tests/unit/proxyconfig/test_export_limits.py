@@ -152,7 +152,7 @@ def test_shares_of_a_split_are_what_nginx_takes(name):
     ],
 )
 def test_weights_of_any_size_keep_their_proportions(weights, whole):
-    """Very small and very large weights are as exact as others."""
+    """Weights of any size keep their proportions: very small and very large ones are as exact as others."""
     assert whole_weights(weights, most=65_535) == (whole, 0.0)
 
 

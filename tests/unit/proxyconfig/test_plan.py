@@ -221,7 +221,7 @@ def test_targets_of_a_log_are_those_of_the_requests(line):
     ],
 )
 def test_hostile_lines_of_a_log_are_left_out(text):
-    """Long and unbalanced lines are counted, and nothing else."""
+    """Long and unbalanced lines of a log are counted and otherwise left out."""
     assert read_log([text]).left_out == 1
 
 

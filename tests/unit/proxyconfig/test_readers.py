@@ -309,7 +309,7 @@ def test_comments_and_quotes_of_nginx_need_no_semicolon(written):
     ],
 )
 def test_times_of_nginx_have_several_units(written, text, seconds):
-    """Units are added up, in the order of nginx."""
+    """A time of nginx may have several units, which are added up, in the order of nginx."""
     config = read_nginx(written(f'upstream a {{ server 10.0.0.1 "fail_timeout={text}"; }}'))
     assert config.pools["a"].servers[0].options["fail_timeout"] == seconds
 
@@ -470,7 +470,7 @@ def test_lines_of_global_are_neutral_or_listed(written, line, listed, matters):
 
 
 def test_conditions_of_haproxy_are_listed_wherever_they_stand(written):
-    """Lines of all branches are read, and the explanation says so."""
+    """Lines of all branches of HAProxy's conditions are read and listed, and the explanation says so."""
     text = f".if defined(X)\nglobal\n maxconn 1\n.endif\n{HEAD}.if defined(Y)\n server s 10.0.0.1\n.else\n server t 10.0.0.2\n.endif\n"
     config = haproxy(written, text)
     assert [server.name for server in config.pools["b"].servers] == ["s", "t"]

@@ -33,7 +33,7 @@ def test_an_explanation_names_each_endpoint_that_was_compared_once(d: int, noted
 
 
 def test_an_excluded_endpoint_is_not_compared() -> None:
-    """With all but one excluded, that one is drawn, and alone."""
+    """An excluded endpoint is not compared: with all but one excluded, that one alone is drawn."""
     assert notes_of(2, dict.fromkeys("abc", 1.0), exclude=("a", "c")) == ["drew 'b', load 0"]
 
 

@@ -136,7 +136,7 @@ def test_a_large_pool_keeps_its_order():
 
 
 def test_endpoints_of_weight_zero_are_picked_only_if_there_are_no_others():
-    """Of weights 0 and 1 the second gets everything."""
+    """Of weights 0 and 1, the endpoint of weight 1 gets every pick."""
     nodes = made({"a": 0.0, "b": 1.0})
     pick = ShortestExpectedDelay().picker(make_snapshot(nodes), rng=Random(1))
     assert {pick().id for _ in range(20)} == {"b"}

@@ -71,7 +71,7 @@ def test_ordinary_errors_drop_nothing():
 
 
 def test_the_window_passes():
-    """After the window the probability is 0 again."""
+    """After the window has passed, the probability is 0 again."""
     throttle = told(ClientThrottle(window=10.0), 50, 0, now=0.0)
     assert throttle.probability(now=1.0) > 0.9
     assert throttle.probability(now=11.0) == 0.0
