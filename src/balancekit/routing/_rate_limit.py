@@ -62,6 +62,9 @@ class RateLimit(ConstructorRepr):
     *When not to use it:* for what several processes share: each counts its own requests only. Give each its part of the
     quota, and let ``Retry-After`` say the rest.
 
+    *Below a router* each part counts for itself. An endpoint that moves to another part begins anew; below :class:`Subset`,
+    requests that name labels and those that name none are counted apart. Put the limit around the router to count them together.
+
     *Charged at the pick,* so also for what does not come to be sent: a request that slow start redirects, a retry that the
     budget refuses after all.
 

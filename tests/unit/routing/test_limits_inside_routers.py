@@ -146,3 +146,25 @@ def test_a_retry_stays_in_the_subset(keys):
     balancer.drain("match")
     with balancer.acquire(attributes={"gpu": "yes"}) as lease:
         assert lease.target == "other"
+
+
+@pytest.mark.parametrize("later", [None, {"gpu": "yes"}, {"gpu": "unknown"}], ids=["none", "same", "unknown"])
+def test_a_rate_limit_around_a_subset_counts_requests_of_all_labels_together(later):
+    """Three endpoints have served one request each; none that names other labels, or no label, gets a second one."""
+    selector = RateLimit(1, burst=1, child=lambda: Subset(["gpu"]))
+    balancer = LoadBalancer(POOL, selector=selector, clock=ManualClock())
+    for _ in range(3):
+        balancer.acquire(attributes={"gpu": "yes"}).release()
+    with pytest.raises(SaturatedError, match="3 at the limit"):
+        balancer.acquire(attributes=later)
+
+
+def test_a_rate_limit_around_tiers_holds_for_an_endpoint_that_moves_to_another():
+    """An endpoint that has used its token has used it in every tier."""
+    clock = ManualClock()
+    balancer = LoadBalancer(POOL, selector=RateLimit(1, burst=1, child=Priority), clock=clock)
+    for _ in range(3):
+        balancer.acquire().release()
+    balancer.update([*POOL[:2], Endpoint("spare", zone="z2", priority=0, metadata={"gpu": "yes"})])
+    with pytest.raises(SaturatedError, match="3 at the limit"):
+        balancer.acquire()
