@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeAlias, cast, final
 from balancekit.engine.capabilities import is_shipped, supports
 from balancekit.engine.guard import Guard
 from balancekit.engine.requirements import require_health, require_selector
-from balancekit.errors import ConfigurationError, Reason
+from balancekit.errors import ConfigurationError, Reason, brief
 from balancekit.events import Event
 from balancekit.health import Ejection
 from balancekit.loads._expected_delay_pool import ExpectedDelayPool
@@ -109,12 +109,34 @@ class SelectorHooks:
         return self.selector.default_load if isinstance(self.selector, SupportsDefaultLoad) else None
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext) -> Mapping[str, Reason]:
-        """Return, by id, why the selector passes over candidates."""
-        return {} if self._reasons is None else self._reasons.refusals(snapshot, ctx)
+        """Return, by id, why the selector passes over candidates.
+
+        Raises
+        ------
+        TypeError
+            If the selector, or one that it wraps, answers anything but reasons.
+        """
+        found: Mapping[str, Reason] = {} if self._reasons is None else self._reasons.refusals(snapshot, ctx)
+        if not all([isinstance(reason, Reason) for reason in found.values()]):
+            raise TypeError(
+                f"refusals() of {self.name} returned {brief(found)}: expected a Reason for each id"
+            )
+        return found
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext) -> float | None:
-        """Return when the selector would pick an endpoint, if it knows."""
-        return None if self._retry is None else self._retry.retry_at(snapshot, ctx)
+        """Return when the selector would pick an endpoint, if it knows.
+
+        Raises
+        ------
+        TypeError
+            If the selector, or one that it wraps, answers anything but a finite number or ``None``.
+        """
+        found = None if self._retry is None else self._retry.retry_at(snapshot, ctx)
+        if found is not None and not math.isfinite(found):  # raises TypeError for what is not a number
+            raise TypeError(
+                f"retry_at() of {self.name} returned {brief(found)}: expected a finite number or None"
+            )
+        return found
 
 
 @final

@@ -14,11 +14,13 @@ from balancekit import (
     LoadBalancer,
     PoolEmptyError,
     SaturatedError,
+    UnavailableError,
 )
 from balancekit.engine.hooks import SelectorHooks
 from balancekit.engine.refusal import refused
 from balancekit.errors import Reason
 from balancekit.protocols import Load, Selector
+from balancekit.routing import MaxInFlight
 from balancekit.selectors import RoundRobin
 
 
@@ -180,3 +182,38 @@ def test_a_misspelt_hook_of_a_load_is_refused():
 
     with pytest.raises(ConfigurationError, match="did you mean 'succeeded'"):
         LoadBalancer(["a"], load=lambda node: Mine())
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["alone", "nested"])
+@pytest.mark.parametrize(
+    ("reasons", "due"),
+    [
+        ({"a": Reason.SATURATED}, "soon"),
+        ({"a": Reason.SATURATED}, math.nan),
+        ({"a": Reason.SATURATED}, math.inf),
+        ({"a": Reason.SATURATED}, []),
+        ({"a": "full"}, None),
+        ({"a": None}, 5.0),
+        (["a"], None),
+        (None, None),
+    ],
+)
+def test_a_selector_that_refuses_in_wrong_terms_does_not_break_the_refusal(reasons, due, nested, caplog):
+    """The caller gets an UnavailableError without what could not be read, and the log says what the selector returned."""
+
+    class Refusing:
+        def select(self, snapshot, ctx):
+            return None
+
+        def refusals(self, snapshot, ctx):
+            return reasons
+
+        def retry_at(self, snapshot, ctx):
+            return due
+
+    balancer = LoadBalancer(["a"], selector=MaxInFlight(1, child=Refusing) if nested else Refusing())
+    with pytest.raises(UnavailableError) as error:
+        balancer.acquire()
+    assert error.value.retry_in is None
+    assert str(error.value)
+    assert "failed" in caplog.text
