@@ -327,7 +327,10 @@ class TestHedges:
         assert (report.hedges, report.failures) == (0, 0)
 
     def test_hedging_cuts_the_tail_at_a_small_price(self):
-        """If one request in twenty is slow wherever it goes, hedging makes it one in four hundred."""
+        """If one request in twenty is slow wherever it goes, hedging cuts p99 to a third.
+
+        It costs between 2 and 8 % more attempts.
+        """
         servers = {
             f"s{k}": Server(service=Bimodal(fast=0.01, slow=1.0, slow_share=0.05), workers=50)
             for k in range(4)

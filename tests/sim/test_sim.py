@@ -277,7 +277,7 @@ def test_measured_times_may_come_from_a_generator():
 
 
 def test_evenness():
-    """Evenness is Jain's index."""
+    """Evenness is Jain's index: 1 for equal numbers, 0.5 for one of two, and 1 for none."""
     assert jain_index([]) == jain_index([0.0]) == 1.0
     assert jain_index([1, 0]) == 0.5
 

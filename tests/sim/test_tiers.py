@@ -105,7 +105,10 @@ def test_a_run_without_requests_has_a_report():
 
 @pytest.mark.parametrize("tier", ["l4", "l7"])
 def test_nodes_wait_as_queues_with_one_server_and_equal_work_do(tier):
-    """The mean stay at a node is that of M/D/1, s * (1 + u / (2 - 2 u)), for utilisation u = 0.3 and 0.7."""
+    """The mean stay at a node with utilisation u is that of M/D/1.
+
+    It is s * (1 + u / (2 - 2 u)), for u = 0.3 and 0.7.
+    """
     for full in (0.3, 0.7):
         rate, count = 500.0, 2
         slow = Nodes(count=count, requests_per_second=rate / count / full)

@@ -162,7 +162,10 @@ def test_caps_leave_one_and_let_small_pools_eject_one(size, share):
 @pytest.mark.parametrize("size", range(1, 12))
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_caps_may_leave_none(size, share):
-    """Without ``keep_last`` the last one may go too; at least one unless the share is 0; never more than the share."""
+    """Without ``keep_last`` the last endpoint may be ejected too.
+
+    At least one may be unless the share is 0, and never more than the share.
+    """
     ejection = Ejection(max_share=share, keep_last=False)
     out = 0
     while out < size and ejection.allows(already_out=out, size=size):

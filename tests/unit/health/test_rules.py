@@ -381,7 +381,10 @@ def test_a_lifecycle_refuses_parts_that_do_not_fit(options, parameter):
     ids=lambda value: type(value).__name__,
 )
 def test_the_defaults_are_those_that_are_documented(rule, defaults):
-    """Envoy's and gRPC's figures, and our own where they have none."""
+    """The defaults are the documented ones.
+
+    They are Envoy's and gRPC's figures, and the library's own where they have none.
+    """
     assert {name: getattr(rule, name) for name in defaults} == defaults
 
 
