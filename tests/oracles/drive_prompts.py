@@ -16,6 +16,9 @@ __all__ = ["follow"]
 Json = Mapping[str, Any]
 
 TOKENS_OF_A_PREFIX = 1 << 20
+DYNAMO_OPTIONS = ("block_size", "overlap_score_credit", "prefill_load_scale", "assume_kv_reuse")
+DYNAMO_OFF = ("router_temperature", "use_kv_events")
+"""Options that must be off: 0 or false."""
 
 
 def follow(trace: Json) -> Generator[Json, str]:
@@ -43,10 +46,12 @@ def _texts(trace: Json) -> Generator[Json, str]:
 
 
 def _dynamo(trace: Json) -> Generator[Json, str]:
-    options = {
-        name: trace["config"]["policy"][name]
-        for name in ("block_size", "overlap_score_credit", "prefill_load_scale", "assume_kv_reuse")
-    }
+    policy = trace["config"]["policy"]
+    unknown = [name for name in policy if name not in DYNAMO_OPTIONS + DYNAMO_OFF]
+    unknown += [name for name in DYNAMO_OFF if policy.get(name)]
+    if unknown:
+        raise ValueError(f"options we do not have: {', '.join(unknown)}")
+    options = {name: policy[name] for name in DYNAMO_OPTIONS}
     router = dynamo.KvRouter([server["name"] for server in trace["config"]["servers"]], **options)
     fresh = 1 << 31
     for event in trace["inputs"]["events"]:

@@ -347,9 +347,21 @@ def with_order(trace):
     trace["config"]["directives"]["sortlist"] = "on"
 
 
+def with_temperature(trace):
+    """Let a router of prompts pick at random by cost."""
+    trace["config"]["policy"]["router_temperature"] = 0.5
+
+
+def with_decay(trace):
+    """Give a router of prompts an option beside the known ones."""
+    trace["config"]["policy"]["overlap_decay"] = 0.5
+
+
 @pytest.mark.parametrize(
     ("name", "change", "named"),
     [
+        ("dynamo-kv-cost-1", with_temperature, "router_temperature"),
+        ("dynamo-kv-cost-1", with_decay, "overlap_decay"),
         ("keepalived-kill-adv0.1", with_directive, "higher_prio_send_advert"),
         ("bind-rrset-order-cyclic-4", with_order, "sortlist"),
         ("nsd-round-robin-yes-4", with_order, "sortlist"),
