@@ -10,7 +10,7 @@ from math import sqrt
 from typing import ClassVar, Final, final
 
 from balancekit.loads._expected_delay_pool import CROWD, LONE, MIN_PACE_S, ExpectedDelayPool, SweepTotals
-from balancekit.loads._idle_probe import IdleProbe, Stage
+from balancekit.loads._idle_probe import NEW, IdleProbe, Stage
 from balancekit.loads._latency import measured
 from balancekit.loads._reported_utilization import ReportedUtilization
 from balancekit.loads._success_rate import SuccessRate
@@ -190,7 +190,8 @@ class ExpectedDelayLoad(HotFields):
             totals.paces.append(self.pace)
             totals.count += self._count
         self.restate(now)
-        due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, begun=started)
+        new = 0 < node.successes < NEW and self._success is None and not self._silent
+        due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, new=new)
         if due and probe.stage is Stage.NONE and not node.inflight:
             probe.stage = Stage.WANTED
             self._plain_seat = None

@@ -3,8 +3,8 @@
 No healthy endpoint is to go without a request for 30 s *and* 20 requests per endpoint of the pool. A trial is due earlier, by
 what may pass until its request begins: a sweep comes to see the last request, another sees that it is due, and
 both wait for requests. That leaves 19 s in a pool of two, 25 s in a pool of twenty and 20 s in one of ten thousand, and
-the like part of the requests. One that has had fewer than four requests waits for 3 s only, and as many requests: a first
-answer is often cold, and one answer says little. If an endpoint turns out slow again and again, six times if it is very
+the like part of the requests. One that has answered fewer than four times waits for 3 s only, and as many requests: a
+first answer is often cold, and one answer says little. If an endpoint turns out slow again and again, six times if it is very
 slow, it is tried a sixteenth as often.
 
 *How slow it is* is added up over its trials: what an answer took beyond two and a half times the least pace of the pool,
@@ -22,7 +22,7 @@ import math
 from enum import Enum
 from typing import Final, final
 
-__all__ = ["IdleProbe", "Stage"]
+__all__ = ["NEW", "IdleProbe", "Stage"]
 
 MAX_GAP_S: Final = 30.0
 MAX_GAP_REQUESTS: Final = 20
@@ -34,7 +34,7 @@ MIN_WAIT: Final = 0.5
 """The part of that gap that is waited for at least, in pools so large that sweeps take as long."""
 NEW: Final = 4
 EARLY_S: Final = 3.0
-"""An endpoint to which fewer than ``NEW`` requests have been sent waits for so many seconds."""
+"""An endpoint that has answered, but fewer than ``NEW`` times, waits for so many seconds."""
 SLOW: Final = 2.5
 """Answers that took more than this many times the least pace of the pool speak against the endpoint, others for it."""
 MAX_SLOWNESS: Final = 6.0
@@ -71,18 +71,18 @@ class IdleProbe:
         if self.stage is Stage.WANTED:
             self.stage = Stage.SENT
 
-    def is_due(self, *, now: float, picks: int, size: int, round_s: float, begun: int) -> bool:
+    def is_due(self, *, now: float, picks: int, size: int, round_s: float, new: bool) -> bool:
         """Whether an endpoint of a pool of ``size`` has been idle for long; the time runs from the first question.
 
         One sweep every ``round_s`` seconds sees its last request, and another that it is due: each may be late by a round.
-        ``begun`` requests have been sent there so far.
+        A ``new`` one has answered, fewer than ``NEW`` times, and neither failed of late nor said nothing.
         """
         self._since = min(self._since, now)
         most = MAX_GAP_REQUESTS * max(1, size)
         late = (2.0 * round_s + LATE_S) / MAX_GAP_S + LATE_REQUESTS / most
         wait = max(MIN_WAIT, 1.0 - late) * (1 if self._slowness < GIVEN_UP else BACKOFF)
         idle_s, idle_picks = now - self._since, picks - self._since_pick
-        return idle_s >= (EARLY_S if begun < NEW else MAX_GAP_S * wait) and idle_picks >= most * wait
+        return idle_s >= (EARLY_S if new else MAX_GAP_S * wait) and idle_picks >= most * wait
 
     def answered(self, slowness: float) -> None:
         """Record an answer that took so many times the least pace; it ends the trial, if there was one."""

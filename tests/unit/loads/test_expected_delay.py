@@ -370,6 +370,26 @@ def test_an_endpoint_without_a_request_for_long_is_tried():
     assert b.latency_estimate == 6.0 * b.load.price
 
 
+@pytest.mark.parametrize("answers", range(6))
+@pytest.mark.parametrize("last", [None, Outcome.FAILURE, Outcome.IGNORED])
+def test_an_endpoint_of_one_to_three_answers_is_tried_after_three_seconds(answers, last):
+    """An endpoint that has not answered, has failed, or said nothing since, waits like any other."""
+    pool, (a, b) = pool_of("a", "b")
+    answer(a, 4.0, 1.0)
+    for _ in range(answers):
+        answer(b, 4.0, 1.0)
+    if last is not None:
+        b.outcomes[last] = 1
+        end(b, last, start=1.0, at=1.0)
+    pool.advance(now=1.0)
+    a.successes += 40
+    pool.advance(now=2.0)
+    pool.advance(now=3.9)
+    assert b.latency_estimate > 0.0
+    pool.advance(now=4.1)
+    assert (b.latency_estimate == -math.inf) is (last is None and 0 < answers < 4)
+
+
 def test_an_endpoint_is_not_tried_while_it_has_requests():
     """While a request to an endpoint is in flight, no trial of that endpoint is sent."""
     pool, a, b, _ = idle_pool(25, at=20.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancekit.loads._idle_probe import BACKOFF, NEW, IdleProbe, Stage
+from balancekit.loads._idle_probe import BACKOFF, IdleProbe, Stage
 
 SIZE = 9
 AFTER_S, AFTER_PICKS = 24.5, 147
@@ -12,11 +12,11 @@ AFTER_S, AFTER_PICKS = 24.5, 147
 SOON = AFTER_S + 0.01, AFTER_PICKS + 1
 
 
-def is_due(probe: IdleProbe, seconds: float, picks: int, *, begun: int = NEW) -> bool:
+def is_due(probe: IdleProbe, seconds: float, picks: int, *, new: bool = False) -> bool:
     """Answer whether an endpoint last used at 0 s, before the first pick, is due after so much more."""
     probe.used(now=0.0, picks=0)
     probe.stage = Stage.NONE
-    return probe.is_due(now=seconds, picks=picks, size=SIZE, round_s=1.0, begun=begun)
+    return probe.is_due(now=seconds, picks=picks, size=SIZE, round_s=1.0, new=new)
 
 
 def tried(*answers: float) -> IdleProbe:
@@ -60,27 +60,26 @@ def test_the_later_sweeps_may_be_the_sooner_a_trial_is_due(
         probe.used(now=0.0, picks=0)
         probe.stage = Stage.NONE
         due = probe.is_due(
-            now=seconds + more_s, picks=picks + more_picks, size=size, round_s=round_s, begun=NEW
+            now=seconds + more_s, picks=picks + more_picks, size=size, round_s=round_s, new=False
         )
         assert due is (more_s > 0.0 and more_picks > 0)
 
 
-@pytest.mark.parametrize("begun", range(NEW))
-def test_an_endpoint_of_few_requests_is_due_after_three_seconds(begun: int) -> None:
-    """The requests that it waits for are those of any other; slow first answers do not put that off."""
-    for probe in (IdleProbe(), tried(*(9.0,) * begun)):
-        assert is_due(probe, 3.01, SOON[1], begun=begun)
-        assert not is_due(probe, 2.99, SOON[1], begun=begun)
-        assert not is_due(probe, 9.0 * AFTER_S, AFTER_PICKS - 1, begun=begun)
+def test_an_endpoint_of_few_answers_is_due_after_three_seconds() -> None:
+    """The requests that it waits for are those of any other, and slow first answers do not put its trial off."""
+    for probe in (IdleProbe(), tried(9.0), tried(9.0, 9.0, 9.0)):
+        assert is_due(probe, 3.01, SOON[1], new=True)
+        assert not is_due(probe, 2.99, SOON[1], new=True)
+        assert not is_due(probe, 9.0 * AFTER_S, AFTER_PICKS - 1, new=True)
     assert not is_due(IdleProbe(), 3.01, SOON[1])
 
 
 def test_the_time_of_an_endpoint_never_used_runs_from_the_first_question() -> None:
     """The time of an endpoint without requests runs from the first sweep. It is not known since when it was idle."""
     probe = IdleProbe()
-    assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE, round_s=1.0, begun=NEW)
-    assert not probe.is_due(now=1000.0 + AFTER_S - 0.01, picks=SOON[1], size=SIZE, round_s=1.0, begun=NEW)
-    assert probe.is_due(now=1000.0 + SOON[0], picks=SOON[1], size=SIZE, round_s=1.0, begun=NEW)
+    assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE, round_s=1.0, new=False)
+    assert not probe.is_due(now=1000.0 + AFTER_S - 0.01, picks=SOON[1], size=SIZE, round_s=1.0, new=False)
+    assert probe.is_due(now=1000.0 + SOON[0], picks=SOON[1], size=SIZE, round_s=1.0, new=False)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +118,7 @@ def test_a_trial_that_was_not_sent_stays_wanted() -> None:
     """A sweep that sees no request leaves the trial as it is."""
     probe = IdleProbe()
     probe.stage = Stage.WANTED
-    assert not probe.is_due(now=0.0, picks=0, size=SIZE, round_s=1.0, begun=NEW)
+    assert not probe.is_due(now=0.0, picks=0, size=SIZE, round_s=1.0, new=False)
     assert probe.stage is Stage.WANTED
 
 
