@@ -26,7 +26,7 @@ from balancekit import LoadBalancer
 from balancekit.errors import UnavailableError
 from balancekit.lease import Lease
 from balancekit.routing import MaxInFlight
-from balancekit.waiting import WaitingQueue, WaitingRoom, _handover, _room
+from balancekit.waiting import WaitingQueue, WaitingRoom, _handover
 
 VISITED: Counter[str] = Counter()
 
@@ -158,7 +158,6 @@ class RoomMachine(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def _wake_ups_alone(monkeypatch):
     """Switch off the looks that time causes."""
-    monkeypatch.setattr(_room, "POLL_S", 3600.0)
     monkeypatch.setattr(_handover, "POLL_S", 3600.0)
 
 

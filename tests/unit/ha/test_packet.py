@@ -20,13 +20,13 @@ FORMS = list(Ipv4Checksum)
 
 
 def recorded():
-    """Return every packet of the traces: bytes, addresses, TTL and what the recorder read in it."""
+    """Return every packet of the traces of which the recorder read the fields: bytes, addresses, TTL and these."""
     traces = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DATA.glob("keepalived-*.json"))]
     return [
         (bytes.fromhex(row["hex"]), row["src"], row["dst"], row["ttl"], row["advert"])
         for trace in traces
         for row in trace["outputs"]
-        if "advert" in row
+        if row.get("advert")
     ]
 
 
