@@ -1,7 +1,7 @@
 """The default decision beside every other choice that the library ships, in every cell of the league.
 
     uv run python -m benchmarks.league --quick          five minutes on two cores
-    uv run python -m benchmarks.league                  the whole league, an hour or two; goes on where it stopped
+    uv run python -m benchmarks.league                  the whole league, an hour; goes on where it stopped
     uv run python -m benchmarks.league --check          fail if a cell or a mean is over its bound
     uv run python -m benchmarks.league --only "two speeds"
 
@@ -51,8 +51,8 @@ def main() -> int:
         "--only", action="append", choices=list(SCENARIOS), help="a scenario; may be repeated"
     )
     parser.add_argument("--file", type=Path, default=Path("league.jsonl"), help="where runs are kept")
-    parser.add_argument("--choosing", type=int, default=4, help="seeds that choose the best others")
-    parser.add_argument("--measured", type=int, help="seeds that compare them; 8 if quick, else 12")
+    parser.add_argument("--choosing", type=int, help="seeds that choose the best others; 4 if quick, else 8")
+    parser.add_argument("--measured", type=int, help="seeds that compare them; 8 if quick, else 16")
     parser.add_argument("--requests", type=int, help="requests of each run; 3,000 if quick, else 20,000")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
@@ -63,9 +63,9 @@ def main() -> int:
         for count in (BALANCERS[::2] if options.quick else BALANCERS)
         for load in (LOADS[1::2] if options.quick else LOADS)
     ]
-    compared_by = options.measured or (8 if options.quick else 12)
-    choosing = range(1, options.choosing + 1)
-    measured = range(options.choosing + 1, options.choosing + compared_by + 1)
+    chosen_by = options.choosing or (4 if options.quick else 8)
+    compared_by = options.measured or (8 if options.quick else 16)
+    choosing, measured = range(1, chosen_by + 1), range(chosen_by + 1, chosen_by + compared_by + 1)
     kept = _read(options.file)
     with options.file.open("a") as file, ProcessPoolExecutor(options.processes) as executor:
 
