@@ -19,6 +19,7 @@ from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
 with extra("proxyconfig"):
     import crossplane
+    from crossplane.errors import NgxParserBaseException
 
 __all__ = ["Directive", "nginx_directives"]
 
@@ -90,7 +91,7 @@ def _parsed(path: str, text: str) -> Sequence[Mapping[str, Any]]:
                 copy.name, single=True, strict=False, check_ctx=False, check_args=False, comments=False
             )
             unfinished = None if found["errors"] else _unfinished(crossplane.lex(copy.name))
-        except crossplane.errors.NgxParserBaseException as error:
+        except NgxParserBaseException as error:
             raise ProxyConfigError(Origin(path, error.lineno or 1), str(error.strerror)) from None
         except (RecursionError, ValueError, KeyError) as error:
             raise ProxyConfigError(Origin(path, 1), f"not a configuration of nginx ({error})") from None
