@@ -80,9 +80,7 @@ class ExpectedDelayLoad(HotFields):
         self._node = node
         self._seat = pool.size % RECENT
         self._plain_seat: int | None = None  # the same if it has answered, and not failed of late
-        self._guess = (
-            guess  # the pace that is reckoned with until the first answer; 0 for the mean of the pool
-        )
+        self._guess = guess  # at the pace, until the first answer; 0 for the mean of the pool
         self._root = 0.0
         self._count = 0.0
         self._answered_at = -math.inf
