@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     )
     from balancekit.sim._sweep import sweep
     from balancekit.sim._timeline import Timeline
-    from balancekit.sim._vrrp_network import VrrpDo, VrrpEvent, VrrpSimulation, VrrpSpeaker
+    from balancekit.sim._vrrp_events import VrrpDo, VrrpEvent
+    from balancekit.sim._vrrp_network import VrrpSimulation, VrrpSpeaker
     from balancekit.sim._vrrp_report import SentAdvert, Spell, VrrpChange, VrrpReport
     from balancekit.sim._vrrp_scenarios import VrrpClaim, VrrpFound, VrrpScenario, vrrp_scenarios
     from balancekit.sim.tiers import Loss, Nodes, Site, TierReport, TierScenario, TierSimulation, scenario_of
@@ -212,9 +213,11 @@ __getattr__: Callable[[str], object] = lazily(
         ),
         "_sweep": ("sweep",),
         "_timeline": ("Timeline",),
-        "_vrrp_network": (
+        "_vrrp_events": (
             "VrrpDo",
             "VrrpEvent",
+        ),
+        "_vrrp_network": (
             "VrrpSimulation",
             "VrrpSpeaker",
         ),

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from balancekit.ha import Role, VirtualRouter
-from balancekit.sim._vrrp_network import VrrpDo, VrrpEvent, VrrpSimulation
+from balancekit.sim._vrrp_events import VrrpDo, VrrpEvent
+from balancekit.sim._vrrp_network import VrrpSimulation
 from balancekit.sim._vrrp_report import VrrpReport
 
 __all__ = ["VrrpClaim", "VrrpFound", "VrrpScenario", "vrrp_scenarios"]
