@@ -38,8 +38,8 @@ class RetryBudget(ConstructorRepr):
     ttl
         Seconds for which a request's contribution lasts, > 0.
 
-    *Guarantee.* In any ``ttl`` seconds, retries are at most ``ratio`` times the requests of the ``ttl`` before
-    plus ``reserve * ttl``.
+    *Guarantee.* Time is cut into tenths of ``ttl``. Whenever a retry is taken out, the retries of the last ten tenths,
+    the present one included, are at most ``ratio`` times the requests of the same ten plus ``reserve * ttl``.
 
     Example
     -------

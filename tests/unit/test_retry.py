@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,20 +37,33 @@ class TestBudget:
         assert budget.balance(now=10.0) == 0.0
         assert not budget.withdraw(now=10.0)
 
-    @given(st.lists(st.tuples(st.floats(0.0, 0.5), st.booleans()), max_size=300))
+    @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=300))
     def test_never_more_in_a_window_than_it_earns(self, steps):
-        """No window has more retries than it earned, over any history and at any moment."""
-        budget, now, deposits, withdrawals = RetryBudget(ratio=0.3, reserve=0.5, ttl=5.0), 0.0, [], []
-        for gap, retry in steps:
-            now += gap
-            if retry and budget.withdraw(now=now):
-                withdrawals.append(now)
-            elif not retry:
+        """Each retry and those of the ten tenths of ``ttl`` up to it are earned by the requests of the same ten and the reserve."""
+        budget, tenth, requests, retries = (
+            RetryBudget(ratio=0.3, reserve=0.5, ttl=5.0),
+            0,
+            Counter(),
+            Counter(),
+        )
+        for tenths, retry in steps:
+            tenth += tenths // 4
+            now = (tenth + tenths % 4 / 4) * 0.5
+            if not retry:
                 budget.deposit(now=now)
-                deposits.append(now)
-            recent = [at for at in withdrawals if at > now - 4.5]
-            paid = [at for at in deposits if at > now - 9.5]
-            assert len(recent) <= 0.3 * len(paid) + 0.5 * 5.0 + 1e-9
+                requests[tenth] += 1
+            elif budget.withdraw(now=now):
+                retries[tenth] += 1
+                window = range(tenth - 9, tenth + 1)
+                earned = 0.3 * sum(requests[one] for one in window) + 0.5 * 5.0
+                assert sum(retries[one] for one in window) <= earned + 1e-9
+
+    def test_retries_of_the_same_tenth_end_together(self):
+        """The retries of a tenth of ``ttl`` no longer count once ten tenths have begun after it, and not before."""
+        budget = RetryBudget(ratio=0.0, reserve=1.0, ttl=10.0)
+        assert sum(budget.withdraw(now=0.99) for _ in range(20)) == 10
+        assert not budget.withdraw(now=9.99)
+        assert sum(budget.withdraw(now=10.0) for _ in range(20)) == 10
 
     @given(st.floats(0.01, 1.0), st.integers(0, 200))
     def test_a_balance_of_one_is_enough(self, ratio, requests):
