@@ -1,7 +1,7 @@
 """Events: changes of a pool that listeners receive.
 
 Events are frozen records of *rare* things: membership, health, lost leases. They are handed to listeners
-after every lock is released, in the order they happened; a listener that raises is logged once and can
+after every lock is released, in the order they happened; a listener that raises is logged and can
 never break a pick. Per-request numbers are not events: read them from ``LoadBalancer.stats()``.
 """
 

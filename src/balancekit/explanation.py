@@ -71,7 +71,7 @@ class Explanation(Record):
         return html_table(f"{self.selector} picks {picked}. {' '.join(self.notes)}".strip(), columns, rows)
 
     def __str__(self) -> str:
-        asked = f"{self.selector}" if self.key is None else f"{self.selector}, key {brief(self.key)}"
+        asked = self.selector if self.key is None else f"{self.selector}, key {brief(self.key)}"
         lines = [f"{self.picked or 'no endpoint'} by {asked}"]
         lines += [f"  {note}" for note in self.notes]
         width = max((len(candidate.id) for candidate in self.candidates), default=0)

@@ -80,7 +80,7 @@ class BalancerStats(Record):
     latency
         Quantiles over the recent successes of all endpoints together.
     version
-        Of the snapshot behind this read-out; grows with every change of membership or health.
+        Of the snapshot behind this view; grows with every change of membership or health.
     panic
         True if health is being ignored because too few endpoints are healthy.
     refused

@@ -34,7 +34,7 @@ def reachable(target: object) -> Address:
 
 @final
 class AddressCache:
-    """The places of a balancer's endpoints, for a client that knows no Unix sockets.
+    """The addresses of a balancer's endpoints, for a client that knows no Unix sockets.
 
     Raises
     ------
@@ -42,12 +42,12 @@ class AddressCache:
         For an endpoint whose target is no address, or a socket.
     """
 
-    __slots__ = ("_balancer", "_known", "_most")
+    __slots__ = ("_balancer", "_known", "_max_entries")
 
     def __init__(self, balancer: ObservableBalancer[Any]) -> None:
         self._balancer = balancer
         self._known: dict[str, tuple[object, Address]] = {}
-        self._most = 0
+        self._max_entries = 0
 
     def of(self, endpoint: Endpoint[Any]) -> Address:
         """Return where an endpoint is. A new target is a new address."""
@@ -55,7 +55,7 @@ class AddressCache:
         if known is not None and known[0] is endpoint.target:
             return known[1]
         where = reachable(endpoint.target)
-        if len(self._known) > self._most:
+        if len(self._known) > self._max_entries:
             self._forget()
         self._known[endpoint.id] = endpoint.target, where
         return where
@@ -63,4 +63,4 @@ class AddressCache:
     def _forget(self) -> None:
         there = {endpoint.id for endpoint in self._balancer.endpoints}
         self._known = {id: entry for id, entry in self._known.copy().items() if id in there}
-        self._most = 2 * len(there) + MIN_SPARE_ENTRIES
+        self._max_entries = 2 * len(there) + MIN_SPARE_ENTRIES

@@ -37,7 +37,7 @@ R = TypeVar("R")
 QUANTILES: Final = ("p50", "p95", "p99")
 ASYNCHRONOUS: Final = "an asynchronous function of a lease"
 DELAY_CACHE_S: Final = 1.0
-"""Seconds for which a quantile is used before it is read again: a read-out looks at every endpoint."""
+"""Seconds for which a quantile is used before it is read again: reading one looks at every endpoint."""
 MIN_SAMPLES: Final = 20
 """Latencies that must be known before a quantile of them means anything."""
 

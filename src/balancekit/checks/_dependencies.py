@@ -27,7 +27,7 @@ class SharedDependencies:
     Parameters
     ----------
     share
-        More than this share of those that answered must fail it for a dependency to be shared, in [0, 1).
+        More than this share of those that answered must fail it for a dependency to be shared, in [0, 1]; with 1 none is.
 
     Example
     -------

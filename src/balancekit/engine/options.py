@@ -1,7 +1,7 @@
-"""The keyword arguments of a balancer, for type checkers.
+"""The keyword arguments of a balancer: their types, and the values that are refused.
 
-They are written once here because the constructor has a signature for each way of naming endpoints.
-What they mean is in :class:`~balancekit.balancer.LoadBalancer`.
+The types are written once here because the constructor has a signature for each way of naming endpoints.
+What the arguments mean is in :class:`~balancekit.balancer.LoadBalancer`.
 """
 
 from __future__ import annotations

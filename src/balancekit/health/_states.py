@@ -1,6 +1,6 @@
 """Health states and the transitions between them.
 
-The table is the whole truth: the machine in ``_lifecycle.py`` only looks things up, the documentation is
+The table is the whole truth: the machine in ``_machine.py`` only looks things up, the documentation is
 drawn from it, and a test enumerates every pair. **A pair that is not listed is a no-op, by rule.**
 
 Two things are true of an endpoint at once: how it does (this table) and whether it belongs to the pool

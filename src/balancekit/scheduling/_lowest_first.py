@@ -109,9 +109,8 @@ class LowestFirst(Generic[C]):
         self._limit = 2 * len(items) + 64
         self._entries: dict[C, Entry] = {}
         self._heap: list[Entry] = []
-        self._whole = (
-            False  # whether every item is in the heap, and every change is either kept or has been looked at
-        )
+        self._whole = False
+        """Whether every item is in the heap, and every change is either kept or has been looked at."""
         self._begin()
         self._whole = True
 

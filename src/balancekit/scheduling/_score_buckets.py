@@ -144,7 +144,7 @@ class ScoreBuckets(Generic[C]):
         """Stop moving items: they are about to be put in other buckets."""
         with self._lock:
             self._retired = True
-            self._low = []  # what is read there counts for the other ladder now
+            self._low = []  # what is read there counts for the other buckets now
 
     def _settle(self) -> C:
         """Move misplaced items until one of the lowest bucket is in its place."""

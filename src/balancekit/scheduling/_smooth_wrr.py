@@ -1,7 +1,7 @@
 """Smooth weighted round robin, as nginx does it.
 
-Smooth weighted round robin, as nginx does it: every server's credit grows by its weight, the richest one
-serves (the first declared on a tie) and pays the sum of all weights. With 5, 1, 1: a a b a c a a.
+At each turn every server's credit grows by its weight; the richest one serves (the first declared on a tie) and
+pays the sum of all weights. With 5, 1, 1: a a b a c a a.
 
 **Guarantee.** Over any ``sum(weights)`` turns each server gets exactly its weight. After any number of
 turns, no server is a whole turn ahead of its exact share: its credit is minus its lead times the sum, and

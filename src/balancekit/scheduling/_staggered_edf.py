@@ -1,6 +1,6 @@
 """Staggered earliest deadline first: a smooth order over ten thousand weights, by one sort.
 
-**Staggered earliest deadline first.** A server of weight ``w`` is due every ``1 / w``. Plain EDF starts
+A server of weight ``w`` is due every ``1 / w``. Plain EDF starts
 all of them at the same moment and bunches the light ones (25 turns from their place with 100, 1 x 99).
 Here the ``j``-th of ``m`` servers of equal weight starts at ``(j + 1/2) / m`` of its period, so each class
 of equals is one regular stream, and the order is a sort of all due times.
@@ -104,7 +104,7 @@ class StaggeredEdf:
 
 
 def _turns(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, for all turns: whose it is, and the how-manieth of his. Shapes (sum(counts),), int64."""
+    """Return, for all turns, the server and the number of the turn among its own. Shapes (sum(counts),), int64."""
     import numpy as np  # noqa: PLC0415 - keeps the import of balancekit cheap
 
     owner = np.repeat(np.arange(len(counts)), counts)

@@ -19,11 +19,11 @@ from balancekit._support.arguments import checked_arguments, refuse
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Quantiles", "RecentWindow", "quantile"]
+__all__ = ["Quantiles", "RecentWindow", "quantile", "summary"]
 
 
 class Quantiles(Record):
-    """A read-out of latencies, in seconds. ``count`` is the number of values behind it."""
+    """Quantiles of values, such as latencies in seconds, and the ``count`` of values behind them."""
 
     count: int
     p50: float

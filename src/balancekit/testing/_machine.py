@@ -251,7 +251,7 @@ class BalancerMachine(RuleBasedStateMachine):
 
     @invariant()
     def books_balance(self) -> None:
-        """Compare the balancer's read-out with the leases this machine knows of."""
+        """Compare the balancer's statistics with the leases this machine knows of."""
         if not hasattr(self, "balancer"):
             return
         self._collect()

@@ -53,7 +53,7 @@ class Backend:
     retries
         Attempts after the first, when connections are refused.
     redispatch
-        Every how-manieth retry may go to another server; 0 is never, negative counts from the last. Not
+        Of so many retries, one may go to another server; 0 is never, negative counts from the last. Not
         ``-(retries + 1)``, by which HAProxy divides by zero.
     rng
         For ``random``.
