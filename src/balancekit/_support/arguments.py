@@ -32,6 +32,7 @@ from typing import (
 )
 
 from balancekit._support import validation as valid
+from balancekit._support.containers import text_check
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.plain import PLAIN, converter
 from balancekit._support.text import encodable
@@ -60,7 +61,7 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     An iterator among the arguments is read before the call, up to a million items, so one that never ends is refused.
     An argument ``now`` is a time: a finite number, whatever the function does with it. Numbers and texts of other classes
-    (``Decimal``, those of numpy, what derives from ``str``) are converted, by the annotations.
+    (``Decimal``, those of numpy, what derives from ``str``) are converted, and a text is refused where a container is wanted, by the annotations.
 
     Example
     -------
@@ -89,6 +90,12 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         and (convert := converter(parameter.annotation)) is not None
     ]
+    text_checks = [
+        (sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else index, name, check)
+        for index, (name, parameter) in enumerate(parameters.items())
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and (check := text_check(parameter.annotation)) is not None
+    ]
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -102,6 +109,11 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
                     kwargs["now"] = number
                 else:
                     args = (*args[:place], number, *args[place + 1 :])  # type: ignore[assignment]  # same arity
+        for index, name, refuse_text in text_checks:
+            if index < len(args):
+                refuse_text(name, args[index])
+            elif name in kwargs:
+                refuse_text(name, kwargs[name])
         if reads:
             for value in (*args, *kwargs.values()):
                 if hasattr(value, "__next__") or (type(value) is range and value[valid.MAX_ITEMS :]):

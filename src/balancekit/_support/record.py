@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
 
+from balancekit._support.containers import TextCheck, text_check
 from balancekit._support.display import call, same
 from balancekit._support.plain import PLAIN, Converter, converter
 
@@ -82,7 +83,7 @@ class Record:
     """A frozen value: fields by annotation, defaults by assignment, by keyword unless declared with :func:`field`.
 
     Compared and hashed by its fields, printed as it is written, picklable. Numbers of other types (``Decimal``,
-    ``Fraction``, those of numpy) are stored as ``float`` and ``int``, and texts of other classes as ``str``, if a field says so. A subclass may override
+    ``Fraction``, those of numpy) are stored as ``float`` and ``int``, and texts of other classes as ``str``, if a field says so. A text is refused where a container is wanted. A subclass may override
     ``_check`` to reject values. ``inspect.signature`` shows its fields.
 
     Example
@@ -106,6 +107,7 @@ class Record:
     _positional: ClassVar[tuple[str, ...]] = ()
     _conversions: ClassVar[tuple[tuple[str, Converter], ...]] = ()
     _iterables: ClassVar[tuple[str, ...]] = ()
+    _text_checks: ClassVar[tuple[tuple[str, TextCheck], ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -119,6 +121,8 @@ class Record:
         found = {name: convert for name in own if (convert := converter(kinds[name])) is not None}
         cls._conversions = tuple({**dict(cls._conversions), **found}.items())
         cls._iterables = (*cls._iterables, *[name for name in own if str(kinds[name]).startswith(_ITERABLES)])
+        checks = {name: check for name in own if (check := text_check(kinds[name])) is not None}
+        cls._text_checks = tuple({**dict(cls._text_checks), **checks}.items())
         for name in own:
             declared = cls.__dict__.get(name)
             if isinstance(declared, _Positional):
@@ -145,6 +149,9 @@ class Record:
         for name in kind._iterables:
             if hasattr(values.get(name), "__next__"):
                 values[name] = _read(name, values[name])
+        for name, refuse_text in kind._text_checks:
+            if name in values:
+                refuse_text(name, values[name])
         try:
             for name, convert in kind._conversions:
                 value = values.get(name)

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.text import encodable, plain
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief
 
 __all__ = [
     "clock",
@@ -127,7 +127,9 @@ def path(parameter: str, value: Any, *, allowed: str = "the path of a file") -> 
 
 
 def items(parameter: str, value: Iterable[T], *, limit: int = MAX_ITEMS) -> list[T]:
-    """Return what an iterable yields, up to a limit: one that never ends is refused, and not read for ever."""
+    """Return what an iterable yields, up to a limit: one that never ends is refused, and not read for ever; so is a text."""
+    if isinstance(value, str):
+        raise ConfigurationError(parameter, value, f"several values, such as [{brief(value)}]")
     found = list(islice(value, limit + 1))
     if len(found) > limit:
         raise ConfigurationError(parameter, value, f"at most {limit:,} items")

@@ -73,7 +73,7 @@ class BalancerStandings:
             math.inf if same(horizon, math.inf) else valid.number("horizon", horizon, minimum=0.0)
         )
         self._max_age: Final = valid.number("max_age", max_age, minimum=0.0)
-        if isinstance(up_states, str) or not isinstance(up_states, Collection):
+        if isinstance(up_states, str | bytes) or not isinstance(up_states, Collection):
             raise ConfigurationError("up_states", up_states, "a collection of names of health states")
         self._up_states: Final = frozenset(map(str, up_states))
         valid.clock("clock", clock)

@@ -57,7 +57,11 @@ async def check_once(
     >>> [result.passed for result in found.values()]
     [True, False]
     """
-    listed = endpoints(targets)
+    try:
+        listed = endpoints(targets)
+    except ConfigurationError as error:
+        name = "targets" if error.parameter == "endpoints" else error.parameter
+        raise ConfigurationError(name, error.value, error.allowed) from None
     if not listed:
         raise ConfigurationError("targets", listed, "at least one endpoint")
     require_check(check, coroutine=True)

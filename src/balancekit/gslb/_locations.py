@@ -15,19 +15,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summarize_address_range
 from pathlib import Path
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, Self, final
 
 from balancekit._support.arguments import checked_arguments, checked_stream
 from balancekit._support.extras import extra
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief
 from balancekit.gslb._intervals import Block, IntervalMap, flatten
 from balancekit.gslb._query import Address, Network
 
 __all__ = ["Location", "Locations", "read_csv", "read_mmdb"]
 
 
-class Location(NamedTuple):
-    """Where a network is, as far as known. Empty texts and ``None`` mean unknown."""
+class _Location(NamedTuple):
+    """The fields of a location."""
 
     continent: str = ""
     """Two letters: AF, AN, AS, EU, NA, OC, SA."""
@@ -40,6 +40,53 @@ class Location(NamedTuple):
     """Degrees north."""
     longitude: float | None = None
     """Degrees east."""
+
+
+class Location(_Location):
+    """Where a network is, as far as known. Empty texts and ``None`` mean unknown.
+
+    Parameters
+    ----------
+    continent
+        Two letters: AF, AN, AS, EU, NA, OC, SA.
+    country
+        ISO 3166-1, two letters.
+    subdivisions
+        ISO 3166-2 without the country, the largest first.
+    city
+        Its name.
+    latitude, longitude
+        Degrees north and degrees east.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``subdivisions`` is a text, which would be read letter by letter.
+
+    Example
+    -------
+    >>> Location("NA", "US", ("TX",)).path
+    ('NA', 'US', 'TX', '')
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        continent: str = "",
+        country: str = "",
+        subdivisions: tuple[str, ...] = (),
+        city: str = "",
+        latitude: float | None = None,
+        longitude: float | None = None,
+    ) -> Self:
+        """Make one; the fields are those of a named tuple."""
+        given: object = subdivisions
+        if isinstance(given, str | bytes):
+            raise ConfigurationError(
+                "subdivisions", subdivisions, f"a tuple, such as ({brief(subdivisions)},)"
+            )
+        return super().__new__(cls, continent, country, subdivisions, city, latitude, longitude)
 
     @property
     def path(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def fail(detector, host, count, now):
 
 def test_the_last_of_a_run_ejects_at_once():
     """The last failure of a run ejects at once, and the one before it does not."""
-    detector = OutlierDetector("abcd", STRICT)
+    detector = OutlierDetector(list("abcd"), STRICT)
     assert fail(detector, "a", 2, 0.1) == []
     assert fail(detector, "a", 1, 0.2) == [Ejected]
     assert detector.ejected == ("a",)
@@ -38,7 +38,7 @@ def test_the_last_of_a_run_ejects_at_once():
 @pytest.mark.parametrize("status", [200, 302, 404, 499, 600])
 def test_anything_but_a_5xx_ends_the_run(status):
     """Any answer but a 5xx ends the run of failures."""
-    detector = OutlierDetector("abcd", STRICT)
+    detector = OutlierDetector(list("abcd"), STRICT)
     fail(detector, "a", 2, 0.1)
     detector.observe("a", status, now=0.2)
     assert fail(detector, "a", 2, 0.3) == []
@@ -47,7 +47,7 @@ def test_anything_but_a_5xx_ends_the_run(status):
 
 def test_hosts_return_at_the_first_tick_after_their_time():
     """Hosts return at the first tick after their time, not at the time itself: 2.5 becomes 3."""
-    detector = OutlierDetector("abcd", STRICT, now=0.0)
+    detector = OutlierDetector(list("abcd"), STRICT, now=0.0)
     fail(detector, "a", 3, 0.5)
     assert detector.advance(now=2.99) == []
     [event] = detector.advance(now=3.0)
@@ -57,14 +57,14 @@ def test_hosts_return_at_the_first_tick_after_their_time():
 
 def test_a_time_that_ends_at_a_tick_ends_there():
     """An ejection at a tick whose time ends at a tick ends there, two ticks later."""
-    detector = OutlierDetector("abcd", STRICT, now=0.0)
+    detector = OutlierDetector(list("abcd"), STRICT, now=0.0)
     fail(detector, "a", 3, 1.0)
     assert [event.at for event in detector.advance(now=9.0)] == [3.0]
 
 
 def test_a_run_of_failures_starts_anew_after_the_return():
     """A run of failures starts anew after the return: failures in a panic, while the host was out, do not count."""
-    detector = OutlierDetector("abcd", STRICT, now=0.0)
+    detector = OutlierDetector(list("abcd"), STRICT, now=0.0)
     fail(detector, "a", 5, 0.5)
     detector.advance(now=3.0)
     assert fail(detector, "a", 2, 3.1) == []
@@ -73,7 +73,7 @@ def test_a_run_of_failures_starts_anew_after_the_return():
 
 def test_each_ejection_lasts_longer_and_ticks_without_one_shorten_it_again():
     """The factor counts up by one an ejection and down by one for every tick that the host is in."""
-    detector, now, lengths = OutlierDetector("abcd", STRICT, now=0.0), 0.0, []
+    detector, now, lengths = OutlierDetector(list("abcd"), STRICT, now=0.0), 0.0, []
     for ticks_in in (0, 0, 0, 1, 2, 9):
         now += ticks_in
         detector.advance(now=now)
@@ -97,7 +97,7 @@ def test_no_ejection_lasts_longer_than_the_longest():
             max_ejection_time=said,
             max_ejection_percent=100,
         )
-        detector, now = OutlierDetector("ab", settings, now=0.0), 0.0
+        detector, now = OutlierDetector(list("ab"), settings, now=0.0), 0.0
         for _ in range(4):
             [event] = detector.observe("a", 500, now=now)
             assert event.until - now <= longest
@@ -111,7 +111,7 @@ def test_jitter_is_added_after_the_cap():
     settings = STRICT.replace(max_ejection_time=2, max_ejection_time_jitter=4)
     drawn = []
     for seed in range(40):
-        detector = OutlierDetector("abcd", settings, now=0.0, rng=Random(seed))
+        detector = OutlierDetector(list("abcd"), settings, now=0.0, rng=Random(seed))
         fail(detector, "a", 2, 0.0)
         [event] = detector.observe("a", 500, now=0.0)
         drawn.append(event.until)
@@ -144,7 +144,7 @@ def test_the_cap_counts_the_next_one_too(count, percent, always, out):
 def test_a_refused_ejection_needs_a_whole_run_again():
     """A refused ejection needs a whole run again, and finds room when another host has returned."""
     settings = STRICT.replace(max_ejection_percent=25)
-    detector = OutlierDetector("abcd", settings, now=0.0)
+    detector = OutlierDetector(list("abcd"), settings, now=0.0)
     fail(detector, "a", 3, 0.0)
     assert fail(detector, "b", 3, 0.0) == [EjectionRefused]
     detector.advance(now=2.0)
@@ -159,7 +159,7 @@ def test_a_refused_ejection_needs_a_whole_run_again():
 def test_the_cap_holds_and_none_stays_out_for_ever(steps, percent):
     """Under any answers at most the percentage is out, and all hosts are back in the end."""
     settings = STRICT.replace(consecutive_5xx=1, max_ejection_percent=percent)
-    detector, now = OutlierDetector("abc", settings, now=0.0), 0.0
+    detector, now = OutlierDetector(list("abc"), settings, now=0.0), 0.0
     for host, fails, pause in steps:
         now += pause
         detector.advance(now=now)
@@ -173,7 +173,7 @@ def test_the_cap_holds_and_none_stays_out_for_ever(steps, percent):
 @pytest.mark.parametrize("advances", [True, False])
 def test_idle_ticks_cost_nothing(advances):
     """A year without an ejection is one step, nothing is due in it, and the ticks keep their phase."""
-    detector = OutlierDetector("ab", STRICT, now=0.25)
+    detector = OutlierDetector(list("ab"), STRICT, now=0.25)
     if advances:
         detector.advance(now=31_536_000.0)
     assert detector.deadline is None
@@ -208,7 +208,7 @@ def test_bad_settings_of_outlier_detection_are_refused(name, value):
 
 def ejections(settings, statuses):
     """Return the places of the answers of host ``a`` that ejected it, with the causes; each time it then returns."""
-    detector, found = OutlierDetector("ab", settings, now=0.0), []
+    detector, found = OutlierDetector(list("ab"), settings, now=0.0), []
     for place, status in enumerate(statuses):
         for event in detector.observe("a", status, now=float(place * 1_000)):
             found.append((place, event.cause))
@@ -242,7 +242,7 @@ def test_gateway_failures_in_a_row_count_apart(statuses, expected):
 
 def test_gateway_failures_are_only_counted_unless_they_are_enforced():
     """By default gateway failures are counted and not enforced, as in Envoy."""
-    detector = OutlierDetector("ab", STRICT.replace(consecutive_gateway_failure=2), now=0.0)
+    detector = OutlierDetector(list("ab"), STRICT.replace(consecutive_gateway_failure=2), now=0.0)
     assert [len(detector.observe("a", 503, now=0.0)) for _ in range(2)] == [0, 0]
     assert detector.counters == {"detected_consecutive_gateway_failure": 1}
 
@@ -271,7 +271,7 @@ def test_hosts_without_answers_are_outliers_by_rates_of_their_own():
         success_rate_request_volume=10, success_rate_stdev_factor=1_000, enforcing_failure_percentage_local_origin=100,
         failure_percentage_minimum_hosts=3, failure_percentage_request_volume=10, failure_percentage_threshold=50,
     )  # fmt: skip
-    detector = OutlierDetector("abcd", settings, now=0.0)
+    detector = OutlierDetector(list("abcd"), settings, now=0.0)
     for host in "abcd":
         for number in range(20):
             detector.observe(host, None if host == "d" and number < 10 else 200, now=0.0)
@@ -289,7 +289,7 @@ def test_hosts_of_a_detector_are_names_each_once():
         with pytest.raises(ConfigurationError, match="hosts"):
             OutlierDetector(hosts, STRICT)
     with pytest.raises(UnknownEndpointError, match="'z'"):
-        OutlierDetector("ab", STRICT).observe("z", 200, now=0.0)
+        OutlierDetector(list("ab"), STRICT).observe("z", 200, now=0.0)
 
 
 # ---------------------------------------------------------------------- active checks
@@ -417,7 +417,7 @@ def test_an_outlier_by_both_rates_is_ejected_twice():
         success_rate_minimum_hosts=3, enforcing_failure_percentage=100, failure_percentage_threshold=50,
         failure_percentage_minimum_hosts=3, failure_percentage_request_volume=10, success_rate_request_volume=10,
     )  # fmt: skip
-    detector = OutlierDetector("abcd", settings, now=0.0)
+    detector = OutlierDetector(list("abcd"), settings, now=0.0)
     for host in "abcd":
         for _ in range(10):
             detector.observe(host, 503 if host == "d" else 200, now=0.0)

@@ -126,13 +126,13 @@ def test_subsets_share_requests_in_progress():
         lambda: envoy.Subsets(fallback_policy="KEYS_SUBSET"),
         lambda: envoy.Subsets(subset_selectors=["v"]),
         lambda: envoy.ZoneAware(local_zone="a", local_zones=()),
-        lambda: envoy.ZoneAware(local_zone="a", local_zones="a", routing_enabled=101),
+        lambda: envoy.ZoneAware(local_zone="a", local_zones=["a"], routing_enabled=101),
         lambda: envoy.Cluster(MIXED, envoy.RoundRobin, locality_weights={"x": -1}),
         lambda: envoy.Cluster(
             MIXED,
             envoy.RoundRobin,
             locality_weights={},
-            zone_aware=envoy.ZoneAware(local_zone="a", local_zones="a"),
+            zone_aware=envoy.ZoneAware(local_zone="a", local_zones=["a"]),
         ),
         lambda: envoy.Cluster(MIXED, envoy.RoundRobin, subsets={}),
         lambda: envoy.OverrideHost(envoy.Cluster(MIXED, envoy.RoundRobin), MIXED, headers=()),
@@ -189,7 +189,7 @@ def share_of(layout, proxies, *, requests=20_000, down=(), **options):
     cluster = envoy.Cluster(
         zoned(layout),
         envoy.RoundRobin,
-        zone_aware=envoy.ZoneAware(local_zone="a", local_zones=proxies, min_cluster_size=2, **options),
+        zone_aware=envoy.ZoneAware(local_zone="a", local_zones=list(proxies), min_cluster_size=2, **options),
         update_merge_window=0.0,
         rng=Random(7),
     )
@@ -277,7 +277,7 @@ def test_a_rate_equal_to_the_threshold_is_no_outlier():
 
     With factor 0 the threshold is the mean.
     """
-    detector = envoy.OutlierDetector("abcde", detection(success_rate_stdev_factor=0))
+    detector = envoy.OutlierDetector(list("abcde"), detection(success_rate_stdev_factor=0))
     answered(detector, a=(90, 10), b=(90, 10), c=(90, 10), d=(91, 9), e=(89, 11))
     events = detector.advance(now=1.0)
     assert [event.endpoint for event in events] == ["e"]
@@ -287,7 +287,7 @@ def test_a_rate_equal_to_the_threshold_is_no_outlier():
 def test_a_failure_percentage_equal_to_the_threshold_is_an_outlier():
     """A failure percentage equal to the threshold is an outlier: 85 of 100 failures are 85 %."""
     settings = detection(enforcing_success_rate=0, enforcing_failure_percentage=100)
-    detector = envoy.OutlierDetector("abcde", settings)
+    detector = envoy.OutlierDetector(list("abcde"), settings)
     answered(detector, a=(100, 0), b=(100, 0), c=(100, 0), d=(15, 85), e=(16, 84))
     detector.advance(now=1.0)
     assert detector.ejected == ("d",)
@@ -295,7 +295,7 @@ def test_a_failure_percentage_equal_to_the_threshold_is_an_outlier():
 
 def test_rates_are_those_of_one_interval():
     """Rates are those of one interval: answers before the last tick count no more."""
-    detector = envoy.OutlierDetector("abcde", detection())
+    detector = envoy.OutlierDetector(list("abcde"), detection())
     answered(detector, a=(99, 0), b=(99, 0), c=(99, 0), d=(99, 0), e=(0, 99))
     assert not detector.advance(now=1.0)
     answered(detector, a=(99, 0), b=(99, 0), c=(99, 0), d=(99, 0), e=(0, 99))
@@ -305,7 +305,8 @@ def test_rates_are_those_of_one_interval():
 def test_enforcing_zero_counts_outliers_and_ejects_none():
     """With ``enforcing`` at 0, outliers are found and counted, and none is ejected."""
     detector = envoy.OutlierDetector(
-        "ab", envoy.OutlierDetection(consecutive_5xx=1, enforcing_consecutive_5xx=0, max_ejection_percent=100)
+        list("ab"),
+        envoy.OutlierDetection(consecutive_5xx=1, enforcing_consecutive_5xx=0, max_ejection_percent=100),
     )
     assert not detector.observe("a", 500, now=0.0)
     assert detector.counters == {"detected_consecutive_5xx": 1}

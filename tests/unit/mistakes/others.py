@@ -269,7 +269,7 @@ ROWS = [
         "a descriptor for a shared file", lambda: Shared(file=5), CONFIGURATION, r"file=5 .*a name or a path"
     ),
     Row("flights of a descriptor", lambda: in_flight(5, ["a"]), CONFIGURATION, r"file=5 .*a name or a path"),
-    Row("flights of one id", lambda: in_flight("x", "a"), CONFIGURATION, r"ids='a' .*a collection"),
+    Row("flights of one id", lambda: in_flight("x", "a"), CONFIGURATION, r"ids='a' .*\['a'\]"),
     Row("a descriptor to record to", lambda: Recorder(lb(), True), CONFIGURATION, r"file=True .*the path"),
     Row("bytes to record to", lambda: Recorder(lb(), b"log"), CONFIGURATION, r"file=b'log' .*the path"),
     Row("a descriptor for adverts", lambda: adverts_to(5), CONFIGURATION, r"advert_log=5 .*the path"),

@@ -241,7 +241,7 @@ def test_weights_agree_with_the_formula(reports, missing, whole):
             assume(math.isfinite(weight))
             if weight > 0.0:  # one that is not is too small for a float
                 last[name] = float(min(int(weight), 2**32 - 1)) if whole else weight
-    found = machine.weights("abcde", now=float(len(reports)))
+    found = machine.weights(list("abcde"), now=float(len(reports)))
     if len(last) < 2:
         assert found == dict.fromkeys("abcde", 1.0)
         return
@@ -271,9 +271,9 @@ def test_whole_weights_are_one_to_two_to_the_32nd():
     machine = ReportedWeights(blackout=0.0, missing=MissingWeight.MEDIAN, min_reports=1, whole=True)()
     for endpoint, rps in (("a", 0.4), ("b", 401.0), ("c", 5e9)):
         machine.record(endpoint, LoadReport(application_utilization=1.0, rps=rps), now=0.0)
-    assert machine.weights("abd", now=1.0) == {"a": 1.0, "b": 401.0, "d": 200.0}
-    assert machine.weights("c", now=1.0) == {"c": 4_294_967_295.0}
-    assert machine.weights("ad", now=1.0) == {"a": 1.0, "d": 1.0}
+    assert machine.weights(list("abd"), now=1.0) == {"a": 1.0, "b": 401.0, "d": 200.0}
+    assert machine.weights(list("c"), now=1.0) == {"c": 4_294_967_295.0}
+    assert machine.weights(list("ad"), now=1.0) == {"a": 1.0, "d": 1.0}
 
 
 def test_a_weight_begins_after_the_blackout_and_ends_with_silence():
@@ -285,15 +285,15 @@ def test_a_weight_begins_after_the_blackout_and_ends_with_silence():
     report = LoadReport(cpu_utilization=0.5, rps=50.0)
     machine.record("a", report, now=0.0)
     machine.record("a", report, now=9.0)
-    assert machine.weights("a", now=9.9) == {"a": 1.0}
-    assert machine.weights("a", now=10.0) == {"a": 100.0}
-    assert machine.weights("a", now=38.9) == {"a": 100.0}
-    assert machine.weights("a", now=39.0) == {"a": 1.0}
+    assert machine.weights(list("a"), now=9.9) == {"a": 1.0}
+    assert machine.weights(list("a"), now=10.0) == {"a": 100.0}
+    assert machine.weights(list("a"), now=38.9) == {"a": 100.0}
+    assert machine.weights(list("a"), now=39.0) == {"a": 1.0}
     machine.record("a", report, now=39.0)
-    assert machine.weights("a", now=48.9) == {"a": 1.0}
-    assert machine.weights("a", now=49.0) == {"a": 100.0}
-    machine.keep("b")
-    assert machine.weights("a", now=49.0) == {"a": 1.0}
+    assert machine.weights(list("a"), now=48.9) == {"a": 1.0}
+    assert machine.weights(list("a"), now=49.0) == {"a": 100.0}
+    machine.keep(["b"])
+    assert machine.weights(list("a"), now=49.0) == {"a": 1.0}
 
 
 def test_the_largest_named_figure_comes_first():

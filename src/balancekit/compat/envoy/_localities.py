@@ -136,7 +136,7 @@ class ZoneOrder:
     >>> from balancekit.compat.envoy import Host
     >>> from balancekit.loads import InFlight
     >>> hosts = [Node(Host(name, zone=name).endpoint(), InFlight()) for name in "ab"]
-    >>> order, rng = ZoneOrder(ZoneAware(local_zone="a", local_zones="aab", min_cluster_size=2), hosts), Random(2)
+    >>> order, rng = ZoneOrder(ZoneAware(local_zone="a", local_zones=["a", "a", "b"], min_cluster_size=2), hosts), Random(2)
     >>> round(sum([order.next(rng) == "a" for _ in range(10_000)]) / 10_000, 2)
     0.75
     """
