@@ -47,7 +47,7 @@ PACKAGES = (
 OF_THE_LIBRARY = frozenset({
     "Node", "PickContext", "Snapshot", "Members", "Lease", "Completion", "AccruedFailuresMachine", "LifecycleMachine", "ThresholdMachine",
     "MaxFailsMachine", "WarmUpMachine", "OutlierSweep", "Damper", "FailureRun", "EndpointReport", "after", "following", "load_bound",
-    "tier_loads", "ExpectedDelayLoad", "FailureAwareLoad", "LatencyLoad", "InFlightLoad", "InFlightCostLoad", "CheckTimer", "Reconciler",
+    "ExpectedDelayLoad", "FailureAwareLoad", "LatencyLoad", "InFlightLoad", "InFlightCostLoad", "CheckTimer", "Reconciler",
     "SharedDependencies", "HashFunction", "compat.nginx.Request", "compat.haproxy.Request", "l7.RoutePlan", "gslb.ChangePlan",
     "sim.RecordedLease", "l7.Match", "SharedLoad", "OpenTotal", "check_health",
 })  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Final, final
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.text import decimal, to_bytes
-from balancekit.errors import Reason
+from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
@@ -23,7 +23,8 @@ from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["Canary"]
 
-WHOLE: Final = float(1 << 64)
+POSITIONS: Final = float(1 << 64)
+"""Of a 64-bit hash: the line of length 1."""
 
 
 @final
@@ -64,7 +65,8 @@ class Canary(ConstructorRepr):
         child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
         wanted = valid.labels("labels", labels)
-        valid.text("labels", " ".join(wanted))
+        if not wanted:
+            raise ConfigurationError("labels", labels, 'at least one label, such as {"track": "canary"}')
         self._salt = valid.text("salt", salt, empty=True)
         self._share = valid.number("share", share, minimum=0.0, maximum=1.0)
         self._parts = Grouping(lambda node: wanted.items() <= node.metadata.items())
@@ -90,15 +92,25 @@ class Canary(ConstructorRepr):
         """
         self._share = valid.number("share", share, minimum=0.0, maximum=1.0)
 
-    def chosen(self, key: str | bytes | int) -> bool:
-        """Return whether a key goes to the canaries."""
+    def chosen(self, key: Key) -> bool:
+        """Return whether a key goes to the canaries.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is no str, bytes or int.
+        """
+        valid.key(key)
+        return self._is_chosen(key)
+
+    def _is_chosen(self, key: Key) -> bool:
         text = to_bytes(decimal(key) if isinstance(key, int) else key)
-        position = hash64(f"{self._salt}\0".encode() + text) / WHOLE
+        position = hash64(f"{self._salt}\0".encode() + text) / POSITIONS
         return position < self._share
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the key's side picks, or of the other side if none can serve there."""
-        canary = ctx.rng.random() < self._share if ctx.key is None else self.chosen(ctx.key)
+        canary = ctx.rng.random() < self._share if ctx.key is None else self._is_chosen(ctx.key)
         views = self._parts.views(snapshot)
         for side in (canary, not canary):
             view = views.get(side)
@@ -121,13 +133,13 @@ class Canary(ConstructorRepr):
         (canary, canary_by_key), (stable, stable_by_key) = found[True], found[False]
         if canary is None or stable is None:
             return NO_PICKERS
-        random, chosen = rng.random, self.chosen
+        random, is_chosen = rng.random, self._is_chosen
 
         def pick(now: float = 0.0, /) -> Node | None:
             return canary(now) if random() < self._share else stable(now)
 
         def pick_by_key(key: Key, now: float = 0.0, /) -> Node | None:
-            if chosen(key):
+            if is_chosen(key):
                 return canary(now) if canary_by_key is None else canary_by_key(key, now)
             return stable(now) if stable_by_key is None else stable_by_key(key, now)
 

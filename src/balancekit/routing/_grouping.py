@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from random import Random
-from typing import Final, TypeAlias, final
+from typing import Final, Self, TypeAlias, final
 
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.loads import ExpectedDelay
@@ -49,21 +49,28 @@ class Grouping:
         Says to which part a node belongs; called once per node and membership.
     """
 
-    __slots__ = ("_divide", "_part_of", "_view")
+    __slots__ = ("_assign", "_divide", "_view")
 
     def __init__(self, part_of: Callable[[Node], Hashable]) -> None:
-        self._part_of = part_of
+        self._assign: Callable[[Members], Callable[[Node], Hashable]] = lambda _members: part_of
         self._divide = self._divided  # one object each, so that memos find what was made
         self._view = self._viewed
+
+    @classmethod
+    def by_membership(cls, assign: Callable[[Members], Callable[[Node], Hashable]]) -> Self:
+        """Return one whose parts depend on all members: ``assign`` is called once per membership, and returns ``part_of``."""
+        made = cls(_no_part)
+        made._assign = assign
+        return made
 
     def views(self, snapshot: Snapshot) -> Views:
         """Return the parts of a snapshot that have members. O(n) once, then one dictionary access."""
         return snapshot.derive(self._view)
 
     def _divided(self, members: Members) -> Mapping[Hashable, Members]:
-        parts: dict[Hashable, list[Node]] = {}
+        part_of, parts = self._assign(members), dict[Hashable, list[Node]]()
         for node in members.nodes:
-            parts.setdefault(self._part_of(node), []).append(node)
+            parts.setdefault(part_of(node), []).append(node)
         return {part: Members(tuple(nodes), version=members.version) for part, nodes in parts.items()}
 
     def _viewed(self, snapshot: Snapshot) -> Views:
@@ -168,3 +175,7 @@ class ChildSelectors:
         """Tell every child how a request ended."""
         for child in list(self._children.values()):
             child.learn(node, completion)  # type: ignore[attr-defined]  # `learns` says that they have it
+
+
+def _no_part(_node: Node) -> None:
+    """Stand where the parts depend on all members."""

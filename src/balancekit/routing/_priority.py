@@ -44,7 +44,12 @@ def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) 
     tiers
         Per tier, best first: how many endpoints are eligible, and how many there are.
     overprovisioning
-        A finite number >= 1.
+        From 1 to 10; Envoy's 140 is 1.4 here.
+
+    Raises
+    ------
+    ConfigurationError
+        If a tier is not two whole numbers >= 0, the first at most the second, or for another overprovisioning.
 
     Example
     -------
@@ -53,6 +58,25 @@ def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) 
     >>> tier_loads([(1, 4), (1, 4)])
     (50, 50)
     """
+    sizes = [_tier(tier) for tier in valid.items("tiers", tiers)]
+    return _loads(sizes, _overprovisioning(overprovisioning))
+
+
+def _tier(tier: object) -> tuple[int, int]:
+    """Return how many endpoints of a tier are eligible, and how many there are."""
+    if not isinstance(tier, tuple | list) or len(tier) != 2:
+        raise ConfigurationError("tiers", tier, "pairs of eligible endpoints and all of them, such as (3, 6)")
+    size = valid.integer("tiers", tier[1], minimum=0)
+    return valid.integer("tiers", tier[0], minimum=0, maximum=size), size
+
+
+def _overprovisioning(value: float) -> float:
+    hint = "; Envoy's 140 is 1.4 here"
+    return valid.number("overprovisioning", value, minimum=1.0, maximum=10.0, hint=hint)
+
+
+def _loads(tiers: Sequence[tuple[int, int]], overprovisioning: float) -> tuple[int, ...]:
+    """Return the per cent of each tier, by Envoy's formula."""
     factor = round(100 * overprovisioning)
     health = [min(100, factor * eligible // size) if size else 0 for eligible, size in tiers]
     norm = min(100, sum(health))
@@ -77,9 +101,7 @@ class _TierSelector(ConstructorRepr):
         tier_of: Callable[[Node], int],
         overprovisioning: float,
     ) -> None:
-        self._overprovisioning = valid.number(
-            "overprovisioning", overprovisioning, minimum=1.0, maximum=10.0, hint="; Envoy's 140 is 1.4 here"
-        )
+        self._overprovisioning = _overprovisioning(overprovisioning)
         self._children = ChildSelectors(child)
         self._tiers = Grouping(tier_of)
         self.default_load: LoadPolicy = self._children.default_load
@@ -92,9 +114,9 @@ class _TierSelector(ConstructorRepr):
         views = self._tiers.views(snapshot)
         order = sorted(cast("Mapping[int, Snapshot]", views))
         sizes = [(len(views[tier].eligible), len(views[tier].members.nodes)) for tier in order]
-        return tuple(zip(order, tier_loads(sizes, self._overprovisioning), strict=True))
+        return tuple(zip(order, _loads(sizes, self._overprovisioning), strict=True))
 
-    def _told(self, tier: int, loads: Sequence[tuple[int, int]]) -> str:
+    def _described(self, tier: int, loads: Sequence[tuple[int, int]]) -> str:
         """Return in words which tier was taken, of which loads."""
         return f"tier {tier}, of loads {', '.join(f'{t}: {load} %' for t, load in loads)}"
 
@@ -115,7 +137,7 @@ class _TierSelector(ConstructorRepr):
             view = views[tier]
             if view.candidates(ctx):
                 if ctx.trace is not None:
-                    ctx.trace.note(self._told(tier, loads))
+                    ctx.trace.note(self._described(tier, loads))
                 node = self._children.of(tier).select(view, ctx)
                 if node is not None:
                     return node
@@ -174,7 +196,7 @@ class Priority(_TierSelector):
     child
         Makes the selector of a tier. ``ShortestExpectedDelay`` if left out.
     overprovisioning
-        How much more than its part a tier can carry, a finite number >= 1.
+        How much more than its share a tier can carry, from 1 to 10.
 
     *Guarantee.* Traffic moves to the next tier in proportion to what is missing, by Envoy's formula. A request
     whose tier has been tried out, or is at its limit, goes to the next best.
@@ -246,7 +268,7 @@ class Locality(_TierSelector):
         self._zones = order
         super().__init__(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
 
-    def _told(self, tier: int, loads: Sequence[tuple[int, int]]) -> str:
+    def _described(self, tier: int, loads: Sequence[tuple[int, int]]) -> str:
         names = [*self._zones, "other zones"]
         present = [known for known, _ in loads]
         text = f"{names[tier]}, of loads {', '.join(f'{names[t]}: {load} %' for t, load in loads)}"

@@ -93,7 +93,8 @@ class Subsetting(ConstructorRepr):
     Parameters
     ----------
     choose
-        Returns the ids to use, of all ids of the pool; called once per change of membership.
+        Returns the ids to use, of all ids of the pool, as a collection of strings; called once per change of membership.
+        If it returns anything else, or raises, the change does not happen.
     child
         Makes the selector. ``ShortestExpectedDelay`` if left out.
 
@@ -115,18 +116,16 @@ class Subsetting(ConstructorRepr):
         if not callable(choose):
             raise ConfigurationError("choose", choose, "a function from ids to ids")
         self._choose = choose
-        self._chosen: frozenset[str] = frozenset()
-        self._parts = Grouping(lambda node: node.id in self._chosen)
+        self._parts = Grouping.by_membership(self._chosen)
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
+        self.thread_safe: bool = self._children.thread_safe
         self.timed: bool = self._children.timed
-        self._follow = self._followed
         if self._children.learns:
             self.learn: Learn = self._children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks of the part, or of the rest if none of the part can serve."""
-        snapshot.members.derive(self._follow)
         views = self._parts.views(snapshot)
         for part in (True, False):
             view = views.get(part)
@@ -137,13 +136,11 @@ class Subsetting(ConstructorRepr):
         return None
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Choose again, and build the tables of the children."""
-        snapshot.members.derive(self._follow)
+        """Choose again if the members have changed, and build the tables of the children."""
         self._children.prepare(self._parts.views(snapshot))
 
     def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
         """Return the fast paths for a snapshot with eligible nodes: those of the part, or of the rest if it has none."""
-        snapshot.members.derive(self._follow)
         views = self._parts.views(snapshot)
         part = True in views and bool(views[True].eligible)
         return self._children.pickers(part, views[part], rng)
@@ -156,6 +153,7 @@ class Subsetting(ConstructorRepr):
         """Return when the first of the children would pick an endpoint."""
         return self._children.soonest(self._parts.views(snapshot), ctx)
 
-    def _followed(self, members: Members) -> frozenset[str]:
-        self._chosen = frozenset(self._choose([node.id for node in members.nodes]))
-        return self._chosen
+    def _chosen(self, members: Members) -> Callable[[Node], bool]:
+        """Return what says whether a node of these members is in the part."""
+        ids = valid.ids("choose", self._choose([node.id for node in members.nodes]))
+        return lambda node: node.id in ids

@@ -45,7 +45,7 @@ SECRET = b"sixteen secrets!"
 
 
 def picks(balancer, count, **asked):
-    """Count who is picked."""
+    """Count how often each endpoint is picked."""
     return Counter(balancer.explain(**asked).picked for _ in range(count))
 
 
@@ -406,6 +406,30 @@ class TestSubsetting:
         balancer.add("e")
         assert set(picks(balancer, 80)) == {"c", "d", "e"}
 
+    def test_a_choice_that_is_refused_changes_nothing(self):
+        """If ``choose`` returns no ids for new members, the change raises, and the pool and its part stay as they were."""
+        balancer = LoadBalancer(
+            list("abc"), selector=Subsetting(lambda ids: None if "d" in ids else ids[:2]), rng=Random(6)
+        )
+        with pytest.raises(ConfigurationError):
+            balancer.add("d")
+        assert len(balancer) == 3
+        assert set(picks(balancer, 50)) == {"a", "b"}
+
+    def test_it_chooses_once_for_each_membership(self):
+        """``choose`` is called once for each change of members, and not for picks or changes of health."""
+        asked = []
+        balancer = LoadBalancer(
+            list("abc"), selector=Subsetting(lambda ids: asked.append(list(ids)) or ids[:2]), rng=Random(6)
+        )
+        picks(balancer, 20)
+        for _ in range(5):
+            balancer.acquire(exclude=["b", "c"]).release(Outcome.FAILURE)
+        assert balancer.stats()["a"].state == "ejected"
+        picks(balancer, 20)
+        balancer.remove("c")
+        assert asked == [["a", "b", "c"], ["a", "b"]]
+
 
 def test_routers_nest():
     """Sticky over zones over round robin learns, prepares and explains all the way down."""
@@ -471,6 +495,16 @@ WRONG = [
     ("max_inflight", lambda: MaxInFlight(1.5)),
     ("per_weight", lambda: MaxInFlight(1, per_weight=1)),
     ("choose", lambda: Subsetting(["a"])),
+    ("choose", lambda: LoadBalancer(["a"], selector=Subsetting(lambda ids: None))),
+    ("choose", lambda: LoadBalancer(["a", "b"], selector=Subsetting(lambda ids: "a"))),
+    ("choose", lambda: LoadBalancer(["a"], selector=Subsetting(lambda ids: [1]))),
+    ("key", lambda: Canary({"a": "1"}, share=0.1).chosen(1.5)),
+    ("key", lambda: Canary({"a": "1"}, share=0.1).chosen(None)),
+    ("tiers", lambda: tier_loads([(5, 3)])),
+    ("tiers", lambda: tier_loads([(-1, 3)])),
+    ("tiers", lambda: tier_loads([("a", 3)])),
+    ("tiers", lambda: tier_loads([3])),
+    ("overprovisioning", lambda: tier_loads([(1, 3)], 0.9)),
     ("client", lambda: deterministic_subset(["a"], client=-1, size=1)),
     ("size", lambda: rendezvous_subset(["a"], client="c", size=0)),
     ("address", lambda: source_prefix("no address")),
