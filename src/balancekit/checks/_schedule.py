@@ -3,7 +3,7 @@
 The interval counts from the beginning of one check to the beginning of the next, so a slow endpoint is not
 checked less often. **Jitter only shortens**: the interval is the longest time between two checks, and a death
 is seen within ``interval * fall + timeout``, whatever the dice say. While an endpoint is *changing* (its last
-checks disagree with what is believed) the fast interval counts.
+checks disagree with its state) the fast interval counts.
 
 Cost: O(log n) a check.
 

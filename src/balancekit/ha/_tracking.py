@@ -203,9 +203,9 @@ class TrackingMachine:
             else:
                 priority += product
         for name, check in self.config.checks.items():
-            belief = self._checks[name].state
-            failing = belief in {CheckState.DOWN, CheckState.RISING}
-            passing = belief in {CheckState.UP, CheckState.FALLING}
+            state = self._checks[name].state
+            failing = state in {CheckState.DOWN, CheckState.RISING}
+            passing = state in {CheckState.UP, CheckState.FALLING}
             if failing and not check.weight:
                 faults.append(name)
             elif (failing and check.weight < 0) or (passing and check.weight > 0):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from balancekit._support.lazy import lazily
+from balancekit.outcome import CheckResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from balancekit.health._tables import TABLES
     from balancekit.health._threshold import CheckState, Detection, ThresholdMachine, Thresholds
     from balancekit.health._warmup import Warmth, WarmUp, WarmUpMachine
-    from balancekit.outcome import CheckResult
 
 __all__ = [
     "ELIGIBLE",
@@ -95,7 +95,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_ejection": ("Ejection",),
         "_failures": ("ConsecutiveFailures", "FailureRun", "Run"),
         "_lifecycle": ("Lifecycle",),
-        "_machine": ("LifecycleMachine", "CheckResult"),
+        "_machine": ("LifecycleMachine",),
         "_maxfails": ("Fails", "MaxFails", "MaxFailsMachine"),
         "_membership": ("MEMBERSHIP", "Membership", "Move"),
         "_outlier": (

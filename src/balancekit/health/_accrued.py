@@ -18,13 +18,44 @@ Source: gdnsd 3.8.1, ``down_thresh`` (10), ``ok_thresh`` (10) and ``up_thresh`` 
 
 from __future__ import annotations
 
-from typing import final
+import enum
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy
+from balancekit.health._table import Table, following, frozen
 from balancekit.health._threshold import CheckState
 
-__all__ = ["AccruedFailures", "AccruedFailuresMachine"]
+__all__ = ["ACCRUED_FAILURES", "AccruedFailures", "AccruedFailuresMachine", "AccruedTrigger"]
+
+
+class AccruedTrigger(enum.StrEnum):
+    """What can happen to a count of failures."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    RESET = "reset"
+    """The pass that just came was the last one needed to forget the failures."""
+    RISE = "rise"
+    """The pass that just came was the last one needed."""
+    FALL = "fall"
+    """The failure that just came was one too many."""
+
+
+ACCRUED_FAILURES: Final[Table[CheckState, AccruedTrigger]] = frozen(
+    {
+        (CheckState.UNKNOWN, AccruedTrigger.PASSED): CheckState.UP,
+        (CheckState.UNKNOWN, AccruedTrigger.FAILED): CheckState.DOWN,
+        (CheckState.UP, AccruedTrigger.FAILED): CheckState.FALLING,
+        (CheckState.FALLING, AccruedTrigger.RESET): CheckState.UP,
+        (CheckState.FALLING, AccruedTrigger.FALL): CheckState.DOWN,
+        (CheckState.DOWN, AccruedTrigger.PASSED): CheckState.RISING,
+        (CheckState.RISING, AccruedTrigger.FAILED): CheckState.DOWN,
+        (CheckState.RISING, AccruedTrigger.RISE): CheckState.UP,
+    },
+)
+
+_UP: Final = frozenset({CheckState.UP, CheckState.FALLING})
 
 
 class AccruedFailures(Policy):
@@ -70,27 +101,23 @@ class AccruedFailures(Policy):
 class AccruedFailuresMachine:
     """What the checks say of one endpoint. Made by :class:`AccruedFailures`."""
 
-    __slots__ = ("_config", "_failures", "_passes", "failing", "since", "up")
+    __slots__ = ("_config", "_failures", "_passes", "failing", "since", "state")
 
     def __init__(self, config: AccruedFailures, state: CheckState) -> None:
         self._config = config
         self._failures = 0
         self._passes = 0
-        self.failing: bool = state is CheckState.DOWN
+        self.state: CheckState = state
+        """What is known: up with failures counted is falling, down with passes is rising."""
+        self.failing: bool = state in {CheckState.FALLING, CheckState.DOWN}
         """Whether the last check failed."""
-        self.up: bool | None = {CheckState.UNKNOWN: None, CheckState.UP: True, CheckState.DOWN: False}[state]
-        """Whether the endpoint is up; ``None`` before the first check."""
         self.since: float | None = None
-        """When that last changed."""
+        """When :attr:`up` last changed."""
 
     @property
-    def state(self) -> CheckState:
-        """The same in five words: up with failures counted is falling, down with passes is rising."""
-        if self.up is None:
-            return CheckState.UNKNOWN
-        if self.up:
-            return CheckState.FALLING if self._failures else CheckState.UP
-        return CheckState.RISING if self._passes else CheckState.DOWN
+    def up(self) -> bool | None:
+        """Whether the endpoint is up; ``None`` before the first check."""
+        return None if self.state is CheckState.UNKNOWN else self.state in _UP
 
     @property
     def changing(self) -> bool:
@@ -100,28 +127,35 @@ class AccruedFailuresMachine:
     @property
     def checks_left(self) -> int:
         """How many checks at least until the endpoint could be up, or down; 0 before the first."""
-        if self.up is None:
+        if self.state is CheckState.UNKNOWN:
             return 0
-        return self._config.fall - self._failures if self.up else self._config.rise - self._passes
+        return self._config.fall - self._failures if self.state in _UP else self._config.rise - self._passes
 
     def observe(self, *, passed: bool, now: float) -> CheckState:
         """Record how a check ended; return the state."""
-        before = self.up
+        before = self.state
         self.failing = not passed
-        if before is None:
-            self.up = passed
-        elif passed:
-            self._passes += 1
-            if before and self._passes >= self._config.reset:
-                self._failures = 0
-            elif not before and self._passes >= self._config.rise:
-                self.up = True
-        else:
-            self._passes = 0
-            self._failures += 1
-            if before and self._failures >= self._config.fall:
-                self.up = False
-        if self.up is not before:
+        self._step(AccruedTrigger.PASSED if passed else AccruedTrigger.FAILED)
+        if before is CheckState.UNKNOWN:
+            self.since = now
+            return self.state
+        self._passes = self._passes + 1 if passed else 0
+        if before in _UP:
+            self._count_failures(passed=passed)
+        elif self._passes >= self._config.rise:
+            self._step(AccruedTrigger.RISE)
+        if (self.state in _UP) is not (before in _UP):
             self._failures = self._passes = 0
             self.since = now
         return self.state
+
+    def _count_failures(self, *, passed: bool) -> None:
+        self._failures += not passed
+        if self._failures >= self._config.fall:
+            self._step(AccruedTrigger.FALL)
+        elif self._passes >= self._config.reset:
+            self._failures = 0
+            self._step(AccruedTrigger.RESET)
+
+    def _step(self, trigger: AccruedTrigger) -> None:
+        self.state = following(ACCRUED_FAILURES, self.state, trigger)

@@ -79,8 +79,8 @@ class LifecycleMachine:
         self._may_eject = may_eject
         self._rng = rng
         self._run = parts.failures()
-        believed = CheckState.UNKNOWN if parts.start is Health.UNKNOWN else CheckState.UP
-        self._checks = parts.thresholds(believed)
+        state = CheckState.UNKNOWN if parts.start is Health.UNKNOWN else CheckState.UP
+        self._checks = parts.thresholds(state)
         self._damper = None if parts.damping is None else parts.damping()
         self._ejection = parts.ejection
         self._probation = parts.probation
@@ -114,7 +114,7 @@ class LifecycleMachine:
 
     @property
     def changing(self) -> bool:
-        """Whether it is worth checking faster: the last checks disagree with what is believed."""
+        """Whether it is worth checking faster: the last checks disagree with the state."""
         return self._checks.changing
 
     @property
@@ -164,11 +164,11 @@ class LifecycleMachine:
         """Record how a check ended."""
         events = self._note_degraded(result, now)
         before = self._checks.state
-        belief = self._checks.observe(passed=result.passed, now=now)
+        state = self._checks.observe(passed=result.passed, now=now)
         if not result.passed:
-            return events + self._check_failed(result, belief, before, now)
+            return events + self._check_failed(result, state, before, now)
         held = self._held > -math.inf  # it is still if an interrupt came while the check before rose
-        if belief is CheckState.UP and (before is not CheckState.UP or held or self.health is Health.UNKNOWN):
+        if state is CheckState.UP and (before is not CheckState.UP or held or self.health is Health.UNKNOWN):
             return events + self._check_rose(now)
         return events
 
@@ -218,11 +218,11 @@ class LifecycleMachine:
     # ------------------------------------------------------------------ checks
 
     def _check_failed(
-        self, result: CheckResult, belief: CheckState, before: CheckState, now: float
+        self, result: CheckResult, state: CheckState, before: CheckState, now: float
     ) -> list[Event]:
         cause = f"check failed: {result.detail}" if result.detail else "check failed"
         self._step(Trigger.FAILED)
-        if belief is not CheckState.DOWN:
+        if state is not CheckState.DOWN:
             return []
         if self.health not in _OUT:
             leave = LAST_STAYS if self._ejection.keep_last else NONE_STAYS

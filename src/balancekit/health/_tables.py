@@ -9,6 +9,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from balancekit.health._accrued import ACCRUED_FAILURES, AccruedTrigger
 from balancekit.health._damping import DAMPING, Damping, DampingTrigger
 from balancekit.health._failures import FAILURE_RUN, Run, RunTrigger
 from balancekit.health._maxfails import MAX_FAILS, Fails, FailTrigger
@@ -48,6 +49,13 @@ TABLES: Final = (
         MEMBERSHIP,
     ),
     Machine("Thresholds", "What checks say.", tuple(CheckState), tuple(CheckTrigger), THRESHOLDS),
+    Machine(
+        "AccruedFailures",
+        "What checks say if failures add up.",
+        tuple(CheckState),
+        tuple(AccruedTrigger),
+        ACCRUED_FAILURES,
+    ),
     Machine("ConsecutiveFailures", "What requests say.", tuple(Run), tuple(RunTrigger), FAILURE_RUN),
     Machine("FlapDamping", "Whether it comes and goes.", tuple(Damping), tuple(DampingTrigger), DAMPING),
     Machine("Probation", "Whether it is well again.", tuple(Trial), tuple(TrialTrigger), PROBATION),

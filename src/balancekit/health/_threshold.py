@@ -1,7 +1,7 @@
 """Thresholds of checks: how many results in a row must agree (rise and fall).
 
 ``fall`` failures in a row say down, ``rise`` passes in a row say up; one that disagrees starts the count
-again. Between two beliefs the machine is *changing*, which is when a schedule checks faster.
+again. Between up and down the machine is *changing*, which is when a schedule checks faster.
 
 *Detection* of an endpoint that dies at a random moment, checked every ``interval`` with ``timeout``: at the
 earliest ``(fall - 1) * interval + timeout`` later, at the latest ``fall * interval + timeout``.
@@ -38,7 +38,7 @@ class CheckState(enum.StrEnum):
 
 
 class CheckTrigger(enum.StrEnum):
-    """What can happen to a belief."""
+    """What can happen to what checks say."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -97,9 +97,9 @@ class Thresholds(Policy):
         valid.integer("rise", self.rise, minimum=1)
         valid.integer("fall", self.fall, minimum=1)
 
-    def __call__(self, belief: CheckState = CheckState.UNKNOWN) -> ThresholdMachine:
-        """Make the machine of one endpoint, which begins with ``belief``."""
-        return ThresholdMachine(self, belief)
+    def __call__(self, state: CheckState = CheckState.UNKNOWN) -> ThresholdMachine:
+        """Make the machine of one endpoint, which begins up, down or unknown."""
+        return ThresholdMachine(self, state)
 
     def detection(self, *, interval: float, timeout: float) -> Detection:
         """Return how long a sudden death stays unseen when every check of the dead times out.
@@ -137,17 +137,17 @@ class ThresholdMachine:
 
     __slots__ = ("_config", "_count", "since", "state")
 
-    def __init__(self, config: Thresholds, belief: CheckState) -> None:
+    def __init__(self, config: Thresholds, state: CheckState) -> None:
         self._config = config
         self._count = 0
-        self.state: CheckState = belief
-        """The present belief."""
+        self.state: CheckState = state
+        """What the checks say now."""
         self.since: float | None = None
         """When the endpoint was last called up or down; ``None`` if it never was."""
 
     @property
     def changing(self) -> bool:
-        """Whether the last checks disagree with the belief, so that it is worth checking faster."""
+        """Whether the last checks disagree with the state, so that it is worth checking faster."""
         return self.state in {CheckState.FALLING, CheckState.RISING}
 
     @property
@@ -156,7 +156,7 @@ class ThresholdMachine:
         return self.state in {CheckState.FALLING, CheckState.DOWN}
 
     def observe(self, *, passed: bool, now: float) -> CheckState:
-        """Record how a check ended; return what is believed now."""
+        """Record how a check ended; return the state."""
         before = self.state
         self.state = following(THRESHOLDS, before, CheckTrigger.PASSED if passed else CheckTrigger.FAILED)
         self._count = self._count + 1 if self.state is before else 1
@@ -170,6 +170,6 @@ class ThresholdMachine:
 
 
 def _settled(before: CheckState, now: CheckState) -> bool:
-    """Return whether this is a new belief, and not the old one after a stray check."""
+    """Return whether the endpoint was called up or down anew, and not as before a stray check."""
     strays = {(CheckState.FALLING, CheckState.UP), (CheckState.RISING, CheckState.DOWN)}
     return (before, now) not in strays

@@ -140,3 +140,12 @@ def test_the_state_tells_a_falling_endpoint_from_one_that_is_up():
         seen.append(machine.state.value)
         assert machine.changing is (seen[-1] in {"falling", "rising"})
     assert seen == ["up", "up", "falling", "falling", "up", "falling", "down", "rising", "up"]
+
+
+@pytest.mark.parametrize("state", CheckState)
+def test_it_begins_in_any_state(state):
+    """A machine begins in the state it is given, with no failure and no pass counted."""
+    machine = AccruedFailures(fall=2, reset=2, rise=2)(state)
+    assert machine.state is state
+    assert machine.checks_left == (0 if state is CheckState.UNKNOWN else 2)
+    assert machine.failing is (state in {CheckState.DOWN, CheckState.FALLING})

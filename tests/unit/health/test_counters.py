@@ -62,7 +62,7 @@ def test_alternating_never_changes_anything():
         assert machine.since is None
 
 
-def test_it_is_changing_between_two_beliefs():
+def test_it_is_changing_between_up_and_down():
     """A machine says whether it is changing, and failing, between two states."""
     machine = Thresholds(rise=2, fall=2)(CheckState.UP)
     seen = []
