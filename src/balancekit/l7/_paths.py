@@ -100,8 +100,8 @@ def envoy(
         )
         assert found is not None
         path = found
-    if merge_slashes and path != "//":
-        path = re.sub("//+", "/", path)
+    if merge_slashes:
+        path = re.sub("//+", "/", path) if path.strip("/") else path[:2]
     return path
 
 

@@ -134,7 +134,7 @@ class BackendChooser:
 
 def _cookies(request: ProxyRequest, name: str) -> list[str]:
     """Return the values of a cookie, in order, as the sample fetch finds them."""
-    parsed = Parsed(request=request.raw, path=None, query=None)
+    parsed = Parsed(request=request.raw, target=request.raw.target, path=None, query=None)
     return list(FETCHES["cook"](parsed, name))
 
 

@@ -106,6 +106,51 @@ class TestNginx:
         ]
         assert nginx.Locations(servers).route(asked(host=host)).pool == pool
 
+    @pytest.mark.parametrize(
+        ("host", "pool"),
+        [(".x.test", "suffix"), (".y.test", "dot"), ("y.test", "dot"), ("x.test", "default")],
+    )
+    def test_a_host_that_begins_with_a_dot(self, host, pool):
+        """A host that begins with a dot is below the name behind it."""
+        names = {"default": "other", "suffix": "*.x.test", "dot": ".y.test"}
+        rule = {"modifier": "", "pattern": "/"}
+        servers = [{"names": [name], "locations": [{**rule, "pool": pool}]} for pool, name in names.items()]
+        assert nginx.Locations(servers).route(asked(host=host)).pool == pool
+
+    @pytest.mark.parametrize(
+        ("names", "pools"),
+        [
+            (["x.test", ".x.test"], {"x.test": 1, "a.x.test": 0}),
+            ([".x.test", "x.test"], {"x.test": 1, "a.x.test": 1}),
+            (["*.x.test", ".x.test"], {"x.test": 0, "a.x.test": 1}),
+            (["*.x.test", ".x.test", "x.test"], {"x.test": 0, "a.x.test": 1}),
+            ([".x.test", "*.x.test"], {"x.test": 1, "a.x.test": 1}),
+            (["x.*", "x.test"], {"x.test": 2, "x.org": 1}),
+        ],
+    )  # fmt: skip
+    def test_of_names_in_conflict_the_first_stays(self, names, pools):
+        """``.x.test`` is passed over beside ``x.test`` or ``*.x.test``, and keeps a later ``x.test`` out all the same."""
+        servers = [
+            {"names": [name], "locations": [{"modifier": "", "pattern": "/", "pool": str(place)}]}
+            for place, name in enumerate(["default", *names])
+        ]
+        table = nginx.Locations(servers)
+        assert {host: table.route(asked(host=host)).pool for host in pools} == {
+            host: str(place) for host, place in pools.items()
+        }
+
+    @pytest.mark.parametrize(
+        ("target", "method", "status"),
+        [
+            ("/x", "GET", 404), ("/x", "HEAD", 404), ("/x", "POST", 404), ("/x", "PUT", 405), ("/x/", "OPTIONS", 405), ("/no", "PATCH", 405),
+            ("/a", "PUT", None), ("/a", "CONNECT", 405), ("/a", "TRACE", 405), ("/%", "TRACE", 400), ("/%", "CONNECT", 400),
+        ],
+    )  # fmt: skip
+    def test_methods(self, target, method, status):
+        """Where no location has a pool nginx looks for a file, which only GET, HEAD and POST may ask for."""
+        table = locations(("", "/a", "a"), ("", "/no", None))
+        assert table.route(asked(target, method=method)).status == status
+
     def test_only_a_location_with_a_pool_redirects(self):
         """A location named path + ``/`` that only holds others, or has no pool, is as if it were not there."""
         table = locations(("", "/a/", None, ("", "/a/b", "inner")), ("", "/", "root"))
@@ -198,11 +243,95 @@ class TestHaproxy:
             ({"fetch": "req.cook", "arg": "s", "match": "found", "patterns": []}, asked(headers={"Cookie": "a=b; s="}), True),
             ({"fetch": "req.cook", "arg": "s", "match": "found", "patterns": []}, asked(headers={"Cookie": "s=;a=b"}), True),
             ({"fetch": "path_beg", "patterns": [""]}, asked("*a"), False),
+            ({"fetch": "path", "match": "found", "patterns": []}, asked("http://shop.test"), False),
+            ({"fetch": "urlp", "arg": "v", "patterns": ["1"]}, asked("http://shop.test?v=1", None), True),
+            ({"fetch": "urlp_val", "arg": "v", "patterns": ["7"]}, asked("/?v=7x"), True),
+            ({"fetch": "url", "patterns": ["/a?v"]}, asked("/a?v"), True),
         ],
     )  # fmt: skip
     def test_conditions(self, term, request_, holds):
         """A condition is true if any sample, as sent, matches any pattern."""
         assert self.table(term).route(request_).pool == ("yes" if holds else "no")
+
+    @pytest.mark.parametrize(
+        ("text", "number"),
+        [
+            ("7", 7), ("-3", -3), ("7x", 7), ("x7", 0), ("", 0), ("1.5", 85), ("+5", -45), ("7 7", 547), ("--1", 29), ("-", 0),
+            ("2147483648", -2147483648), ("4294967297", 1), ("1\xe9", -61),
+        ],
+    )  # fmt: skip
+    def test_the_number_of_a_value(self, text, number):
+        """``hdr_val`` stops at what is above ``9``, counts what is below ``0`` as digits below 0, and has 32 bits."""
+        request = asked(headers={"X-N": text})
+        pattern = f"{number}:{number}" if number >= 0 else f"le {number}"
+        assert (
+            self.table({"fetch": "hdr_val", "arg": "x-n", "patterns": [pattern]}).route(request).pool == "yes"
+        )
+        pattern = f"le {number - 1}"
+        assert (
+            self.table({"fetch": "hdr_val", "arg": "x-n", "patterns": [pattern]}).route(request).pool == "no"
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "pattern"),
+        [
+            ("+5", "5"),
+            ("1.5", "1"),
+            ("7%207", "7"),
+            ("-3", "le -3"),
+            ("x", "0"),
+            ("9" * 30, f"{(1 << 63) - 1}"),
+        ],
+    )
+    def test_the_number_of_a_text(self, text, pattern):
+        """``-m int`` reads a sign and digits, up to what 64 bits hold."""
+        table = self.table({"fetch": "urlp", "arg": "v", "match": "int", "patterns": [pattern]})
+        assert table.route(asked(f"/?v={text}")).pool == "yes"
+
+    @pytest.mark.parametrize(
+        ("pattern", "numbers"),
+        [
+            ("2:3", [2, 3]), ("2-3", [2, 3]), ("3:", [3, 4]), ("3-", [3, 4]), (":1", [-4, 0, 1]), ("-1", [-4, 0, 1]), ("eq -1", [-4, 0, 1]),
+            ("lt 1", [-4, 0]), ("le -1", [-4]), ("gt 3", [4]), ("ge 3", [3, 4]), ("eq 3", [3]), (":", [0, 1, 2, 3, 4]),
+        ],
+    )  # fmt: skip
+    def test_ranges_of_numbers(self, pattern, numbers):
+        """A minus separates the ends of a range as a colon does, so ``-1`` is everything up to 1."""
+        table = self.table({"fetch": "hdr_val", "arg": "x-n", "patterns": [pattern]})
+        every = [-4, 0, 1, 2, 3, 4]
+        assert [n for n in every if table.route(asked(headers={"X-N": str(n)})).pool == "yes"] == numbers
+
+    @pytest.mark.parametrize("pattern", ["ge -5", "gt -5", "-3:2", "3:2", "a", "1:b", ""])
+    def test_ranges_that_haproxy_refuses(self, pattern):
+        """A lower end below 0, a range the wrong way round and what is no number are configuration errors."""
+        with pytest.raises(ConfigurationError, match="patterns"):
+            self.table({"fetch": "hdr_val", "arg": "x-n", "patterns": [pattern]})
+
+    def test_the_url_is_that_which_was_normalised(self):
+        """``url`` yields the target after ``normalize-uri``, with the query."""
+        table = self.table({"fetch": "url", "patterns": ["/b?v"]}, normalize=["path-strip-dotdot"])
+        assert table.route(asked("/a/../b?v")).pool == "yes"
+
+    @pytest.mark.parametrize(
+        ("match", "key", "converters", "targets"),
+        [
+            ("dir", "/", ["lower"], ["/a/", "//"]), ("dir", "/", [], []), ("dom", ".", ["lower"], ["/a/", "/a.", "//"]), ("dir", "", ["upper"], ["/a/", "//"]),
+            ("sub", "/", ["lower"], ["/a", "/a/", "/a.", "//"]),
+        ],
+    )  # fmt: skip
+    def test_a_key_of_delimiters(self, match, key, converters, targets):
+        """A key of delimiters alone matches the end behind a delimiter, in a sample that was converted."""
+        options = {"sample": "path", "match": match, "entries": [[key, "yes"]], "converters": converters}
+        table = haproxy.UseBackend([{"map": options}], default="no")
+        assert [
+            target for target in ("/a", "/a/", "/a.", "//") if table.route(asked(target)).pool == "yes"
+        ] == targets
+
+    def test_no_path_finds_nothing_in_a_map(self):
+        """A target without a path leads to the default backend, whatever the map's own default is."""
+        options = {"sample": "path", "match": "beg", "entries": [["/", "root"]], "default": "other"}
+        table = haproxy.UseBackend([{"map": options}], default="no")
+        assert [table.route(asked(t)).pool for t in ("/", "http://shop.test")] == ["root", "no"]
 
     @pytest.mark.parametrize(
         "request_",
@@ -217,7 +346,8 @@ class TestHaproxy:
         [
             ("shop.test", "SHOP.test", None), ("shop.test:80", "shop.test", 400), ("a", None, None), ("h/x", "h", None),
             ("http://h?x", "h", 400), ("https://h:443/", "h", None), ("https://h:80/", "h", 400), ("ftp://h/", "h:80", 400),
-            ("http:///a", "h", None), ("http://u@h/", "h:80", None),
+            ("http:///a", "h", None), ("http://u@h/", "h:80", None), ("http://h/", "h:", None), ("http://h:/", "H:80", None),
+            ("http://h:80/", "h:443", 400), ("http://h/", "g", 400), ("h:", "h", 400), ("ftp://h/", "h:", None),
         ],
     )  # fmt: skip
     def test_authorities(self, target, host, status):
@@ -379,6 +509,20 @@ class TestEnvoy:
         table = self.table({"prefix": "/"}, connection_manager={"path_with_escaped_slashes_action": action})
         routed = table.route(asked("/a%2fb?c"))
         assert (routed.status, routed.location) == (status, location)
+
+    @pytest.mark.parametrize(
+        ("values", "pool"),
+        [(["7"], "b"), (["+7"], "b"), (["007"], "b"), (["7", "7"], "a"), (["-7"], "a"), (["7x"], "a"), ([str((1 << 64) + 7)], "a"),
+         ([str((1 << 64) - 1)], "b"), ([], "a")],
+    )  # fmt: skip
+    def test_the_value_of_weighted_clusters(self, values, pool):
+        """One decimal number of 64 bits counts; without it, where Envoy draws, the first cluster is taken."""
+        action = {"weighted": [["a", 5], ["b", 5]], "by": "header", "header": "x-r"}
+        table = envoy.RouteConfig(
+            [{"domains": ["*"], "routes": [{"match": {"prefix": "/"}, "action": action}]}]
+        )
+        headers = tuple(("X-R", value) for value in values)
+        assert table.route(RawRequest(target="/", host="x", headers=headers)).pool == pool
 
     def test_unknown_parts_are_refused(self):
         """Unknown actions, matches and empty weights are configuration errors."""

@@ -23,6 +23,14 @@ def test_dot_segments_and_slashes(path, nginx, rfc):
 
 
 @pytest.mark.parametrize(
+    ("path", "merged"), [("/", "/"), ("//", "//"), ("////", "//"), ("///a//", "/a/"), ("/a", "/a")]
+)
+def test_slashes_alone_are_merged_to_two(path, merged):
+    """Envoy merges slashes around segments; of a path that has none, two are left."""
+    assert Spelling.envoy(normalize=False, merge_slashes=True).read(path) == merged
+
+
+@pytest.mark.parametrize(
     ("value", "holds"), [("0", False), ("1", True), ("5", True), ("6", False), ("3x", False), ("", False)]
 )
 def test_both_ends_of_a_range_count(value, holds):

@@ -40,6 +40,7 @@ ACTIONS: Final = {
 AUTHORITY: Final = re.compile(r"[A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~]*")
 IN_URL: Final = re.compile(r"(?:[^@#]*@)?([A-Za-z0-9!$%&'()*+,\-.:;=_~]+|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?)")
 """The authority of an absolute target; what stands before an at sign is dropped."""
+DECIMAL: Final = re.compile(r"\+?[0-9]+")
 NOT_SENT: Final = re.compile(r"[^\x21-\x7e]")
 SCHEMES: Final = ("http://", "https://")
 METHODS: Final = frozenset(
@@ -283,13 +284,17 @@ class _Route:
         )
 
     def choose(self, seen: Seen) -> str | None:
-        """Return the cluster: value modulo the sum of weights, cumulative in order. Without a value, the first."""
+        """Return the cluster: value modulo the sum of weights, cumulative in order.
+
+        Where Envoy draws one, without a value, with several or with one that is no number of 64 bits, it is the first.
+        """
         value = 0
         texts = seen.headers.get(self._header, ())
         if self._by == "hash":
             value = header_hash(map(raw_bytes, texts))
-        elif texts and self._by == "header" and texts[0].isdecimal():
+        elif len(texts) == 1 and self._by == "header" and DECIMAL.fullmatch(texts[0]):
             value = int(texts[0])
+            value = value if value < 1 << 64 else 0
         place = value % self._total
         for pool, weight in self._clusters:
             place -= weight

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from balancekit.compat._routing import compiled
+from balancekit.compat._routing import compiled, raw_bytes
 from balancekit.errors import ConfigurationError
 
-__all__ = ["METHODS", "Lookup", "Matcher", "lookup", "matcher"]
+__all__ = ["METHODS", "Lookup", "Matcher", "lookup", "matcher", "value_matcher"]
 
 Matcher = Callable[[str], bool]
 Lookup = Callable[[str], str | None]
@@ -20,14 +20,18 @@ Lookup = Callable[[str], str | None]
 METHODS: Final = ("str", "beg", "end", "sub", "dir", "dom", "reg", "len", "int")
 DIR: Final = "/?"
 DOM: Final = "/?.:"
+WORDS: Final = {"dir": DIR, "dom": DOM}
 NUMBER: Final = re.compile(r"-?[0-9]+")
-COMPARISONS: Final[dict[str, Callable[[int, int], bool]]] = {
-    "eq": int.__eq__,
-    "ge": int.__ge__,
-    "gt": int.__gt__,
-    "le": int.__le__,
-    "lt": int.__lt__,
+LEADING: Final = re.compile(r"[-+]?[0-9]+")
+INT_64: Final = (-(1 << 63), (1 << 63) - 1)
+RANGES: Final[dict[str, tuple[str, int]]] = {
+    "eq": ("{}", 0),
+    "ge": ("{}:", 0),
+    "gt": ("{}:", 1),
+    "le": (":{}", 0),
+    "lt": (":{}", -1),
 }
+"""What HAProxy makes of a comparison: a range, and what is added to the number."""
 
 
 def matcher(method: str, pattern: str, *, ignore_case: bool = False) -> Matcher:
@@ -53,8 +57,12 @@ def matcher(method: str, pattern: str, *, ignore_case: bool = False) -> Matcher:
     return (lambda sample: compare(fold(sample))) if ignore_case else compare
 
 
-def lookup(method: str, entries: Iterable[tuple[str, str]]) -> Lookup:
-    """Return a map's answer to a sample: of ``beg`` the longest key, of the others the first line that matches."""
+def lookup(method: str, entries: Iterable[tuple[str, str]], *, converted: bool = False) -> Lookup:
+    """Return a map's answer to a sample: of ``beg`` the longest key, of the others the first line that matches.
+
+    A key of delimiters alone stands for what comes behind the sample. It matches where that is nothing: in a sample that was
+    ``converted``, if no other than a delimiter is before it.
+    """
     lines = [(key, value) for key, value in entries]
     if method == "str":
         first: dict[str, str] = {}
@@ -63,14 +71,53 @@ def lookup(method: str, entries: Iterable[tuple[str, str]]) -> Lookup:
         return first.get
     if method == "beg":
         lines.sort(key=lambda line: -len(line[0]))
-    tests = [(matcher(method, key), value) for key, value in lines]
+    tests = [
+        (
+            _nothing_behind(WORDS[method])
+            if converted and method in WORDS and not key.strip(WORDS[method])
+            else matcher(method, key),
+            value,
+        )
+        for key, value in lines
+    ]
     return lambda sample: next((value for test, value in tests if test(sample)), None)
 
 
+def value_matcher(pattern: str) -> Matcher:
+    """Return the test of one pattern of a fetch whose name ends with ``_val``.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong pattern.
+    """
+    test = _number(pattern)
+    return lambda sample: test(value(sample))
+
+
 def leading(sample: str) -> int:
-    """Return the integer at the start of a sample, 0 if there is none."""
-    found = NUMBER.match(sample)
-    return int(found[0]) if found is not None else 0
+    """Return the integer at the start of a sample, at most one of 64 bits, 0 if there is none."""
+    found = LEADING.match(sample)
+    return min(max(int(found[0]), INT_64[0]), INT_64[1]) if found is not None else 0
+
+
+def value(sample: str) -> int:
+    """Return what a fetch whose name ends with ``_val`` makes of a text: a signed integer of 32 bits.
+
+    Reading ends at the first letter above ``9``; one below ``0`` counts as a digit below 0, as does a byte above 127.
+
+    Example
+    -------
+    >>> [value(text) for text in ("7x", "-3", "1.5", "x")]
+    [7, -3, 85, 0]
+    """
+    total, sign = 0, -1 if sample.startswith("-") else 1
+    for byte in raw_bytes(sample)[sign < 0 :]:
+        digit = (byte ^ 0x80) - 0x80 - ord("0")
+        if digit > 9:
+            break
+        total = (total * 10 + sign * digit + (1 << 31)) % (1 << 32) - (1 << 31)
+    return total
 
 
 def fold(text: str) -> str:
@@ -89,7 +136,7 @@ def _comparison(method: str, wanted: str) -> Matcher:
         return lambda sample: sample.endswith(wanted)
     if method == "sub":
         return lambda sample: wanted in sample
-    return _word(wanted, DIR if method == "dir" else DOM)
+    return _word(wanted, WORDS[method])
 
 
 def _word(wanted: str, delimiters: str) -> Matcher:
@@ -102,19 +149,24 @@ def _word(wanted: str, delimiters: str) -> Matcher:
     return lambda sample: search(sample) is not None
 
 
+def _nothing_behind(delimiters: str) -> Matcher:
+    return lambda sample: not sample or sample[-1] in delimiters
+
+
 def _number(pattern: str) -> Callable[[int], bool]:
+    """Return the test of a range; a minus separates as a colon does, so ``-3`` is everything up to 3."""
     name, _, rest = pattern.strip().partition(" ")
-    if name in COMPARISONS:
-        low = _integer(rest.strip(), pattern)
-        compare = COMPARISONS[name]
-        return lambda value: compare(value, low)
-    if ":" in name:
-        low_text, _, high_text = name.partition(":")
-        first = _integer(low_text, pattern) if low_text else None
-        last = _integer(high_text, pattern) if high_text else None
-        return lambda value: (first is None or value >= first) and (last is None or value <= last)
-    exact = _integer(name, pattern)
-    return lambda value: value == exact
+    if name in RANGES:
+        form, more = RANGES[name]
+        name = form.format(_integer(rest.strip(), pattern) + more)
+    ends = re.split("[:-]", name, maxsplit=1)
+    if ends == ["", ""]:
+        ends = ["0", ""]
+    first = _integer(ends[0], pattern) if ends[0] or len(ends) == 1 else None
+    last = _integer(ends[-1], pattern) if ends[-1] else None
+    if first is not None and last is not None and first > last:
+        raise ConfigurationError("patterns", pattern, "a range that does not end before it begins")
+    return lambda value: (first is None or value >= first) and (last is None or value <= last)
 
 
 def _integer(text: str, pattern: str) -> int:

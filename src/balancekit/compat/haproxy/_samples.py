@@ -19,8 +19,9 @@ __all__ = ["FETCHES", "Parsed", "convert", "parse", "split_unquoted"]
 
 FORBIDDEN: Final = re.compile(r"[^\x21-\x7e]|#")
 SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/]*)")
-PORTS: Final = {"http": ":80", "https": ":443"}
+PORTS: Final = {"http": "80", "https": "443"}
 """Ports that make no difference between an authority and the Host header."""
+PORT: Final = re.compile(r":([0-9]*)$")
 
 
 class Parsed(Record):
@@ -30,13 +31,17 @@ class Parsed(Record):
     ----------
     request
         As it arrived.
+    target
+        That of the request line, normalised.
     path
-        What was sent up to the query, of an absolute target behind the authority; ``None`` where a star begins it.
+        What was sent up to the query, of an absolute target behind the authority; ``None`` if that is nothing, and where a star
+        begins it.
     query
-        What follows the ``?``; ``None`` without one.
+        What follows the first ``?`` of the target; ``None`` without one.
     """
 
     request: RawRequest
+    target: str
     path: str | None
     query: str | None
 
@@ -50,7 +55,7 @@ def parse(request: RawRequest) -> Parsed | None:
     hosts = request.values("host")
     if FORBIDDEN.search(target) or len(set(hosts)) > 1:
         return None
-    authority, port, rest = "", "", target
+    authority, port, rest = "", None, target
     found = SCHEME.match(target)
     if found is not None:
         authority, port, rest = (
@@ -62,13 +67,19 @@ def parse(request: RawRequest) -> Parsed | None:
         authority, rest = target.partition("/")[0], ""
     if authority and hosts and not _same_authority(authority, hosts[0], port):
         return None
-    path, mark, query = rest.partition("?")
-    shown = None if target.startswith("*") else path
-    return Parsed(request=request, path=shown, query=query if mark else None)
+    path = None if target.startswith("*") else rest.partition("?")[0] or None
+    _, mark, query = target.partition("?")
+    return Parsed(request=request, target=target, path=path, query=query if mark else None)
 
 
-def _same_authority(one: str, other: str, port: str) -> bool:
-    return one.lower().removesuffix(port) == other.lower().removesuffix(port)
+def _same_authority(one: str, other: str, port: str | None) -> bool:
+    """Whether two authorities are alike; with a scheme, ``port`` is the port that may be left out, as may be its number."""
+    if one.lower() == other.lower():
+        return True
+    found = [PORT.search(text) for text in (one, other)]
+    if port is None or any(match is not None and match[1] not in {"", port} for match in found):
+        return False
+    return PORT.sub("", one.lower()) == PORT.sub("", other.lower())
 
 
 def _path(parsed: Parsed, _: str) -> Iterator[str]:
@@ -114,7 +125,7 @@ def _query(parsed: Parsed, _: str) -> Iterator[str]:
 
 
 def _target(parsed: Parsed, _: str) -> Iterator[str]:
-    yield parsed.request.target
+    yield parsed.target
 
 
 FETCHES: Final[dict[str, Callable[[Parsed, str], Iterator[str]]]] = {

@@ -14,13 +14,16 @@ from typing import Any, final
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.compat.haproxy._normalize import normalizer
-from balancekit.compat.haproxy._patterns import METHODS, Lookup, lookup, matcher
+from balancekit.compat.haproxy._patterns import METHODS, Lookup, lookup, matcher, value_matcher
 from balancekit.compat.haproxy._samples import FETCHES, Parsed, convert, parse
 from balancekit.errors import ConfigurationError
 
 __all__ = ["UseBackend", "use_backend"]
 
 Condition = Callable[[Parsed], bool]
+
+VALUE = "val"
+"""The suffix of fetches that yield a number."""
 
 
 @final
@@ -70,7 +73,12 @@ class UseBackend:
             if stepped is None:
                 return Routed(status=400)
             path, query = stepped
-            parsed = Parsed(request=request, path=path, query=None if parsed.query is None else query)
+            parsed = Parsed(
+                request=request,
+                target=self.normalized(request.target),
+                path=path,
+                query=None if parsed.query is None else query,
+            )
         pool = next((choose(parsed) for holds, choose in self._rules if holds(parsed)), None) or self._default
         if pool is None:
             return Routed(status=503)
@@ -114,8 +122,9 @@ def _choice(rule: Mapping[str, Any]) -> Callable[[Parsed], str | None]:
         return lambda _parsed: pool
     options = rule["map"]
     fetch, argument = _fetch(options["sample"], None)
-    find: Lookup = lookup(options["match"], [(key, value) for key, value in options["entries"]])
     converters, default = list(options.get("converters") or ()), options.get("default")
+    entries = [(key, value) for key, value in options["entries"]]
+    find: Lookup = lookup(options["match"], entries, converted=bool(converters))
     for converter in converters:
         convert("", converter)
 
@@ -146,8 +155,11 @@ def _term(term: Mapping[str, Any]) -> Condition:
     negate = bool(term.get("negate"))
     if method == "found":
         return lambda parsed: any(True for _ in FETCHES[fetch](parsed, argument)) is not negate
-    tests = [matcher(method, pattern, ignore_case=ignore_case) for pattern in term["patterns"]]
-    number = method == "int" and suffix != "int"  # an empty text is no number; that of ``hdr_val`` is 0
+    if method == VALUE and suffix == VALUE:
+        tests = [value_matcher(pattern) for pattern in term["patterns"]]
+    else:
+        tests = [matcher(method, pattern, ignore_case=ignore_case) for pattern in term["patterns"]]
+    number = method == "int"  # an empty text is no number; that of ``hdr_val`` is 0
 
     def holds(parsed: Parsed) -> bool:
         samples = [sample for sample in FETCHES[fetch](parsed, argument) if sample or not number]
@@ -159,9 +171,7 @@ def _term(term: Mapping[str, Any]) -> Condition:
 def _method(name: str) -> tuple[str, str]:
     """Return a fetch without its suffix, and the match that the suffix stands for."""
     base, _, suffix = name.rpartition("_")
-    if suffix == "val" and base in FETCHES:
-        return base, "int"
-    if base in FETCHES and suffix in METHODS:
+    if base in FETCHES and (suffix in METHODS or suffix == VALUE):
         return base, suffix
     return name, "str"
 

@@ -1,7 +1,7 @@
 """Names of hosts with wildcards, as nginx looks them up for ``server_name`` and for a ``map`` with ``hostnames``.
 
 A name without a wildcard comes first, then the longest that begins with one, then the longest that ends with one. ``.shop.test``
-stands for the name and for all below it.
+stands for the name and for all below it. A host that begins with a dot is below the name behind it.
 
 Source: nginx 1.22, ``ngx_hash.c``. Cost: O(labels of the host).
 """
@@ -28,25 +28,30 @@ class HostNames(Generic[T]):
     ['.shop.test', '*.eu.shop.test', 'www.*', None]
     """
 
-    __slots__ = ("_exact", "_prefixes", "_suffixes")
+    __slots__ = ("_exact", "_prefixes", "_suffixes", "_taken")
 
     def __init__(self) -> None:
         self._exact: dict[str, T] = {}
+        self._taken: set[str] = set()
         self._suffixes: dict[str, T] = {}
         self._prefixes: dict[str, T] = {}
 
     def add(self, name: str, value: T) -> None:
-        """Add a name; of equal ones the first stays."""
+        """Add a name; of equal ones the first stays.
+
+        ``.shop.test`` is passed over if ``shop.test`` or ``*.shop.test`` is there, and then keeps ``shop.test`` from being added.
+        """
         lower = name.lower()
         if lower.startswith("*."):
             self._suffixes.setdefault(lower[1:], value)
-        elif lower.startswith("."):
-            self._exact.setdefault(lower[1:], value)
-            self._suffixes.setdefault(lower, value)
         elif lower.endswith(".*"):
             self._prefixes.setdefault(lower[:-1], value)
-        else:
-            self._exact.setdefault(lower, value)
+        elif lower.removeprefix(".") not in self._taken:
+            self._taken.add(lower.removeprefix("."))
+            if not lower.startswith("."):
+                self._exact[lower] = value
+            elif lower not in self._suffixes:
+                self._exact[lower[1:]] = self._suffixes[lower] = value
 
     def find(self, host: str) -> T | None:
         """Return the value of a host in lower case, ``None`` if no name fits."""
@@ -54,7 +59,7 @@ class HostNames(Generic[T]):
             return self._exact[host]
         dots = [place for place, letter in enumerate(host) if letter == "."]
         for place in dots:
-            if place and host[place:] in self._suffixes:
+            if host[place:] in self._suffixes:
                 return self._suffixes[host[place:]]
         for place in reversed(dots):
             if place < len(host) - 1 and host[: place + 1] in self._prefixes:

@@ -32,6 +32,8 @@ __all__ = ["Locations", "host_name", "locations", "path_and_query"]
 MODIFIERS: Final = ("", "=", "^~", "~", "~*")
 METHOD: Final = re.compile(r"[A-Z_\-]+")
 REFUSED: Final = ("CONNECT", "TRACE")
+OF_FILES: Final = ("GET", "HEAD", "POST")
+"""Methods that may ask for a file, which nginx looks for where no location has a pool."""
 CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 AUTHORITY: Final = re.compile(r"[A-Za-z0-9.\-]*(?::[0-9]*)?|\[[0-9A-Za-z:.]*\](?::[0-9]*)?")
 ESCAPED: Final = "/!$&'()*+,;=:@-._~<>[]\\^`{|}"
@@ -188,18 +190,18 @@ class Locations:
         host = self._host(request, authority)
         if host is None:
             return BAD_REQUEST
-        if request.method in REFUSED:
-            return Routed(status=405)
         sent, query = path_and_query(rest)
         path = read_path(sent, merge_slashes=self.merge_slashes)
         if path is None:
             return BAD_REQUEST
+        if request.method in REFUSED:
+            return Routed(status=405)
         location = self._server(host).find(path)[0]
-        if location is None:
-            return NOT_FOUND
         if isinstance(location, _Redirect):
             return Routed(status=301, location=f"{location.target}?{query}" if query else location.target)
-        return Routed(pool=location.pool, path=path) if location.pool is not None else NOT_FOUND
+        if location is None or location.pool is None:
+            return NOT_FOUND if request.method in OF_FILES else Routed(status=405)
+        return Routed(pool=location.pool, path=path)
 
     @checked_arguments
     def server_of(self, request: RawRequest, /) -> int:
