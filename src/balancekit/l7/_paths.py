@@ -16,6 +16,7 @@ UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 ESCAPED_SLASH: Final = re.compile(r"%(2[fF]|5[cC])")
+ESCAPED_BY_ENVOY: Final = re.compile(r"[\"<>^`{|}]")
 
 PROBLEMS: Final = (
     (re.compile(r"^(?!/)"), "it does not begin with '/'"),
@@ -81,8 +82,9 @@ def envoy(
 ) -> str | None:
     r"""Apply Envoy's three options in Envoy's order: escaped slashes, normalisation, merged slashes.
 
-    ``escaped_slashes`` is ``"keep"``, ``"reject"`` or ``"unescape"``. Normalisation decodes what needs no escape, reads
-    ``\`` as ``/``, and removes dot segments, also with ``;`` and anything behind their plain dots.
+    ``escaped_slashes`` is ``"keep"``, ``"reject"`` or ``"unescape"``. Normalisation decodes what needs no escape, encodes
+    quotes, braces and the like, reads ``\`` as ``/``, and removes dot segments, also with ``;`` and anything behind their plain
+    dots.
     """
     if not path.startswith("/"):
         return None
@@ -99,10 +101,14 @@ def envoy(
             )
         )
         assert found is not None
-        path = found
+        path = ESCAPED_BY_ENVOY.sub(_escape, found)
     if merge_slashes:
         path = re.sub("//+", "/", path) if path.strip("/") else path[:2]
     return path
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"%{ord(match[0]):02X}"
 
 
 def _parameters_of_dots(decoded: str, sent: str) -> str:

@@ -524,6 +524,23 @@ class TestEnvoy:
         headers = tuple(("X-R", value) for value in values)
         assert table.route(RawRequest(target="/", host="x", headers=headers)).pool == pool
 
+    @pytest.mark.parametrize("manager", [{}, {"normalize_path": True}, {"merge_slashes": True}])
+    @pytest.mark.parametrize(
+        ("target", "status"),
+        [
+            ("http://h", None),
+            ("http://h?v", 404),
+            ("http://h?", 404),
+            ("http://h/#", 400),
+            ("http://h?#", 404),
+            ("/#", 400),
+        ],
+    )
+    def test_a_path_that_does_not_begin_with_a_slash(self, target, status, manager):
+        """A query without a path is not found, before a fragment is a bad request; without both the path is the root."""
+        table = self.table({"safe_regex": {"regex": ".*"}}, connection_manager=manager)
+        assert table.route(asked(target)).status == status
+
     def test_unknown_parts_are_refused(self):
         """Unknown actions, matches and empty weights are configuration errors."""
         with pytest.raises(ConfigurationError, match="path_with_escaped_slashes_action"):

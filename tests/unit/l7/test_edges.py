@@ -22,6 +22,14 @@ def test_dot_segments_and_slashes(path, nginx, rfc):
     assert remove_dots(path, merge_slashes=True, climb=False) == nginx
 
 
+def test_what_envoy_encodes():
+    """Normalisation encodes quotes, angle brackets, braces, the bar, the caret and the backtick, and nothing else that is printed."""
+    path = "/" + "".join(map(chr, range(0x21, 0x7F))).translate({ord(c): None for c in "#%?\\/"})
+    found = Spelling.envoy(normalize=True).read(path)
+    assert found == "/" + "".join([f"%{ord(c):02X}" if c in '"<>^`{|}' else c for c in path[1:]])
+    assert Spelling.envoy(normalize=False).read(path) == path
+
+
 @pytest.mark.parametrize(
     ("path", "merged"), [("/", "/"), ("//", "//"), ("////", "//"), ("///a//", "/a/"), ("/a", "/a")]
 )

@@ -195,7 +195,11 @@ class RouteConfig:
         if request.http == "1.0":
             return Routed(status=426)
         host, rest = read
-        if host is None or "#" in rest or not AUTHORITY.fullmatch(host):
+        if host is None or not AUTHORITY.fullmatch(host):
+            return BAD_REQUEST
+        if not rest.startswith("/"):
+            return NOT_FOUND
+        if "#" in rest:
             return BAD_REQUEST
         if self._strip_dot:
             host = _without_dot(host)
@@ -209,8 +213,6 @@ class RouteConfig:
             merge_slashes=self._merge,
             escaped_slashes="unescape" if unescapes else self._slashes,
         )
-        if path is None and not sent and not self._normalize:
-            path = sent
         if path is None:
             return BAD_REQUEST
         if self._slashes == "redirect" and ESCAPED_SLASH.search(sent):
