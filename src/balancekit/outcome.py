@@ -13,6 +13,7 @@ from typing import Final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit._support.shortage import is_shortage
 from balancekit.errors import ConfigurationError
 
 __all__ = ["FAILURES", "CheckResult", "Completion", "LoadReport", "Outcome", "classify_exception"]
@@ -188,8 +189,9 @@ def classify_exception(error: BaseException | None) -> Outcome:
     framework, an interrupt, a closed generator) is the caller giving up. A :class:`TimeoutError` is a
     timeout, a :class:`ConnectionError` a failed connection, and the rest is a failure. Not all clients derive
     their timeouts from ``TimeoutError``: a class that has ``Timeout`` in its name, or in that of a base, is one too, and so is
-    ``trio.TooSlowError``; ``PoolTimeout`` of httpx, which means that the client's own pool is full, is ignored. A group has
-    the outcome its members share, or is a failure if they differ.
+    ``trio.TooSlowError``; ``PoolTimeout`` of httpx, which means that the client's own pool is full, is ignored, and so is
+    what was raised because this process has no file descriptor or memory left. A group has the outcome its members
+    share, or is a failure if they differ.
 
     Example
     -------
@@ -207,6 +209,8 @@ def classify_exception(error: BaseException | None) -> Outcome:
         return Outcome.FAILURE
     if not isinstance(error, Exception):
         return Outcome.CANCELLED
+    if is_shortage(error):
+        return Outcome.IGNORED
     if isinstance(error, TimeoutError):
         return Outcome.TIMEOUT
     if isinstance(error, ConnectionError):

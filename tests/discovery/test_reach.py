@@ -10,6 +10,7 @@ import threading
 
 import dns.name
 import pytest
+from tests._descriptors import no_descriptor
 from tests.discovery._dns_server import EMPTY, NXDOMAIN, dns_server
 
 from balancekit import LoadBalancer
@@ -162,3 +163,10 @@ def test_a_runner_whose_loop_has_ended_is_not_running(end):
     asyncio.run(again())
     assert len(asked) > seen
     assert discovery.stats().refreshes["changed"] >= 2
+
+
+def test_a_process_without_descriptors_knows_of_no_empty_list():
+    """The system says "no such name" of every name then; that is a failure, and the last good list stays in use."""
+    with no_descriptor(), pytest.raises(OSError):
+        SystemResolver("localhost", 80).resolve()
+    assert SystemResolver("localhost", 80).resolve().endpoints

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
 from balancekit._support.log import log_change
+from balancekit._support.shortage import is_shortage
 from balancekit.adapters._classification import (
     CANCELLED,
     FINE,
@@ -216,10 +217,10 @@ class Call:
         return True
 
     def unusable(self, error: Exception) -> str:
-        """Return why the endpoint of the attempt cannot be used at all; log it once."""
+        """Return why the endpoint of the attempt cannot be used at all; log it once, unless this process lacks something."""
         endpoint = self.lease.endpoint
         known = self._config.unusable
-        if endpoint not in known:
+        if endpoint not in known and not is_shortage(error):
             known.add(endpoint)
             log_change("endpoint %r cannot be used: %s", endpoint.id, brief_error(error), bad=True)
         return f"endpoint {endpoint.id!r} cannot be used: {brief_error(error)}"

@@ -16,8 +16,8 @@ other 5xx                                  failure     never
 
 Errors are classified by each client's adapter, for they are its own classes. One before anything was sent has one of two
 owners. The *endpoint*: its address cannot be parsed, its transport cannot be made, its name does not resolve; the outcome
-is connect failed, and any request goes elsewhere. The *caller*: a bad argument, the client's own full pool; the outcome is
-ignored, and the error is the caller's to see.
+is connect failed, and any request goes elsewhere. The *caller*: a bad argument, the client's own full pool, a process without a
+free file descriptor; the outcome is ignored, and the error is the caller's to see.
 
 Source: RFC 9110 sections 9.2.2 (idempotent methods), 10.2.3 and 15; Envoy's ``retriable-4xx`` and ``gateway-error``.
 """
@@ -35,6 +35,7 @@ __all__ = [
     "CANCELLED",
     "FINE",
     "IDEMPOTENT_METHODS",
+    "SHORTAGE",
     "UNDECODABLE",
     "UNUSABLE",
     "Classification",
@@ -79,6 +80,8 @@ FINE: Final = Classification(Outcome.SUCCESS)
 CANCELLED: Final = Classification(Outcome.CANCELLED)
 UNDECODABLE: Final = Classification(Outcome.FAILURE)
 """A body that is not what its ``Content-Encoding`` says; the caller has its head already."""
+SHORTAGE: Final = Classification(Outcome.IGNORED)
+"""No connection could be made, for this process has no file descriptor or memory left."""
 UNUSABLE: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNUSABLE, "unusable")
 
 _REFUSED_KEY: Final = Classification(Outcome.OVERLOADED, RetryScope.REFUSED, "credentials")

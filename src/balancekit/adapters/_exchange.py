@@ -25,8 +25,9 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from balancekit._support.interrupts import raised_by_signal
 from balancekit._support.log import log_change
+from balancekit._support.shortage import is_shortage
 from balancekit.adapters._call import Call
-from balancekit.adapters._classification import Classification
+from balancekit.adapters._classification import SHORTAGE, Classification
 from balancekit.adapters._target import Address
 from balancekit.errors import UnavailableError
 from balancekit.outcome import Outcome
@@ -111,7 +112,12 @@ def _following(call: Call, request: Any, rules: Rules, came: Answer[Any] | BaseE
         _, status, headers, address = came
         discarded = call.answered(status, headers, address, request, replayable=rules.replayable)
         return Directive.DISCARD if discarded else Directive.OVER
-    retried = came is not None and call.failed(rules.classify(came), request, replayable=rules.replayable)
+    if came is None:
+        return Directive.OVER
+    classification = rules.classify(came)
+    if classification.outcome is Outcome.CONNECT_FAILED and is_shortage(came):
+        classification = SHORTAGE
+    retried = call.failed(classification, request, replayable=rules.replayable)
     return Directive.SEND if retried else Directive.OVER
 
 

@@ -149,8 +149,8 @@ async def find(
     check: NetworkCheck | AsyncCallable,
     endpoint: Endpoint[Any],
     timeout: float,  # noqa: ASYNC109 - a check is told it
-) -> ProbeResult | ConfigurationError:
-    """Return what a check says of an endpoint, or that what it says is no result."""
+) -> ProbeResult | Exception:
+    """Return what a check says of an endpoint, or why it says nothing."""
     try:
         async with asyncio.timeout(timeout):
             if isinstance(check, NetworkCheck):

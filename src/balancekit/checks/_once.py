@@ -41,6 +41,8 @@ async def check_once(
     ------
     ConfigurationError
         For a wrong value of any of these, or if the check returns what is no result.
+    Exception
+        What the check raised because this process has no file descriptor or memory left.
 
     Notes
     -----
@@ -68,7 +70,7 @@ async def check_once(
     seconds = valid.number("timeout", timeout, above=0.0)
     turns = asyncio.Semaphore(valid.integer("concurrency", concurrency, minimum=1))
 
-    async def one(endpoint: Endpoint[Any]) -> ProbeResult | ConfigurationError:
+    async def one(endpoint: Endpoint[Any]) -> ProbeResult | Exception:
         async with turns:
             return await find(check, endpoint, seconds)
 
@@ -77,7 +79,7 @@ async def check_once(
     results: dict[str, CheckResult] = {}
     for id, task in asked.items():
         found = task.result()
-        if isinstance(found, ConfigurationError):
+        if isinstance(found, Exception):
             raise found
         results[id] = CheckResult(passed=found.passed and found.answered, detail=found.detail)
     return results

@@ -1,7 +1,7 @@
 """The parts that both runners share: their parameters, the list of endpoints, results, and the time of the next check.
 
 A check that answers what is no result is a mistake of the program, and no endpoint's: it is logged once, and nothing is
-reported.
+reported. So it is with checks that cannot be made, for the process has no file descriptor left.
 
 Not thread-safe: the thread runner calls it under its own lock, except for :meth:`RunnerCore.result`, which is
 cheap, and the report to the balancer, which has a lock of its own.
@@ -16,6 +16,7 @@ from typing import Any, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.log import log_change
+from balancekit._support.shortage import is_shortage
 from balancekit.checks._dependencies import SharedDependencies
 from balancekit.checks._functions import is_present, require_check, require_checked
 from balancekit.checks._result import ProbeResult
@@ -72,6 +73,7 @@ class RunnerCore:
         "_mistaken",
         "_schedule",
         "_shared",
+        "_short",
         "_stale_at",
         "_stop",
         "_timer",
@@ -85,7 +87,7 @@ class RunnerCore:
         self._timer = CheckTimer(schedule, random.Random())
         self._endpoints: dict[str, Endpoint[Any]] = {}
         self._stale_at = 0.0
-        self._mistaken = False
+        self._mistaken = self._short = False
         self.wake: Callable[[], object] = _nothing_waits
         """Called, from any thread, when the list of endpoints has changed."""
         self._stop = balancer.on_event(self._on_event)
@@ -107,11 +109,25 @@ class RunnerCore:
             return self._endpoints[id], 0.0
         return None, max(0.0, min(self._timer.next_at, self._stale_at) - now)
 
-    def result(self, endpoint: Endpoint[Any], found: ProbeResult | ConfigurationError) -> CheckResult | None:
-        """Judge a result in the light of what the others said; ``None`` if the check answered what is no result."""
+    def result(self, endpoint: Endpoint[Any], found: ProbeResult | Exception) -> CheckResult | None:
+        """Judge a result in the light of what the others said; ``None`` if the check found nothing out.
+
+        Parameters
+        ----------
+        found
+            What the check says, or why it says nothing: a mistake of the program, or what the process lacks.
+        """
         if isinstance(found, ConfigurationError):
             self._note(endpoint, found)
             return None
+        if isinstance(found, Exception):
+            if not self._short:
+                log_change("endpoints cannot be checked: %s", brief_error(found), bad=True)
+            self._short = True
+            return None
+        if self._short:
+            log_change("endpoints can be checked again", bad=False)
+        self._short = False
         passed, degraded = self._shared.judge(endpoint.id, found)
         return CheckResult(
             passed=passed,
@@ -166,8 +182,10 @@ def probe_result(answer: object) -> ProbeResult:
     raise ConfigurationError("check", answer, "a check that returns True, False or a ProbeResult")
 
 
-def failure(error: BaseException) -> ProbeResult:
-    """Return the result of a check that raised."""
+def failure(error: BaseException) -> ProbeResult | Exception:
+    """Return the result of a check that raised; the error itself if it is not the endpoint's."""
+    if isinstance(error, Exception) and is_shortage(error):
+        return error
     return ProbeResult(passed=False, detail=brief_error(error), answered=False)
 
 

@@ -153,8 +153,8 @@ class ThreadChecks(CheckRunner, ThreadRunner):
             log_error("the check of %r could not be reported", endpoint.id)
             return False
 
-    def _find(self, endpoint: Endpoint[Any]) -> ProbeResult | ConfigurationError:
-        """Return what the check says, or that what it says is no result."""
+    def _find(self, endpoint: Endpoint[Any]) -> ProbeResult | Exception:
+        """Return what the check says, or why it says nothing."""
         deadline, check = time.monotonic() + self._schedule.timeout, self._check
         try:
             if isinstance(check, NetworkCheck):

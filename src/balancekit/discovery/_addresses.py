@@ -5,7 +5,8 @@ cannot be interrupted either; a question that hangs delays the next one, never a
 
 Of a name with addresses of both families, those of a family without a route are left out.
 
-A name that does not exist, or has no address, is *empty*; no answer, or a server's failure, is a *failure*.
+A name that does not exist, or has no address, is *empty*; no answer, or a server's failure, is a *failure*. So is "no such
+name" in a process without a free file descriptor: the system says that of every name then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final, Self, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.shortage import is_shortage
 from balancekit.discovery._families import reachable
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
@@ -62,7 +64,7 @@ class SystemResolver(ConstructorRepr):
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
-            if error.errno in NO_ADDRESS:
+            if error.errno in NO_ADDRESS and not is_shortage(error):
                 return Resolution(endpoints=())
             raise
         addresses = list(dict.fromkeys(str(place[4][0]) for place in found))

@@ -1,0 +1,56 @@
+"""Shortages of the process itself: errors that say nothing about the endpoint at which they occurred.
+
+A process without a free file descriptor connects to no endpoint. It resolves no name either, and the C library then says that
+the name does not exist.
+
+Cost: a walk over the causes of an error; of an error in resolving a name, also one attempt to open a descriptor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+__all__ = ["is_shortage"]
+
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_SHORTAGES: Final = _NO_DESCRIPTOR | {errno.ENOBUFS, errno.ENOMEM}
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Return whether an error, or one that it was raised from, says that descriptors, buffers or memory have run out.
+
+    Example
+    -------
+    >>> is_shortage(OSError(errno.EMFILE, "Too many open files")), is_shortage(ConnectionRefusedError())
+    (True, False)
+    """
+    found, seen = [error], set[int]()
+    while found:
+        one = found.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, OSError) and _is_one(one):
+            return True
+        found += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        cause = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+        found += () if cause is None else (cause,)
+    return False
+
+
+def _is_one(error: OSError) -> bool:
+    from socket import EAI_MEMORY, gaierror  # noqa: PLC0415 - not of every process that balances
+
+    if isinstance(error, gaierror):  # whose numbers are no errnos
+        return error.errno == EAI_MEMORY or _no_descriptor_is_free()
+    return error.errno in _SHORTAGES
+
+
+def _no_descriptor_is_free() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in _NO_DESCRIPTOR
+    return False
