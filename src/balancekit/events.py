@@ -72,7 +72,10 @@ class Draining(Event):
 
 
 class Drained(Event):
-    """The last lease ended, or the deadline passed (``forced``) with ``remaining`` leases still open."""
+    """The last lease ended, or the deadline passed (``forced``) with ``remaining`` leases still open.
+
+    Emitted once for each endpoint that was drained, removed or both, until it serves again.
+    """
 
     forced: bool
     remaining: int

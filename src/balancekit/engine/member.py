@@ -33,6 +33,8 @@ class Member(NamedTuple):
     health: HealthHooks | None = None
     membership: Membership = Membership.SERVING
     drain_deadline: float = math.inf
+    told_drained: bool = False
+    """Whether a ``Drained`` event has said that the endpoint is drained: none follows until it serves again."""
     cooling: float | None = None
     """Until when the endpoint cools down, if its answer named a time."""
     well: bool = True

@@ -246,17 +246,18 @@ def let_go(state: PoolState, nodes: Iterable[Node], now: float) -> Step:
     """Let go of removed endpoints that have no leases.
 
     A node that is not among those leaving was picked from a snapshot that was being replaced, and has been
-    reported as drained; only its counts are added.
+    reported as drained; only its counts are added. So are those of one that was drained before it was removed.
     """
     gone = [node for node in nodes if not node.inflight]
     if not gone:
         return Step(state)
     retired, counted = _counts(state, gone)
     leaving = dict(state.leaving)
-    for node in gone:
-        leaving.pop(node, None)
+    members = [leaving.pop(node, None) for node in gone]
     events = [
-        Drained(endpoint=node.id, at=now, forced=False, remaining=0) for node in gone if node in state.leaving
+        Drained(endpoint=member.endpoint.id, at=now, forced=False, remaining=0)
+        for member in members
+        if member is not None and not member.told_drained
     ]
     return Step(state._replace(leaving=leaving, retired=retired), tuple(events), counted)
 
@@ -282,7 +283,7 @@ def undrained(state: PoolState, id: str, reading: Reading, show: Show) -> Step:
     moved = member.moved(Move.UNDRAIN)
     if moved is member:
         return Step(state)
-    new = moved._replace(drain_deadline=math.inf).with_health(reading)
+    new = moved._replace(drain_deadline=math.inf, told_drained=False).with_health(reading)
     return _replaced(state, member, new, (), show)._replace(staying=(member.node,))
 
 
@@ -315,7 +316,7 @@ def _drain_ended(member: Member, now: float) -> tuple[Member, list[Event]]:
     new = member.moved(Move.DEADLINE if open_leases else Move.LAST_LEASE)
     if new is member:
         return member, []
-    new = new._replace(drain_deadline=math.inf)
+    new = new._replace(drain_deadline=math.inf, told_drained=True)
     event = Drained(endpoint=member.endpoint.id, at=now, forced=open_leases > 0, remaining=open_leases)
     return new, [event]
 

@@ -164,7 +164,50 @@ def test_a_drained_endpoint_that_is_removed_is_gone():
     balancer.drain("a")
     balancer.remove("a")
     assert [endpoint.id for endpoint in balancer.stats().endpoints] == ["b"]
-    assert len(only(events, Drained)) == 2
+    assert len(only(events, Drained)) == 1
+
+
+def test_an_endpoint_is_drained_once_whatever_follows():
+    """One ``Drained`` event is emitted for each drain, by force or not, if the endpoint is removed afterwards or updated away."""
+    balancer, clock, events = balancer_of("abc")
+    held = [balancer.acquire(exclude={"b", "c"}) for _ in range(2)]
+    balancer.drain("a", deadline=10.0)
+    clock.advance(10.0)
+    balancer.acquire().release()
+    balancer.remove("a")
+    for lease in held:
+        lease.release()
+    balancer.drain("b")
+    balancer.update(["c"])
+    balancer.acquire().release()
+    assert [(e.endpoint, e.forced, e.remaining) for e in only(events, Drained)] == [
+        ("a", True, 2),
+        ("b", False, 0),
+    ]
+
+
+def test_a_drain_that_was_taken_back_does_not_count():
+    """An endpoint that served again after a drain emits ``Drained`` for the next drain, or for its removal."""
+    balancer, _, events = balancer_of("ab")
+    balancer.drain("a")
+    balancer.undrain("a")
+    balancer.drain("a")
+    balancer.undrain("a")
+    balancer.remove("a")
+    balancer.acquire().release()
+    assert len(only(events, Drained)) == 3
+
+
+def test_a_removal_in_the_middle_of_a_drain_has_one_event():
+    """An endpoint that is removed while it drains emits ``Drained`` after its last lease, once."""
+    balancer, _, events = balancer_of("ab")
+    lease = balancer.acquire(exclude={"b"})
+    balancer.drain("a")
+    balancer.remove("a")
+    assert not only(events, Drained)
+    lease.release()
+    balancer.acquire().release()
+    assert [(e.endpoint, e.forced) for e in only(events, Drained)] == [("a", False)]
 
 
 class Refuses:
