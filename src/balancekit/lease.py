@@ -202,7 +202,7 @@ class Lease(Generic[T_co]):
             If ``outcome`` is not an Outcome or ``retry_after`` no number; the lease stays open.
         """
         if not isinstance(outcome, Outcome):
-            raise ConfigurationError("outcome", outcome, "a member of Outcome")
+            raise ConfigurationError("outcome", outcome, valid.members(Outcome))
         if retry_after is not None:
             retry_after = valid.number("retry_after", retry_after, minimum=0.0)
         node = self._close()

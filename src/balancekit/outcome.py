@@ -77,7 +77,7 @@ class Completion:
         load_report: LoadReport | None = None,
     ) -> None:
         if not isinstance(outcome, Outcome):
-            raise ConfigurationError("outcome", outcome, "a member of Outcome")
+            raise ConfigurationError("outcome", outcome, valid.members(Outcome))
         self.outcome: Outcome = outcome
         self.started_at: float = started_at
         self.ended_at: float = ended_at

@@ -10,6 +10,7 @@ Cost: one call, and one test per argument; when it fails, O(items) of the argume
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
 import math
@@ -165,7 +166,17 @@ def blame(given: Iterable[tuple[str, object, object, dict[str, Any]]], error: Ex
         if not fits(value, text, names) or (
             isinstance(value, DERIVED_FROM) and _raised_in_method_of(value, error)
         ):
-            raise ConfigurationError(name, value, str(text)) from error
+            raise ConfigurationError(name, value, _wanted(str(text), names)) from error
+
+
+def _wanted(annotation: str, names: dict[str, Any]) -> str:
+    """Return what an annotation allows, in words: its own, but an enumeration by its members."""
+    parts = [part.strip() for part in annotation.split("|")]
+    kinds = [names.get(part) for part in parts]
+    return " | ".join(
+        valid.members(kind) if isinstance(kind, type) and issubclass(kind, enum.Enum) else part
+        for part, kind in zip(parts, kinds, strict=True)
+    )
 
 
 def _raised_in_method_of(value: object, error: BaseException) -> bool:

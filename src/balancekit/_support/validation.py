@@ -7,6 +7,7 @@ Every function returns the value in the type that the rest of the library relies
 
 from __future__ import annotations
 
+import enum
 import math
 import operator
 import os
@@ -29,6 +30,8 @@ __all__ = [
     "items",
     "key",
     "labels",
+    "member",
+    "members",
     "number",
     "numbers",
     "request",
@@ -38,6 +41,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+E = TypeVar("E", bound=enum.Enum)
 
 LONG_S: Final = 3600.0
 """Seconds above which a time-out or an interval is probably in milliseconds."""
@@ -202,6 +206,31 @@ def weight(parameter: str, value: Any, *, above: float | None = None) -> float:
     if result > MAX_WEIGHT:
         raise ConfigurationError(parameter, value, f"a number up to {MAX_WEIGHT:g}")
     return result
+
+
+def members(kind: type[enum.Enum]) -> str:
+    """Return what an error text says of an enumeration: all that is allowed, as it is to be written.
+
+    Example
+    -------
+    >>> class Side(enum.StrEnum):
+    ...     LEFT = "left"
+    ...     RIGHT = "right"
+    >>> members(Side)
+    "a member of Side: 'left', 'right'"
+    """
+    written = [
+        repr(one.value) if isinstance(one.value, str) and isinstance(one, str) else str(one) for one in kind
+    ]
+    return f"a member of {kind.__name__}: {', '.join(written)}"
+
+
+def member(parameter: str, value: object, kind: type[E]) -> E:
+    """Return the member of an enumeration that a value is or, if its members are texts, names."""
+    if isinstance(value, kind) or (isinstance(value, str) and issubclass(kind, str)):
+        with suppress(ValueError):
+            return kind(value)
+    raise ConfigurationError(parameter, value, members(kind))
 
 
 def flag(parameter: str, value: object) -> bool:

@@ -18,6 +18,7 @@ from balancekit.config import _vocabulary as vocabulary
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.health import Health, Lifecycle
+from balancekit.health._lifecycle import STARTS
 from balancekit.protocols import Clock, Selector
 
 __all__ = ["BALANCER_WORDS", "Recipe", "recipe"]
@@ -168,8 +169,6 @@ def _health(where: str, value: object) -> Lifecycle | None:
     if "sweep" in given:
         parts["sweep"] = valid.number(f"{where}.sweep", given.pop("sweep"), above=0.0)
     if "start" in given:
-        parts["start"] = Health(
-            tables.choice(f"{where}.start", given.pop("start"), [state.value for state in Health])
-        )
+        parts["start"] = Health(tables.choice(f"{where}.start", given.pop("start"), sorted(STARTS)))
     tables.reject_unknown(where, given, (*vocabulary.HEALTH, "sweep", "start"))
     return Lifecycle(**parts)

@@ -47,10 +47,7 @@ def needed(threshold: Fraction, total: int) -> int:
 
 def exhausted_word(value: object) -> Exhausted:
     """Return the member of :class:`Exhausted` that a value names."""
-    try:
-        return Exhausted(value)  # type: ignore[arg-type]  # anything else raises, as it should
-    except ValueError:
-        raise ConfigurationError("exhausted", value, "one of 'open', 'next', 'closed'") from None
+    return valid.member("exhausted", value, Exhausted)
 
 
 def exhausted_answer(

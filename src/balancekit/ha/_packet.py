@@ -186,7 +186,7 @@ def encode_advert(
     Raises
     ------
     ConfigurationError
-        If the packet's addresses are of another family than the advert's.
+        If the packet's addresses are of another family than the advert's, or the form is none.
 
     Example
     -------
@@ -194,6 +194,7 @@ def encode_advert(
     >>> encode_advert(advert, source="192.0.2.11", destination="224.0.0.18").hex()
     '313396010032d399c0000264'
     """
+    form = valid.member("ipv4_checksum", ipv4_checksum, Ipv4Checksum)
     sender, receiver = ip(source, "source"), ip(destination, "destination")
     packed = [ip(address) for address in advert.addresses]
     if {sender.version, receiver.version} != {packed[0].version}:
@@ -207,7 +208,7 @@ def encode_advert(
     tail = b"".join(address.packed for address in packed)
     if advert.version == 2:
         tail += bytes(AUTHENTICATION_BYTES)
-    plain = advert.version == 2 or (sender.version == 4 and ipv4_checksum == Ipv4Checksum.PLAIN)
+    plain = advert.version == 2 or (sender.version == 4 and form is Ipv4Checksum.PLAIN)
     message = head + b"\0\0" + tail
     checksum = (
         ones_complement_sum(message, b"" if plain else _pseudo_header(sender, receiver, len(message)))

@@ -59,6 +59,7 @@ class Quorum(Record):
     start: QuorumState = QuorumState.DOWN
 
     def _check(self) -> None:
+        self.__dict__["start"] = valid.member("start", self.start, QuorumState)
         valid.number("quorum", self.quorum, above=0.0)
         valid.number("hysteresis", self.hysteresis, minimum=0.0)
         if self.hysteresis >= self.quorum:

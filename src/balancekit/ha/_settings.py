@@ -77,6 +77,7 @@ class RouterSettings(Record):
         valid.number("min_interval", self.min_interval, minimum=0.0)
         for name in FLAGS:
             valid.flag(name, getattr(self, name))
+        self.__dict__["ipv4_checksum"] = valid.member("ipv4_checksum", self.ipv4_checksum, Ipv4Checksum)
         family = ip(self.addresses[0]).version
         if not isinstance(self.peers, tuple):
             raise ConfigurationError("peers", self.peers, "a tuple of addresses")

@@ -98,8 +98,7 @@ class ReportedWeights(Policy):
         valid.flag("whole", self.whole)
         if not isinstance(self.metrics, tuple) or not all(isinstance(name, str) for name in self.metrics):
             raise ConfigurationError("metrics", self.metrics, "a tuple of names")
-        if self.missing not in set(MissingWeight):
-            raise ConfigurationError("missing", self.missing, "'mean' or 'median'")
+        self.__dict__["missing"] = valid.member("missing", self.missing, MissingWeight)
 
     def __call__(self) -> ReportedWeightsMachine:
         """Make the machine of one pool."""

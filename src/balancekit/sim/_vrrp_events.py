@@ -73,7 +73,7 @@ class VrrpEvent(Record):
 
     def _check(self) -> None:
         valid.number("at", self.at, minimum=0.0)
-        self.__dict__["do"] = VrrpDo(self.do)
+        self.__dict__["do"] = valid.member("do", self.do, VrrpDo)
         self.__dict__["nodes"] = tuple(_names("nodes", self.nodes))
         if self.do is VrrpDo.LOSE:
             valid.number("value", self.value, minimum=0.0, maximum=1.0)

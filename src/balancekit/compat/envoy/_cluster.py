@@ -236,7 +236,7 @@ class Cluster:
         """Set what active health checks, or the control plane, know of a host."""
         node = self._node(host)
         if not isinstance(health, Health):
-            raise ConfigurationError("health", health, "a member of Health")
+            raise ConfigurationError("health", health, valid.members(Health))
         self._advance(now)
         before = self._health.get(host, Health.HEALTHY)
         if health is before:
