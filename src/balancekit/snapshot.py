@@ -11,10 +11,11 @@ table dies with its members. The cost of a lookup that finds its table is one di
 
 from __future__ import annotations
 
+import copyreg
 import random
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, TypeVar, final
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar, final
 
 from balancekit.node import Node
 
@@ -201,7 +202,27 @@ class PickContext:
             trace=self.trace,
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        facts = (self.now, self.key, self.cost, self.exclude, dict(self.attributes), self.trace)
+        return _context_again, (self.rng, *facts)
+
     @property
     def plain(self) -> bool:
         """Whether nothing is asked but to pick: no exclusion, cost, attributes or trace."""
         return not self.exclude and self.cost == 1.0 and not self.attributes and self.trace is None
+
+
+def _context_again(rng: random.Random, *facts: Any) -> PickContext:
+    """Make a context that was pickled or copied."""
+    names = ("now", "key", "cost", "exclude", "attributes", "trace")
+    return PickContext(rng=rng, **dict(zip(names, facts, strict=True)))
+
+
+def _refuse_copy(_node: Node) -> NoReturn:
+    raise TypeError(
+        "a Node cannot be copied or pickled: it lives in one balancer, and selectors, loads and snapshots that were used hold "
+        "nodes; construct another selector, from the same arguments, in each process"
+    )
+
+
+copyreg.pickle(Node, _refuse_copy)

@@ -33,6 +33,10 @@ def parse_network(text: str) -> Network:
         raise ConfigurationError("network", text, "a network such as 192.0.2.0/24") from None
 
 
+def no_location(_address: str) -> None:
+    """Return that no address has a known location."""
+
+
 class GeoReply(NamedTuple):
     """What the GeoIP backend says."""
 
@@ -78,7 +82,7 @@ class GeoIpBackend:
         self,
         names: Iterable[str],
         services: Mapping[str, Sequence[str] | Mapping[str, Sequence[str] | str]],
-        location_of: LocationOf = lambda _: None,
+        location_of: LocationOf = no_location,
     ) -> None:
         self._names: Final = {name.lower(): name for name in names}
         self._above: Final = {

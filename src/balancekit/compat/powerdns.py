@@ -20,7 +20,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat._client import chosen_by
 from balancekit.compat._entries import check_entries, total_weight
-from balancekit.compat._geoip_backend import GeoIpBackend, GeoReply, LocationOf, parse_network
+from balancekit.compat._geoip_backend import GeoIpBackend, GeoReply, LocationOf, no_location, parse_network
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client
 
@@ -255,7 +255,7 @@ class IfUp:
         *,
         selector: str = "random",
         backup_selector: str = "random",
-        location_of: LocationOf = lambda _: None,
+        location_of: LocationOf = no_location,
     ) -> None:
         for name, value in (("selector", selector), ("backup_selector", backup_selector)):
             if value not in {"all", "random", "hashed", "pickclosest"}:

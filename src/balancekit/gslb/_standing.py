@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, Self, TypeAlias
+from typing import NamedTuple, Protocol, Self, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -106,7 +106,7 @@ def fixed_standings(standings: Mapping[str, bool | Standing], /, *, default: boo
         if not isinstance(value, Standing):
             raise ConfigurationError("standings", value, f"True, False or a Standing for {id!r}")
     other = UP if default else DOWN
-    return lambda endpoint: known.get(endpoint, other)
+    return _Known(known, other)
 
 
 class HasEligible(Protocol):
@@ -155,4 +155,18 @@ def standings_of(snapshot: HasEligible, /, *, until: Mapping[str, float] | None 
     eligible = {node.id: Standing(up=True, until=bounds.get(node.id, math.inf)) for node in snapshot.eligible}
     down = {id: Standing(up=False, until=bound) for id, bound in bounds.items() if id not in eligible}
     known = {**eligible, **down}
-    return lambda endpoint: known.get(endpoint, DOWN)
+    return _Known(known, DOWN)
+
+
+@final
+class _Known:
+    """Standings that are known for some ids, and the same for all others. Immutable; can be pickled."""
+
+    __slots__ = ("_known", "_other")
+
+    def __init__(self, known: Mapping[str, Standing], other: Standing) -> None:
+        self._known = known
+        self._other = other
+
+    def __call__(self, endpoint: str, /) -> Standing:
+        return self._known.get(endpoint, self._other)

@@ -88,6 +88,12 @@ class SyncGroupMachine:
         self._by_identity = {_identity(router): name for name, router in config.routers.items()}
         self._held: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "machines": dict(self.machines)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, machines=MappingProxyType(state["machines"]))
+
     @property
     def routers(self) -> Mapping[str, VirtualRouter]:
         """The configurations, by name."""

@@ -163,15 +163,15 @@ class FlowRoutes(Generic[T]):
     True
     """
 
-    __slots__ = ("_size", "_steps", "_tree")
+    __slots__ = ("_pairs", "_steps", "_tree")
 
     @checked_arguments
     def __init__(self, routes: Iterable[tuple[FlowMatch, T]]) -> None:
-        pairs = list(routes)
+        pairs = tuple(routes)
         for pair in pairs:
             if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], FlowMatch):
                 raise ConfigurationError("routes", pair, "pairs of FlowMatch(...) and a pool")
-        self._size = len(pairs)
+        self._pairs = pairs
         self._steps = _steps([match for match, _ in pairs])
         self._tree: dict[object, Any] = {}
         for match, pool in pairs:
@@ -204,7 +204,10 @@ class FlowRoutes(Generic[T]):
         return cast("T", tree)
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._pairs)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return FlowRoutes, (self._pairs,)
 
     def __repr__(self) -> str:
         return f"<FlowRoutes of {len(self)} routes>"

@@ -69,8 +69,16 @@ class RoutePlan(Generic[P]):
         """Replace the routes."""
         self._apply()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return RoutePlan, (self.changes, self.total, _applied_elsewhere)
+
     def __repr__(self) -> str:
         return f"<RoutePlan: {len(self.changes)} of {self.total} requests take another route>"
+
+
+def _applied_elsewhere() -> None:
+    """Refuse to apply a plan that was pickled or copied: it has no table, and can only be read."""
+    raise ConfigurationError("plan", "a copy", "the plan that RouteTable.plan() returned, in its own process")
 
 
 def route_changes(

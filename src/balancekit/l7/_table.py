@@ -290,5 +290,15 @@ class RouteTable(Generic[P]):
     def __len__(self) -> int:
         return len(self._routes)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _table_again, (self._routes, self._order, self._spelling, self.no_match)
+
     def __repr__(self) -> str:
         return f"<RouteTable: {len(self._routes)} routes, order={self._order!r}, {self._spelling!r}>"
+
+
+def _table_again(
+    routes: tuple[Route[P], ...], order: str, spelling: Spelling, no_match: P | Split[P] | None
+) -> RouteTable[P]:
+    """Make a table that was pickled or copied: from its routes, as its index is made of functions."""
+    return RouteTable(routes, order=order, spelling=spelling, no_match=no_match)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -81,6 +81,11 @@ class ValueCondition:
         if self.argument is None:
             return self.operator
         return f"{self.operator} {self.argument!r}" if self.operator != "is" else repr(self.argument)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.accepts.__module__ != __name__:
+            return ValueCondition, (*self.identity, self.accepts)
+        return _made_again, self.identity
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ValueCondition) and self.identity == other.identity
@@ -176,6 +181,25 @@ class Value:
 
     def __repr__(self) -> str:
         return f"{self.kind}({self.name!r})"
+
+
+MADE_BY: Final[dict[str, Callable[..., ValueCondition]]] = {
+    "is": Value.is_,
+    "is not": Value.is_not,
+    "starts with": Value.starts,
+    "contains": Value.contains,
+    "matches": Value.matches,
+    "between": Value.between,
+    "present": Value.present,
+    "absent": Value.absent,
+}
+"""The methods that make conditions, by the operator of what they make."""
+
+
+def _made_again(kind: str, name: str, operator: str, argument: object) -> ValueCondition:
+    """Return a condition that a method of :class:`Value` made, from what makes it the same: its test is no value."""
+    arguments = argument if isinstance(argument, tuple) else () if argument is None else (argument,)
+    return MADE_BY[operator](Value(kind, name), *arguments)
 
 
 @checked_arguments
