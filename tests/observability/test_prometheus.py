@@ -20,9 +20,9 @@ from balancekit.discovery import ThreadDiscovery
 from balancekit.events import Hedged, Retried, RetryRefused
 from balancekit.loads import InFlight
 from balancekit.observability._exporter import Exporter
+from balancekit.observability._series import MAX_LABELLED_ENDPOINTS
 from balancekit.observability.prometheus import (
     BUCKETS,
-    MAX_LABELLED_ENDPOINTS,
     STATES,
     BalancerCollector,
 )

@@ -22,12 +22,10 @@ from balancekit._support.fork import new_lock
 from balancekit.errors import ConfigurationError
 from balancekit.observability._event_counters import EventCounters
 from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
+from balancekit.observability._series import OTHER
 from balancekit.protocols import ObservableBalancer
 
-__all__ = ["OTHER", "Exporter", "exporter_of"]
-
-OTHER: Final = "other"
-"""The label of the endpoints that have no series of their own."""
+__all__ = ["Exporter", "exporter_of"]
 
 
 class Member(Protocol):

@@ -29,7 +29,7 @@ STATES: Final = (
 """Every value of the label ``state``."""
 
 EACH: Final = ("service", "endpoint")
-
+"""Labels of what there is one of for each endpoint."""
 
 TEXTS: Final[Mapping[str, str]] = {
     "requests": "Requests that have ended.",
@@ -50,6 +50,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "success": "When a source of endpoints last answered.",
     "endpoints": "Endpoints that a source names.",
 }
+"""What each metric is, for people."""
 
 
 class Direct:
@@ -79,6 +80,7 @@ class Direct:
 
 
 def families() -> dict[str, Any]:
+    """Return the families that are filled at a scrape, without samples, by the keys of :data:`TEXTS`."""
     return {
         "requests": CounterMetricFamily("balancekit_requests", TEXTS["requests"], labels=(*EACH, "outcome")),
         "inflight": GaugeMetricFamily("balancekit_inflight_requests", TEXTS["inflight"], labels=EACH),

@@ -36,9 +36,8 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Protocol, final
+from typing import Any, Protocol, final
 
 from balancekit._support.extras import extra
 
@@ -46,18 +45,19 @@ with extra("prometheus"):
     from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
 from balancekit._support import validation as valid
-from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.fork import new_lock
 from balancekit._support.weak import weakly
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
-from balancekit.observability._event_counters import EventCounters, reason
-from balancekit.observability._exporter import OTHER, exporter_of
-from balancekit.observability._instruments import BUCKETS, STATES, Direct
+from balancekit.events import Event, Removed
+from balancekit.observability._direct_writer import DirectWriter
+from balancekit.observability._event_counters import EventCounters
+from balancekit.observability._exporter import exporter_of
+from balancekit.observability._instruments import BUCKETS, STATES
 from balancekit.observability._route_metrics import RouteCollector, SupportsRouteStats
+from balancekit.observability._series import OTHER, SeriesNames
 from balancekit.outcome import Completion, Outcome
 from balancekit.protocols import ObservableBalancer, require_balancer
-from balancekit.statistics_view import EndpointStats
 
 __all__ = [
     "BUCKETS",
@@ -67,11 +67,6 @@ __all__ = [
     "SupportsDiscoveryStats",
     "SupportsRouteStats",
 ]
-
-ANSWERS_PERIOD_S: Final = 1.0
-"""Between two writings of first bytes and tokens: all endpoints are visited for them."""
-MAX_LABELLED_ENDPOINTS: Final = 500
-"""Endpoints that get series of their own; the others share ``endpoint="other"``."""
 
 
 class SupportsDiscoveryStats(Protocol):
@@ -128,46 +123,30 @@ class BalancerCollector:
         self.service: str = valid.text("service", service)
         if not isinstance(registry, CollectorRegistry):
             raise ConfigurationError("registry", registry, "a CollectorRegistry")
-        if not isinstance(discovery, Iterable):
-            raise ConfigurationError("discovery", discovery, "a list of runners")
-        runners = tuple(discovery)
-        for runner in runners:
-            if not callable(getattr(runner, "stats", None)):
-                raise ConfigurationError("discovery", runner, "runners with a method stats()")
+        listener = _Listener(self._on_event, _runners(discovery))
+        self._listener = weakref.ref(listener)
         self._exporter = exporter_of(registry)
         self._balancer = weakly(balancer)
-        listener = _Listener(self._on_event, runners)
-        self._listener = weakref.ref(listener)
-        self.counters: EventCounters = EventCounters(balancer)
-        self._named: set[str] = set()
+        self._names = SeriesNames()
         self._durations: dict[str, Any] = {}
         self._lock = new_lock()
-        self._tokens: dict[str, int] = {}
-        self._begun: Counter[str] = Counter()
-        """What this process has written as in flight, by label."""
-        self._closed = False
-        self._answers_due = -math.inf
+        self._writer: DirectWriter | None = None
+        if self._exporter.direct is not None:
+            self._writer = DirectWriter(self._exporter.direct, self.service, self._names, self._balancer)
+        self.counters: EventCounters = EventCounters(balancer)
         try:
             self._exporter.join(self)  # last, for a scrape may come at once
         except BaseException:
             self.counters.stop()
             raise
-        observe = self._written if self._exporter.direct is not None else self._timed
         self._stops: list[Callable[[], None]] = [
-            balancer.on_completion(observe),
+            balancer.on_completion(self._on_completion),
             balancer.on_event(listener),
             self.counters.stop,
         ]
-        if self._exporter.direct is not None:
-            call_in_child(self)
-            self._stops.append(balancer.on_start(self._started))
-            begun: Counter[str] = Counter()
-            for one in balancer.stats().endpoints:
-                begun[self.label(one.id)] += one.inflight
-            self._begun = begun
-            for name, count in list(begun.items()):
-                self._exporter.direct.inflight.labels(service, name).set(count)
-            self._write_states()
+        if self._writer is not None:
+            self._stops.append(balancer.on_start(self._writer.on_start))
+            self._writer.begin(balancer.stats().endpoints)
 
     @property
     def balancer(self) -> ObservableBalancer[Any] | None:
@@ -176,18 +155,13 @@ class BalancerCollector:
 
     def close(self) -> None:
         """Take the metrics away. Closing twice does nothing."""
-        direct = self._exporter.direct
         self._exporter.leave(self)
         with self._lock:
             stops, self._stops = self._stops, []
         for stop in stops:
             stop()
-        if direct is not None and stops:
-            with self._lock:
-                self._write_answers(direct)
-                begun, self._begun, self._closed = self._begun, Counter(), True
-            for name, count in begun.items():  # no end of these will be written
-                direct.inflight.labels(self.service, name).dec(count)
+        if self._writer is not None and stops:
+            self._writer.close()
         for endpoint in list(self._durations):
             self._forget(endpoint)
 
@@ -209,134 +183,53 @@ class BalancerCollector:
         for runner in () if listener is None else listener.runners:
             yield runner.stats()
 
-    def _endpoints(self) -> tuple[EndpointStats, ...]:
-        balancer = self._balancer()
-        return () if balancer is None else balancer.stats().endpoints
-
     def label(self, endpoint: str) -> str:
         """Return the label of an endpoint: its id, while there are not too many."""
-        if endpoint in self._named:
-            return endpoint
-        if len(self._named) >= MAX_LABELLED_ENDPOINTS:
-            return OTHER
-        self._named.add(endpoint)
-        return endpoint
+        return self._names.label(endpoint)
 
-    def _timed(self, endpoint: Endpoint[Any], completion: Completion) -> None:
-        """Put the duration of a success into the histogram."""
-        if completion.outcome is not Outcome.SUCCESS:
-            return
+    def _on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
+        """Put the duration of a success into the histogram, and write what a scrape would not read."""
         seconds = completion.latency
-        if not math.isnan(seconds):
+        if completion.outcome is Outcome.SUCCESS and not math.isnan(seconds):
             self._histogram(endpoint.id).observe(seconds)
-
-    def _written(self, endpoint: Endpoint[Any], completion: Completion) -> None:
-        """Write what a scrape would have read: for several processes."""
-        direct = self._exporter.direct
-        assert direct is not None
-        self._timed(endpoint, completion)
-        outcome = completion.outcome.value
-        name = self.label(endpoint.id)
-        direct.requests.labels(self.service, name, outcome).inc()
-        with self._lock:
-            begun = self._begun[name] > 0  # else it began before a fork, in the parent, or ends after close()
-            self._begun[name] -= begun
-        if begun:
-            direct.inflight.labels(self.service, name).dec()
-        if completion.first_byte_at is not None and completion.ended_at >= self._answers_due:
-            with self._lock:
-                if completion.ended_at >= self._answers_due:  # no other thread was faster
-                    self._answers_due = completion.ended_at + ANSWERS_PERIOD_S
-                    self._write_answers(direct)
-
-    def _write_answers(self, direct: Direct) -> None:
-        """Write first bytes and tokens of all endpoints that have some; the lock is held."""
-        service, written = self.service, self._tokens
-        found: dict[str, int] = {}
-        for one in self._endpoints():
-            name = self.label(one.id)
-            if one.tokens:
-                found[one.id] = one.tokens
-                before = written.get(one.id, 0)  # an endpoint that was removed and is back begins at 0
-                direct.tokens.labels(service, name).inc(one.tokens - (before if before <= one.tokens else 0))
-            if one.first_byte is not None and name != OTHER:
-                direct.first_byte.labels(service, name).set(one.first_byte.p50)
-            if one.tokens_per_second is not None and name != OTHER:
-                direct.speed.labels(service, name).set(one.tokens_per_second.p50)
-        self._tokens = found
-
-    def _started(self, endpoint: Endpoint[Any]) -> None:
-        """Write how many requests are in flight when one begins: for several processes, where none asks at a scrape."""
-        direct = self._exporter.direct
-        assert direct is not None
-        name = self.label(endpoint.id)
-        with self._lock:
-            if self._closed:
-                return
-            self._begun[name] += 1
-        direct.inflight.labels(self.service, name).inc()
-
-    def after_fork(self) -> None:
-        """Take nothing away for the leases of the parent: this process writes figures of its own, from 0."""
-        self._begun.clear()
+        if self._writer is not None:
+            self._writer.on_completion(endpoint, completion)
 
     def _on_event(self, event: Event) -> None:
-        direct = self._exporter.direct
         if isinstance(event, Removed):
             self._forget(event.endpoint)
-        if direct is None:
-            return
-        match event:
-            case Retried():
-                direct.retries.labels(self.service, event.reason).inc()
-            case RetryRefused():
-                direct.exhausted.labels(self.service).inc()
-            case Hedged():
-                direct.hedges.labels(self.service, "won" if event.won else "lost").inc()
-            case Ejected():
-                why = reason(event.cause)
-                direct.ejections.labels(self.service, self.label(event.endpoint), why).inc()
-            case Suppressed():
-                direct.ejections.labels(self.service, self.label(event.endpoint), "flapping").inc()
-            case _:
-                pass
-        self._write_states()
-
-    def _write_states(self) -> None:
-        direct = self._exporter.direct
-        assert direct is not None
-        balancer = self._balancer()
-        if balancer is None:
-            return
-        stats, present = balancer.stats(), set()
-        for one in stats.endpoints:
-            name = self.label(one.id)
-            present.add(name)
-            direct.weight.labels(self.service, name).set(one.weight)
-            for state in STATES:
-                direct.state.labels(self.service, name, state).set(float(one.state == state))
-        for name in self._named - present:
-            for state in STATES:
-                direct.state.labels(self.service, name, state).set(0.0)
-        direct.panic.labels(self.service).set(float(stats.panic))
+        if self._writer is not None:
+            self._writer.on_event(event)
 
     def _histogram(self, endpoint: str) -> Any:
         child = self._durations.get(endpoint)
         if child is None:
-            histogram = self._exporter.duration
-            if all(one.id != endpoint for one in self._endpoints()):  # a last answer of one that is gone
+            histogram, balancer = self._exporter.duration, self._balancer()
+            present = () if balancer is None else balancer.stats().endpoints
+            if all(one.id != endpoint for one in present):  # a last answer of one that is gone
                 return histogram.labels(self.service, OTHER)
             child = self._durations[endpoint] = histogram.labels(self.service, self.label(endpoint))
         return child
 
     def _forget(self, endpoint: str) -> None:
         """Delete the series of an endpoint that is gone, and let another have its place."""
-        if self._exporter.direct is None and endpoint in self._named:
+        if self._writer is None and endpoint in self._names:
             if endpoint in self._durations:
                 with contextlib.suppress(KeyError):  # it was deleted before an interrupt
                     self._exporter.duration.remove(self.service, endpoint)
-            self._named.discard(endpoint)
+            self._names.forget(endpoint)
         self._durations.pop(endpoint, None)
+
+
+def _runners(given: Iterable[SupportsDiscoveryStats]) -> tuple[SupportsDiscoveryStats, ...]:
+    """Return runners of discovery; refuse what is none."""
+    if not isinstance(given, Iterable):
+        raise ConfigurationError("discovery", given, "a list of runners")
+    runners = tuple(given)
+    for runner in runners:
+        if not callable(getattr(runner, "stats", None)):
+            raise ConfigurationError("discovery", runner, "runners with a method stats()")
+    return runners
 
 
 @final

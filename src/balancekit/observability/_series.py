@@ -1,0 +1,49 @@
+"""Labels of endpoints: ids, while there are not too many."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+__all__ = ["MAX_LABELLED_ENDPOINTS", "OTHER", "SeriesNames"]
+
+MAX_LABELLED_ENDPOINTS: Final = 500
+"""Endpoints that get series of their own; the others share ``endpoint="other"``."""
+OTHER: Final = "other"
+"""The label of the endpoints that have no series of their own."""
+
+
+@final
+class SeriesNames:
+    """The labels that one collector has given to endpoints.
+
+    Example
+    -------
+    >>> names = SeriesNames()
+    >>> names.label("10.0.0.1:80"), "10.0.0.1:80" in names
+    ('10.0.0.1:80', True)
+    """
+
+    __slots__ = ("_given",)
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def label(self, endpoint: str) -> str:
+        """Return the label of an endpoint: its id, or that of all beyond the most."""
+        if endpoint in self._given:
+            return endpoint
+        if len(self._given) >= MAX_LABELLED_ENDPOINTS:
+            return OTHER
+        self._given.add(endpoint)
+        return endpoint
+
+    def forget(self, endpoint: str) -> None:
+        """Let another endpoint have the place of one that is gone."""
+        self._given.discard(endpoint)
+
+    def without(self, labels: set[str]) -> set[str]:
+        """Return the labels that were given, but for some."""
+        return self._given - labels
+
+    def __contains__(self, endpoint: str) -> bool:
+        return endpoint in self._given
