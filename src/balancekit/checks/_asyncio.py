@@ -30,7 +30,7 @@ from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer
 
-__all__ = ["AsyncChecks", "find"]
+__all__ = ["AsyncChecks", "run_check"]
 
 
 @final
@@ -136,7 +136,7 @@ class AsyncChecks(CheckRunner, AsyncRunner):
 
     async def _examine(self, core: RunnerCore, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
         changing = False
-        result = core.result(endpoint, await find(self._check, endpoint, self._schedule.timeout))
+        result = core.result(endpoint, await run_check(self._check, endpoint, self._schedule.timeout))
         try:
             changing = core.report(endpoint, result)
         except Exception:
@@ -145,7 +145,7 @@ class AsyncChecks(CheckRunner, AsyncRunner):
         asyncio.get_running_loop().call_soon(woken.set)
 
 
-async def find(
+async def run_check(
     check: NetworkCheck | AsyncCallable,
     endpoint: Endpoint[Any],
     timeout: float,  # noqa: ASYNC109 - a check is told it

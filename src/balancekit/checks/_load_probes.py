@@ -17,11 +17,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
-from balancekit.checks._functions import is_present, refuse_coroutine, require_function
+from balancekit.checks._requirements import refuse_coroutine, require_coroutine, require_function
+from balancekit.checks._runner import is_present
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer, require_balancer
@@ -34,7 +36,7 @@ LoadProbe: TypeAlias = Callable[[Endpoint[Any]], ProbedLoad]
 """Asks one endpoint; may block for as long as it limits itself, and may raise."""
 
 
-class _Prober:
+class _Prober(ConstructorRepr):
     """The part that both runners share."""
 
     def __init__(
@@ -125,6 +127,11 @@ class ThreadProbes(_Prober, ThreadRunner):
         self._asking: set[threading.Thread] = set()
         self._selector.on_due = _nothing
 
+    @property
+    def running(self) -> bool:
+        """Whether it is started."""
+        return self._thread is not None
+
     def _start(self) -> None:
         if self._thread is None:
             self._calls = calls = SimpleQueue[bool]()
@@ -203,6 +210,7 @@ class AsyncProbes(_Prober, AsyncRunner):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(balancer, selector, probe, clock)
+        require_coroutine("probe", probe, "ThreadProbes")
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self._timeout = valid.seconds("timeout", timeout, above=0.0)
         self._woken = asyncio.Event()

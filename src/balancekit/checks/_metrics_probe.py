@@ -20,6 +20,7 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Record, field
 from balancekit._support.text import plain
 from balancekit.checks._adapter_figures import adapter_figures
@@ -146,7 +147,7 @@ def _parsed(gauge: str) -> tuple[str, dict[str, str]]:
     return name, {label.strip(): value.strip().strip('"') for label, _, value in pairs}
 
 
-class _MetricsReader:
+class _MetricsReader(ConstructorRepr):
     """What fetches the page of an endpoint."""
 
     def __init__(self, fetch: Callable[[str], Any], path: str) -> None:

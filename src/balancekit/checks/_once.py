@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from balancekit._support import validation as valid
-from balancekit.checks._asyncio import find
-from balancekit.checks._functions import require_check
+from balancekit.checks._asyncio import run_check
+from balancekit.checks._requirements import require_check
 from balancekit.checks._result import NetworkCheck, ProbeResult
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.errors import ConfigurationError
@@ -72,7 +72,7 @@ async def check_once(
 
     async def one(endpoint: Endpoint[Any]) -> ProbeResult | Exception:
         async with turns:
-            return await find(check, endpoint, seconds)
+            return await run_check(check, endpoint, seconds)
 
     async with asyncio.TaskGroup() as group:
         asked = {endpoint.id: group.create_task(one(endpoint)) for endpoint in listed}

@@ -18,7 +18,7 @@ from balancekit._support.display import ConstructorRepr
 from balancekit._support.log import log_change
 from balancekit._support.shortage import is_shortage
 from balancekit.checks._dependencies import SharedDependencies
-from balancekit.checks._functions import is_present, require_check, require_checked
+from balancekit.checks._requirements import require_check, require_checked
 from balancekit.checks._result import ProbeResult
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
@@ -27,7 +27,15 @@ from balancekit.events import Added, Event, Removed
 from balancekit.health import CheckResult
 from balancekit.protocols import ObservableBalancer
 
-__all__ = ["DEFAULT_SCHEDULE", "MAX_RECEIVED_BYTES", "CheckRunner", "RunnerCore", "failure", "probe_result"]
+__all__ = [
+    "DEFAULT_SCHEDULE",
+    "MAX_RECEIVED_BYTES",
+    "CheckRunner",
+    "RunnerCore",
+    "failure",
+    "is_present",
+    "probe_result",
+]
 
 DEFAULT_SCHEDULE: Final = Schedule()
 MAX_RECEIVED_BYTES: Final = 65_536
@@ -171,6 +179,11 @@ class RunnerCore:
         if isinstance(event, Added | Removed):
             self._stale_at = 0.0
             self.wake()
+
+
+def is_present(balancer: ObservableBalancer[Any], endpoint: Endpoint[Any]) -> bool:
+    """Return whether a balancer has an endpoint, by the target at which it was asked: what comes late may be of another."""
+    return any(one.id == endpoint.id and one.target is endpoint.target for one in balancer.endpoints)
 
 
 def probe_result(answer: object) -> ProbeResult:

@@ -15,12 +15,14 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_change
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
-from balancekit.checks._functions import is_present, refuse_coroutine, require_function
+from balancekit.checks._requirements import refuse_coroutine, require_function
+from balancekit.checks._runner import is_present
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -34,7 +36,7 @@ REFRESH_S: Final = 0.25
 """The longest time until a change of the pool is noticed."""
 
 
-class _Scraper:
+class _Scraper(ConstructorRepr):
     """The part that both runners share. One thread at a time."""
 
     def __init__(

@@ -126,7 +126,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
 
     def _work(self, core: RunnerCore) -> None:
         while (endpoint := self._next(core)) is not None:
-            found = self._find(endpoint)
+            found = self._run_check(endpoint)
             with self._wakeup:
                 if self._core is not core:  # cut short by stop(): it says nothing about the endpoint
                     return
@@ -153,7 +153,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
             log_error("the check of %r could not be reported", endpoint.id)
             return False
 
-    def _find(self, endpoint: Endpoint[Any]) -> ProbeResult | Exception:
+    def _run_check(self, endpoint: Endpoint[Any]) -> ProbeResult | Exception:
         """Return what the check says, or why it says nothing."""
         deadline, check = time.monotonic() + self._schedule.timeout, self._check
         try:

@@ -1,4 +1,4 @@
-"""Validation of what runners call: checks, probes and pages.
+"""Requirements of what runners are given: checks, probes and pages to call, and a balancer to report to.
 
 A function that cannot be called, or that a thread cannot await, fails for every endpoint alike. Found by the runner it
 would look like endpoints that fail, and all but one would be ejected; so it is refused when the runner is made.
@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from balancekit.checks._result import NetworkCheck
-from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.protocols import ObservableBalancer, require_takes_checks
+from balancekit.protocols import require_takes_checks
 
-__all__ = ["is_present", "refuse_coroutine", "require_check", "require_checked", "require_function"]
+__all__ = ["refuse_coroutine", "require_check", "require_checked", "require_coroutine", "require_function"]
 
 
 def require_check(check: object, *, coroutine: bool) -> None:
@@ -65,6 +64,12 @@ def refuse_coroutine(name: str, function: object, runner: str) -> None:
         raise ConfigurationError(name, function, f"a function that is no coroutine; {runner} runs those")
 
 
+def require_coroutine(name: str, function: object, runner: str) -> None:
+    """Refuse what no task can await: a function whose result is none, which would fail for every endpoint alike."""
+    if not _is_coroutine(function):
+        raise ConfigurationError(name, function, f"a coroutine function; {runner} calls plain ones")
+
+
 def require_function(name: str, function: Any, arguments: tuple[object, ...], wanted: str) -> None:
     """Refuse what cannot be called with as many arguments; a callable that does not say what it takes is believed.
 
@@ -88,8 +93,3 @@ def require_function(name: str, function: Any, arguments: tuple[object, ...], wa
 def _is_coroutine(function: object) -> bool:
     called: Callable[..., object] | None = getattr(type(function), "__call__", None)  # noqa: B004 - looked at, not asked for
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
-
-
-def is_present(balancer: ObservableBalancer[Any], endpoint: Endpoint[Any]) -> bool:
-    """Return whether a balancer has an endpoint, by the target at which it was asked: what comes late may be of another."""
-    return any(one.id == endpoint.id and one.target is endpoint.target for one in balancer.endpoints)
