@@ -396,9 +396,9 @@ def test_asgi_answers_by_itself(path, status):
             Route("e", LoadBalancer([], allow_empty=True), path=prefix("/empty")),
         ]
     )
-    sent, _ = run_asgi(None, table, scope(path))
+    sent, _ = run_asgi(print, table, scope(path))
     assert sent[0]["status"] == status
-    closed, _ = run_asgi(None, table, scope(path, type="websocket"))
+    closed, _ = run_asgi(print, table, scope(path, type="websocket"))
     assert [message["type"] for message in closed] == ["websocket.close"]
 
 
@@ -410,10 +410,10 @@ def test_a_pool_that_is_back_soon_says_when(kind, clock):
     pool.acquire().release(Outcome.OVERLOADED, retry_after=1000.0)
     table = RouteTable([Route("site", pool)])
     if kind == "asgi":
-        sent, _ = run_asgi(None, table, scope())
+        sent, _ = run_asgi(print, table, scope())
         found += [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
     else:
-        wsgi.RoutingMiddleware(None, table)(environ(), lambda _status, headers: found.extend(headers))
+        wsgi.RoutingMiddleware(print, table)(environ(), lambda _status, headers: found.extend(headers))
     seconds = {name.lower(): value for name, value in found}["retry-after"]
     assert 990 <= int(seconds) <= 1000
 
@@ -479,6 +479,15 @@ def test_wsgi_answers_by_itself(path, status):
         ]
     )
     statuses = []
-    body = wsgi.RoutingMiddleware(None, table)(environ(path), lambda status, headers: statuses.append(status))
+    body = wsgi.RoutingMiddleware(print, table)(
+        environ(path), lambda status, headers: statuses.append(status)
+    )
     assert statuses == [status]
     assert b"".join(body)
+
+
+@pytest.mark.parametrize("kind", [asgi.RoutingMiddleware, wsgi.RoutingMiddleware])
+def test_what_is_no_application_is_refused(kind):
+    """A middleware around what cannot be called is refused when it is made, not by the first request."""
+    with pytest.raises(ConfigurationError, match="app"):
+        kind(None, RouteTable([Route("site", LoadBalancer(["10.0.0.1:80"]))]))

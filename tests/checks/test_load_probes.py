@@ -160,6 +160,26 @@ def test_what_cannot_be_probed_is_refused(kind):
             kind(*arguments)
 
 
+def test_a_plain_function_is_refused_where_probes_are_awaited():
+    """``AsyncProbes`` refuses a function whose result cannot be awaited, which would fail for every endpoint alike."""
+    prequal = Prequal()
+    lb = LoadBalancer(["a"], selector=prequal)
+    with pytest.raises(ConfigurationError, match=r"probe=.*ThreadProbes"):
+        AsyncProbes(lb, prequal, lambda endpoint: ProbedLoad(in_flight=1))
+
+
+def test_threads_that_probe_run_between_start_and_stop():
+    """``running`` of ``ThreadProbes`` is true from its start to its stop, as that of every other runner."""
+    prequal = Prequal()
+    probes = ThreadProbes(
+        LoadBalancer(["a"], selector=prequal), prequal, lambda endpoint: ProbedLoad(in_flight=1)
+    )
+    assert not probes.running
+    with probes:
+        assert probes.running
+    assert not probes.running
+
+
 def test_asynchronous_probes_start_and_stop_by_hand():
     """Starting and stopping twice does nothing; a runner whose loop has ended says so, and starts again in another."""
     prequal = Prequal()

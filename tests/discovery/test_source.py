@@ -216,3 +216,9 @@ def test_an_error_about_a_source_says_which_one_without_its_secrets():
     assert without_secrets("http_sd:http://sd/orders?token=key") == "http_sd:http://sd/orders?***"
     with pytest.raises(ConfigurationError, match="http_sd options='interval'"):
         source("http_sd:http://user:key@sd/orders#interval")
+
+
+def test_a_tls_context_that_is_none_is_refused():
+    """A resolver by HTTP refuses anything but an ``ssl.SSLContext`` as ``tls`` when it is made."""
+    with pytest.raises(ConfigurationError, match="tls"):
+        HttpSdResolver("https://sd", tls=True)

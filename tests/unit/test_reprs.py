@@ -9,22 +9,35 @@ import balancekit.adapters.httpx as httpx_adapters
 import balancekit.adapters.httpx2 as httpx2_adapters
 from balancekit import LoadBalancer
 from balancekit.adapters.requests import BalancedAdapter
-from balancekit.checks import AsyncChecks, HttpCheck, Schedule, TcpCheck, ThreadChecks
+from balancekit.checks import (
+    AsyncChecks,
+    HttpCheck,
+    MetricsProbe,
+    Schedule,
+    TcpCheck,
+    ThreadChecks,
+    ThreadProbes,
+    ThreadScrapes,
+)
 from balancekit.discovery import (
     AsyncDiscovery,
     DnsResolver,
     FileSdResolver,
     FunctionResolver,
+    HttpSdResolver,
+    KubernetesResolver,
     SrvResolver,
     StaticResolver,
     SystemResolver,
     ThreadDiscovery,
 )
+from balancekit.reported import LoadMeter, NodeAttributes, Prequal, WsgiLoadReports
 from balancekit.retry import RetryBudget
 from balancekit.sharing import RedisStore
 from balancekit.waiting import ClientThrottle, WaitingQueue
 
 LB = "<LoadBalancer of 1 endpoint by ShortestExpectedDelay()>"
+PREQUAL = Prequal()
 SECRET = "hunter2"
 MADE = [
     (lambda lb: RetryBudget(ratio=0.1), "RetryBudget(ratio=0.1)"),
@@ -43,6 +56,19 @@ MADE = [
     (lambda lb: DnsResolver("a", 80, timeout=2.0), "DnsResolver('a', 80, timeout=2.0)"),
     (lambda lb: SrvResolver("_a._tcp.b"), "SrvResolver('_a._tcp.b')"),
     (lambda lb: FileSdResolver("a.json"), "FileSdResolver('a.json')"),
+    (lambda lb: HttpSdResolver("http://sd/x?key=hunter2"), "<HttpSdResolver of 'http://sd/x?***'>"),
+    (
+        lambda lb: KubernetesResolver("orders.shop", port="http"),
+        "KubernetesResolver('orders.shop', port='http')",
+    ),
+    (lambda lb: ThreadProbes(lb, PREQUAL, print), f"ThreadProbes({LB}, Prequal(), print)"),
+    (
+        lambda lb: ThreadScrapes(lb, NodeAttributes(max_age=2.0), print),
+        f"ThreadScrapes({LB}, NodeAttributes(max_age=2.0), print)",
+    ),
+    (lambda lb: MetricsProbe("vllm", fetch=print), "MetricsProbe('vllm', fetch=print)"),
+    (lambda lb: LoadMeter(capacity=8), "LoadMeter(capacity=8)"),
+    (lambda lb: WsgiLoadReports(print), "WsgiLoadReports(print)"),
     (lambda lb: BalancedAdapter(lb, attempts=3), f"BalancedAdapter({LB}, attempts=3)"),
     (lambda lb: httpx_adapters.BalancedTransport(lb, service="o"), f"BalancedTransport({LB}, service='o')"),
     (lambda lb: httpx_adapters.AsyncBalancedTransport(lb), f"AsyncBalancedTransport({LB})"),

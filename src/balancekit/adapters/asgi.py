@@ -13,11 +13,12 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.adapters._classification import classify_status
 from balancekit.adapters._retry_after import format_retry_after
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import RoutedRequest, Router
-from balancekit.errors import UnavailableError
+from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.l7 import Request, RouteTable
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
@@ -31,7 +32,7 @@ Application: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awa
 
 
 @final
-class RoutingMiddleware:
+class RoutingMiddleware(ConstructorRepr):
     """Give each request a route and an endpoint, then call the application.
 
     Parameters
@@ -71,6 +72,8 @@ class RoutingMiddleware:
         key: Callable[[Request], Any] | None = None,
         statistics: RouteStatistics | None = None,
     ) -> None:
+        if not callable(app):
+            raise ConfigurationError("app", app, "an application, which is called")
         self._app = app
         self._router: Router[None] = Router(table, lambda _pool: None, key=key, statistics=statistics)
 

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.adapters._classification import classify_status
 from balancekit.adapters._retry_after import format_retry_after
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import RoutedRequest, Router
-from balancekit.errors import UnavailableError
+from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.l7 import Request, RouteTable
 from balancekit.outcome import Outcome
 
@@ -29,7 +30,7 @@ REASONS = {400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 
 
 @final
-class RoutingMiddleware:
+class RoutingMiddleware(ConstructorRepr):
     """Give each request a route and an endpoint, then call the application. As the one for ASGI.
 
     Parameters
@@ -66,6 +67,8 @@ class RoutingMiddleware:
         key: Callable[[Request], Any] | None = None,
         statistics: RouteStatistics | None = None,
     ) -> None:
+        if not callable(app):
+            raise ConfigurationError("app", app, "an application, which is called")
         self._app = app
         self._router: Router[None] = Router(table, lambda _pool: None, key=key, statistics=statistics)
 

@@ -81,7 +81,12 @@ class HttpSdResolver:
             **secret_headers({} if headers is None else headers),
         }
         self._request = urllib.request.Request(url, headers=sent)  # noqa: S310 - the scheme is checked above
+        if tls is not None and not hasattr(tls, "wrap_socket"):
+            raise ConfigurationError("tls", tls, "an ssl.SSLContext, or None")
         self._tls = tls
+
+    def __repr__(self) -> str:
+        return f"<HttpSdResolver of {without_secrets(self._request.full_url)!r}>"
 
     @classmethod
     def parse(cls, address: str, *, interval: str = "30") -> Self:

@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.log import log_change
 from balancekit.discovery._refresh import Refresh
@@ -32,7 +33,7 @@ MAX_BACKOFF_S: Final = 30.0
 
 
 @final
-class KubernetesResolver:
+class KubernetesResolver(ConstructorRepr):
     """The endpoints of a service, from its EndpointSlices.
 
     Parameters

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from balancekit.reported._attributes import NodeAttributes
     from balancekit.reported._headers import HeaderReports
     from balancekit.reported._latency_by_load import LatencyByLoad
+    from balancekit.reported._load_headers import AsgiLoadReports, WsgiLoadReports
+    from balancekit.reported._meter import Arrival, LoadMeter, ProbedLoad
     from balancekit.reported._orca import (
         LOAD_HEADER,
         LOAD_HEADER_BINARY,
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from balancekit.reported._prequal import Prequal, ProbePool, ProbePoolMachine
     from balancekit.reported._probed import Probed
     from balancekit.reported._round_robin import ReportedRoundRobin
-    from balancekit.reported._server import Arrival, AsgiLoadReports, LoadMeter, ProbedLoad, WsgiLoadReports
     from balancekit.reported._weights import (
         MissingWeight,
         ReportedWeights,
@@ -73,11 +74,12 @@ __getattr__: Callable[[str], object] = lazily(
         "_attributes": ("NodeAttributes",),
         "_headers": ("HeaderReports",),
         "_latency_by_load": ("LatencyByLoad",),
+        "_load_headers": ("AsgiLoadReports", "WsgiLoadReports"),
+        "_meter": ("Arrival", "LoadMeter", "ProbedLoad"),
         "_orca": ("LOAD_HEADER", "LOAD_HEADER_BINARY", "InvalidLoadReportError", "format_orca", "parse_orca"),
         "_prequal": ("Prequal", "ProbePool", "ProbePoolMachine"),
         "_probed": ("Probed",),
         "_round_robin": ("ReportedRoundRobin",),
-        "_server": ("Arrival", "AsgiLoadReports", "LoadMeter", "ProbedLoad", "WsgiLoadReports"),
         "_weights": ("MissingWeight", "ReportedWeights", "ReportedWeightsMachine", "utilization"),
     },
 )

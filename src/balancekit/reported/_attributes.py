@@ -18,17 +18,18 @@ from weakref import WeakMethod
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, refuse
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.log import log_change
 from balancekit.errors import ConfigurationError
 
 __all__ = ["NodeAttributes"]
 
-NONE: Final[Mapping[str, float]] = MappingProxyType({})
+NO_FIGURES: Final[Mapping[str, float]] = MappingProxyType({})
 Observer = Callable[[str, float], None]
 
 
 @final
-class NodeAttributes:
+class NodeAttributes(ConstructorRepr):
     """The latest figures of endpoints, by id and name. Any thread may call; reading takes no lock.
 
     Parameters
@@ -65,7 +66,7 @@ class NodeAttributes:
         A clock reading before the last one of the endpoint replaces it too: a clock that was set back is believed.
         """
         at = valid.number("now", now)
-        held = dict(self._latest.get(endpoint, (0.0, NONE))[1])
+        held = dict(self._latest.get(endpoint, (0.0, NO_FIGURES))[1])
         kept = {}
         for name, figure in figures.items():
             if isinstance(figure, int | float) and math.isfinite(figure):
@@ -93,13 +94,13 @@ class NodeAttributes:
     @checked_arguments
     def figures(self, endpoint: str, *, now: float) -> Mapping[str, float]:
         """Return the figures of an endpoint that hold at ``now``, by name; empty if there are none."""
-        at, figures = self._latest.get(endpoint, (-math.inf, NONE))
-        return figures if abs(now - at) <= self.max_age else NONE
+        at, figures = self._latest.get(endpoint, (-math.inf, NO_FIGURES))
+        return figures if abs(now - at) <= self.max_age else NO_FIGURES
 
     def value(self, endpoint: str, name: str, *, now: float) -> float | None:
         """Return one figure of an endpoint; ``None`` if it is not known or too old."""
         try:
-            at, figures = self._latest.get(endpoint, (-math.inf, NONE))
+            at, figures = self._latest.get(endpoint, (-math.inf, NO_FIGURES))
             return figures.get(name) if abs(now - at) <= self.max_age else None
         except Exception as error:
             refuse(error, NodeAttributes.value, self, endpoint, name, now=now)

@@ -20,6 +20,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 
 __all__ = ["LatencyByLoad"]
 
@@ -28,7 +29,7 @@ MAX_OPEN: Final = 1_000_000_000
 
 
 @final
-class LatencyByLoad:
+class LatencyByLoad(ConstructorRepr):
     """The latency of one more request on a server, by the number it finds. Sans-IO; one caller at a time.
 
     Parameters

@@ -20,7 +20,7 @@ import enum
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -118,6 +118,7 @@ class ReportedWeights(Policy):
         return weight if math.isfinite(weight) else 0.0
 
 
+@final
 class ReportedWeightsMachine:
     """The reports of one pool. Made by :class:`ReportedWeights`. One caller at a time."""
 

@@ -64,9 +64,12 @@ def test_processors_are_measured_over_a_second_at_least(monkeypatch):
 
 def test_wrong_options_are_refused_by_name():
     """A wrong option raises ``ConfigurationError``, which names the option."""
-    for name in ("capacity", "window"):
+    for name in ("capacity", "window", "utilization", "metrics"):
         with pytest.raises(ConfigurationError, match=name):
             LoadMeter(**{name: 0})
+    for kind in (AsgiLoadReports, WsgiLoadReports):
+        with pytest.raises(ConfigurationError, match="app"):
+            kind(None)
 
 
 def asgi(app, scope_type="http"):

@@ -1,6 +1,6 @@
-"""The server's half of load reports: a meter of its own load, and middleware that sends it with every answer.
+"""The load of a server, measured by itself.
 
-Source: ORCA headers as Envoy 1.40.0 reads them.
+Source: ORCA headers as Envoy 1.40.0 reads them, for the figures.
 """
 
 from __future__ import annotations
@@ -8,28 +8,24 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from typing import Any, Final, NamedTuple, TypeAlias, final
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import log_error
+from balancekit.errors import ConfigurationError
 from balancekit.outcome import LoadReport
 from balancekit.reported._latency_by_load import LatencyByLoad
-from balancekit.reported._orca import LOAD_HEADER, format_orca
+from balancekit.reported._orca import format_orca
 
-__all__ = ["Arrival", "AsgiLoadReports", "LoadMeter", "ProbedLoad", "WsgiLoadReports"]
+__all__ = ["Arrival", "LoadMeter", "ProbedLoad"]
 
 CPU_PERIOD_S: Final = 1.0
 """The shortest time over which the use of processors is measured."""
-SERVER_ERROR: Final = 500
-
-Asgi: TypeAlias = Callable[
-    [MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]
-]
-Wsgi: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class ProbedLoad(NamedTuple):
@@ -51,7 +47,7 @@ class Arrival(NamedTuple):
 
 
 @final
-class LoadMeter:
+class LoadMeter(ConstructorRepr):
     """The load of a server: requests and errors per second, its use of processors, its own utilization.
 
     Parameters
@@ -69,7 +65,7 @@ class LoadMeter:
     processors
         Called for the processor seconds used so far.
 
-    *Cost.* About two microseconds a request, ten more when it is probed.
+    Cost: about two microseconds a request, ten more when it is probed.
 
     Example
     -------
@@ -94,8 +90,8 @@ class LoadMeter:
         processors: Callable[[], float] = time.process_time,
     ) -> None:
         self._capacity = None if capacity is None else valid.number("capacity", capacity, above=0.0)
-        self._utilization = utilization
-        self._metrics = metrics
+        self._utilization = _function("utilization", utilization)
+        self._metrics = _function("metrics", metrics)
         self._window = valid.number("window", window, above=0.0)
         self._clock = clock
         self._processors = processors
@@ -185,110 +181,11 @@ class LoadMeter:
             self._cpu_at, self._cpu_used = now, used
 
 
-@final
-class AsgiLoadReports:
-    """ASGI middleware that sends a load report with every answer.
-
-    Parameters
-    ----------
-    app
-        The application.
-    meter
-        Its meter; one without a capacity if left out.
-
-    *When not to use it:* where answers reach people you do not know: the header says how busy the server is. Remove it
-    at the edge.
-
-    Example
-    -------
-    >>> async def app(scope, receive, send): ...
-    >>> reporting = AsgiLoadReports(app, LoadMeter(capacity=100))
-    """
-
-    @checked_arguments
-    def __init__(self, app: Asgi, meter: LoadMeter | None = None) -> None:
-        self._app = app
-        self.meter: LoadMeter = LoadMeter() if meter is None else meter
-
-    async def __call__(
-        self,
-        scope: MutableMapping[str, Any],
-        receive: Callable[..., Any],
-        send: Callable[..., Any],
-    ) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        failed, answered = True, False
-        arrival = self.meter.started()
-
-        async def reporting(message: MutableMapping[str, Any]) -> None:
-            nonlocal failed, answered
-            if message["type"] == "http.response.start":
-                answered = True
-                failed = message["status"] >= SERVER_ERROR
-                reported = [
-                    (LOAD_HEADER.encode(), text.encode("latin-1", "replace"))
-                    for text in self.meter.report_texts()
-                ]
-                message = {**message, "headers": [*message.get("headers", ()), *reported]}
-            await send(message)
-
-        try:
-            await self._app(scope, receive, reporting)
-        except Exception:
-            failed = True
-            raise
-        except BaseException:  # the server cancels, for the client has gone
-            failed = failed and answered
-            raise
-        finally:
-            self.meter.finished(arrival, failed=failed)
+F = TypeVar("F", bound=Callable[[], object])
 
 
-@final
-class WsgiLoadReports:
-    """WSGI middleware that sends a load report with every answer; see :class:`AsgiLoadReports`.
-
-    Example
-    -------
-    >>> def app(environ, start_response):
-    ...     start_response("200 OK", [])
-    ...     return [b"well"]
-    >>> headers = []
-    >>> reporting = WsgiLoadReports(app, LoadMeter(capacity=100))
-    >>> b"".join(reporting({}, lambda status, given: headers.extend(given)))
-    b'well'
-    >>> headers[0][0]
-    'endpoint-load-metrics'
-    """
-
-    @checked_arguments
-    def __init__(self, app: Wsgi, meter: LoadMeter | None = None) -> None:
-        self._app = app
-        self.meter: LoadMeter = LoadMeter() if meter is None else meter
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
-        failed = True
-        arrival = self.meter.started()
-
-        def reporting(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            nonlocal failed
-            failed = int(status[:3]) >= SERVER_ERROR
-            reported = [(LOAD_HEADER, text) for text in self.meter.report_texts()]
-            return start_response(status, [*headers, *reported], *error)
-
-        parts: Iterable[bytes] = ()
-        try:
-            parts = self._app(environ, reporting)
-            yield from parts
-        except BaseException as error:
-            failed = failed or not isinstance(error, GeneratorExit)
-            raise
-        finally:
-            try:
-                close = getattr(parts, "close", None)
-                if close is not None:
-                    close()
-            finally:
-                self.meter.finished(arrival, failed=failed)
+def _function(name: str, given: F | None) -> F | None:
+    """Return a function of the application; refuse what cannot be called, which each report would find out."""
+    if given is not None and not callable(given):
+        raise ConfigurationError(name, given, "a function without arguments, or None")
+    return given
