@@ -48,7 +48,9 @@ def zones(config: Json, number: Callable[[Any], Any]) -> dict[str, Any]:
     if "zone_aware_lb_config" not in common:
         return {}
     fields = common["zone_aware_lb_config"]
-    settings = {name: round(number(value)) for name, value in fields.items()}
+    settings = {
+        name: value if isinstance(value, bool) else round(number(value)) for name, value in fields.items()
+    }
     return {
         "zone_aware": envoy.ZoneAware(
             local_zone=config["local_zone"], local_zones=tuple(config["local_cluster_zones"]), **settings
@@ -100,7 +102,7 @@ def _shown(detector: envoy.OutlierDetector, hosts: Json, refused: int) -> list[J
                 }
                 for host in hosts
             },
-            "counters": counters,
+            "counters": {name: count for name, count in counters.items() if count},
         }
     ]
 

@@ -447,7 +447,9 @@ def _check_runs(
     inputs: Json, server: str, settings: envoy.HealthCheck, timeout: float, *, traffic: bool
 ) -> Iterator[list[Json]]:
     """Play the plan against the checker of one server, from every moment at which it may have begun."""
-    interval = settings.interval if traffic else settings.no_traffic_interval
+    interval = settings.interval
+    if not traffic:
+        interval = settings.no_traffic_healthy_interval or settings.no_traffic_interval
     plan = sorted((step for step in inputs["plan"] if step["server"] == server), key=lambda step: step["t"])
     for latency, first in itertools.product(LATENCIES, _offsets(interval)):
         checker = envoy.HealthChecker(settings, now=first)

@@ -238,3 +238,15 @@ def test_what_is_not_known_is_said():
                 trace("script", {"lb_policy": "RANDOM"}, {"events": [{"op": "refuse", "server": "a"}]})
             )
         )
+
+
+def test_without_traffic_the_first_check_may_be_a_healthy_interval_away():
+    """Where checks begin is looked for in the interval that applies while all is well and the cluster has had no request."""
+    check = {
+        "timeout": "1s", "interval": "1s", "no_traffic_interval": "1s", "no_traffic_healthy_interval": "4s",
+        "unhealthy_threshold": 1, "healthy_threshold": 1,
+    }  # fmt: skip
+    inputs = {"plan": [], "seconds": 4.0}
+    asked = trace("timeline", {"health_checks": [check]}, inputs, weights=(1,))
+    first = [line[0]["t"] for answer in drive_envoy.candidates(asked) for line in answer["apart"]["a"]]
+    assert max(first) > 3.9

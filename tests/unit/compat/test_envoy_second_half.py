@@ -127,6 +127,7 @@ def test_subsets_share_requests_in_progress():
         lambda: envoy.Subsets(subset_selectors=["v"]),
         lambda: envoy.ZoneAware(local_zone="a", local_zones=()),
         lambda: envoy.ZoneAware(local_zone="a", local_zones=["a"], routing_enabled=101),
+        lambda: envoy.ZoneAware(local_zone="a", local_zones=["a"], fail_traffic_on_panic=1),
         lambda: envoy.Cluster(MIXED, envoy.RoundRobin, locality_weights={"x": -1}),
         lambda: envoy.Cluster(
             MIXED,
@@ -142,7 +143,7 @@ def test_subsets_share_requests_in_progress():
         lambda: envoy.TokenBucket(max_tokens=1, fill_interval=0.01),
         lambda: Host("a", metadata={1: "x"}),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_values_outside_the_bounds_are_refused(build):
     """A value outside the bounds is refused by name at construction."""
@@ -197,6 +198,19 @@ def share_of(layout, proxies, *, requests=20_000, down=(), **options):
         cluster.set_health(name, Health.UNHEALTHY, now=0.0)
     found = counts(cluster, requests)
     return {zone: sum(n for host, n in found.items() if host[0] == zone) / requests for zone in set(layout)}
+
+
+@pytest.mark.parametrize(("down", "answered"), [((), True), (("a0",), True), (("a0", "b1"), False)])
+@pytest.mark.parametrize("policy", [envoy.RoundRobin, envoy.Random, envoy.Maglev])
+def test_traffic_fails_on_panic_if_it_is_to(down, answered, policy):
+    """With ``fail_traffic_on_panic`` a level in panic has no host; hashing policies, which know no zones, use all of them."""
+    zones = envoy.ZoneAware(local_zone="a", local_zones=["a"], fail_traffic_on_panic=True)
+    cluster = envoy.Cluster(zoned("abc"), policy, zone_aware=zones, update_merge_window=0.0, rng=Random(7))
+    for name in down:
+        cluster.set_health(name, Health.UNHEALTHY, now=0.0)
+    found = [cluster.acquire(envoy.Request(headers={"x": "1"}), now=0.0) for _ in range(50)]
+    assert all(host is not None for host in found) is (answered or policy is envoy.Maglev)
+    assert any(host is not None for host in found) is (answered or policy is envoy.Maglev)
 
 
 def test_the_own_zone_takes_what_it_can_carry_and_the_rest_goes_by_residual_capacity():

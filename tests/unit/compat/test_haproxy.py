@@ -405,6 +405,17 @@ class TestCookies:
         backend = Backend([Server(name="a", cookie="A"), Server(name="b")], cookies=True)
         assert [backend.request().set_cookie for _ in range(4)] == ["A", "", "A", ""]
 
+    def test_an_answer_of_no_server_sets_no_cookie(self):
+        """Of a request that was refused for good there is no cookie; of one that moved on there is that of its last server."""
+        pool = [Server(name="a", cookie="A"), Server(name="b", cookie="B")]
+        backend = Backend(pool, cookies=True, retries=1, redispatch=1)
+        moved = backend.request()
+        assert (moved.refused(), moved.set_cookie) == ("b", "B")
+        assert (moved.refused(), moved.set_cookie) == (None, None)
+        stays = Backend(pool, cookies=True, retries=1).request()
+        assert (stays.refused(), stays.set_cookie) == ("a", "A")
+        assert (stays.refused(), stays.set_cookie) == (None, None)
+
     def test_a_bound_request_waits_for_its_own_server(self):
         """A bound request waits for its own server, though another is free."""
         pool = [Server(name="a", cookie="A", maxconn=1), Server(name="b", cookie="B", maxconn=1)]

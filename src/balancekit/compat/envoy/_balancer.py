@@ -48,7 +48,16 @@ class Balancer:
         Answer what is known of a host now.
     """
 
-    __slots__ = ("_degraded", "_draining", "_healthy", "_options", "distribution", "levels", "nodes")
+    __slots__ = (
+        "_degraded",
+        "_draining",
+        "_fails_on_panic",
+        "_healthy",
+        "_options",
+        "distribution",
+        "levels",
+        "nodes",
+    )
 
     def __init__(
         self,
@@ -64,6 +73,8 @@ class Balancer:
         self._healthy = healthy
         self._degraded = degraded
         self._draining = draining
+        zones = options.zone_aware
+        self._fails_on_panic = zones is not None and zones.fail_traffic_on_panic and not options.keyed
         members = Members(tuple(nodes))
         self.levels: list[Level] = [
             Level(members, [node for node in nodes if node.priority == level], options, first=level == 0)
@@ -82,6 +93,8 @@ class Balancer:
     def pick(self, position: int, ctx: PickContext) -> Node | None:
         """Return the host for a request at that position."""
         number, degraded = self.distribution.place(position)
+        if self.distribution.panic[number] and self._fails_on_panic:
+            return None
         return self.levels[number].pick(ctx, panic=self.distribution.panic[number], degraded=degraded)
 
     def _show(self, level: Level) -> None:

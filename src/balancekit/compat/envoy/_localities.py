@@ -45,6 +45,8 @@ class ZoneAware(Record):
         Percent of the requests that it concerns.
     min_cluster_size
         Healthy hosts below which it is off.
+    fail_traffic_on_panic
+        Whether a level in panic has no host for its requests, rather than all of its hosts.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class ZoneAware(Record):
     local_zones: Sequence[str]
     routing_enabled: int = 100
     min_cluster_size: int = 6
+    fail_traffic_on_panic: bool = False
 
     def _check(self) -> None:
         valid.text("local_zone", self.local_zone)
@@ -63,6 +66,7 @@ class ZoneAware(Record):
             raise ConfigurationError("local_zones", self.local_zones, "the zone of at least one proxy")
         valid.integer("routing_enabled", self.routing_enabled, minimum=0, maximum=100)
         valid.integer("min_cluster_size", self.min_cluster_size, minimum=0)
+        valid.flag("fail_traffic_on_panic", self.fail_traffic_on_panic)
 
 
 def zone_of(node: Node) -> str:

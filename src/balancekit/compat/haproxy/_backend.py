@@ -355,6 +355,7 @@ class Backend:
     @checked_arguments
     def on_refused(self, request: Request) -> str | None:
         member = self._release(request)
+        request.set_cookie = None
         if request.attempts > self._retries:
             self._hand_over(member)
             return None
