@@ -19,6 +19,7 @@ from balancekit import Outcome
 
 BOTH = ("GET", "POST")
 ELSEWHERE = "b"
+PAUSE_S = 0.05
 BROKEN, TIMED_OUT, REFUSED = "broken", "timed out", "not connected"
 
 
@@ -52,6 +53,30 @@ def head(status: str, *fields: str, body: bytes = b"") -> bytes:
 def reset(connection: socket.socket) -> None:
     """Reset the connection in place of an answer."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def later(first: bytes, rest: bytes) -> Any:
+    """Return a function that sends the rest of an answer when its head has been read."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(first)
+        time.sleep(PAUSE_S)
+        connection.sendall(rest)
+        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            connection.recv(1)
+
+    return send
+
+
+def stay(wire: bytes) -> Any:
+    """Return a function that sends an answer and leaves it to the client to hang up."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(wire)
+        hang(connection)
+
+    return send
 
 
 def hang(connection: socket.socket) -> None:
@@ -163,6 +188,28 @@ def _wires() -> Iterator[Situation]:
             elif name == "gzip that is none, then deflate":
                 differs = {"aiohttp": (200, Outcome.SUCCESS)}
             yield Situation(name, method, wire, BROKEN, Outcome.FAILURE, differs)
+    chunked = head("200", "Transfer-Encoding: chunked")
+    for name, first, rest in (
+        ("a chunk without a size, later", chunked, b"xyz\r\nabc\r\n0\r\n\r\n"),
+        ("a chunk of negative size, later", chunked, b"-2\r\nabc\r\n0\r\n\r\n"),
+        ("a chunk longer than its size, later", chunked, b"2\r\nabc\r\n0\r\n\r\n"),
+        ("a chunk of more than 64 bits, later", chunked, b"f" * 17 + b"\r\nabc\r\n0\r\n\r\n"),
+        (
+            "gzip that is none, later",
+            head("200", "Content-Encoding: gzip", "Content-Length: 8"),
+            b"not gzip",
+        ),
+    ):
+        for method in BOTH:
+            yield Situation(name, method, later(first, rest), BROKEN, Outcome.FAILURE)
+    for status in (204, 304):
+        yield Situation(
+            f"{status}, in chunks that do not come",
+            "GET",
+            stay(f"HTTP/1.1 {status} X\r\nTransfer-Encoding: chunked\r\n\r\n".encode()),
+            status,
+            Outcome.SUCCESS,
+        )
     for name, wire in (
         ("no length, until the end", b"HTTP/1.1 200 OK\r\n\r\nabc"),
         ("a reply of HTTP/1.0", b"HTTP/1.0 200 OK\r\n\r\nabc"),

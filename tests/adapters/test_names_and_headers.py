@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import httpx2
 import pytest
-import requests
 
 from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, Outcome
 from balancekit._support.text import ascii_host
@@ -21,7 +21,6 @@ from balancekit.adapters._config import AdapterConfig
 from balancekit.adapters._retry_after import retry_after
 from balancekit.adapters._target import address_of
 from balancekit.adapters._transports import MAX_TLS_NAMES
-from balancekit.adapters.requests import BalancedAdapter
 
 from ._clients import KINDS, play
 from ._server import Server
@@ -351,17 +350,61 @@ def test_a_location_that_is_no_utf_8_leaves_no_lease_open(kind: str) -> None:
     assert lb.stats().completed
 
 
-def test_an_answer_without_a_body_ends_its_lease_unread() -> None:
-    """With requests a response to HEAD, or one of length 0, need not be read or closed, even if it is streamed."""
-    with Server("a") as server, requests.Session() as session:
+@pytest.mark.parametrize("path", ["status?code=204", "status?code=304", "ok"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_without_a_body_ends_its_lease_unread(kind: str, path: str) -> None:
+    """A response of 204, of 304 or of length 0 need not be read or closed, even if it is streamed, and is a success."""
+    with Server("") as server:
         lb = LoadBalancer([server.address])
-        session.mount("http://orders/", BalancedAdapter(lb))
-        kept = [
-            session.head("http://orders/ok", stream=True),
-            session.get("http://orders/status?code=204", stream=True),
-        ]
-        assert lb.stats().inflight == 0
-        kept.append(session.get("http://orders/ok", stream=True))
-        assert lb.stats().inflight == 1
-        kept[-1].close()
-    assert lb.stats().outcomes[Outcome.SUCCESS] == 2
+
+        async def scenario(client: Any) -> None:
+            opened = await client.open(f"http://orders/{path}")
+            assert lb.stats().inflight == 0
+            await opened.close()
+            opened = await client.open("http://orders/drip?gap=0.1")
+            assert lb.stats().inflight == 1
+            await opened.close()
+
+        play(kind, lb, scenario)
+    assert (lb.stats().outcomes[Outcome.SUCCESS], lb.stats().outcomes[Outcome.CANCELLED]) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["httpx", "httpx2", "requests"])
+def test_an_answer_to_head_ends_its_lease_unread(kind: str) -> None:
+    """A response to HEAD need not be read or closed, whatever length it names, and is a success."""
+    with Server("a") as server:
+        lb = LoadBalancer([server.address])
+
+        async def scenario(client: Any) -> None:
+            if kind == "requests":
+                kept = client.session.head("http://orders/ok", stream=True)
+            else:
+                kept = client.client.send(
+                    client.client.build_request("HEAD", "http://orders/ok"), stream=True
+                )
+            assert lb.stats().inflight == 0
+            kept.close()
+
+        play(kind, lb, scenario)
+    assert lb.stats().outcomes[Outcome.SUCCESS] == 1
+
+
+@pytest.mark.parametrize(
+    ("accepted", "outcome"),
+    [("gzip, br;q=0.5", Outcome.IGNORED), ("*", Outcome.IGNORED), (None, Outcome.FAILURE)],
+)
+def test_an_encoding_that_aiohttp_cannot_decode_is_the_callers_if_it_was_asked_for(
+    accepted: str | None, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the package for Brotli, a caller that accepts it blames no endpoint; one that sends it unasked is blamed."""
+    monkeypatch.setattr(aiohttp.http_parser, "HAS_BROTLI", False)
+    headers = {"Accept-Encoding": "gzip" if accepted is None else accepted}
+    with Server("a") as server:
+        lb = LoadBalancer([server.address])
+
+        async def scenario(client: Any) -> None:
+            with pytest.raises(aiohttp.ClientResponseError, match="install"):
+                await client.get("http://orders/header?Content-Encoding=br", headers=headers)
+
+        play("aiohttp", lb, scenario)
+    assert {one: n for one, n in lb.stats().outcomes.items() if n} == {outcome: 1}

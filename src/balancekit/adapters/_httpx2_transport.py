@@ -158,7 +158,7 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
     def _hand_over(self, request: httpx2.Request, response: httpx2.Response, call: Call) -> httpx2.Response:
         """Make the endpoint's answer the service's."""
         response.extensions["balancekit"] = call.begun()
-        if response.is_closed:  # an inner transport that had the whole body already: it is not read again
+        if response.is_closed or _has_no_body(request, response):  # it need not be read
             call.whole()
         else:
             watch_decoding(response, call)
@@ -171,3 +171,11 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
                 if back != location:
                     response.headers["Location"] = back
         return response
+
+
+def _has_no_body(request: httpx2.Request, response: httpx2.Response) -> bool:
+    """Return whether an answer ends with its head (RFC 9112, 6.3)."""
+    if request.method == "HEAD" or response.status_code in (204, 304):
+        return True
+    headers = response.headers
+    return headers.get("Content-Length") == "0" and "Transfer-Encoding" not in headers

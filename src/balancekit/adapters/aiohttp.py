@@ -17,17 +17,22 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from contextvars import ContextVar
+from functools import partial
 from http.cookies import SimpleCookie
 from traceback import walk_tb
 from typing import Any, Final, Unpack, final
+from weakref import ref
 
 from balancekit._support.extras import extra
 
 with extra("aiohttp"):
     import aiohttp
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, RequestInfo, hdrs
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.http_exceptions import HttpProcessingError
     from aiohttp.payload import AsyncIterablePayload, Payload
     from multidict import CIMultiDict, CIMultiDictProxy
     from yarl import URL
@@ -58,6 +63,8 @@ if "server_hostname" not in ConnectionKey._fields:
 
 _UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
 _OURS: Final = Classification(Outcome.IGNORED)
+_NO_DECODER: Final = re.compile(r"\((\w+)\)\. Please install")
+"""In the message of aiohttp for an encoding that needs another package."""
 _ON_ITS_WAY: Final = ("url", "headers", "server_hostname", "proxy", "proxy_auth", "proxy_headers")
 """What of a request is the endpoint's while it is on its way."""
 
@@ -95,6 +102,8 @@ def classify_error(error: BaseException) -> Classification:
         return CANCELLED
     if isinstance(error, aiohttp.ConnectionTimeoutError) and _waited_for_the_pool(error):
         return _OURS
+    if isinstance(error, aiohttp.ClientResponseError) and _has_no_decoder(error):
+        return _OURS
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
             return classification
@@ -115,6 +124,15 @@ def _waited_for_the_pool(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _has_no_decoder(error: aiohttp.ClientResponseError) -> bool:
+    """Return whether the caller got the encoding that it asked for, and aiohttp lacks the package that decodes it."""
+    encoding = _NO_DECODER.search(error.message)
+    if encoding is None:
+        return False
+    accepted = error.request_info.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(",")
+    return not {encoding[1], "*"}.isdisjoint([one.partition(";")[0].strip() for one in accepted])
 
 
 def replayable(request: ClientRequest) -> bool:
@@ -321,6 +339,8 @@ class Balanced:
 
         call.begun()
         connection.add_callback(ended)
+        if connection.protocol is not None:
+            _pass_on_errors(connection.protocol)
         if call.deadline != math.inf:
             timer = asyncio.get_running_loop().call_later(call.left(), _cut, response)
             connection.add_callback(timer.cancel)
@@ -330,6 +350,33 @@ def _cut(response: ClientResponse) -> None:
     """End an answer whose body is still coming when the deadline of the call passes."""
     response.content.set_exception(aiohttp.SocketTimeoutError("the deadline of the call has passed"))
     response.close()
+
+
+def _pass_on_errors(protocol: ResponseHandler) -> None:
+    """Fail the body that a connection carries if it cannot be parsed: aiohttp hangs up, and its reader would wait on.
+
+    The time-out for reads has ended by then, too.
+    """
+    if "set_exception" not in protocol.__dict__:
+        protocol.set_exception = partial(_set_exception, ref(protocol))  # type: ignore[method-assign]  # of this connection
+    error = protocol.exception()
+    if error is not None:
+        _fail_body(protocol, error)
+
+
+def _set_exception(connection: ref[ResponseHandler], error: BaseException, *cause: BaseException) -> None:
+    """Do what the method of a connection does, and fail its body."""
+    protocol = connection()
+    if protocol is not None:
+        ResponseHandler.set_exception(protocol, error, *cause)
+        _fail_body(protocol, error)
+
+
+def _fail_body(protocol: ResponseHandler, error: BaseException) -> None:
+    body = protocol._payload
+    if not isinstance(error, HttpProcessingError) or body is None or body.is_eof() or body.exception():
+        return
+    body.set_exception(aiohttp.ClientPayloadError(f"the body cannot be parsed: {error.message}"), error)
 
 
 def _change(response: ClientResponse, name: str, value: str | None) -> None:

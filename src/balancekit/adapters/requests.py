@@ -258,9 +258,15 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
             location = self._config.matcher.logical_location(response.headers["Location"], logical=logical)
             response.headers["Location"] = location
         response._watch(call)
-        if response.raw.length_remaining == 0:
+        raw = response.raw
+        if raw.length_remaining == 0:
             # There is no body to read; the session may fail before it looks.
-            response.raw.drain_conn()
+            if (
+                raw.chunked and request.method != "HEAD"
+            ):  # a 204 or 304, after which urllib3 would wait for chunks
+                call.whole()
+                raw.close()
+            raw.drain_conn()
         return response
 
     def close(self) -> None:
