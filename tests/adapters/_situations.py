@@ -224,6 +224,8 @@ def _wires() -> Iterator[Situation]:
         ("a name that does not resolve", "nobody.invalid:80"),
         ("a port too large", "10.0.0.9:99999"),
         ("a label of 70 letters", "a" * 70 + ".example:80"),
+        ("an address of five numbers", "1.2.3.4.5:80"),
+        ("a zone that does not exist", "[fe80::1%nowhere]:80"),
         ("TLS that is none", "https://{address}"),
     ):
         for method in BOTH:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import random
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
 
@@ -91,7 +94,17 @@ def test_a_location_that_cannot_be_read_is_handed_over(kind: str, location: str,
         ("faß.test", "xn--fa-hia.test"),
         ("10.0.0.1", "10.0.0.1"),
         ("::1", "::1"),
+        ("0:0::1", "::1"),
+        ("FE80::A", "fe80::a"),
         ("fe80::1%eth0", "fe80::1%eth0"),
+        ("FE80::1%enP1s0", "fe80::1%enP1s0"),
+        ("fe80::1%25eth0", "fe80::1%eth0"),
+        ("fe80::1%25", "fe80::1%25"),
+        ("fe80::1%251", "fe80::1%251"),
+        ("10.0.0.256", None),
+        ("10.0.0.01", None),
+        ("1.2.3", "1.2.3"),
+        ("web.1", "web.1"),
         ("a" * 63, "a" * 63),
         ("a" * 64, None),
         (".".join(["a" * 62] * 4), ".".join(["a" * 62] * 4)),
@@ -108,7 +121,7 @@ def test_a_location_that_cannot_be_read_is_handed_over(kind: str, location: str,
     ],
 )
 def test_a_host_has_one_spelling(name: str, found: str | None) -> None:
-    """A host is spelled in A-labels by IDNA 2008, in lower case, without the dot of the root.
+    """A host is spelled in A-labels by IDNA 2008, in lower case, without the dot of the root; an address in its short form.
 
     A host that resolvers refuse has no spelling.
     """
@@ -122,6 +135,7 @@ def test_a_host_has_one_spelling(name: str, found: str | None) -> None:
         ("http://Bücher.test/v1", "xn--bcher-kva.test", "xn--bcher-kva.test"),
         ("orders.svc.:80", "orders.svc.:80", "orders.svc:80"),
         ("[::1]:80", "[::1]:80", None),
+        ("[fe80::1%25Eth0]:80", "[fe80::1%Eth0]:80", None),
     ],
 )
 def test_an_address_is_connected_to_and_asked_for_in_ascii(
@@ -131,6 +145,46 @@ def test_an_address_is_connected_to_and_asked_for_in_ascii(
     address = address_of(url)
     assert (address.netloc, address.authority) == (netloc, authority)
     assert address.server_name == (authority and authority.partition(":")[0])
+
+
+def loopback_6() -> int:
+    """Return the number of the loopback interface, on systems that know zones of IPv6."""
+    try:
+        number = socket.if_nametoindex("lo")
+        socket.getaddrinfo(f"::1%{number}", 80, flags=socket.AI_NUMERICHOST)
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return number
+    except (OSError, AttributeError):
+        pytest.skip("there is no IPv6 with zones here")
+
+
+@every_client
+@pytest.mark.parametrize("url", ["[::1%{zone}]:{port}", "http://[0:0::1%{zone}]:{port}"])
+@pytest.mark.parametrize("authority", ["auto", "endpoint"])
+def test_an_address_with_a_zone_is_reached_and_named_without_it(kind: str, url: str, authority: str) -> None:
+    """Every client connects to an address with a zone, which is known on this machine only: ``Host`` has none."""
+    zone, heads = loopback_6(), []
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+        port = listening.getsockname()[1]
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                heads.append(connection.recv(65536).decode().lower())
+                connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        lb = LoadBalancer([url.format(zone=zone, port=port)])
+
+        async def scenario(client: Any) -> None:
+            assert (await client.get("http://orders/ok")).text == "ok"
+
+        with ExitStack() as stack:
+            stack.callback(thread.join)
+            play(kind, lb, scenario, authority=authority)
+    expected = "orders" if authority == "auto" else f"[::1]:{port}"
+    assert f"\r\nhost: {expected}\r\n" in heads[0]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +202,8 @@ def test_an_address_is_connected_to_and_asked_for_in_ascii(
                 "h/%2e%5c%2e%2e",
                 "h/ü",
                 "h/%zz",
+                "10.0.0.256:80",
+                "http://10.0.0.010/",
             )
         ),
         *({"url": url} for url in ("h/a\\b", "a_" * 40, "h:80/.", "unix:/a\0b", "h:80\udcff", "//h:80")),

@@ -299,14 +299,27 @@ def test_a_quota_that_is_used_up_is_waited_for(reset: str, seconds: float | None
         ("https://api.example.com:443/v1/a", "http://orders/a"),
         ("http://10.0.0.1:81/login", None),
         ("https://10.0.0.1:80x/login", None),
+        ("http://API.example.com./login", None),
+        ("https://API.example.com./v1/login", "http://orders/login"),
+        ("http://[0:0:0:0:0:0:0:1]:8080/login", "http://orders/login"),
+        ("http://bücher.example/login", "http://orders/login"),
+        ("http://xn--bcher-kva.example/login", "http://orders/login"),
         ("http://user@10.0.0.1/login", None),
         ("ftp://10.0.0.1/login", None),
         ("/login", None),
     ],
 )
 def test_a_redirect_to_an_endpoint_is_known_by_host_and_port(location: str, rewritten: str | None) -> None:
-    """A port that is that of the scheme need not be written, in the redirect or in the target; any other place stays as it is."""
-    pool = LoadBalancer(["10.0.0.1:80", "10.0.0.2", "https://api.example.com/v1"])
+    """A host is known in any spelling, and a port that is that of the scheme need not be written; any other place stays as it is."""
+    pool = LoadBalancer(
+        [
+            "10.0.0.1:80",
+            "10.0.0.2",
+            "https://api.example.com/v1",
+            "[::1]:8080",
+            "bücher.example.:80",
+        ]
+    )
     matcher = ServiceMatcher(None, "auto", pool)
     assert matcher.logical_location(location, logical="http://orders") == (rewritten or location)
 

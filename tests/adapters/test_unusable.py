@@ -31,6 +31,8 @@ TARGETS: dict[str, Any] = {
     "a label of 70 letters": "a" * 70 + ".example:80",
     "a name of 300 letters": ".".join(["a" * 59] * 5) + ":80",
     "an empty label": "a..example:80",
+    "a number above 255": "10.0.0.256:80",
+    "a number in octal digits": "http://010.0.0.9:80",
     "another scheme": "ftp://10.0.0.9",
     "no text": 7,
     "nothing": None,

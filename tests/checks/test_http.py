@@ -293,7 +293,7 @@ def test_interim_answers_without_end_are_no_answer():
 
 
 @pytest.mark.parametrize(
-    "target", ["http://[x", "[::1", "bücher.test\udcff:80", "a" * 64 + ":80", "\uff48:80"]
+    "target", ["http://[x", "[::1", "bücher.test\udcff:80", "a" * 64 + ":80", "\uff48:80", "10.0.0.256:80"]
 )
 def test_an_address_that_cannot_be_read_is_refused_by_name(target):
     """The error names the address, whatever is wrong with it."""
@@ -307,6 +307,13 @@ def test_a_host_outside_ascii_is_asked_for_in_a_labels():
     endpoint = Endpoint("a", "bücher.test:8080")
     assert HttpCheck().peer(endpoint).host == "xn--bcher-kva.test"
     assert b"\r\nHost: xn--bcher-kva.test:8080\r\n" in HttpCheck().exchange(endpoint).request
+
+
+def test_the_zone_of_an_address_is_connected_to_and_not_named():
+    """The zone of an address says which interface leads there; ``Host`` has none (RFC 6874, 4)."""
+    endpoint = Endpoint("a", "[FE80::1%enP1s0]:8080")
+    assert HttpCheck().peer(endpoint).host == "fe80::1%enP1s0"
+    assert b"\r\nHost: [fe80::1]:8080\r\n" in HttpCheck().exchange(endpoint).request
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch):

@@ -14,7 +14,7 @@ SILENCE = "silence"
 
 
 class Zone:
-    """What the server knows: a list of ``(type, ttl, data)``, or how it fails."""
+    """What the server knows: a list of ``(type, ttl, data)``, how it fails, or a function that makes an answer of a reply."""
 
     def __init__(self):
         self.says = {}
@@ -56,6 +56,10 @@ class Zone:
         reply = request.reply()
         if said == SILENCE:
             raise TimeoutError
+        if callable(said):
+            reply.header.aa = 0
+            said(reply)
+            return reply
         if isinstance(said, list):
             reply.add_answer(*said)
             return reply
@@ -74,16 +78,30 @@ class Quiet(DNSLogger):
 
 
 @contextlib.contextmanager
-def dns_server():
-    """Run a server; yield its zone and its ``address:port``."""
+def dns_server(*, tcp=False):
+    """Run a server, over TCP too if wanted; yield its zone and its ``address:port``."""
     zone = Zone()
-    server = DNSServer(zone, address="127.0.0.1", port=0, logger=Quiet())
-    server.server.handle_error = lambda *_: None
-    port = server.server.server_address[1]
-    server.start_thread()
+    servers = _servers(zone, tcp=tcp)
+    for server in servers:
+        server.server.handle_error = lambda *_: None
+        server.start_thread()
     try:
-        yield zone, f"127.0.0.1:{port}"
+        yield zone, f"127.0.0.1:{servers[0].server.server_address[1]}"
     finally:
-        server.server.shutdown()
-        server.server.server_close()
-        server.thread.join()
+        for server in servers:
+            server.server.shutdown()
+            server.server.server_close()
+            server.thread.join()
+
+
+def _servers(zone, *, tcp):
+    """Return servers of one port, which another process may have taken for TCP."""
+    while True:
+        server = DNSServer(zone, address="127.0.0.1", port=0, logger=Quiet())
+        if not tcp:
+            return [server]
+        try:
+            port = server.server.server_address[1]
+            return [server, DNSServer(zone, address="127.0.0.1", port=port, tcp=True, logger=Quiet())]
+        except OSError:
+            server.server.server_close()

@@ -7,11 +7,15 @@ import subprocess
 import sys
 
 import dns.exception
+import dns.resolver
 import pytest
+from dnslib import NS, QTYPE, RR, TXT, A
 from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, SILENCE, dns_server
 
 from balancekit import ConfigurationError
 from balancekit.discovery import DnsResolver, SrvResolver, SystemResolver
+
+MAX_WAIT_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +117,51 @@ def test_weights_that_are_all_zero_mean_equal_shares(served):
     zone.srv("_http._tcp.orders.example", *equal, (1, 0, 80, "c.example"), (1, 5, 80, "d.example"))
     weights = [endpoint.weight for endpoint in services(place).resolve().endpoints]
     assert weights == [1.0, 1.0, 0.0, 5.0]
+
+
+def test_the_case_of_a_host_means_nothing(served):
+    """A service whose host is written in another case is the same endpoint."""
+    zone, place = served
+    zone.srv("_http._tcp.orders.example", (0, 1, 80, "A.Example"), (1, 1, 80, "a.example"))
+    found = services(place).resolve()
+    assert [(one.id, one.priority) for one in found.endpoints] == [("a.example:80", 0)]
+
+
+def referral(reply):
+    """Name the servers that would know."""
+    reply.add_auth(RR("example", QTYPE.NS, rdata=NS("ns.example"), ttl=60))
+
+
+def another_name(reply):
+    """Answer what was not asked."""
+    reply.add_answer(RR("other.example", QTYPE.A, rdata=A("10.0.0.1"), ttl=60))
+
+
+def another_type(reply):
+    """Answer with a record of another type."""
+    reply.add_answer(RR("name.example", QTYPE.TXT, rdata=TXT("hello"), ttl=60))
+
+
+def cut(reply):
+    """Say that there is more, over TCP too."""
+    reply.header.tc = 1
+
+
+@pytest.mark.parametrize("how", [referral, another_name, another_type, cut])
+@pytest.mark.parametrize("kind", [DnsResolver, SrvResolver])
+def test_an_answer_that_is_none_means_nothing_is_known(how, kind):
+    """A referral, a cut answer and one about something else do not say that there is no endpoint."""
+    with dns_server(tcp=True) as (zone, place):
+        for type in ("A", "AAAA", "SRV"):
+            zone.says["name.example", type] = how
+        resolver = (
+            DnsResolver("name.example", 80, nameservers=[place], timeout=MAX_WAIT_S)
+            if kind is DnsResolver
+            else SrvResolver("name.example", nameservers=[place], timeout=MAX_WAIT_S)
+        )
+        with pytest.raises(dns.resolver.NoAnswer):
+            resolver.resolve()
+    assert len(zone.asked) == (2 if how is cut else 1)
 
 
 def test_the_target_dot_means_no_endpoint(served):

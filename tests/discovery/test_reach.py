@@ -14,6 +14,7 @@ from tests._descriptors import no_descriptor
 from tests.discovery._dns_server import EMPTY, NXDOMAIN, dns_server
 
 from balancekit import LoadBalancer
+from balancekit.adapters._target import address_of
 from balancekit.checks import AsyncChecks, TcpCheck
 from balancekit.discovery import (
     AsyncDiscovery,
@@ -67,6 +68,15 @@ def test_a_dual_stack_name_has_no_dead_half(monkeypatch):
         "127.0.0.1:80",
         "127.0.0.2:80",
     ]
+
+
+def test_a_link_local_address_keeps_its_zone(monkeypatch):
+    """Two link-local addresses that differ in their zone alone are two endpoints, whose targets say the zone."""
+    places = [(socket.AF_INET6, 1, 6, "", ("fe80::1", 80, 0, zone)) for zone in (2, 3)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+    found = SystemResolver("orders", 80).resolve().endpoints
+    assert [one.id for one in found] == ["[fe80::1%2]:80", "[fe80::1%3]:80"]
+    assert [address_of(one.target).host for one in found] == ["fe80::1%2", "fe80::1%3"]
 
 
 def test_search_domains_are_those_of_the_system():

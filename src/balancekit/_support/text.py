@@ -12,13 +12,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["ascii_host", "decimal", "encodable", "plain", "to_bytes"]
+__all__ = ["ascii_host", "decimal", "encodable", "plain", "to_bytes", "with_zone"]
 
 _MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
 """Letters, digits and hyphens (RFC 1123), and the underscore, which names of services have (RFC 2782)."""
+_FOUR_NUMBERS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
+_ENCODED_ZONE: Final = re.compile(r"%25(?=[^0-9])")
+"""The mark of a zone in a URL (RFC 6874); before a digit it may as well be that of interface 25 and more."""
 MAX_HOST_CHARACTERS: Final = 253
 """Of a host name without the dot of the root (RFC 1035)."""
 
@@ -82,29 +85,47 @@ def decimal(value: int) -> str:
 
 
 def ascii_host(host: str) -> str | None:
-    """Return the one spelling of a host name: A-labels in lower case, without the dot of the root.
+    """Return the one spelling of a host: a name in A-labels and lower case, without the dot of the root; an address as short as it can be.
 
     ``None`` for what is neither a host name that resolvers take nor an IP address. Names are taken by IDNA 2008, which
-    allows no full-width letters and the like; see RFC 5891.
+    allows no full-width letters and the like (RFC 5891), and four numbers are an address or nothing (RFC 1123, 2.1). The
+    zone of an address stays as it is, for names of interfaces have capital letters; ``%25``, as URLs have it, becomes ``%``.
 
     Example
     -------
-    >>> ascii_host("Bücher.example."), ascii_host("orders"), ascii_host("::1"), ascii_host("a b")
-    ('xn--bcher-kva.example', 'orders', '::1', None)
+    >>> ascii_host("Bücher.example."), ascii_host("orders"), ascii_host("0::1"), ascii_host("a b"), ascii_host("10.0.0.256")
+    ('xn--bcher-kva.example', 'orders', '::1', None, None)
     """
+    if ":" in host:
+        return _address(_ENCODED_ZONE.sub("%", host))
     name = host.lower().removesuffix(".")
     if not name.isascii():
         found = _a_labels(unicodedata.normalize("NFC", name))
         if found is None:
             return None
         name = found
-    if len(name) <= MAX_HOST_CHARACTERS and all(map(_LABEL.fullmatch, name.split("."))):
-        return name
+    if len(name) > MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, name.split("."))):
+        return None
+    return _address(name) if _FOUR_NUMBERS.fullmatch(name) else name
+
+
+def with_zone(address: tuple[Any, ...]) -> str:
+    """Return the address of a socket; a link-local one leads nowhere without its zone.
+
+    Example
+    -------
+    >>> with_zone(("fe80::1", 80, 0, 2)), with_zone(("::1", 80, 0, 0)), with_zone(("10.0.0.1", 80))
+    ('fe80::1%2', '::1', '10.0.0.1')
+    """
+    host = str(address[0])
+    return f"{host}%{address[3]}" if len(address) == 4 and address[3] and "%" not in host else host
+
+
+def _address(text: str) -> str | None:
     try:
-        ip_address(name)
+        return str(ip_address(text))
     except ValueError:
         return None
-    return name
 
 
 def _a_labels(name: str) -> str | None:

@@ -30,6 +30,7 @@ from balancekit.outcome import Outcome
 __all__ = [
     "UnusableEndpointError",
     "classify_error",
+    "is_url",
     "replayable",
     "rewritten",
     "rules",
@@ -104,6 +105,15 @@ def with_body(request: httpx2.Request, body: Any) -> httpx2.Request:
 def _parsed(url: str) -> httpx2.URL:
     """Parse a URL. That is half of what an attempt costs, and services call the same few again and again."""
     return httpx2.URL(url)
+
+
+def is_url(text: str) -> bool:
+    """Return whether the client can parse a URL: it refuses some addresses that others take, such as ``01.2.3.4``."""
+    try:
+        httpx2.URL(text)
+    except httpx2.InvalidURL:
+        return False
+    return True
 
 
 def rewritten(

@@ -23,7 +23,7 @@ from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
 from balancekit.adapters._exchange import Answer
 from balancekit.adapters._httpx2_bodies import watch_decoding
-from balancekit.adapters._httpx2_requests import UnusableEndpointError, rewritten
+from balancekit.adapters._httpx2_requests import UnusableEndpointError, is_url, rewritten
 from balancekit.adapters._target import Address, address_of
 from balancekit.adapters._transports import TransportPool
 from balancekit.endpoint import Endpoint
@@ -141,7 +141,12 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
             except Exception as error:
                 raise_interrupt()
                 raise UnusableEndpointError(call.unusable(error), request=request) from error
-        return inner, where, rewritten(request, where, name, call, self._config)
+        try:
+            return inner, where, rewritten(request, where, name, call, self._config)
+        except httpx2.InvalidURL as error:
+            if is_url(where.base(url.scheme)):  # with the path of the request it is too long
+                raise
+            raise UnusableEndpointError(call.unusable(error), request=request) from error
 
     def _answer(
         self, response: httpx2.Response, where: Address, sent: httpx2.Request

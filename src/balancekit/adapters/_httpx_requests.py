@@ -31,6 +31,7 @@ from balancekit.outcome import Outcome
 __all__ = [
     "UnusableEndpointError",
     "classify_error",
+    "is_url",
     "replayable",
     "rewritten",
     "rules",
@@ -105,6 +106,15 @@ def with_body(request: httpx.Request, body: Any) -> httpx.Request:
 def _parsed(url: str) -> httpx.URL:
     """Parse a URL. That is half of what an attempt costs, and services call the same few again and again."""
     return httpx.URL(url)
+
+
+def is_url(text: str) -> bool:
+    """Return whether the client can parse a URL: it refuses some addresses that others take, such as ``01.2.3.4``."""
+    try:
+        httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return True
 
 
 def rewritten(

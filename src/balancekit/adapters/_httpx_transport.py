@@ -24,7 +24,7 @@ from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
 from balancekit.adapters._exchange import Answer
 from balancekit.adapters._httpx_bodies import watch_decoding
-from balancekit.adapters._httpx_requests import UnusableEndpointError, rewritten
+from balancekit.adapters._httpx_requests import UnusableEndpointError, is_url, rewritten
 from balancekit.adapters._target import Address, address_of
 from balancekit.adapters._transports import TransportPool
 from balancekit.endpoint import Endpoint
@@ -142,7 +142,12 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
             except Exception as error:
                 raise_interrupt()
                 raise UnusableEndpointError(call.unusable(error), request=request) from error
-        return inner, where, rewritten(request, where, name, call, self._config)
+        try:
+            return inner, where, rewritten(request, where, name, call, self._config)
+        except httpx.InvalidURL as error:
+            if is_url(where.base(url.scheme)):  # with the path of the request it is too long
+                raise
+            raise UnusableEndpointError(call.unusable(error), request=request) from error
 
     def _answer(
         self, response: httpx.Response, where: Address, sent: httpx.Request

@@ -73,7 +73,7 @@ class ServiceMatcher:
         if self._authority == "logical":
             return logical
         if self._authority == "endpoint":
-            return address.authority or address.netloc or logical
+            return address.authority or address.own_authority or logical
         return address.authority or logical
 
     def server_name(self, address: Address, *, logical: str) -> str:
@@ -81,7 +81,7 @@ class ServiceMatcher:
         if self._authority == "logical":
             return logical
         if self._authority == "endpoint":
-            return address.server_name or address.host or logical
+            return address.server_name or address.name or logical
         return address.server_name or logical
 
     def logical_location(self, location: str, *, logical: str) -> str:
@@ -107,7 +107,7 @@ class ServiceMatcher:
                 known = address_of(endpoint.target)
             except ConfigurationError:
                 continue
-            place = known.host.lower(), known.port or PORTS[known.scheme or scheme]
+            place = ascii_host(known.host) or "", known.port or PORTS[known.scheme or scheme]
             if (known.scheme or scheme) == scheme and place == wanted:
                 rest = there._replace(scheme="", netloc="").geturl()
                 inside = known.prefix and (rest + "/").startswith(f"{known.prefix}/")
@@ -121,7 +121,8 @@ def _place(url: SplitResult, scheme: str) -> tuple[str, int] | None:
         port = url.port or PORTS.get(scheme)
     except ValueError:
         return None
-    return None if not url.hostname or port is None or "@" in url.netloc else (url.hostname, port)
+    host = ascii_host(url.hostname or "")
+    return None if not host or port is None or "@" in url.netloc else (host, port)
 
 
 def _service(name: object) -> tuple[str | None, int | None]:

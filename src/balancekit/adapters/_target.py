@@ -104,7 +104,9 @@ class Address:
         "authority",
         "headers",
         "host",
+        "name",
         "netloc",
+        "own_authority",
         "port",
         "prefix",
         "scheme",
@@ -123,6 +125,10 @@ class Address:
         self.port: int | None = None
         self.netloc: str = ""
         """Host and port as they stand in a URL."""
+        self.name: str = ""
+        """The host as others know it: without the dot of the root, and without the zone of an address (RFC 6874, 4)."""
+        self.own_authority: str = ""
+        """The name, and the port."""
         self.prefix: str = ""
         """Of every path, without a slash at its end."""
         if target.url.startswith("unix:"):
@@ -132,9 +138,7 @@ class Address:
         else:
             self._locate(target.url)
         self._base: str = f"{self.scheme or ''}://{self.netloc or 'localhost'}{self.prefix}"
-        self.authority: str | None = target.authority or (
-            None if self._is_number() else _netloc(self.host.removesuffix("."), self.port)
-        )
+        self.authority: str | None = target.authority or (None if self._is_number() else self.own_authority)
         """What ``Host`` says; ``None`` for the logical name."""
         self.server_name: str | None = target.server_name or (
             _bare(self.authority) if self.authority is not None else None
@@ -159,13 +163,15 @@ class Address:
         self.scheme = parts.scheme or None
         self.host = host + "." if written.endswith(".") else host  # which keeps resolvers from search domains
         self.netloc = _netloc(self.host, self.port)
+        self.name = host.partition("%")[0]
+        self.own_authority = _netloc(self.name, self.port)
         self.prefix = parts.path.rstrip("/")
 
     def _is_number(self) -> bool:
         if self.socket is not None:
             return True
         try:
-            ip_address(self.host.partition("%")[0])
+            ip_address(self.name)
         except ValueError:
             return False
         return True

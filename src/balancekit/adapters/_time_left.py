@@ -12,6 +12,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
+from balancekit._support.text import with_zone
+
 if TYPE_CHECKING:
     from balancekit.adapters._call import Call
 
@@ -62,9 +64,4 @@ def addresses_of(host: str, port: int | None) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # the client says it in its own words
         return [host]
-    return [str(address[0]) + _scope(address) for *_, address in found] or [host]
-
-
-def _scope(address: tuple[Any, ...]) -> str:
-    """Return the suffix of a link-local address of IPv6."""
-    return f"%{address[3]}" if len(address) == 4 and address[3] else ""
+    return [with_zone(address) for *_, address in found] or [host]

@@ -234,7 +234,10 @@ class Balanced:
 
         async def send() -> Answer[ClientResponse]:
             where = self._address(call)
-            response = await self._send(request, url, where, call, handler)
+            try:
+                response = await self._send(request, url, where, call, handler)
+            except aiohttp.InvalidURL as error:  # no address that the connector takes
+                raise UnusableEndpointError(call.unusable(error)) from error
             return Answer(response, response.status, response.headers, where)
 
         def hand_over(response: ClientResponse) -> ClientResponse:

@@ -153,7 +153,14 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
             attempt.original = request
             allowed = proxies if self._via_proxy and (where.scheme or url.scheme) == "https" else None
             clipped = _clipped(timeout, call)
-            response = HTTPAdapter.send(self, attempt, stream, clipped, verify, cert, cast("Any", allowed))
+            try:
+                response = HTTPAdapter.send(
+                    self, attempt, stream, clipped, verify, cert, cast("Any", allowed)
+                )
+            except exceptions.InvalidProxyURL:
+                raise
+            except exceptions.InvalidURL as error:  # urllib3 knows no such host
+                raise UnusableEndpointError(call.unusable(error), request=request) from error
             check_deadline(call, request, response)
             return Answer(response, response.status_code, response.headers, where)
 
@@ -233,8 +240,11 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
     ) -> tuple[Any, Any]:
         """Keep connections apart by the name that the certificate must have, too."""
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        if isinstance(request, _Attempt) and request.server_name is not None:
-            pool["server_hostname"] = pool["assert_hostname"] = request.server_name
+        if isinstance(request, _Attempt):
+            if request.server_name is not None:
+                pool["server_hostname"] = pool["assert_hostname"] = request.server_name
+            if ":" in host["host"]:  # urllib3 takes zones in brackets only
+                host["host"] = f"[{host['host']}]"
         return host, pool
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:

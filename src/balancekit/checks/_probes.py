@@ -245,6 +245,7 @@ def _netloc(address: str, parameter: str = "address") -> str:
         host = port = None
     if host is None:
         raise ConfigurationError(parameter, address.removeprefix("//"), _HOST_AND_PORT)
+    host = host.partition("%")[0]  # a zone is known here only (RFC 6874, 4)
     name = f"[{host}]" if ":" in host else host
     return name if port is None else f"{name}:{port}"
 

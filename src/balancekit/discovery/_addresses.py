@@ -17,6 +17,7 @@ from typing import Final, Self, final
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.shortage import is_shortage
+from balancekit._support.text import with_zone
 from balancekit.discovery._families import reachable
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
@@ -67,7 +68,7 @@ class SystemResolver(ConstructorRepr):
             if error.errno in NO_ADDRESS and not is_shortage(error):
                 return Resolution(endpoints=())
             raise
-        addresses = list(dict.fromkeys(str(place[4][0]) for place in found))
+        addresses = list(dict.fromkeys(with_zone(place[4]) for place in found))
         return Resolution(endpoints=[Endpoint(joined(one, self._port)) for one in reachable(addresses)])
 
 

@@ -4,7 +4,8 @@ Needs the extra ``dns`` (dnspython). The TTL is the least of the records that le
 a name that does not exist it is the negative TTL of its zone (RFC 2308).
 
 What DNS says is one of three things. *Records*: these are the endpoints. *No such name, or none of this type*: there
-is an empty list. *A server's failure, no answer in time*: unknown, and the last good list stays in use.
+is an empty list. *A server's failure, no answer in time, an answer that is none (cut, about something else, a referral)*:
+unknown, and the last good list stays in use.
 
 Source: RFC 1035, RFC 2308, RFC 2782.
 """
@@ -24,6 +25,7 @@ from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from dns.message import Message
     from dns.resolver import Resolver as Client
 
 __all__ = ["DnsResolver", "SrvResolver"]
@@ -92,8 +94,8 @@ class DnsResolver(ConstructorRepr):
 class SrvResolver(ConstructorRepr):
     """Every service that the SRV records of a name list: host, port, priority and weight.
 
-    Weights that are all zero mean equal shares (RFC 2782). A single record with the target ``"."`` means that the
-    service is decidedly not there: an empty list.
+    Hosts are in lower case, for the case of a name means nothing in DNS. Weights that are all zero mean equal shares
+    (RFC 2782). A single record with the target ``"."`` means that the service is decidedly not there: an empty list.
 
     Parameters
     ----------
@@ -135,7 +137,7 @@ class SrvResolver(ConstructorRepr):
         return Resolution(
             endpoints=[
                 Endpoint(
-                    joined(record.target.to_text(omit_final_dot=True), record.port),
+                    joined(record.target.to_text(omit_final_dot=True).lower(), record.port),
                     weight=1.0 if record.priority in unweighted else float(record.weight),
                     priority=record.priority,
                 )
@@ -155,7 +157,25 @@ def _ask(client: Client, name: str, kind: str) -> tuple[list[Any], float]:
     except dns.resolver.NXDOMAIN as error:
         told: Any = error
         return [], float(told.response(told.qnames()[-1]).resolve_chaining().minimum_ttl)
+    if answer.rrset is None and _is_inconclusive(
+        answer.response, aliased=bool(answer.chaining_result.cnames)
+    ):
+        raise dns.resolver.NoAnswer(response=answer.response)  # type: ignore[no-untyped-call]  # of dnspython
     return list(answer.rrset or ()), float(answer.chaining_result.minimum_ttl)
+
+
+def _is_inconclusive(response: Message, *, aliased: bool) -> bool:
+    """Return whether a response without the records that were asked for does not say that there are none.
+
+    It was cut although it came over TCP, it is about another name or type, or it is a referral: the server knows only which others
+    would know (RFC 2308, 2.2).
+    """
+    from dns import flags, rdatatype  # noqa: PLC0415 - see above
+
+    if response.flags & flags.TC or (response.answer and not aliased):
+        return True
+    kinds = {rrset.rdtype for rrset in response.authority}
+    return rdatatype.NS in kinds and rdatatype.SOA not in kinds and not response.flags & flags.AA
 
 
 def _least(answers: Iterable[tuple[list[Any], float]]) -> float:
