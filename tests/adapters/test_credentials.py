@@ -58,3 +58,25 @@ def test_no_credential_of_an_origin_is_seen_at_another(
     assert {one.headers["api-key"] for one in own.seen} == {OWN}
     assert {one.headers["authorization"] for one in own.seen[1:]} == {CALLERS}
     assert found == []
+
+
+@pytest.mark.parametrize("authority", ["auto", "logical"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_password_in_the_url_is_in_no_header_but_authorization(
+    kind: str, authority: str, servers: tuple[Server, Server]
+) -> None:
+    """``Host`` and a rewritten ``Location`` have neither user nor password, nor the port that the scheme means anyway."""
+    own, _ = servers
+    own.seen.clear()
+    lb = LoadBalancer([own.address])
+    back = f"http://{own.address}/ok"
+
+    async def scenario(client: Any) -> None:
+        answer = await client.get(f"http://user:s3cret@orders:80/header?code=201&Location={back}")
+        assert answer.headers["location"] == "http://orders/ok"
+
+    play(kind, lb, scenario, authority=authority, rewrite_location=True)
+    (seen,) = own.seen
+    assert seen.headers.pop("authorization") == "Basic dXNlcjpzM2NyZXQ="
+    assert seen.headers["host"] == "orders"
+    assert "s3cret" not in str(seen)

@@ -96,19 +96,31 @@ def raising(_):
 @pytest.mark.parametrize(
     "kind", ["httpx", "httpx-asyncio", "httpx2", "httpx2-asyncio", "requests", "aiohttp"]
 )
-@pytest.mark.parametrize("option", ["key", "cost"])
-def test_a_function_that_raises_loses_no_request(kind, option, caplog):
-    """What the key or the cost function of an adapter raises is logged; the request is sent without a key, at a cost of 1."""
+@pytest.mark.parametrize(
+    ("option", "find", "reason"),
+    [
+        ("key", raising, "no such header"),
+        ("key", lambda _: [1], "key="),
+        ("key", lambda _: 1.5, "key="),
+        ("cost", raising, "no such header"),
+        ("cost", lambda _: 0, "cost="),
+        ("cost", lambda _: "1", "cost="),
+        ("cost", lambda _: float("nan"), "cost="),
+        ("cost", lambda _: None, "cost="),
+    ],
+)
+def test_a_function_that_fails_loses_no_request(kind, option, find, reason, caplog):
+    """A key or cost function that raises, or finds what no request can have, is logged; the request is sent without a key, at a cost of 1."""
     with Server("a") as server:
         lb = LoadBalancer([server.address])
 
         async def scenario(client):
             assert (await client.get("http://orders/ok")).status == 200
 
-        play(kind, lb, scenario, **{option: raising})
+        play(kind, lb, scenario, **{option: find})
     assert lb.stats().completed == 1
-    assert f"the {option} function of an adapter raised" in caplog.text
-    assert "no such header" in caplog.text
+    assert f"the {option} function of an adapter failed" in caplog.text
+    assert reason in caplog.text
 
 
 @pytest.mark.parametrize("option", ["key", "cost"])

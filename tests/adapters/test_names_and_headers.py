@@ -464,3 +464,18 @@ def test_an_encoding_that_aiohttp_cannot_decode_is_the_callers_if_it_was_asked_f
 
         play("aiohttp", lb, scenario)
     assert {one: n for one, n in lb.stats().outcomes.items() if n} == {outcome: 1}
+
+
+@every_client
+@pytest.mark.parametrize("written", ["orders", "orders:80", "orders.", "ORDERS.:80", "u:p@orders"])
+def test_an_endpoint_with_a_name_is_asked_for_that_however_the_service_is_written(
+    kind: str, written: str, server: Server
+) -> None:
+    """A port, a root dot or a user in the URL keeps no endpoint from being asked for its own name."""
+    lb = LoadBalancer([Endpoint("a", HttpTarget(url=server.address, authority="vendor.example"))])
+
+    async def scenario(client: Any) -> None:
+        assert (await client.get(f"http://{written}/ok")).text == server.name
+
+    play(kind, lb, scenario, service="orders")
+    assert server.seen[-1].headers["host"] == "vendor.example"

@@ -466,6 +466,47 @@ def test_wsgi_picks_and_releases():
     assert [(s.route, s.requests, s.failures) for s in edge.stats()] == [("site", 3, 1)]
 
 
+def raising(_):
+    """Find nothing."""
+    raise LookupError("no such header")
+
+
+@pytest.mark.parametrize("find", [raising, lambda _: [1]], ids=["raises", "finds no key"])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_key_function_that_fails_loses_no_request(servers, make, find, split, caplog):
+    """What it raises, or finds that is no key, is logged, and the request is sent without a key."""
+    pool = LoadBalancer([servers["a"].address])
+    target = Split({pool: 1, LoadBalancer([servers["a"].address]): 1}) if split else pool
+    client, _, _ = make(RouteTable([Route("site", target)]), key=find)
+    with client:
+        assert client.get("http://shop.test/").status_code == 200
+    assert "the key function of an adapter failed" in caplog.text
+
+
+@pytest.mark.parametrize("find", [raising, lambda _: [1]], ids=["raises", "finds no key"])
+def test_a_key_function_that_fails_loses_no_request_of_a_middleware(find, caplog):
+    """The application of either middleware runs with a lease that has no key, and the reason is logged."""
+    pool, ran = LoadBalancer(POOL), []
+
+    async def app(scope_, receive, send):
+        ran.append(scope_["balancekit"].lease.target)
+
+    async def send(_message):
+        pass
+
+    def wsgi_app(environ_, start_response):
+        ran.append(environ_["balancekit"].lease.target)
+        start_response("200 OK", [])
+        return []
+
+    table = RouteTable([Route("site", pool)])
+    asyncio.run(asgi.RoutingMiddleware(app, table, key=find)(scope(), None, send))
+    wsgi.RoutingMiddleware(wsgi_app, table, key=find)(environ(), lambda *_: None).close()
+    assert len(ran) == 2
+    assert caplog.text.count("the key function of an adapter failed") == 2
+    assert pool.stats().inflight == 0
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/x", "404 Not Found"), ("/a%2fb", "400 Bad Request"), ("/empty", "503 Service Unavailable")],

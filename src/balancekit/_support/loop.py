@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import sys
 
+from balancekit.errors import ConfigurationError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Task
 
-__all__ = ["is_alive", "raise_cancellation"]
+__all__ = ["is_alive", "raise_cancellation", "require_own_loop"]
 
 
 def is_alive(task: Task[None] | None) -> bool:
     """Return whether a task still runs: it has not ended, and neither has its loop."""
     return task is not None and not task.done() and not task.get_loop().is_closed()
+
+
+def require_own_loop(task: Task[None]) -> None:
+    """Refuse to wait for a task in another event loop than its own, which would never tell of its end.
+
+    Raises
+    ------
+    ConfigurationError
+        If the running loop is another.
+    """
+    from asyncio import get_running_loop  # noqa: PLC0415 - its callers have imported it
+
+    running = get_running_loop()
+    if task.get_loop() is not running:
+        raise ConfigurationError(
+            "event loop", running, "the one in which the runner was started; stop it there"
+        )
 
 
 def raise_cancellation() -> None:

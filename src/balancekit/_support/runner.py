@@ -7,7 +7,10 @@ import threading
 import time  # noqa: TID251 - the runners wait in real time
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from asyncio import Task
 
 __all__ = ["AsyncRunner", "ThreadRunner", "join", "join_all"]
 
@@ -76,11 +79,18 @@ class ThreadRunner(ABC):
 class AsyncRunner(ABC):
     """A runner on asyncio: started at the entry of an ``async with`` block, and stopped at its end; of several, of the last.
 
-    A ``stop`` that is cancelled raises when no task is left.
+    A ``stop`` that is cancelled raises when no task is left. One in another loop than that of ``start`` raises
+    ``ConfigurationError`` and stops nothing.
     """
 
     _blocks: int = 0
     """How many blocks it is in, or about to be."""
+    _main: Task[None] | None = None
+    """The task that is started."""
+
+    def after_fork(self) -> None:
+        """Be stopped in a forked child: the loop is the parent's."""
+        self._main = None
 
     @abstractmethod
     async def start(self) -> None:

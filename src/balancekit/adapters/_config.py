@@ -40,9 +40,9 @@ class CallOptions(TypedDict, total=False):
     requests of the last ten seconds, and one a second besides."""
     key: KeySource
     """Finds a request's key: ``from_header("X-User")``, ``from_cookie``, ``from_query``, or any function of the request. If it
-    raises, the error is logged, and the request has no key."""
+    raises, or returns what is no key, that is logged, and the request has no key."""
     cost: Callable[[Any], float]
-    """Finds what a request costs, > 0. If it raises, the error is logged, and the request costs 1."""
+    """Finds what a request costs, > 0. If it raises, or returns another value, that is logged, and the request costs 1."""
     cookies: str
     """Whose cookies are: ``"service"``, the client's jar keeps them and all endpoints get them; or ``"per-endpoint"``, what
     an endpoint sets is kept by the adapter and goes to that endpoint only. For endpoints of different vendors."""
@@ -61,7 +61,7 @@ class CallOptions(TypedDict, total=False):
     """How many bytes of a body that can be read only once are read before it is sent, >= 0, so that it can be sent again if it
     is no longer than that. 0 if left out: such a body goes elsewhere only if nothing was sent."""
     rewrite_location: bool
-    """Whether redirects to an endpoint's own address come back through the balancer."""
+    """Whether a ``Location`` at an endpoint's own address leads back through the balancer: of a redirect, or of what was created."""
     propagate_deadline: str | None
     """The header that tells the server the milliseconds that are left, such as ``"x-request-timeout-ms"``."""
     innocent: tuple[int, ...]

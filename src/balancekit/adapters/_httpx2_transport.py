@@ -167,7 +167,7 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
             call.whole()
         else:
             watch_decoding(response, call)
-        if self._config.rewrite_location and 300 <= response.status_code < 400:
+        if self._config.rewrite_location:
             location = response.headers.get("Location")
             if location is not None:
                 url = request.url

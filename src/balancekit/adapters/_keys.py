@@ -26,14 +26,22 @@ KeySource: TypeAlias = Callable[[Any], Key | None]
 
 
 def found_in(request: Any, what: str, find: Callable[[Any], T], default: T) -> T:
-    """Return what a function of the user's finds in a request; an error of it is logged, and the request goes on."""
+    """Return what a function of the user's finds in a request.
+
+    If it raises, or finds what no request can have, that is logged, and the request goes on.
+    """
     try:
-        return find(request)
+        found = find(request)
+        if what == "key":
+            valid.request(found, 1.0, None)
+        else:
+            valid.request(None, found, None)
     except Exception:
         contain_error(
-            "the %s function of an adapter raised; the request is sent with %s=%r", what, what, default
+            "the %s function of an adapter failed; the request is sent with %s=%r", what, what, default
         )
         return default
+    return found
 
 
 def from_header(name: str) -> KeySource:

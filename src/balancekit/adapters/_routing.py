@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any, Generic, TypeVar, final
 
 from balancekit._support.fork import new_lock
+from balancekit.adapters._keys import found_in
 from balancekit.adapters._request_options import RequestOptions
 from balancekit.adapters._route_statistics import RouteStatistics
 from balancekit.errors import ConfigurationError
@@ -96,12 +97,11 @@ class Router(Generic[T]):
         UnavailableError
             If the pool has no endpoint to offer.
         """
-        key = None if self._key is None else self._key(request)
-        return RoutedRequest(match, match.lease(key))
+        return RoutedRequest(match, match.lease(self._key_of(request)))
 
     def transport(self, match: Match[Any], request: Any) -> T:
         """Return the transport of a match's pool."""
-        pool = match.pool(None if self._key is None else self._key(request))
+        pool = match.pool(self._key_of(request))
         found = self._transports.get(id(pool))
         if found is None:
             with self._lock:
@@ -110,6 +110,9 @@ class Router(Generic[T]):
                     # The pool is kept, so its id is too.
                     found = self._transports[id(pool)] = (pool, self._make(pool))
         return found[1]
+
+    def _key_of(self, request: Any) -> Any:
+        return None if self._key is None else found_in(request, "key", self._key, None)
 
     def options(self, match: Match[Any], own: RequestOptions | None = None) -> RequestOptions:
         """Return what a route asks for, under what the request asks for by itself."""

@@ -268,7 +268,7 @@ class Balanced:
     ) -> ClientResponse:
         """Send one attempt: the request is the endpoint's while it is on its way."""
         config = self._config
-        logical = url.raw_authority
+        logical = url.host_port_subcomponent or ""
         authority = config.matcher.host_header(where, logical=logical)
         kept = {name: getattr(request, name) for name in _ON_ITS_WAY}
         headers, server_name = request.headers, request.server_hostname
@@ -323,7 +323,7 @@ class Balanced:
         response._balancekit = call  # type: ignore[attr-defined]  # read by `info`
         if self._config.rewrite_location and hdrs.LOCATION in response.headers:
             location = response.headers[hdrs.LOCATION]
-            logical = f"{url.scheme}://{url.raw_authority}"
+            logical = f"{url.scheme}://{url.host_port_subcomponent}"
             _change(response, hdrs.LOCATION, self._config.matcher.logical_location(location, logical=logical))
         connection = response.connection
         if connection is None:  # the body came with the headers

@@ -43,7 +43,7 @@ from balancekit.adapters._requests_errors import (
     rewind,
 )
 from balancekit.adapters._requests_network import bound_connections
-from balancekit.adapters._target import Address
+from balancekit.adapters._target import PORTS, Address
 from balancekit.adapters._time_left import limit_timeout
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.protocols import ObservableBalancer
@@ -205,7 +205,7 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         attempt.headers = headers = cast("CaseInsensitiveDict[Any]", request.headers.copy())
         # The session adds it to redirects, for a proxy of the environment.
         headers.pop("Proxy-Authorization", None)
-        headers.setdefault("Host", config.matcher.host_header(where, logical=url.netloc))
+        headers.setdefault("Host", config.matcher.host_header(where, logical=_authority(url)))
         for name, value in where.headers:
             headers[name] = value
         if config.propagate_deadline is not None and call.deadline != math.inf:
@@ -264,7 +264,8 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         response._call = call
         response.balancekit = call.begun()
         if self._config.rewrite_location and "Location" in response.headers:
-            logical = "/".join((request.url or "").split("/", 3)[:3])
+            url = urlsplit(request.url or "")
+            logical = f"{url.scheme}://{_authority(url)}"
             location = self._config.matcher.logical_location(response.headers["Location"], logical=logical)
             response.headers["Location"] = location
         response._watch(call)
@@ -287,6 +288,12 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
                 "an adapter was closed without a request; mount it as 'http://NAME/', with scheme and slash",
                 bad=True,
             )
+
+
+def _authority(url: SplitResult) -> str:
+    """Return what ``Host`` says of a URL: neither a user and password, nor the port that the scheme means anyway."""
+    host = url.netloc.rpartition("@")[2]
+    return host.removesuffix(f":{PORTS[url.scheme]}") if url.scheme in PORTS else host
 
 
 def _rules(request: PreparedRequest, source: PreparedRequest) -> Rules:

@@ -13,8 +13,9 @@ import time
 from typing import TYPE_CHECKING, Any, final
 
 from balancekit._support.elsewhere import Elsewhere
+from balancekit._support.fork import call_in_child
 from balancekit._support.log import log_error
-from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.loop import is_alive, raise_cancellation, require_own_loop
 from balancekit._support.runner import AsyncRunner
 from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
 from balancekit.checks._runner import (
@@ -77,7 +78,7 @@ class AsyncChecks(CheckRunner, AsyncRunner):
     ) -> None:
         super().__init__(balancer, check, schedule, concurrency, shared, coroutine=True)
         self._check = check
-        self._main: asyncio.Task[None] | None = None
+        call_in_child(self)
 
     @property
     def running(self) -> bool:
@@ -91,9 +92,11 @@ class AsyncChecks(CheckRunner, AsyncRunner):
 
     async def stop(self) -> None:
         """Stop checking, and return when no task is left. Does nothing if it is stopped."""
-        main, self._main = self._main, None
+        main = self._main
         if main is None or not is_alive(main):
             return
+        require_own_loop(main)
+        self._main = None
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
 

@@ -20,7 +20,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_lock
-from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.loop import is_alive, raise_cancellation, require_own_loop
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
 from balancekit.checks._requirements import refuse_coroutine, require_coroutine, require_function
 from balancekit.checks._runner import is_present
@@ -215,7 +215,7 @@ class AsyncProbes(_Prober, AsyncRunner):
         self._timeout = valid.seconds("timeout", timeout, above=0.0)
         self._woken = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
-        self._main: asyncio.Task[None] | None = None
+        call_in_child(self)
 
     @property
     def running(self) -> bool:
@@ -232,8 +232,10 @@ class AsyncProbes(_Prober, AsyncRunner):
 
     async def stop(self) -> None:
         """Stop sending, and return when no task is left. Does nothing if it is stopped."""
-        main, self._main = self._main, None
-        self._selector.on_due = _nothing
+        main = self._main
+        if main is not None and is_alive(main):
+            require_own_loop(main)
+        self._main, self._selector.on_due = None, _nothing
         if main is not None and is_alive(main):
             tasks = [main, *self._asking]
             for task in tasks:

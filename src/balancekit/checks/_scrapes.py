@@ -19,7 +19,7 @@ from balancekit._support.display import ConstructorRepr
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_change
-from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.loop import is_alive, raise_cancellation, require_own_loop
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
 from balancekit.checks._requirements import refuse_coroutine, require_function
 from balancekit.checks._runner import is_present
@@ -248,7 +248,7 @@ class AsyncScrapes(_Scraper, AsyncRunner):
     ) -> None:
         super().__init__(balancer, attributes, page, schedule, clock)
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
-        self._main: asyncio.Task[None] | None = None
+        call_in_child(self)
 
     @property
     def running(self) -> bool:
@@ -263,8 +263,10 @@ class AsyncScrapes(_Scraper, AsyncRunner):
 
     async def stop(self) -> None:
         """Stop reading, and return when no task is left. Does nothing if it is stopped."""
-        main, self._main = self._main, None
+        main = self._main
         if main is not None and is_alive(main):
+            require_own_loop(main)
+            self._main = None
             main.cancel()
             await asyncio.gather(main, return_exceptions=True)
 

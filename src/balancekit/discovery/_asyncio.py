@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, final
 
 from balancekit._support.elsewhere import Elsewhere
-from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.fork import call_in_child
+from balancekit._support.loop import is_alive, raise_cancellation, require_own_loop
 from balancekit._support.runner import AsyncRunner
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
@@ -65,11 +66,16 @@ class AsyncDiscovery(AsyncRunner):
         self._source = source_of(source, name=name, refresh=refresh)
         self._stats = Subscription(balancer, self._source, (), now=0.0).stats
         self._subscription: Subscription | None = None
-        self._main: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
         self._asked: asyncio.Future[tuple[object, BaseException | None]] | None = None
         self._asked_at = 0.0
+        call_in_child(self)
+
+    def after_fork(self) -> None:
+        """Be stopped in a forked child, with the statistics of the parent: the loop is the parent's."""
+        super().after_fork()
+        self._stats, self._subscription, self._asked = self.stats(), None, None
 
     def __repr__(self) -> str:
         # Not the source as it was given: a URL may have a password.
@@ -104,14 +110,16 @@ class AsyncDiscovery(AsyncRunner):
 
     async def stop(self) -> None:
         """Stop following, and return when the task has ended. Does nothing if it is stopped."""
-        main, self._main = self._main, None
+        main = self._main
         if main is None:
             return
-        if not is_alive(main):
-            self._stats, self._subscription = self.stats(), None
+        alive = is_alive(main)
+        if alive:
+            require_own_loop(main)
+        self._main = None
+        self._stats, self._subscription = self.stats(), None
+        if not alive:
             return
-        self._stats = self.stats()
-        self._subscription = None
         self._changed.set()  # first: the wait may be cancelled
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
