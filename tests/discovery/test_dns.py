@@ -207,6 +207,13 @@ def test_the_systems_answers_are_told_apart_too(monkeypatch, code, empty):
         (lambda: DnsResolver("a", 80, kinds=["MX"]), "kinds"),
         (lambda: DnsResolver("a", 80, timeout=0), "timeout"),
         (lambda: SrvResolver("a", nameservers="127.0.0.1"), "nameservers"),
+        (lambda: SrvResolver("a", nameservers=["dns.example"]), "nameservers"),
+        (lambda: SrvResolver("a", nameservers=["127.0.0.1:0"]), "nameservers"),
+        (lambda: SrvResolver("a", nameservers=["127.0.0.1:65536"]), "nameservers"),
+        (lambda: SrvResolver("a", nameservers=["[::1:53"]), "nameservers"),
+        (lambda: DnsResolver("10.0.0.1", 80), "host"),
+        (lambda: DnsResolver("::1", 80), "host"),
+        (lambda: SrvResolver("10.0.0.1"), "name"),
         (lambda: SrvResolver(7), "name"),
     ],
 )
@@ -214,6 +221,39 @@ def test_wrong_arguments_are_refused(make, parameter):
     """Each wrong argument is refused by the name of its parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a" * 64, "a..b", ".", "a b", "a\0b", "a\nb", "\uff48ost", "10.0.0.256", "host:80", "a/b", "u@a", "☃"],
+    ids=ascii,
+)
+@pytest.mark.parametrize(
+    "make", [lambda name: SystemResolver(name, 80), lambda name: DnsResolver(name, 80), SrvResolver]
+)
+def test_a_name_that_no_resolver_takes_is_refused(make, name):
+    """A mistyped name is refused when it is given: asked for, it would be a name without endpoints."""
+    with pytest.raises(ConfigurationError, match="expected a host name"):
+        make(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("bücher.test", "xn--bcher-kva.test"),
+        ("faß.test", "xn--fa-hia.test"),
+        ("ORDERS.test.", "orders.test."),
+    ],
+)
+def test_a_name_is_asked_for_in_its_one_spelling(name, asked, monkeypatch):
+    """Each resolver asks for the A-labels of IDNA 2008; the dot of the root stays."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: [(2, 1, 6, "", (host, 80))])
+    monkeypatch.setattr("balancekit.discovery._addresses.reachable", list)
+    assert SystemResolver(name, 80).resolve().endpoints[0].id == f"{asked}:80"
+    with dns_server() as (zone, place):
+        for resolver in (DnsResolver(name, 80, nameservers=[place]), SrvResolver(name, nameservers=[place])):
+            resolver.resolve()
+        assert {one for one, _ in zone.asked} == {asked.rstrip(".")}
 
 
 def test_without_dnspython_one_is_told_what_to_install():

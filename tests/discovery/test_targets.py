@@ -356,6 +356,8 @@ def test_an_error_about_a_long_target_is_short(text):
     [
         (lambda: FileSdResolver(""), "path"),
         (lambda: FileSdResolver(7), "path"),
+        (lambda: FileSdResolver("a\0b"), "path"),
+        (lambda: FileSdResolver("a\ud800"), "path"),
         (lambda: HttpSdResolver("ftp://a/b"), "url"),
         (lambda: HttpSdResolver("orders"), "url"),
         (lambda: HttpSdResolver("http://a", timeout=0), "timeout"),

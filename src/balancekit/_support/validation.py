@@ -125,9 +125,16 @@ def path(parameter: str, value: Any, *, allowed: str = "the path of a file") -> 
     """Return a path as text; a number is refused, which ``open`` would take for the descriptor of an open file, and close."""
     if isinstance(value, str | os.PathLike):
         found = os.fspath(value)
-        if isinstance(found, str) and (found := plain(found)):
+        if isinstance(found, str) and (found := plain(found)) and _names_a_file(found):
             return found
     raise ConfigurationError(parameter, value, allowed)
+
+
+def _names_a_file(path_: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path_)
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return False
 
 
 def items(parameter: str, value: Iterable[T], *, limit: int = MAX_ITEMS) -> list[T]:

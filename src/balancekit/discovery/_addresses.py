@@ -17,13 +17,13 @@ from typing import Final, Self, final
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.shortage import is_shortage
-from balancekit._support.text import with_zone
+from balancekit._support.text import ascii_host, with_zone
 from balancekit.discovery._families import reachable
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
-__all__ = ["SystemResolver", "host_and_port", "joined"]
+__all__ = ["SystemResolver", "host_and_port", "host_name", "joined"]
 
 NO_ADDRESS: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
@@ -35,9 +35,14 @@ class SystemResolver(ConstructorRepr):
     Parameters
     ----------
     host
-        The name.
+        The name, or an address. The dot of the root, if it has one, keeps the system from search domains.
     port
         The port of every endpoint, 1 to 65535.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value, such as a name that no resolver takes.
 
     Example
     -------
@@ -46,7 +51,7 @@ class SystemResolver(ConstructorRepr):
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._host = valid.text("host", host)
+        self._host = host_name("host", host)
         self._port = valid.integer("port", port, minimum=1, maximum=65535)
 
     @classmethod
@@ -70,6 +75,15 @@ class SystemResolver(ConstructorRepr):
             raise
         addresses = list(dict.fromkeys(with_zone(place[4]) for place in found))
         return Resolution(endpoints=[Endpoint(joined(one, self._port)) for one in reachable(addresses)])
+
+
+def host_name(parameter: str, value: object) -> str:
+    """Return a host in its one spelling, with the dot of the root if it has one; refuse what resolvers do not take."""
+    text = valid.text(parameter, value)
+    found = ascii_host(text)
+    if found is None:
+        raise ConfigurationError(parameter, text, 'a host name such as "orders.svc"')
+    return f"{found}." if text.endswith(".") else found
 
 
 def joined(host: str, port: int) -> str:

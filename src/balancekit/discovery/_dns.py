@@ -13,11 +13,12 @@ Source: RFC 1035, RFC 2308, RFC 2782.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
-from balancekit.discovery._addresses import host_and_port, joined
+from balancekit.discovery._addresses import host_and_port, host_name, joined
 from balancekit.discovery._families import reachable
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["DnsResolver", "SrvResolver"]
 
 _KINDS: Final = ("A", "AAAA")
+MAX_PORT: Final = 65_535
 
 
 @final
@@ -50,6 +52,11 @@ class DnsResolver(ConstructorRepr):
         Servers to ask, ``"address"`` or ``"address:port"``. Left out, they are the system's, with its search domains.
     timeout
         Seconds for an answer, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value, such as an address in place of the name.
     """
 
     def __init__(
@@ -61,7 +68,7 @@ class DnsResolver(ConstructorRepr):
         nameservers: Iterable[str] | None = None,
         timeout: float = 5.0,
     ) -> None:
-        self._host = valid.text("host", host)
+        self._host = _dns_name("host", host)
         self._port = valid.integer("port", port, minimum=1, maximum=65535)
         self._kinds = tuple(valid.items("kinds", kinds)) if isinstance(kinds, Iterable) else ()
         if not self._kinds or not set(self._kinds) <= set(_KINDS) or isinstance(kinds, str):
@@ -112,7 +119,7 @@ class SrvResolver(ConstructorRepr):
         nameservers: Iterable[str] | None = None,
         timeout: float = 5.0,
     ) -> None:
-        self._name = valid.text("name", name)
+        self._name = _dns_name("name", name)
         self._client = _client(nameservers, timeout)
         self.refresh: Refresh = Refresh(timeout=timeout)
 
@@ -200,10 +207,29 @@ def _client(nameservers: Iterable[str] | None, timeout: float) -> Client:
         if isinstance(nameservers, str) or not isinstance(nameservers, Iterable):
             raise ConfigurationError("nameservers", nameservers, "a list of addresses")
         nameservers = [valid.text("nameservers", place) for place in valid.items("nameservers", nameservers)]
-        places = [host_and_port(place) if _has_port(place) else (place, 53) for place in nameservers]
+        places = [_nameserver(place) for place in nameservers]
         client.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in places]
     return client
 
 
-def _has_port(place: str) -> bool:
-    return place.count(":") == 1 or "]:" in place
+def _dns_name(parameter: str, value: object) -> str:
+    """Return a name that DNS can be asked for."""
+    name = host_name(parameter, value)
+    if _is_address(name):
+        raise ConfigurationError(parameter, name, "a name; an address needs no DNS: use static:")
+    return name
+
+
+def _nameserver(place: str) -> tuple[str, int]:
+    host, port = host_and_port(place) if place.count(":") == 1 or "]:" in place else (place, 53)
+    if not _is_address(host) or not 0 < port <= MAX_PORT:
+        raise ConfigurationError("nameservers", place, 'addresses such as "10.0.0.2", with a port or without')
+    return host, port
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
