@@ -39,7 +39,7 @@ PACKAGES = (
     "balancekit.compat.nginx", "balancekit.compat.haproxy", "balancekit.compat.envoy", "balancekit.compat.grpc",
     "balancekit.compat.gateway", "balancekit.compat.linux", "balancekit.compat.katran", "balancekit.compat.ipvs",
     "balancekit.compat.gdnsd", "balancekit.compat.powerdns", "balancekit.compat.knot", "balancekit.compat.route53",
-    "balancekit.compat.keepalived", "balancekit.compat.rotation", "balancekit.inference", "balancekit.waiting",
+    "balancekit.compat.keepalived", "balancekit.compat.rotation", "balancekit.compat.unbound", "balancekit.inference", "balancekit.waiting",
     "balancekit.adapters.dnslib", "balancekit.adapters.dnspython", "balancekit.adapters.httpx", "balancekit.adapters.httpx2",
     "balancekit.observability", "balancekit.proxyconfig", "balancekit.sharing", "balancekit.testing",
 )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Driver of ``balancekit.gslb.ResolverCache`` for traces of Unbound in front of gdnsd.
+"""Driver of ``balancekit.compat.unbound`` for traces of Unbound in front of gdnsd.
 
-:func:`candidates` takes a trace without its outputs and yields what the recorded members may be: the cache asks a
+:func:`candidates` takes a trace without its outputs and yields what the recorded members may be: the resolver asks a
 map of networks where it has no answer.
 """
 
@@ -14,7 +14,8 @@ from typing import Any
 import _geo
 
 from balancekit.compat import gdnsd
-from balancekit.gslb import Client, Query, ResolverCache, fixed_standings
+from balancekit.compat.unbound import SubnetResolver
+from balancekit.gslb import Answer, Query, fixed_standings
 
 __all__ = ["candidates"]
 
@@ -31,35 +32,39 @@ def candidates(trace: Json) -> Iterator[Json]:
     addresses = config["datacenters"]
     geo = gdnsd.geo_map({"datacenters": list(addresses), "nets": config["networks"]})
     authority = gdnsd.geoip(geo, {name: gdnsd.multifo([name]) for name in addresses})
-    cache, rng = ResolverCache(**_prefixes(config["native"]["unbound"])), Random(SEED)
+    rng = Random(SEED)
+    now = 0.0
+
+    def ask(query: Query) -> Answer:
+        answer = authority.answer(query, fixed_standings({}), now=now, rng=rng)
+        return answer._replace(ttl=float(config["ttl"]))
+
+    queries = trace["inputs"]["queries"]
+    resolver = SubnetResolver(ask, address=queries[0]["source"], **_settings(config["native"]["unbound"]))
     outputs = []
-    for query in trace["inputs"]["queries"]:
-        asked = Query(name="www", kind=query["type"], client=_client(query))
-        found = cache.look_up(asked, now=query["t"])
-        reply: dict[str, Any] = {"rcode": "NOERROR", "asked_authority": int(found is None)}
-        if found is None:
-            sent = cache.upstream(asked)
-            answer = authority.answer(sent, fixed_standings({}), now=query["t"], rng=rng)
-            answer = answer._replace(ttl=float(config["ttl"]))
-            for each in (asked, asked.replace(client=_geo.client(query))):
-                cache.store(each, answer, now=query["t"])
-            found = cache.look_up(asked, now=query["t"])
-            reply["ttl"] = config["ttl"]
-        reply["answers"] = sorted(addresses[id] for id in found.chosen) if found else []
-        outputs.append(_geo.with_scope(reply, query, found.scope if found else 0))
+    for query in queries:
+        now = query["t"]
+        found = resolver.resolve(Query(name="www", kind=query["type"], client=_geo.client(query)), now=now)
+        reply: dict[str, Any] = {
+            "rcode": "REFUSED" if found.answer is None else "NOERROR",
+            "answers": sorted(addresses[id] for id in found.answer.chosen) if found.answer else [],
+            "asked_authority": sum(subnet is not None for subnet in found.asked),
+        }
+        if found.answer and any(found.asked):
+            reply["ttl"] = found.answer.ttl
+        if found.scope is not None:
+            reply["scope"] = found.scope
+        outputs.append(reply)
     yield {"outputs": outputs}
 
 
-def _client(query: Json) -> Client:
-    """Return who asks: the server takes a client's own address where there is no subnet.
-
-    What it learns for that address also answers a subnet of length 0, which says that the client wants none.
-    """
-    client = _geo.client(query)
-    return client if query["ecs"] is not None else client.replace(subnet=client.address)
-
-
-def _prefixes(native: str) -> dict[str, int]:
-    """Return how many bits of an address the resolver sends at most."""
-    found = re.findall(r"max-client-subnet-ipv([46]): (\d+)", native)
-    return {f"prefix{version}": int(bits) for version, bits in found}
+def _settings(native: str) -> dict[str, Any]:
+    """Return what the resolver's configuration says about subnets and limits."""
+    found = re.findall(
+        r"^ *((?:max-client|min-client|max-ecs-tree)-\S+|cache-m(?:in|ax)-ttl): (\d+)", native, re.MULTILINE
+    )
+    return {
+        **{name.replace("-", "_"): int(value) for name, value in found},
+        "send_client_subnet": "send-client-subnet:" in native,
+        "client_subnet_always_forward": "client-subnet-always-forward: yes" in native,
+    }

@@ -4,7 +4,7 @@ It decides what clients do after a change: an answer that was cached a second be
 its whole TTL. With it a simulation or a test knows which clients still go to the dead site at time t. If caches
 refresh at random phases, the stale share t seconds after a change is ``1 - t / ttl``.
 
-Source: RFC 7871 section 7.3; Unbound 1.17.1 with ``subnetcache`` (recorded); RFC 8767 for stale answers.
+Source: RFC 7871 section 7.3; RFC 8767 for stale answers. For the cache of Unbound see :mod:`balancekit.compat.unbound`.
 """
 
 from __future__ import annotations
