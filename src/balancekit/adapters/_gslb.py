@@ -17,7 +17,10 @@ from balancekit.gslb import Client, Query, Reply, ResourceRecord, Standing, Stan
 from balancekit.health import ELIGIBLE
 from balancekit.protocols import ObservableBalancer
 
-__all__ = ["BalancerStandings", "ZoneResponder"]
+__all__ = ["AUTHORITATIVE", "BalancerStandings", "ZoneResponder"]
+
+AUTHORITATIVE: Final = frozenset(["NOERROR", "NXDOMAIN"])
+"""The codes of replies that speak for the zone."""
 
 _DOWN: Final = Standing(up=False)
 

@@ -33,6 +33,14 @@ MAX_NAME: Final = 253
 """Characters of a name without the final dot (RFC 1035)."""
 MAX_LABEL: Final = 63
 UNESCAPED_DOT: Final = re.compile(r"(?<!\\)\.")
+META_CODES: Final = range(128, 255)
+"""Of types of queries and of meta types other than ANY (RFC 6895, 3.1)."""
+META_KINDS: Final = frozenset(["AXFR", "IXFR", "MAILA", "MAILB", "NXNAME", "TKEY", "TSIG"])
+"""Those of them that have names: transfers of zones, mailboxes, keys."""
+META_NUMBER: Final = re.compile("(?:TYPE)?([0-9]{3})")
+ANY_DATA: Final = '"RFC8482" ""'
+ANY_TTL_S: Final = 3600
+"""The answer to ANY: one HINFO record (RFC 8482, 4.2), as gdnsd gives it."""
 LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -133,7 +141,7 @@ class Reply(NamedTuple):
     """What a server says to one query."""
 
     rcode: str
-    """``"NOERROR"``, ``"NXDOMAIN"`` or ``"REFUSED"``."""
+    """``"NOERROR"``, ``"NXDOMAIN"``, ``"REFUSED"`` for other zones, or ``"NOTIMP"`` for what is no type of records."""
     records: tuple[ResourceRecord, ...] = ()
     """The answer section."""
     authority: tuple[ResourceRecord, ...] = ()
@@ -169,7 +177,8 @@ class Zone:
         For a name that is none, an endpoint without an address, and limits for a name without a policy.
 
     *Guarantee.* NXDOMAIN only for names that are not there and have none below; NODATA (NOERROR without records)
-    for other types and when a policy answers nothing, for no longer than the policy's TTL.
+    for other types and when a policy answers nothing, for no longer than the policy's TTL. NOTIMP for transfers of zones; ANY
+    gets one HINFO record, or the CNAME.
 
     *When not to use it:* for a whole domain. Delegate one name (``www.example.com``) to servers of this zone,
     and keep the rest where it is.
@@ -235,11 +244,16 @@ class Zone:
     ) -> Reply:
         """Return the reply to one query."""
         asked = query.name.lower().rstrip(".")
-        if asked != self.origin and not asked.endswith("." + self.origin):
+        kind = query.kind.upper()
+        if _is_meta(kind):
+            return Reply("NOTIMP")
+        if asked != self.origin and not _is_below(asked, self.origin):
             return Reply("REFUSED")
         name = asked[: -len(self.origin) - 1] if asked != self.origin else ""
-        kind = query.kind.upper()
         found = self._names.get(name)
+        if kind == "ANY" and (found is not None or name in self._above) and not _is_alias(found):
+            hinfo = ResourceRecord(_absolute(query.name), "HINFO", ANY_TTL_S, ANY_DATA)
+            return Reply("NOERROR", (hinfo,))
         if not name and kind == "SOA":
             return Reply("NOERROR", (self._soa(self.soa.negative_ttl),))
         if found is None:
@@ -303,6 +317,24 @@ class Zone:
 
     def _soa(self, ttl: int) -> ResourceRecord:
         return ResourceRecord(_absolute(self.origin), "SOA", ttl, self.soa.data)
+
+
+def _is_meta(kind: str) -> bool:
+    """Whether a type, by its name or by its number if it has none, is no type of records."""
+    number = META_NUMBER.fullmatch(kind)
+    return kind in META_KINDS or (number is not None and int(number[1]) in META_CODES)
+
+
+def _is_below(name: str, origin: str) -> bool:
+    """Whether a name is below an origin; a dot after an odd number of backslashes belongs to a label."""
+    if not name.endswith(f".{origin}"):
+        return False
+    head = name[: -len(origin) - 1]
+    return (len(head) - len(head.rstrip("\\"))) % 2 == 0
+
+
+def _is_alias(found: Policy | StaticRecords | None) -> bool:
+    return isinstance(found, StaticRecords) and "CNAME" in found.data
 
 
 def _absolute(name: str) -> str:

@@ -68,6 +68,17 @@ def ask(name, kind="A", standings=None, subnet=None, now=0.0):
         ("example.org", "A", "REFUSED", []),
         ("notexample.com", "A", "REFUSED", []),
         ("", "A", "REFUSED", []),
+        (r"www\.example.com", "A", "REFUSED", []),
+        (r"www\\.example.com", "A", "NXDOMAIN", []),
+        (r"x\.www.example.com", "A", "NXDOMAIN", []),
+        ("www.example.com", "ANY", "NOERROR", ['"RFC8482" ""']),
+        ("example.com", "ANY", "NOERROR", ['"RFC8482" ""']),
+        ("below.example.com", "ANY", "NOERROR", ['"RFC8482" ""']),
+        ("alias.example.com", "ANY", "NOERROR", ["www.example.com."]),
+        ("nope.example.com", "ANY", "NXDOMAIN", []),
+        ("example.org", "ANY", "REFUSED", []),
+        ("www.example.com", "TYPE127", "NOERROR", []),
+        ("www.example.com", "TYPE65280", "NOERROR", []),
     ],
 )
 def test_names_and_types(name, kind, rcode, data):
@@ -80,6 +91,15 @@ def test_names_and_types(name, kind, rcode, data):
     assert [record.data for record in reply.records] == data
     negative = rcode != "REFUSED" and not data
     assert [record.kind for record in reply.authority] == (["SOA"] if negative else [])
+
+
+@pytest.mark.parametrize(
+    "kind", ["AXFR", "ixfr", "MAILA", "MAILB", "TKEY", "TSIG", "NXNAME", "TYPE128", "254"]
+)
+@pytest.mark.parametrize("name", ["example.com", "www.example.com", "nope.example.com", "example.org"])
+def test_what_is_no_type_of_records_is_not_implemented(name, kind):
+    """Transfers and the other types of queries get NOTIMP and nothing else, whatever the name, as from gdnsd."""
+    assert ask(name, kind) == ("NOTIMP", (), (), 0, None)
 
 
 def test_names_are_compared_as_a_labels():
