@@ -7,10 +7,11 @@ from random import Random
 import dns.edns
 import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.rcode
 import pytest
-from dnslib import DNSRecord
+from dnslib import DNSError, DNSRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +99,10 @@ def subnet_of(reply):
         ("alias.example.com", "A"),
         ("nope.example.com", "A"),
         ("example.org", "A"),
+        ("www.example.com", "ANY"),
+        ("alias.example.com", "ANY"),
+        ("example.com", "AXFR"),
+        ("example.com", "MAILB"),
     ],
 )
 def test_a_reply_is_what_the_zone_says(adapter, subnet, name, kind):
@@ -115,7 +120,7 @@ def test_a_reply_is_what_the_zone_says(adapter, subnet, name, kind):
         found = [(rrset.ttl, rdata.to_text().replace("COM", "com")) for rrset in section for rdata in rrset]
         assert sorted(found) == sorted((record.ttl, record.data) for record in records)
         assert all(rrset.name.to_text().lower() == records[0].name.lower() for rrset in section)
-    assert bool(reply.flags & dns.flags.AA) is (expected.rcode != "REFUSED")
+    assert bool(reply.flags & dns.flags.AA) is (expected.rcode in {"NOERROR", "NXDOMAIN"})
     data = subnet_of(reply)
     if subnet is None:
         assert data is None
@@ -152,6 +157,103 @@ def test_other_operations_and_classes_are_refused(adapter):
     two = bytearray(asked("www.example.com", edns=-1))
     two[5] = 2
     assert dns.message.from_wire(adapter(bytes(two) + bytes(two)[12:])).rcode() == dns.rcode.FORMERR
+
+
+@ADAPTERS
+@pytest.mark.parametrize("edns", [0, 1])
+@pytest.mark.parametrize("secure", [0, dns.flags.DO])
+def test_the_flag_for_dnssec_is_copied(adapter, edns, secure):
+    """A reply has the DO bit of its query (RFC 3225, section 3), one that refuses a version of EDNS too."""
+    query = dns.message.make_query("www.example.com", "A", use_edns=edns, ednsflags=secure | 0x4000)
+    assert dns.message.from_wire(adapter(query.to_wire())).ednsflags & 0xFFFF == secure
+
+
+@ADAPTERS
+@pytest.mark.parametrize("flag", ["AA", "TC", "RA", "AD", "CD"])
+def test_no_other_flag_of_a_query_is_copied(adapter, flag):
+    """A query with flags that are for replies or for resolvers gets the reply that one without gets."""
+    query = dns.message.make_query("www.example.com", "A")
+    query.flags = dns.flags.from_text(flag)
+    assert dns.message.from_wire(adapter(query.to_wire())).flags == dns.flags.QR | dns.flags.AA
+    spare = bytearray(query.to_wire())
+    spare[3] |= 0x40
+    assert adapter(bytes(spare))[3] == 0
+
+
+@ADAPTERS
+@pytest.mark.parametrize(
+    ("labels", "rcode"),
+    [
+        ((b"www.example", b"com", b""), "REFUSED"), ((b"www", b"example.com", b""), "REFUSED"), ((b"x.www", b"example", b"com", b""), "NXDOMAIN"),
+        ((b"www\\", b"example", b"com", b""), "NXDOMAIN"),
+    ],
+)  # fmt: skip
+def test_a_dot_inside_a_label_separates_nothing(adapter, labels, rcode):
+    """The name of two labels, ``www.example`` and ``com``, is not that of the three labels, and not below the zone."""
+    wire = adapter(asked(dns.name.Name(labels)))
+    reply = dns.message.from_wire(wire)
+    assert (dns.rcode.to_text(reply.rcode()), reply.question[0].name.labels) == (rcode, labels)
+
+
+class Datagram:
+    """What ``DNSServer`` hands to the resolver beside the request."""
+
+    protocol, client_address = "udp", ("192.0.2.53", 53)
+
+    def __init__(self, wire):
+        self.request = (wire, None)
+
+
+def test_a_reply_is_not_replied_to():
+    """Two servers of which one is sent a forged query would answer each other for ever."""
+    wire = bytearray(asked("www.example.com"))
+    wire[2] |= 0x80
+    resolver = GslbResolver(ZONE, UP)
+    with pytest.raises(DNSError):
+        resolver.resolve(DNSRecord.parse(bytes(wire)), Datagram(bytes(wire)))
+    assert by_dnspython(bytes(wire)) is None
+
+
+@ADAPTERS
+@pytest.mark.parametrize(("last", "rcode"), [(49, "NXDOMAIN"), (50, "FORMERR")])
+def test_a_name_that_is_too_long_is_formerr(adapter, last, rcode):
+    """A name has 255 bytes at most; one that was sent with more cannot be written into the reply."""
+    labels = [b"a" * 63] * 3 + [b"a" * last, b"example", b"com", b""]
+    name = b"".join(bytes((len(label),)) + label for label in labels)
+    wire = asked("example.com", edns=-1)
+    reply = dns.message.from_wire(adapter(wire[:12] + name + wire[-4:]))
+    assert dns.rcode.to_text(reply.rcode()) == rcode
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [('"RFC8482" ""', b"\x07RFC8482\x00"), ("x86 linux", b"\x03x86\x05linux"), (r"\# 4 01610162", b"\x01a\x01b"), ('"a"', None), ('"a" "b" "c"', None)],
+)  # fmt: skip
+@pytest.mark.parametrize("adapter", [DnsResponder, GslbResolver])
+def test_a_record_of_host_information_is_written_or_refused(adapter, text, data):
+    """Two texts, or data in hexadecimal, by both adapters."""
+    zone = Zone("example.com", SOA, {"host": StaticRecords(data={"HINFO": [text]})})
+    if data is None:
+        with pytest.raises(ConfigurationError, match="zone"):
+            adapter(zone, UP)
+        return
+    responder, wire = adapter(zone, UP), asked("host.example.com", "HINFO")
+    if adapter is DnsResponder:
+        reply = responder.answer_wire(wire, "192.0.2.53")
+    else:
+        reply = bytes(responder.answer(DNSRecord.parse(wire), "192.0.2.53").pack())
+    assert dns.message.from_wire(reply).answer[0][0].to_wire() == data
+
+
+def test_data_that_dnslib_cannot_read_is_refused():
+    """Text of a type that it does not know, which it takes for hexadecimal numbers, however they look."""
+    for text, refused in (('"x" "dead"', True), (r"\# 2 dead", False)):
+        zone = Zone("example.com", SOA, {"host": StaticRecords(data={"TYPE65280": [text]})})
+        if refused:
+            with pytest.raises(ConfigurationError, match="zone"):
+                GslbResolver(zone, UP)
+        else:
+            GslbResolver(zone, UP)
 
 
 def test_a_reply_that_is_too_long_for_udp_is_cut_and_says_so():
@@ -216,13 +318,9 @@ def test_another_version_of_edns_is_refused(adapter):
 
 def test_a_reply_that_is_cut_keeps_its_opt_record():
     """A query with EDNS gets a reply with EDNS, also one that does not fit (RFC 6891, 7)."""
-
-    class Handler:
-        protocol, client_address = "udp", ("192.0.2.53", 53)
-        request = (asked("many.example.com"), None)
-
-    cut = GslbResolver(ZONE, UP, rng=Random(1)).resolve(DNSRecord.parse(Handler.request[0]), Handler())
-    theirs = dns.message.from_wire(by_dnspython(Handler.request[0], tcp=False))
+    wire = asked("many.example.com")
+    cut = GslbResolver(ZONE, UP, rng=Random(1)).resolve(DNSRecord.parse(wire), Datagram(wire))
+    theirs = dns.message.from_wire(by_dnspython(wire, tcp=False))
     reply = dns.message.from_wire(bytes(cut.pack()))
     assert reply.flags & dns.flags.TC
     assert (reply.edns, theirs.edns) == (0, 0)

@@ -11,6 +11,8 @@ queries a second put a caching name server in front, or answer wires with :mod:`
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any, Final, final
 
 from balancekit._support.extras import extra
@@ -22,14 +24,16 @@ with extra("dnslib"):
         OPCODE,
         QTYPE,
         RCODE,
+        RD,
         RR,
         A,
+        DNSError,
         DNSHeader,
         DNSRecord,
         EDNSOption,
     )
 
-from balancekit.adapters._gslb import BalancerStandings, ZoneResponder
+from balancekit.adapters._gslb import AUTHORITATIVE, BalancerStandings, ZoneResponder
 from balancekit.gslb import (
     SUBNET_OPTION,
     Client,
@@ -46,7 +50,10 @@ UDP_SIZE: Final = 1232
 """Bytes of a UDP answer that pass without fragments (DNS flag day 2020)."""
 MIN_UDP_SIZE: Final = 512
 """Bytes that every client takes (RFC 1035)."""
+MAX_NAME: Final = 255
+"""Bytes of a name on the wire (RFC 1035)."""
 IN: Final = 1
+HINFO: Final = re.compile(r'(?:"([^"\\]*)"|([^\s"\\]+))\s+(?:"([^"\\]*)"|([^\s"\\]+))')
 BADVERS_BITS: Final = 1
 """The upper bits of the extended code 16, which stand in the OPT record; the lower are those of NOERROR (RFC 6891, 6.1.3)."""
 
@@ -66,9 +73,9 @@ class GslbResolver(ZoneResponder):
     clock
         Seconds, the clock of ``Standing.until``.
 
-    *Guarantee.* A malformed client subnet, more than one question, and anything that is no query get FORMERR or
-    NOTIMP; another version of EDNS BADVERS; other zones REFUSED. An answer to a query with a client subnet carries its scope, one without has
-    none.
+    *Guarantee.* A malformed client subnet, more than one question, a name that is too long get FORMERR; anything that is no
+    query, and transfers, NOTIMP; another version of EDNS BADVERS; other zones REFUSED. A reply is not answered, nor what
+    ``dnslib`` cannot parse. An answer to a query with a client subnet carries its scope, one without has none.
 
     *When not to use it:* on the Internet without a rate limit in front; a UDP server answers forged sources.
 
@@ -85,7 +92,15 @@ class GslbResolver(ZoneResponder):
     """
 
     def resolve(self, request: Any, handler: Any) -> Any:
-        """Return the reply to a request; called by ``DNSServer``, from a thread per request."""
+        """Return the reply to a request; called by ``DNSServer``, from a thread per request.
+
+        Raises
+        ------
+        DNSError
+            For a reply that came in its place, which ``DNSServer`` then drops: two servers would answer each other for ever.
+        """
+        if request.header.qr:
+            raise DNSError("a reply, expected a query")
         udp = handler.protocol == "udp"
         reply = self.answer(request, handler.client_address[0], wire=handler.request[0] if udp else None)
         if udp:
@@ -111,11 +126,12 @@ class GslbResolver(ZoneResponder):
             a malformed client subnet. It does not keep what came over TCP.
         """
         options = [rr for rr in request.ar if rr.rtype == QTYPE.OPT]
-        reply = DNSRecord(
-            DNSHeader(
-                id=request.header.id, bitmap=request.header.bitmap, qr=1, aa=1, ra=0, rcode=RCODE.NOERROR
-            )
-        )
+        header = request.header
+        reply = DNSRecord(DNSHeader(id=header.id, opcode=header.opcode, rd=header.rd, qr=1, aa=1, ra=0))
+        if any(
+            sum(map(len, one.qname.label)) + len(one.qname.label) >= MAX_NAME for one in request.questions
+        ):
+            return _failed(reply, RCODE.FORMERR)
         for question in request.questions:
             reply.add_question(question)
         if request.header.opcode != OPCODE.QUERY:
@@ -124,7 +140,7 @@ class GslbResolver(ZoneResponder):
             return _failed(reply, RCODE.FORMERR)
         if options and options[0].edns_ver > 0:
             reply.header.aa = 0
-            reply.add_ar(EDNS0(udp_len=UDP_SIZE, ext_rcode=BADVERS_BITS))
+            reply.add_ar(EDNS0(udp_len=UDP_SIZE, ext_rcode=BADVERS_BITS, flags=_flags(options)))
             return reply
         if wire is not None and options and _ends_with_empty_option(request, wire):
             return _failed(reply, RCODE.FORMERR)
@@ -142,13 +158,13 @@ class GslbResolver(ZoneResponder):
         if question.qclass != IN:
             return _failed(reply, RCODE.REFUSED)
         client = Client(address=source, subnet=subnet)
-        found = self.reply(str(question.qname), str(QTYPE.get(question.qtype)), client)
+        found = self.reply(_text(question.qname), str(QTYPE.get(question.qtype)), client)
         _fill(reply, found)
         if options:
             carried = (
                 [] if subnet is None else [EDNSOption(SUBNET_OPTION, encode_subnet(subnet, found.scope))]
             )
-            reply.add_ar(EDNS0(udp_len=UDP_SIZE, opts=carried))
+            reply.add_ar(EDNS0(udp_len=UDP_SIZE, opts=carried, flags=_flags(options)))
         return reply
 
     def _write(self, record: ResourceRecord) -> object:
@@ -166,6 +182,17 @@ def _ends_with_empty_option(request: Any, wire: bytes) -> bool:
     return not known and wire.endswith(bytes((0, SUBNET_OPTION, 0, 0)))
 
 
+def _text(name: Any) -> str:
+    """Return a name in presentation form: dots inside labels are escaped, which ``dnslib`` does not do."""
+    labels = [re.sub(rb"[.\\]", rb"\\\g<0>", label) for label in name.label]
+    return b".".join([*labels, b""]).decode("latin-1") if labels else "."
+
+
+def _flags(options: Sequence[Any]) -> str:
+    """Return the flags of the OPT record of a reply: DO is copied (RFC 3225, 3)."""
+    return "do" if options[0].edns_do else ""
+
+
 def _failed(reply: Any, rcode: int) -> Any:
     reply.header.rcode = rcode
     reply.header.aa = 0
@@ -174,7 +201,7 @@ def _failed(reply: Any, rcode: int) -> Any:
 
 def _fill(reply: Any, found: Reply) -> None:
     reply.header.rcode = getattr(RCODE, found.rcode)
-    reply.header.aa = int(found.rcode != "REFUSED")
+    reply.header.aa = int(found.rcode in AUTHORITATIVE)
     for record in found.records:
         for rr in _records(record):
             reply.add_answer(rr)
@@ -183,9 +210,22 @@ def _fill(reply: Any, found: Reply) -> None:
             reply.add_auth(rr)
 
 
+def _hinfo(text: str) -> bytes:
+    """Return the data of a HINFO record, two character strings, which ``dnslib`` does not know."""
+    strings = HINFO.fullmatch(text)
+    if strings is None:
+        raise ValueError("expected two texts, in quotes or without blanks")
+    return b"".join(bytes((len(one),)) + one.encode("latin-1") for one in strings.groups() if one is not None)
+
+
 def _records(record: ResourceRecord) -> list[Any]:
     if record.kind == "A":
         return [RR(record.name, QTYPE.A, rdata=A(record.data), ttl=record.ttl)]
     if record.kind == "AAAA":
         return [RR(record.name, QTYPE.AAAA, rdata=AAAA(record.data), ttl=record.ttl)]
-    return list(RR.fromZone(f"{record.name} {record.ttl} IN {record.kind} {record.data}"))
+    if record.kind == "HINFO" and not record.data.startswith(r"\#"):
+        return [RR(record.name, QTYPE.HINFO, rdata=RD(_hinfo(record.data)), ttl=record.ttl)]
+    found = list(RR.fromZone(f"{record.name} {record.ttl} IN {record.kind} {record.data}"))
+    if any(type(rr.rdata) is RD for rr in found) and not record.data.startswith(r"\#"):
+        raise ValueError(rf"dnslib does not know {record.kind}, write it as \# LENGTH DATA (RFC 3597)")
+    return found

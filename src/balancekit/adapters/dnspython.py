@@ -30,7 +30,7 @@ with extra("dns"):
     import dns.rrset
     import dns.wire
 
-from balancekit.adapters._gslb import BalancerStandings, ZoneResponder
+from balancekit.adapters._gslb import AUTHORITATIVE, BalancerStandings, ZoneResponder
 from balancekit.gslb import SUBNET_OPTION, Client, ResourceRecord, SubnetError, decode_subnet, encode_subnet
 from balancekit.gslb import Reply as ZoneReply
 
@@ -96,7 +96,7 @@ class DnsResponder(ZoneResponder):
         question = request.question[0]
         response = dns.message.make_response(request, our_payload=UDP_SIZE)
         if request.edns > 0:  # RFC 6891, 6.1.3: only the version that is known
-            response.use_edns(0, payload=UDP_SIZE)
+            response.use_edns(0, ednsflags=request.ednsflags & dns.flags.DO, payload=UDP_SIZE)
             response.set_rcode(dns.rcode.BADVERS)
             return response.to_wire()
         if question.rdclass != dns.rdataclass.IN:
@@ -110,7 +110,8 @@ class DnsResponder(ZoneResponder):
             if subnet is not None:
                 data = encode_subnet(subnet, found.scope)
                 carried.append(dns.edns.GenericOption(dns.edns.OptionType.ECS, data))
-            response.use_edns(0, payload=UDP_SIZE, options=carried)
+            secured = request.ednsflags & dns.flags.DO  # RFC 3225, 3: copied
+            response.use_edns(0, ednsflags=secured, payload=UDP_SIZE, options=carried)
         limit = MAX_SIZE if tcp else min(UDP_SIZE, max(MIN_UDP_SIZE, request.payload))
         return response.to_wire(max_size=limit, prefer_truncation=True)
 
@@ -150,7 +151,7 @@ def _refusal(wire: bytes, rcode: dns.rcode.Rcode) -> bytes:
 
 def _fill(response: dns.message.Message, found: ZoneReply) -> None:
     response.set_rcode(dns.rcode.from_text(found.rcode))
-    if found.rcode != "REFUSED":
+    if found.rcode in AUTHORITATIVE:
         response.flags |= dns.flags.AA
     response.answer = _rrsets(found.records)
     response.authority = _rrsets(found.authority)
