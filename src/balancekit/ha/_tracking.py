@@ -138,7 +138,8 @@ class Tracking(Record):
             If something has a weight and the router neither preempts nor resigns when outranked: where all
             routers are configured so, a lowered priority hands over to none.
         """
-        weighted = [name for name, check in self.checks.items() if check.weight] + list(self.values)
+        weighted = [name for name, check in self.checks.items() if check.weight]
+        weighted += [name for name, weight in self.values.items() if weight]
         if weighted and router.priority == OWNER:
             raise ConfigurationError("checks", weighted, "checks of weight 0 for priority 255")
         if weighted and not router.preempt and not router.resign_when_outranked:

@@ -93,25 +93,47 @@ def test_a_plain_checksum_is_right_in_version_2():
 
 
 def test_scripts_and_files_concern_the_instances_that_track_them():
-    """A weight moves the priority, a failure without weight is a fault of the whole sync group."""
+    """A weight moves the priority of what is in no group, a failure without weight is a fault of the whole sync group."""
     other = ONE.replace(virtual_router_id=52, virtual_ipaddress=("192.0.2.101",))
     third = ONE.replace(virtual_router_id=53, virtual_ipaddress=("192.0.2.102",))
     process, now = active(
         others={"B": other, "C": third},
         sync_groups={"G": ("VI", "B")},
         scripts={"check": TrackScript(fall=2, instances=("VI",)), "slow": TrackScript(weight=-30)},
-        files={"load": TrackFile(weight=2, instances=("B",))},
+        files={"load": TrackFile(weight=2, instances=("C",))},
     )
     process.file("load", -10, now=now)
     process.script("slow", passed=False, now=now)
     assert {name for name, _ in sent(process.advance(now=now + 0.5))} == {"VI", "B", "C"}
-    assert sorted(sent(process.advance(now=now + 1.0))) == [("B", 50), ("C", 70), ("VI", 70)]
+    assert sorted(sent(process.advance(now=now + 1.0))) == [("B", 100), ("C", 50), ("VI", 100)]
     process.script("check", passed=True, now=now + 1.0)
     assert process.script("check", passed=False, now=now + 1.0) == ()
     assert sorted(sent(process.script("check", passed=False, now=now + 1.0))) == [("B", 0), ("VI", 0)]
     assert [process.role(name) for name in ("VI", "B", "C")] == [Role.FAULT, Role.FAULT, Role.ACTIVE]
     process.script("check", passed=True, now=now + 1.1)
     assert process.role("B") is Role.BACKUP
+
+
+@pytest.mark.parametrize(
+    "fixed",
+    [{"sync_groups": {"G": ("VI",)}}, {"others": {"VI": ONE.replace(priority=255)}}],
+    ids=["group", "owner"],
+)
+@pytest.mark.parametrize(
+    ("weight", "role"),
+    [(2, Role.ACTIVE), (-1, Role.ACTIVE), (-254, Role.ACTIVE), (1, Role.FAULT), (0, Role.FAULT)],
+)
+def test_a_fixed_priority_is_moved_by_nothing(fixed, weight, role):
+    """Weighted scripts and files are ignored in a sync group and by an owner; a file of weight 1 is one of weight 0."""
+    process, now = active(
+        scripts={"slow": TrackScript(weight=-30)}, files={"load": TrackFile(weight=weight)}, **fixed
+    )
+    priority = process.routers["VI"].priority
+    process.script("slow", passed=False, now=now)
+    process.file("load", 300, now=now)
+    assert process.role("VI") is role
+    if role is Role.ACTIVE:
+        assert sent(process.advance(now=process.deadline)) == [("VI", priority)]
 
 
 def test_names_that_are_not_there_are_refused():

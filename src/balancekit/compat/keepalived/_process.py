@@ -6,6 +6,8 @@
 - An advert that is dropped (checksum, TTL, version, type, addresses) still puts off the next advert of an active
   instance by a whole interval. A peer whose adverts are all dropped, sent as often as ours, silences it: it goes on
   holding the addresses and says nothing. Over IPv4, version 3, a checksum without pseudo-header is dropped.
+- The priority of an instance in a sync group, and of an address owner, is fixed: scripts and files with a weight are not
+  tracked by them, but that a file of weight 1 is tracked as one of weight 0.
 
 The second is why :mod:`balancekit.ha` is not made so: there, a rejected advert changes nothing.
 """
@@ -22,6 +24,7 @@ from balancekit._support.record import Record
 from balancekit.compat.keepalived._instance import Instance
 from balancekit.errors import ConfigurationError
 from balancekit.ha import (
+    OWNER,
     Advert,
     Ipv4Checksum,
     MemberEffect,
@@ -47,7 +50,7 @@ class TrackScript(Record):
     """A ``vrrp_script`` section that instances track."""
 
     weight: int = 0
-    """Added to the priority; 0: a failure is a fault."""
+    """Added to the priority; 0: a failure is a fault. Instances whose priority is fixed track weight 0 alone."""
     rise: int = 1
     fall: int = 1
     interval: float = 1.0
@@ -56,10 +59,14 @@ class TrackScript(Record):
     """The instances that track it; all if left out."""
 
 
-class TrackFile(Record):
-    """A ``track_file`` section: the number in it, times the weight, is added to the priority."""
+DEFAULT_WEIGHT: Final = 1
+"""Of a tracked file: the server does not tell it from none."""
 
-    weight: int = 1
+
+class TrackFile(Record):
+    """A ``track_file`` section: the number in it, times the weight, is added to the priority; of weight 0 it is a fault."""
+
+    weight: int = DEFAULT_WEIGHT
     instances: tuple[str, ...] = ()
     """The instances that track it; all if left out."""
 
@@ -122,6 +129,9 @@ class KeepalivedProcess:
         groups = dict.fromkeys([grouped.get(name, (name,)) for name in config.instances])
         self._groups = [SyncGroup(routers={name: self.routers[name] for name in group})() for group in groups]
         self._group_of = {name: group for group in self._groups for name in group.routers}
+        self._fixed = {
+            name for name, router in self.routers.items() if name in grouped or router.priority == OWNER
+        }
         self._tracking = {name: self._tracked(name) for name in config.instances}
 
     @property
@@ -204,8 +214,9 @@ class KeepalivedProcess:
         found: list[tuple[MemberEffect, ...]] = []
         _known("name", name, self.config.scripts)
         for instance in self.config.scripts[name].instances or self.config.instances:
-            self._tracking[instance].report(name, passed=passed)
-            found.append(self._apply(instance, now))
+            if name in self._tracking[instance].config.checks:
+                self._tracking[instance].report(name, passed=passed)
+                found.append(self._apply(instance, now))
         return self._flat(found)
 
     @checked_arguments
@@ -214,8 +225,9 @@ class KeepalivedProcess:
         found: list[tuple[MemberEffect, ...]] = []
         _known("name", name, self.config.files)
         for instance in self.config.files[name].instances or self.config.instances:
-            self._tracking[instance].set_value(name, value)
-            found.append(self._apply(instance, now))
+            if name in self._tracking[instance].config.values:
+                self._tracking[instance].set_value(name, value)
+                found.append(self._apply(instance, now))
         return self._flat(found)
 
     def _group(self, instance: str) -> SyncGroupMachine:
@@ -223,15 +235,17 @@ class KeepalivedProcess:
         return self._group_of[instance]
 
     def _tracked(self, instance: str) -> TrackingMachine:
+        fixed = instance in self._fixed
         checks = {
             name: TrackedCheck(weight=script.weight, rise=script.rise, fall=script.fall)
             for name, script in self.config.scripts.items()
-            if instance in (script.instances or self.config.instances)
+            if instance in (script.instances or self.config.instances) and not (fixed and script.weight)
         }
         values = {
-            name: file.weight
+            name: 0 if fixed else file.weight
             for name, file in self.config.files.items()
             if instance in (file.instances or self.config.instances)
+            and not (fixed and file.weight not in {0, DEFAULT_WEIGHT})
         }
         return TrackingMachine(Tracking(checks=checks, values=values), self.routers[instance])
 
