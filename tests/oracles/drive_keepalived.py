@@ -187,6 +187,7 @@ def _instance(server: Json, instance: Json) -> Instance:
         advert_int=instance["interval"],
         vrrp_version=instance["version"],
         unicast_peer=tuple(instance.get("unicast_peers", ())),
+        state=instance.get("state", "BACKUP"),
         **words,
     )
 

@@ -136,6 +136,40 @@ def test_a_fixed_priority_is_moved_by_nothing(fixed, weight, role):
         assert sent(process.advance(now=process.deadline)) == [("VI", priority)]
 
 
+@pytest.mark.parametrize(
+    ("version", "given", "interval"),
+    [
+        (2, 1.5, 2.0), (2, 0.3, 1.0), (2, 2.4, 2.0), (2, 255, 255.0), (3, 0.333, 0.33), (3, 0.015, 0.02), (3, 0.01, 0.01), (3, 40.95, 40.95),
+        (3, 41, 40.95), (3, 255, 40.95), (3, 0.29, 0.29),
+    ],
+)  # fmt: skip
+def test_intervals_are_rounded_as_the_server_does(version, given, interval):
+    """Whole seconds in version 2, hundredths in version 3, half upwards, and never 0."""
+    assert ONE.replace(vrrp_version=version, advert_int=given).router().interval == interval
+
+
+@pytest.mark.parametrize("given", [0.0, 0.009, 255.5, -1.0, float("nan")])
+def test_intervals_that_the_server_ignores_are_refused(given):
+    """Under a hundredth of a second, or over 255."""
+    with pytest.raises(ConfigurationError, match="advert_int"):
+        ONE.replace(advert_int=given)
+
+
+@pytest.mark.parametrize(
+    ("state", "nopreempt", "delay", "preempt", "kept"),
+    [
+        ("BACKUP", False, 2.0, True, 2.0), ("BACKUP", True, 2.0, False, 0.0), ("MASTER", True, 0.0, True, 0.0), ("MASTER", False, 2.0, True, 0.0),
+        ("MASTER", True, 2.0, True, 0.0),
+    ],
+)  # fmt: skip
+def test_the_state_and_what_it_clears(state, nopreempt, delay, preempt, kept):
+    """MASTER clears both directives about preemption, and one of them clears the other."""
+    router = ONE.replace(state=state, nopreempt=nopreempt, preempt_delay=delay).router()
+    assert (router.preempt, router.preempt_delay) == (preempt, kept)
+    with pytest.raises(ConfigurationError, match="state"):
+        ONE.replace(state="FAULT")
+
+
 def test_names_that_are_not_there_are_refused():
     """A name that is not there is refused by a ``ConfigurationError`` that lists those there are."""
     with pytest.raises(ConfigurationError, match="one of VI"):

@@ -6,7 +6,11 @@ interval of 0 is adopted, a paused process goes on as active, and adverts are ac
 
 from __future__ import annotations
 
+import math
+
+from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
 from balancekit.ha import VirtualRouter
 
 __all__ = ["Instance"]
@@ -24,7 +28,10 @@ class Instance(Record):
     unicast_src_ip
         The address of the interface, from which adverts are sent, unicast or not.
     priority, advert_int, vrrp_version, nopreempt, preempt_delay, down_timer_adverts, unicast_peer
-        As in the configuration file, with its defaults.
+        As in the configuration file, with its defaults. ``advert_int`` is rounded to whole seconds in version 2, to hundredths in
+        version 3, where it is 40.95 at most. ``nopreempt`` clears ``preempt_delay``.
+    state
+        ``"MASTER"`` clears ``nopreempt`` and ``preempt_delay``; no more, for an election comes first.
     lower_prio_no_advert
         Whether an active router ignores an inferior advert instead of answering it.
 
@@ -52,21 +59,25 @@ class Instance(Record):
     down_timer_adverts: int = 3
     unicast_peer: tuple[str, ...] = ()
     lower_prio_no_advert: bool = False
+    state: str = "BACKUP"
 
     def _check(self) -> None:
+        if self.state not in {"MASTER", "BACKUP"}:
+            raise ConfigurationError("state", self.state, "'MASTER' or 'BACKUP'")
         self.router()
 
     def router(self) -> VirtualRouter:
         """Return what it is in the words of :mod:`balancekit.ha`."""
+        plain = self.state == "MASTER"
         return VirtualRouter(
             vrid=self.virtual_router_id,
             addresses=tuple([address.partition("/")[0] for address in self.virtual_ipaddress]),
             source=self.unicast_src_ip,
             priority=self.priority,
-            interval=self.advert_int,
+            interval=self._interval(),
             version=self.vrrp_version,
-            preempt=not self.nopreempt,
-            preempt_delay=self.preempt_delay,
+            preempt=plain or not self.nopreempt,
+            preempt_delay=0.0 if plain or self.nopreempt else self.preempt_delay,
             missed=self.down_timer_adverts,
             answer_lower=not self.lower_prio_no_advert,
             min_interval=0.0,
@@ -74,3 +85,9 @@ class Instance(Record):
             check_peers=False,
             check_pause=False,
         )
+
+    def _interval(self) -> float:
+        """Return the interval as the server rounds it, half of a unit upwards."""
+        given = valid.number("advert_int", self.advert_int, minimum=0.01, maximum=255.0, unit="seconds")
+        units, largest = (1, 255) if self.vrrp_version == 2 else (100, 4095)
+        return max(1, min(largest, math.floor(round(given * 1e6) / 1e6 * units + 0.5))) / units
