@@ -160,6 +160,24 @@ def test_other_operations_and_classes_are_refused(adapter):
 
 
 @ADAPTERS
+@pytest.mark.parametrize("edns", [-1, 0])
+def test_refusals_have_an_opt_record_if_the_query_had_one(adapter, edns):
+    """Every reply to a query with EDNS has an OPT record (RFC 6891, 6.1.1), and none to a query without."""
+    status = dns.message.make_query("www.example.com", "A", use_edns=edns)
+    status.set_opcode(dns.opcode.STATUS)
+    none = bytearray(asked("www.example.com", edns=edns))
+    none[5] = 0
+    wires = {
+        "REFUSED": dns.message.make_query("version.bind", "TXT", rdclass="CH", use_edns=edns).to_wire(),
+        "NOTIMP": status.to_wire(),
+        "FORMERR": bytes(none[:12] + none[12 + 21 :]),
+    }
+    for rcode, wire in wires.items():
+        reply = dns.message.from_wire(adapter(wire))
+        assert (dns.rcode.to_text(reply.rcode()), reply.edns) == (rcode, edns)
+
+
+@ADAPTERS
 @pytest.mark.parametrize("edns", [0, 1])
 @pytest.mark.parametrize("secure", [0, dns.flags.DO])
 def test_the_flag_for_dnssec_is_copied(adapter, edns, secure):

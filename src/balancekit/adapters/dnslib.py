@@ -125,25 +125,37 @@ class GslbResolver(ZoneResponder):
             The request as it came in, if at hand: ``dnslib`` drops an option without data at the end, which is
             a malformed client subnet. It does not keep what came over TCP.
         """
-        options = [rr for rr in request.ar if rr.rtype == QTYPE.OPT]
-        header = request.header
+        header, options = request.header, [rr for rr in request.ar if rr.rtype == QTYPE.OPT]
         reply = DNSRecord(DNSHeader(id=header.id, opcode=header.opcode, rd=header.rd, qr=1, aa=1, ra=0))
+        self._answer(reply, request, options, source, wire)
+        if options and not reply.ar:  # RFC 6891, 6.1.1: in every reply to a query that has one
+            reply.add_ar(EDNS0(udp_len=UDP_SIZE, flags=_flags(options)))
+        return reply
+
+    def _answer(
+        self, reply: Any, request: Any, options: Sequence[Any], source: str, wire: bytes | None
+    ) -> None:
+        """Write the reply to a request, but for an OPT record that says nothing."""
         if any(
             sum(map(len, one.qname.label)) + len(one.qname.label) >= MAX_NAME for one in request.questions
         ):
-            return _failed(reply, RCODE.FORMERR)
+            _failed(reply, RCODE.FORMERR)
+            return
         for question in request.questions:
             reply.add_question(question)
         if request.header.opcode != OPCODE.QUERY:
-            return _failed(reply, RCODE.NOTIMP)
+            _failed(reply, RCODE.NOTIMP)
+            return
         if request.header.qr or len(request.questions) != 1 or len(options) > 1:
-            return _failed(reply, RCODE.FORMERR)
+            _failed(reply, RCODE.FORMERR)
+            return
         if options and options[0].edns_ver > 0:
             reply.header.aa = 0
             reply.add_ar(EDNS0(udp_len=UDP_SIZE, ext_rcode=BADVERS_BITS, flags=_flags(options)))
-            return reply
+            return
         if wire is not None and options and _ends_with_empty_option(request, wire):
-            return _failed(reply, RCODE.FORMERR)
+            _failed(reply, RCODE.FORMERR)
+            return
         try:
             subnets = [
                 decode_subnet(bytes(one.data))
@@ -152,20 +164,19 @@ class GslbResolver(ZoneResponder):
                 if one.code == SUBNET_OPTION
             ]
         except SubnetError:
-            return _failed(reply, RCODE.FORMERR)
+            _failed(reply, RCODE.FORMERR)
+            return
         subnet = subnets[0] if subnets else None
         question = request.q
         if question.qclass != IN:
-            return _failed(reply, RCODE.REFUSED)
+            _failed(reply, RCODE.REFUSED)
+            return
         client = Client(address=source, subnet=subnet)
         found = self.reply(_text(question.qname), str(QTYPE.get(question.qtype)), client)
         _fill(reply, found)
-        if options:
-            carried = (
-                [] if subnet is None else [EDNSOption(SUBNET_OPTION, encode_subnet(subnet, found.scope))]
-            )
+        if subnet is not None:
+            carried = [EDNSOption(SUBNET_OPTION, encode_subnet(subnet, found.scope))]
             reply.add_ar(EDNS0(udp_len=UDP_SIZE, opts=carried, flags=_flags(options)))
-        return reply
 
     def _write(self, record: ResourceRecord) -> object:
         reply = DNSRecord()
@@ -193,10 +204,9 @@ def _flags(options: Sequence[Any]) -> str:
     return "do" if options[0].edns_do else ""
 
 
-def _failed(reply: Any, rcode: int) -> Any:
+def _failed(reply: Any, rcode: int) -> None:
     reply.header.rcode = rcode
     reply.header.aa = 0
-    return reply
 
 
 def _fill(reply: Any, found: Reply) -> None:

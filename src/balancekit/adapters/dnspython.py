@@ -90,9 +90,9 @@ class DnsResponder(ZoneResponder):
         except (dns.exception.DNSException, SubnetError, ValueError):
             return _refusal(wire, dns.rcode.FORMERR)
         if request.opcode() != dns.opcode.QUERY:
-            return _refusal(wire, dns.rcode.NOTIMP)
+            return _refusal(wire, dns.rcode.NOTIMP, request)
         if len(request.question) != 1:
-            return _refusal(wire, dns.rcode.FORMERR)
+            return _refusal(wire, dns.rcode.FORMERR, request)
         question = request.question[0]
         response = dns.message.make_response(request, our_payload=UDP_SIZE)
         if request.edns > 0:  # RFC 6891, 6.1.3: only the version that is known
@@ -142,10 +142,14 @@ def _subnet_option(wire: bytes) -> bytes | None:
     return found
 
 
-def _refusal(wire: bytes, rcode: dns.rcode.Rcode) -> bytes:
+def _refusal(wire: bytes, rcode: dns.rcode.Rcode, request: dns.message.Message | None = None) -> bytes:
     response = dns.message.Message(id=int.from_bytes(wire[:2], "big"))
     response.flags = dns.flags.QR | (wire[2] & 0x79) << 8
     response.set_rcode(rcode)
+    if (
+        request is not None and request.edns >= 0
+    ):  # RFC 6891, 6.1.1: in every reply to a query that has an OPT record
+        response.use_edns(0, ednsflags=request.ednsflags & dns.flags.DO, payload=UDP_SIZE)
     return response.to_wire()
 
 
