@@ -345,14 +345,17 @@ def _offsets(interval: float, parts: int = OFFSETS) -> Iterator[float]:
 
 
 def _outliers(trace: Json) -> Iterator[list[Json]]:
-    """Send requests at a steady rate; where the rotation and the interval timer were at the start is unknown."""
+    """Send requests at a steady rate; where the rotation and the interval timer were at the start is unknown.
+
+    So is how many requests came before: in panic all hosts have a rotation of their own, which those have not moved.
+    """
     settings = _outlier_settings(trace["config"]["cluster"])
     # Between two requests it does not matter when a tick is.
     gaps = settings.interval * trace["inputs"]["requests_per_second"]
     offsets = [*_offsets(settings.interval, min(OFFSETS, round(gaps)) if gaps == round(gaps) else OFFSETS)]
-    for order in _orders(trace):
+    for before, order in itertools.product(range(len(trace["config"]["servers"])), _orders(trace)):
         for offset, start in itertools.product(offsets, range(_starts(trace))):
-            yield _outlier_run(trace, settings, start=start, first_tick=offset, order=order)
+            yield _outlier_run(trace, settings, start=start, first_tick=offset, order=order, before=before)
 
 
 def _orders(trace: Json) -> Iterator[list[str]]:
@@ -379,7 +382,13 @@ def _setting(value: Any) -> Any:
 
 
 def _outlier_run(
-    trace: Json, settings: envoy.OutlierDetection, *, start: int, first_tick: float, order: list[str]
+    trace: Json,
+    settings: envoy.OutlierDetection,
+    *,
+    start: int,
+    first_tick: float,
+    order: list[str],
+    before: int,
 ) -> list[Json]:
     inputs = trace["inputs"]
     seen: list[Json] = []
@@ -393,7 +402,11 @@ def _outlier_run(
     early = first_tick - settings.interval * math.ceil(SETTLED / settings.interval)
     cluster = _cluster(trace, start=start, since=early, listeners=[hear], outlier_detection=settings)
     cluster._detector = envoy.OutlierDetector(order, settings, now=early, rng=cluster._rng)
-    answers = {server["name"]: 200 for server in trace["config"]["servers"]}
+    for _ in range(before):
+        host = cluster.acquire(now=0.0)
+        if host is not None:
+            cluster.release(host, now=0.0, status=OK)
+    answers = {server["name"]: OK for server in trace["config"]["servers"]}
     plan = sorted(inputs["plan"], key=lambda step: step["t"])
     for request in range(round(inputs["seconds"] * inputs["requests_per_second"])):
         now = request / inputs["requests_per_second"]

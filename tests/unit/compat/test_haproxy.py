@@ -543,10 +543,38 @@ class TestRedispatch:
         with pytest.raises(LeaseError):
             request.refused()
 
-    def test_by_default_only_the_last_retry_goes_elsewhere(self):
-        """With ``option redispatch`` without a number, only the last retry goes to another server."""
-        request = Backend(servers(1, 1), retries=3, redispatch=-1).request()
-        assert [request.refused() for _ in range(3)] == ["a", "a", "b"]
+    @pytest.mark.parametrize("redispatch", [-1, 3])
+    def test_a_hash_or_a_cookie_keeps_retries_until_the_interval(self, redispatch):
+        """With a hash or a cookie for a server, only the retry at the interval goes to another: by default the last."""
+        pool = [Server(name=name, cookie=name) for name in "ab"]
+        hashed = Backend(
+            pool, Balance(method="hash", by=Header(), consistent=True), retries=3, redispatch=redispatch
+        )
+        for request in (
+            hashed.request("k"),
+            Backend(pool, cookies=True, retries=3, redispatch=redispatch).request(cookie="a"),
+        ):
+            first = request.server
+            assert [request.refused() == first for _ in range(3)] == [True, True, False]
+
+    @pytest.mark.parametrize("method", ["roundrobin", "static-rr", "leastconn", "first", "random"])
+    @pytest.mark.parametrize("redispatch", [-1, 2, 3])
+    def test_without_either_every_retry_goes_elsewhere(self, method, redispatch):
+        """Whatever the interval, a request that any server may take leaves one that refuses at once."""
+        request = Backend(
+            servers(1, 1, 1), Balance(method=method), retries=3, redispatch=redispatch
+        ).request()
+        tried = [request.server, *(request.refused() for _ in range(3))]
+        assert all(one != other for one, other in pairwise(tried))
+
+    @pytest.mark.parametrize("method", ["roundrobin", "leastconn"])
+    def test_the_only_active_server_is_retried_until_the_interval(self, method):
+        """A backup, or a server that takes no requests, is no other server to go to."""
+        pool = [Server(name="a"), Server(name="b"), Server(name="c", backup=True)]
+        backend = Backend(pool, Balance(method=method), retries=3, redispatch=2)
+        backend.set_state("b", "maint")
+        request = backend.request()
+        assert request.server == request.refused() == "a"
 
 
 class TestChecks:

@@ -53,8 +53,9 @@ class Backend:
     retries
         Attempts after the first, when connections are refused.
     redispatch
-        Of so many retries, one may go to another server; 0 is never, negative counts from the last. Not
-        ``-(retries + 1)``, by which HAProxy divides by zero.
+        Of so many retries, one may go to another server; 0 is never, negative counts from the last. Each retry does if there
+        are others, and neither a hash nor a cookie chose the one that refused. Not ``-(retries + 1)``, by which HAProxy divides
+        by zero.
     rng
         For ``random``.
 
@@ -360,13 +361,17 @@ class Backend:
             self._hand_over(member)
             return None
         every = self._redispatch if self._redispatch >= 0 else self._retries + 1 + self._redispatch
-        if self._redispatch and request.attempts % every == 0:
+        if self._redispatch and (request.attempts % every == 0 or self._any_will_do(request)):
             self._hand_over(member)
             request.direct = False
             self._assign(request, member)
         else:
             self._serve(request, member)
         return request.server
+
+    def _any_will_do(self, request: Request) -> bool:
+        """Whether nothing speaks for the server that refused: neither a cookie nor a hash, and there are others."""
+        return not request.direct and self.balance.method != "hash" and len(self._active[0].usable) > 1
 
     @checked_arguments
     def on_done(self, request: Request) -> list[Request]:
