@@ -194,13 +194,15 @@ def _request(policies: list[envoy.HashPolicy], key: Any) -> envoy.Request:
 
 
 def _hosts(config: Json) -> list[envoy.Host]:
+    """Return the hosts; where names are looked up, one without a name of its own has the name that was looked up."""
+    named = str(config["cluster"].get("type", "")).endswith("_DNS")
     return [
         envoy.Host(
             name=server["name"],
             address=server["address"],
             weight=server.get("weight", 1),
             priority=server.get("priority", 0),
-            hostname=server.get("hostname", ""),
+            hostname=server.get("hostname") or (server["address"].rpartition(":")[0] if named else ""),
             zone=server.get("zone", ""),
             metadata=server.get("metadata", {}),
         )

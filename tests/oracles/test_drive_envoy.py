@@ -250,3 +250,20 @@ def test_without_traffic_the_first_check_may_be_a_healthy_interval_away():
     asked = trace("timeline", {"health_checks": [check]}, inputs, weights=(1,))
     first = [line[0]["t"] for answer in drive_envoy.candidates(asked) for line in answer["apart"]["a"]]
     assert max(first) > 3.9
+
+
+@pytest.mark.parametrize("kind", ["STRICT_DNS", "LOGICAL_DNS"])
+def test_a_host_that_was_looked_up_has_the_name_that_was_looked_up(kind):
+    """With hashing by host name, a host without one of its own is placed by its address without the port."""
+    cluster = {
+        "lb_policy": "MAGLEV",
+        "type": kind,
+        "common_lb_config": {"consistent_hashing_lb_config": {"use_hostname_for_hashing": True}},
+    }
+    bare = [{"name": n, "address": f"127.0.0.{ord(n)}:80"} for n in "abc"]
+    named = [{**server, "hostname": server["address"].removesuffix(":80")} for server in bare]
+    [mine], [theirs] = (
+        [*candidates(trace("keys", cluster, {"keys": KEYS}, servers=servers))] for servers in (bare, named)
+    )
+    assert mine == theirs
+    assert len(set(mine)) == 3

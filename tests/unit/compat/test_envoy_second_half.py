@@ -379,3 +379,17 @@ def test_the_least_limit_wins_over_the_largest():
         concurrency_update_interval=0.25, fixed_value=0.02, max_concurrency_limit=5, min_concurrency=8
     )
     assert [rule.next_limit(8, gradient=gradient) for gradient in (0.5, 1.0, 2.0)] == [8, 8, 8]
+
+
+@pytest.mark.parametrize("policy", [envoy.RingHash, envoy.Maglev])
+@pytest.mark.parametrize(
+    ("degraded", "found"), [(("a0", "b1"), {"c2"}), (("a0", "b1", "c2"), {None}), ((), {"a0", "b1", "c2"})]
+)
+def test_hashing_policies_use_no_degraded_host(policy, degraded, found):
+    """Requests for the degraded hosts of a level go to its healthy ones if the policy hashes, and nowhere if there is none."""
+    keys = [envoy.Header(name="x-key")]
+    cluster = envoy.Cluster(zoned("abc"), policy, hash_policy=keys, update_merge_window=0.0, rng=Random(7))
+    for name in degraded:
+        cluster.set_health(name, Health.DEGRADED, now=0.0)
+    requests = [envoy.Request(headers={"x-key": f"user-{number}"}) for number in range(200)]
+    assert {cluster.acquire(request, now=0.0) for request in requests} == found

@@ -31,7 +31,7 @@ class BalancerOptions(NamedTuple):
     locality_weights: Mapping[str, int] | None = None
     zone_aware: ZoneAware | None = None
     keyed: bool = False
-    """Whether the policy hashes: it then has one table for all localities, and knows no zones."""
+    """Whether the policy hashes: it then has one table for all localities, and knows no zones and no degraded hosts."""
 
 
 @final
@@ -172,7 +172,7 @@ class Level:
         """Return the policy's choice."""
         if panic:
             return self.all_hosts.pick(ctx, None)
-        side = self.degraded if degraded else self.healthy
+        side = self.degraded if degraded and not self._options.keyed else self.healthy
         if side.order is not None:
             return side.pick(ctx, side.order.next())
         zone = self._zones.next(ctx.rng) if self._zones is not None and not degraded else None
