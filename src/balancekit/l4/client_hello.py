@@ -122,7 +122,7 @@ def peek(buf: bytes | bytearray | memoryview, /) -> NeedMore | ClientHello | Not
     NeedMore
         For every proper prefix of a good ClientHello; never for :data:`MAX_SIZE` bytes or more.
     ClientHello
-        The message is complete. Bytes behind it are not looked at.
+        The message is complete, and so is the record that ends it. Bytes behind it are not looked at.
     NotTls
         The connection is not TLS, or the message is malformed.
 
@@ -180,8 +180,6 @@ def _message(data: bytes) -> bytes | NeedMore | NotTls:
             if len(start) == MESSAGE_HEAD:
                 wanted += int.from_bytes(start[1:], "big")
         missing = begin + length if len(head) == RECORD_HEAD else at + RECORD_HEAD
-        if size >= wanted:
-            break
         if max(missing, at + RECORD_HEAD + wanted - (size - len(part))) > MAX_SIZE:
             return NotTls(reason=f"more than {MAX_SIZE} bytes")
         if len(data) < missing:

@@ -135,6 +135,15 @@ def test_every_proper_prefix_needs_more(data):
         assert size < answer.at_least <= len(data)
 
 
+def test_the_last_record_has_to_be_complete():
+    """A hello is read when the record that ends it is complete, as nginx and Envoy do, not when the message is."""
+    good = records(FULL)
+    longer = bytearray(good)
+    longer[3:5] = (len(good) - 5 + 20).to_bytes(2, "big")
+    assert peek(bytes(longer)) == NeedMore(at_least=len(good) + 20)
+    assert peek(bytes(longer) + bytes(20)) == FULL_READ
+
+
 def test_what_follows_is_not_looked_at():
     """Bytes after a hello are not looked at, be they early data, another record or noise."""
     for rest in (b"\0", records(FULL), b"GET / HTTP/1.1\r\n"):
