@@ -24,6 +24,7 @@ CLIENTS = pytest.mark.parametrize(
     ("module", "adapter"), [(httpx2, for_httpx2), (httpx, for_httpx)], ids=["httpx2", "httpx"]
 )
 STREAMS = 8
+PAUSE_S = 0.05
 AUTHORITY = trustme.CA()
 
 
@@ -47,7 +48,7 @@ class Http2Server:
                 for event in connection.receive_data(data):
                     if isinstance(event, h2.events.RequestReceived):
                         self.methods.append(dict(event.headers or [])[b":method"].decode())
-                        if self._answer(connection, event.stream_id or 0):
+                        if await self._answer(connection, event.stream_id or 0, writer):
                             writer.write(connection.data_to_send())
                             await writer.drain()
                             return
@@ -56,8 +57,15 @@ class Http2Server:
         finally:
             writer.close()
 
-    def _answer(self, connection: h2.connection.H2Connection, stream: int) -> bool:
+    async def _answer(
+        self, connection: h2.connection.H2Connection, stream: int, writer: asyncio.StreamWriter
+    ) -> bool:
         """Answer a request; return whether the connection is over."""
+        if self.kind.endswith(", later"):
+            connection.send_headers(stream, [(":status", "200"), ("content-length", "2")])
+            writer.write(connection.data_to_send())
+            await writer.drain()
+            await asyncio.sleep(PAUSE_S)
         if self.kind == "goaway":
             connection.close_connection(last_stream_id=0)
             return True
@@ -65,6 +73,20 @@ class Http2Server:
             connection.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
         elif self.kind == "internal":
             connection.reset_stream(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
+        elif self.kind == "too short":
+            connection.send_headers(stream, [(":status", "200"), ("content-length", "9")])
+            connection.send_data(stream, b"ok", end_stream=True)
+        elif self.kind == "too long":
+            connection.send_headers(stream, [(":status", "200"), ("content-length", "1")])
+            connection.send_data(stream, b"ok", end_stream=True)
+        elif self.kind == "no header block":
+            writer.write(b"\0\0\1\1\5" + stream.to_bytes(4, "big") + b"\x80")
+        elif self.kind == "too short, later":
+            connection.send_data(stream, b"x", end_stream=True)
+        elif self.kind == "too long, later":
+            connection.send_data(stream, b"too long", end_stream=True)
+        elif self.kind == "refused, later":
+            connection.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
         elif self.kind == "dies":
             connection.send_headers(stream, [(":status", "200")])
             self.open += 1
@@ -74,8 +96,24 @@ class Http2Server:
         return False
 
 
+class Blocking:
+    """A blocking client, in a thread."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def request(self, *arguments: Any, **options: Any) -> Any:
+        """Send a request."""
+        return await asyncio.to_thread(self._client.request, *arguments, **options)
+
+
 def play(
-    servers: list[Http2Server], module: Any, adapter: Any, scenario: Callable[[Any], Awaitable[Any]]
+    servers: list[Http2Server],
+    module: Any,
+    adapter: Any,
+    scenario: Callable[[Any], Awaitable[Any]],
+    *,
+    blocking: bool = False,
 ) -> Any:
     """Run a scenario with a client over these servers; return the balancer and what came of it."""
     for_servers = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -90,11 +128,18 @@ def play(
         ]
         addresses = [f"127.0.0.1:{one.sockets[0].getsockname()[1]}" for one in listening]
         lb = LoadBalancer(addresses, selector=First())
-        transport = adapter.AsyncBalancedTransport(
-            lb, transport_factory=lambda _: module.AsyncHTTPTransport(verify=for_clients, http2=True)
-        )
-        async with module.AsyncClient(transport=transport) as client:
-            found = await scenario(client)
+        if blocking:
+            transport = adapter.BalancedTransport(
+                lb, transport_factory=lambda _: module.HTTPTransport(verify=for_clients, http2=True)
+            )
+            with module.Client(transport=transport) as client:
+                found = await scenario(Blocking(client))
+        else:
+            transport = adapter.AsyncBalancedTransport(
+                lb, transport_factory=lambda _: module.AsyncHTTPTransport(verify=for_clients, http2=True)
+            )
+            async with module.AsyncClient(transport=transport) as client:
+                found = await scenario(client)
         for one in listening:
             one.close()
         return lb, found
@@ -141,6 +186,45 @@ def test_what_may_have_been_processed_goes_elsewhere_only_if_idempotent(
     lb, status = play(servers, module, adapter, scenario)
     assert status == (200 if elsewhere else "broken")
     assert outcomes(lb, 0) == {Outcome.FAILURE: 1}
+
+
+@CLIENTS
+@pytest.mark.parametrize("blocking", [False, True], ids=["asynchronous", "blocking"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("kind", ["too short", "too long", "no header block"])
+def test_an_answer_that_http2_does_not_allow_is_the_servers(
+    kind: str, method: str, blocking: bool, module: Any, adapter: Any
+) -> None:
+    """A body of another length than its header says, or a header that cannot be read, is a failure, as in HTTP/1.1; a GET goes elsewhere."""
+    servers = [Http2Server(kind), Http2Server("ok")]
+
+    async def scenario(client: Any) -> Any:
+        try:
+            return (await client.request(method, "https://orders/")).status_code
+        except module.RemoteProtocolError:
+            return "broken"
+
+    lb, found = play(servers, module, adapter, scenario, blocking=blocking)
+    assert found == (200 if method == "GET" else "broken")
+    assert outcomes(lb, 0) == {Outcome.FAILURE: 1}
+
+
+@CLIENTS
+@pytest.mark.parametrize("blocking", [False, True], ids=["asynchronous", "blocking"])
+@pytest.mark.parametrize("kind", ["too short, later", "too long, later", "refused, later"])
+def test_a_body_that_http2_does_not_allow_is_the_servers(
+    kind: str, blocking: bool, module: Any, adapter: Any
+) -> None:
+    """After the header of an answer its request has been processed, whatever follows: the outcome is a failure, and the error the client's."""
+    servers = [Http2Server(kind), Http2Server("ok")]
+
+    async def scenario(client: Any) -> None:
+        with pytest.raises(module.RemoteProtocolError):
+            await client.request("GET", "https://orders/")
+
+    lb, _ = play(servers, module, adapter, scenario, blocking=blocking)
+    assert outcomes(lb, 0) == {Outcome.FAILURE: 1}
+    assert not outcomes(lb, 1)
 
 
 @CLIENTS

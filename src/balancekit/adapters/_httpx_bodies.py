@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterator
+from typing import Final
 
 import httpx
 
 from balancekit.adapters._call import Call
-from balancekit.adapters._classification import UNDECODABLE
-from balancekit.adapters._httpx_requests import classify_error
+from balancekit.adapters._classification import UNDECODABLE, Classification
+from balancekit.adapters._httpx_requests import UNPROCESSED, classify_error, protocol_error
 from balancekit.adapters._time_left import DEADLINE_PASSED
 from balancekit.adapters._watched_decoder import WatchedDecoder
+from balancekit.outcome import Outcome
 
 __all__ = ["AsyncBalancedBody", "BalancedBody", "check_deadline", "watch_decoding"]
+
+_BROKEN: Final = Classification(Outcome.FAILURE)
 
 
 def watch_decoding(response: httpx.Response, call: Call) -> None:
@@ -35,6 +39,12 @@ def check_deadline(call: Call, request: httpx.Request, response: httpx.Response 
         raise httpx.ReadTimeout(DEADLINE_PASSED, request=request)
 
 
+def _classify(error: BaseException, request: httpx.Request) -> Classification:
+    """Classify an error of a body: its request has been processed, whatever the server says."""
+    classification = classify_error(error, request)
+    return _BROKEN if classification is UNPROCESSED else classification
+
+
 class BalancedBody(httpx.SyncByteStream):
     """The body of an answer, and the end of its lease."""
 
@@ -53,8 +63,11 @@ class BalancedBody(httpx.SyncByteStream):
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
-            self._call.broke(classify_error(error, self._request))
-            raise
+            found = protocol_error(error, self._request)
+            self._call.broke(_classify(found or error, self._request))
+            if found is None:
+                raise
+            raise found from error
         self._call.whole()
 
     def close(self) -> None:
@@ -81,8 +94,11 @@ class AsyncBalancedBody(httpx.AsyncByteStream):
         except GeneratorExit:  # the caller reads no further; `aclose` follows
             raise
         except BaseException as error:
-            self._call.broke(classify_error(error, self._request))
-            raise
+            found = protocol_error(error, self._request)
+            self._call.broke(_classify(found or error, self._request))
+            if found is None:
+                raise
+            raise found from error
         self._call.whole()
 
     def _pieces(self) -> AsyncIterator[bytes]:

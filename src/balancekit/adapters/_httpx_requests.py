@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import ssl
 from functools import lru_cache
+from traceback import walk_tb
 from typing import Any, Final
 
 from balancekit._support.extras import extra
@@ -29,9 +30,11 @@ from balancekit.errors import UnavailableError
 from balancekit.outcome import Outcome
 
 __all__ = [
+    "UNPROCESSED",
     "UnusableEndpointError",
     "classify_error",
     "is_url",
+    "protocol_error",
     "replayable",
     "rewritten",
     "rules",
@@ -46,7 +49,8 @@ class UnusableEndpointError(httpx.ConnectError):
 
 REFUSED_STREAM: Final = 7
 """An error code of HTTP/2 (RFC 9113, 7)."""
-_UNPROCESSED: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.REFUSED, "unprocessed")
+UNPROCESSED: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.REFUSED, "unprocessed")
+"""A request that a server has refused before it did anything."""
 _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
     (httpx.PoolTimeout, Classification(Outcome.IGNORED)),
@@ -67,7 +71,7 @@ def classify_error(error: BaseException, request: httpx.Request) -> Classificati
     if not isinstance(error, Exception):
         return CANCELLED
     if isinstance(error, httpx.RemoteProtocolError) and _is_unprocessed(error):
-        return _UNPROCESSED
+        return UNPROCESSED
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
             return classification
@@ -85,6 +89,20 @@ def _is_unprocessed(error: httpx.RemoteProtocolError) -> bool:
     if kind == "StreamReset":
         return bool(getattr(event, "error_code", None) == REFUSED_STREAM)
     return kind == "ConnectionTerminated" and not getattr(event, "last_stream_id", None)
+
+
+def protocol_error(error: BaseException, request: httpx.Request) -> httpx.RemoteProtocolError | None:
+    """Return the client's error for what ``h2`` found wrong in what a server sent; ``None`` for any other error.
+
+    The client takes it for an error of its own, or passes it on as it is. What ``h2`` finds wrong in what the client sends was
+    not raised in ``receive_data``.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if any(frame.f_code.co_name == "receive_data" for frame, _ in walk_tb(cause.__traceback__)):
+            return httpx.RemoteProtocolError(str(error), request=request)
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def replayable(request: httpx.Request) -> bool:

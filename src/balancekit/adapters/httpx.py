@@ -37,7 +37,7 @@ from balancekit.adapters._httpx_bodies import (
     check_deadline,
 )
 from balancekit.adapters._httpx_network import bound_streams
-from balancekit.adapters._httpx_requests import replayable, rules, sleep, with_body
+from balancekit.adapters._httpx_requests import protocol_error, replayable, rules, sleep, with_body
 from balancekit.adapters._httpx_transport import TransportBase
 from balancekit.adapters._time_left import DEADLINE_PASSED
 from balancekit.endpoint import Endpoint
@@ -123,7 +123,13 @@ class BalancedTransport(TransportBase[httpx.BaseTransport], httpx.BaseTransport)
 
         def send() -> Answer[httpx.Response]:
             inner, where, outgoing = self._next(request, call)
-            response = inner.handle_request(outgoing)
+            try:
+                response = inner.handle_request(outgoing)
+            except Exception as error:
+                found = protocol_error(error, request)
+                if found is None:
+                    raise
+                raise found from error
             check_deadline(call, request, response)
             return self._answer(response, where, outgoing)
 
@@ -206,7 +212,13 @@ class AsyncBalancedTransport(TransportBase[httpx.AsyncBaseTransport], httpx.Asyn
 
         async def send() -> Answer[httpx.Response]:
             inner, where, outgoing = self._next(request, call)
-            response = await self._sent(inner, outgoing, call)
+            try:
+                response = await self._sent(inner, outgoing, call)
+            except Exception as error:
+                found = protocol_error(error, request)
+                if found is None:
+                    raise
+                raise found from error
             return self._answer(response, where, outgoing)
 
         def hand_over(response: httpx.Response) -> httpx.Response:

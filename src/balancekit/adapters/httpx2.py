@@ -36,7 +36,7 @@ from balancekit.adapters._httpx2_bodies import (
     check_deadline,
 )
 from balancekit.adapters._httpx2_network import bound_streams
-from balancekit.adapters._httpx2_requests import replayable, rules, sleep, with_body
+from balancekit.adapters._httpx2_requests import protocol_error, replayable, rules, sleep, with_body
 from balancekit.adapters._httpx2_transport import TransportBase
 from balancekit.adapters._time_left import DEADLINE_PASSED
 from balancekit.endpoint import Endpoint
@@ -122,7 +122,13 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
 
         def send() -> Answer[httpx2.Response]:
             inner, where, outgoing = self._next(request, call)
-            response = inner.handle_request(outgoing)
+            try:
+                response = inner.handle_request(outgoing)
+            except Exception as error:
+                found = protocol_error(error, request)
+                if found is None:
+                    raise
+                raise found from error
             check_deadline(call, request, response)
             return self._answer(response, where, outgoing)
 
@@ -205,7 +211,13 @@ class AsyncBalancedTransport(TransportBase[httpx2.AsyncBaseTransport], httpx2.As
 
         async def send() -> Answer[httpx2.Response]:
             inner, where, outgoing = self._next(request, call)
-            response = await self._sent(inner, outgoing, call)
+            try:
+                response = await self._sent(inner, outgoing, call)
+            except Exception as error:
+                found = protocol_error(error, request)
+                if found is None:
+                    raise
+                raise found from error
             return self._answer(response, where, outgoing)
 
         def hand_over(response: httpx2.Response) -> httpx2.Response:
