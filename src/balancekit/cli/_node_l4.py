@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 
 from balancekit.adapters.vrrp import AsyncVrrp, RoleChange, ip_address_hook
@@ -56,7 +56,7 @@ async def forward(
     assert task is not None
     connections.add(task)
     task.add_done_callback(connections.discard)
-    with suppress(OSError, UnavailableError):
+    with closing(writer), suppress(OSError, UnavailableError):
         host, port = writer.get_extra_info("peername")[:2]
         for lease in pool.attempts(ATTEMPTS, f"{host}:{port}"):
             with lease:
@@ -66,16 +66,15 @@ async def forward(
                 except (OSError, TimeoutError):
                     lease.release(Outcome.CONNECT_FAILED)
                     continue
-                try:
-                    async with asyncio.TaskGroup() as both:
-                        both.create_task(copy(reader, server))
-                        both.create_task(copy(answers, writer))
-                except* OSError:  # a reset by either side: only the client can send again
-                    lease.release(Outcome.IGNORED)
-                finally:
-                    server.transport.abort()
+                with closing(server):  # what it has still to send is sent
+                    try:
+                        async with asyncio.TaskGroup() as both:
+                            both.create_task(copy(reader, server))
+                            both.create_task(copy(answers, writer))
+                    except* OSError:  # a reset by either side: only the client can send again
+                        lease.release(Outcome.IGNORED)
+                        server.transport.abort()
                 break
-    writer.close()
 
 
 async def serve(options: argparse.Namespace) -> None:

@@ -41,6 +41,8 @@ def passed_on(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     fields = [(name.lower(), value) for name, value in headers]
     named = b",".join(value for name, value in fields if name == b"connection").lower().split(b",")
     dropped = HOP_BY_HOP | {name.strip() for name in named}
+    if any(name == b"transfer-encoding" for name, _ in fields):
+        dropped |= {b"content-length"}  # beside it a length does not count (RFC 9112 6.3)
     return [(name, value) for name, value in fields if name not in dropped]
 
 
@@ -70,9 +72,13 @@ class Edge:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Forward one request."""
+        try:
+            url = httpx2.URL(f"http://{request.host}", raw_path=request.raw_path.encode("latin-1"))
+        except (httpx2.InvalidURL, ValueError) as error:
+            return web.Response(status=400, text=f"{error}\n")
         outgoing = httpx2.Request(
             request.method,
-            httpx2.URL(f"http://{request.host}", raw_path=request.raw_path.encode("latin-1")),
+            url,
             headers=passed_on(list(request.raw_headers)),
             content=await request.read(),
             extensions={"timeout": TIMEOUT},

@@ -88,8 +88,8 @@ class Request:
         """Read an ASGI scope of type ``http`` or ``websocket``.
 
         The path is ``raw_path`` where the server gives it. Without it the decoded ``path`` is escaped again, and
-        an encoded slash can no longer be told from a plain one. Several different ``Host`` fields are joined by a
-        comma, which ``Spelling.STRICT`` rejects.
+        an encoded slash can no longer be told from a plain one. Several different hosts, be it of ``Host`` fields or of
+        a target with one of its own (RFC 9112 3.2.2), are joined by a comma, which ``Spelling.STRICT`` rejects.
 
         Example
         -------
@@ -99,13 +99,14 @@ class Request:
         <Request GET shop.test/a%20b?x=1>
         """
         raw = scope.get("raw_path")
-        path = (
-            quote(scope["path"], safe=PCHAR, errors="surrogatepass")
-            if raw is None
-            else raw.decode("latin-1").partition("?")[0]
-        )
+        authority = ""
+        if raw is None:
+            path = quote(scope["path"], safe=PCHAR, errors="surrogatepass")
+        else:
+            authority, path, _ = _split(raw.decode("latin-1"))
         headers = scope.get("headers") or ()
-        hosts = {value.decode("latin-1"): None for name, value in headers if name.lower() == b"host"}
+        fields = [value.decode("latin-1") for name, value in headers if name.lower() == b"host"]
+        hosts = dict.fromkeys([authority, *fields] if authority else fields)
         return cls(
             path,
             method=scope.get("method", "GET"),
@@ -168,7 +169,7 @@ class Request:
         """
         if not isinstance(url, str):
             raise ConfigurationError("url", url, "a URL as text")
-        host, path, query = _split(url)
+        host, path, query = _split(url.partition("#")[0])
         return cls(path, method=method, host=host, query=query, headers=headers)
 
     @property
@@ -215,7 +216,6 @@ class Request:
 
 def _split(url: str) -> tuple[str, str, str]:
     """Return authority, path and query of an absolute URL or of a path."""
-    url = url.partition("#")[0]
     host = ""
     if not url.startswith("/") and "://" in url:
         rest = url.partition("://")[2]

@@ -115,3 +115,32 @@ def test_a_wsgi_target_with_a_host_of_its_own_is_not_passed_over(target, field, 
     request = Request.from_wsgi({"REQUEST_METHOD": "GET", "RAW_URI": target, "HTTP_HOST": field})
     assert (request.host, request.path) == (host, "/a")
     assert (RouteTable([Route("site", "web")]).rejection(request) is None) is ("," not in host)
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "host"),
+    [
+        (b"http://shop.test/a?x=1", [b"shop.test"], "shop.test"),
+        (b"http://shop.test/a", [], "shop.test"),
+        (b"/a", [b"shop.test"], "shop.test"),
+        (b"http://admin.test/a", [b"shop.test"], "admin.test,shop.test"),
+        (b"http://shop.test/a", [b""], "shop.test,"),
+    ],
+)
+def test_an_asgi_target_with_a_host_of_its_own_is_not_passed_over(target, fields, host):
+    """The host of an absolute target counts (RFC 9112 3.2.2); where a Host field is another, both stand, and are rejected."""
+    scope = {"path": "/a", "raw_path": target, "headers": [(b"host", field) for field in fields]}
+    request = Request.from_asgi(scope)
+    assert (request.host, request.path) == (host, "/a")
+    assert (RouteTable([Route("site", "web")]).rejection(request) is None) is ("," not in host)
+
+
+@pytest.mark.parametrize("target", ["/a#b", "http://shop.test/a#b", "http://shop.test#/a"])
+def test_a_target_with_a_fragment_is_rejected(target):
+    """A target received with a ``#`` is no target (RFC 9112 3.2): it is kept, and a strict table rejects it."""
+    requests = (
+        Request.from_asgi({"raw_path": target.encode(), "headers": [(b"host", b"shop.test")]}),
+        Request.from_wsgi({"RAW_URI": target, "HTTP_HOST": "shop.test"}),
+    )
+    assert all(RouteTable([Route("site", "web")]).rejection(request) for request in requests)
+    assert Request.from_url("http://shop.test/a#b").path == "/a"
