@@ -181,18 +181,17 @@ class SharedRateLimit(ConstructorRepr):
         short = self._short(snapshot, ctx)
         node = self._children.of(WHOLE_POOL).select(snapshot, ctx.excluding(short) if short else ctx)
         if node is not None and ctx.trace is None:
-            self._blocks[node.id].spend(self._cost(ctx))
+            self._block(node.id).spend(self._cost(ctx))
         return node
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the child, and hold blocks for the members."""
         there = {node.id for node in snapshot.members.nodes}
-        for id in [id for id in self._blocks if id not in there]:
-            del self._blocks[id]
-        for id in there - self._blocks.keys():
-            self._blocks[id] = block = TokenBlock(id, self._rate, self._burst, self._share)
-            self._store.core.add_quota(block)
+        for id in there:
+            self._block(id)
         self._children.prepare({WHOLE_POOL: snapshot})
+        for id in [id for id in list(self._blocks) if id not in there]:  # a pick may add one meanwhile
+            self._blocks.pop(id, None)
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the endpoints without tokens, and the child's reasons for the others."""
@@ -209,14 +208,20 @@ class SharedRateLimit(ConstructorRepr):
     def _short(self, snapshot: Snapshot, ctx: PickContext) -> set[str]:
         cost, short = self._cost(ctx), set()
         for node in snapshot.candidates(ctx):
-            block = self._blocks.get(node.id)
-            if block is None:
-                short.add(node.id)
-                continue
+            block = self._block(node.id)
             block.settle(ctx.now)
             if not block.has(cost):
                 short.add(node.id)
         return short
+
+    def _block(self, id: str) -> TokenBlock:
+        """Return the block of an endpoint: a new one, without tokens, if a change that would have made it was interrupted."""
+        block = self._blocks.get(id)
+        if block is None:
+            made = TokenBlock(id, self._rate, self._burst, self._share)
+            self._store.core.add_quota(made)
+            block = self._blocks.setdefault(id, made)
+        return block
 
     def _cost(self, ctx: PickContext) -> float:
         return ctx.cost if self._by_cost else 1.0
