@@ -154,12 +154,11 @@ class ResolverCache:
         """Drop what can no longer be found; return how many entries are left."""
         oldest = now - self._stale
         self._plain = {key: entry for key, entry in self._plain.items() if entry.expires > oldest}
-        left = len(self._plain)
-        for prefixes in self._scoped.values():
-            for scope, entries in prefixes.items():
-                prefixes[scope] = {bits: entry for bits, entry in entries.items() if entry.expires > oldest}
-                left += len(prefixes[scope])
-        return left
+        self._scoped = {
+            key: kept for key, prefixes in self._scoped.items() if (kept := _alive(prefixes, oldest))
+        }
+        scoped = sum(len(entries) for prefixes in self._scoped.values() for entries in prefixes.values())
+        return len(self._plain) + scoped
 
     def _entry(self, query: Query, now: float) -> _Entry | None:
         name = query.name.lower().rstrip(".")
@@ -174,6 +173,15 @@ class ResolverCache:
             if entry is not None and entry.expires > now and prefix in {entry.scope, own}:
                 return entry
         return None
+
+
+def _alive(prefixes: dict[int, dict[int, _Entry]], oldest: float) -> dict[int, dict[int, _Entry]]:
+    """Return the entries of a name that have not expired, without the prefix lengths that have none left."""
+    kept = {
+        prefix: {bits: entry for bits, entry in entries.items() if entry.expires > oldest}
+        for prefix, entries in prefixes.items()
+    }
+    return {prefix: entries for prefix, entries in kept.items() if entries}
 
 
 def _prefix(client: Client) -> int:

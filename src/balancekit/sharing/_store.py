@@ -33,6 +33,8 @@ KEPT_S: Final = 86_400
 
 MAX_HINT_S: Final = 86_400.0
 """The longest time that a hint is in force; one without an end would be no number to the store."""
+MAX_HINTS: Final = 10_000
+"""Hints that wait for an exchange; the oldest are dropped."""
 MAX_SHOWN: Final = 200
 """Characters of an answer in an error."""
 SCRIPT: Final = """
@@ -213,6 +215,8 @@ class StoreCore:
         """Tell the others, with the next exchange, that this process has ejected an endpoint for a while."""
         with self._lock:
             self._hints[endpoint] = min(seconds, MAX_HINT_S)
+            if len(self._hints) > MAX_HINTS:  # as long as the store is not started
+                del self._hints[next(iter(self._hints))]
 
     def add_quota(self, quota: Quota) -> None:
         """Lease tokens for a quota with each exchange from now on, for as long as it is there."""

@@ -87,6 +87,22 @@ def test_a_ttl_counts_down_and_ends():
     assert cache.expire(now=215.0) == 0
 
 
+def test_names_that_expired_leave_nothing():
+    """A name whose answers have expired takes no memory after ``expire``; other subnets of a name stay."""
+    cache = ResolverCache()
+    for number in range(100):
+        for asked in (query(), query("10.0.0.0/24")):
+            cache.store(asked.replace(name=f"n{number}"), A._replace(ttl=1.0), now=float(number))
+        assert cache.expire(now=float(number) + 0.5) == 2
+    cache.store(query("10.0.0.0/24"), A._replace(ttl=1.0, scope=24), now=100.0)
+    cache.store(query("10.0.1.0/24"), A._replace(ttl=9.0, scope=24), now=100.0)
+    assert cache.expire(now=105.0) == 1
+    assert [len(cache._plain), len(cache._scoped)] == [0, 1]
+    assert cache.look_up(query("10.0.1.0/24"), now=105.0) is not None
+    assert cache.expire(now=109.0) == 0
+    assert not cache._scoped
+
+
 def test_the_stale_share_of_caches_is_one_minus_t_over_ttl():
     """The stale share of 10 000 caches at uniform phases is within 0.02 of 1 - t / TTL."""
     rng = Random(5)

@@ -128,6 +128,17 @@ def test_a_hint_without_an_end_ends_after_a_day():
     assert dict(asked["hints"]) == {"a": 86_400.0, "b": 3.0}
 
 
+def test_hints_that_wait_for_an_exchange_are_limited():
+    """A store that is never started keeps 10,000 hints at most, the newest."""
+    core = RedisStore(ThreadClient(), name="x").core
+    for number in range(10_003):
+        core.hint(f"e{number}", 5.0)
+    hints = dict(json.loads(core.arguments()[-1])["hints"])
+    assert len(hints) == 10_000
+    assert "e2" not in hints
+    assert {"e3", "e10002"} <= hints.keys()
+
+
 def test_failures_of_endpoints_that_were_removed_are_forgotten():
     """Endpoints that come and go for weeks take no more room than those that are there."""
     lb = LoadBalancer(["stays"])
