@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from balancekit import ConfigurationError, MaglevHash, RingHash
+from balancekit import ConfigurationError, Endpoint, LoadBalancer, MaglevHash, RingHash
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.plain import converter
 from balancekit._support.record import Record
 from balancekit.adapters import HttpTarget
 from balancekit.checks import HttpCheck, MetricsProbe
 from balancekit.discovery import DnsResolver, StaticResolver, parse_targets
+from balancekit.gslb import Answer, Client, Query, ResolverCache
 from balancekit.ha import SyncGroup, Tracking, VirtualRouter, priorities_for
 from balancekit.hashing import (
     AnchorHash,
@@ -33,11 +34,13 @@ from balancekit.hashing import (
 )
 from balancekit.health import CheckResult
 from balancekit.l4 import DsrBook, FlowMatch
-from balancekit.l7 import Request
+from balancekit.l7 import Request, Split
 from balancekit.outcome import LoadReport
 from balancekit.proxyconfig import read_haproxy, read_nginx
 from balancekit.reported import NodeAttributes, ProbePool, format_orca
+from balancekit.retry import RetryBudget
 from balancekit.routing import deterministic_subset, rendezvous_subset
+from balancekit.scheduling import AliasTable
 from balancekit.sim import read_recording, scenario_text
 from balancekit.stats import Ewma, PeakEwma
 from balancekit.testing import chi_square_z, make_context, make_nodes, share_z
@@ -265,3 +268,65 @@ def test_a_parameter_after_any_number_of_others_is_converted_by_name() -> None:
     assert type(names[0]) is Fraction
     assert type(weight) is float
     assert math.isclose(weight, 0.5)
+
+
+class Indexed:
+    """A whole number by ``__index__`` alone."""
+
+    def __index__(self) -> int:
+        return 2
+
+
+def test_a_thing_with_an_index_is_a_number_wherever_one_is_wanted() -> None:
+    """What Python takes for a whole number is stored as a float or an int, by what is wanted."""
+    endpoint = Endpoint("a", weight=Indexed(), priority=Indexed())
+    assert (type(endpoint.weight), endpoint.weight, endpoint.priority) == (float, 2.0, 2)
+    assert LoadReport(rps=Indexed()).rps == 2.0
+    assert repr(Split({"a": Indexed()})) == repr(Split({"a": 2}))
+    assert Ewma(decay=Indexed()).value(now=0.0) == 0.0
+
+
+TRUTHS: dict[str, Callable[[Any], Any]] = {
+    "a weight": lambda truth: Endpoint("a", weight=truth),
+    "a priority": lambda truth: Endpoint("a", priority=truth),
+    "a deadline": lambda truth: LoadBalancer(["a"]).drain("a", deadline=truth),
+    "a cost": lambda truth: LoadBalancer(["a"]).acquire(cost=truth),
+    "a field of a record": lambda truth: LoadReport(rps=truth),
+    "a field of a policy": lambda truth: RetryBudget(ratio=truth),
+    "a time": lambda truth: ROUTER().start(now=truth),
+    "a number of a list": lambda truth: AliasTable(["a"], [truth]),
+    "a size": lambda truth: RingHash(vnodes=truth),
+    "a key of a jump": lambda truth: jump(truth, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("truth", [True, np.True_, np.bool_(False)], ids=repr)
+@pytest.mark.parametrize("name", TRUTHS)
+def test_a_truth_is_no_number(name: str, truth: Any) -> None:
+    """``True`` is a mistake for a number, whether it is Python's or numpy's."""
+    with pytest.raises(ConfigurationError):
+        TRUTHS[name](truth)
+
+
+@pytest.mark.parametrize("ttl", [Decimal("sNaN"), np.array([1, 2]), math.nan, True, "30", None], ids=repr)
+def test_an_answer_is_stored_with_a_time_to_live_that_is_a_number(ttl: Any) -> None:
+    """An answer of a user with another time to live is refused by name, and the cache keeps nothing of it."""
+    cache = ResolverCache()
+    query = Query(name="www", client=Client(address="192.0.2.1"))
+    with pytest.raises(ConfigurationError, match=r"^ttl="):
+        cache.store(query, Answer(("a",), ttl=ttl), now=0.0)
+    assert cache.expire(now=0.0) == 0
+    cache.store(query, Answer(("a",)), now=0.0)
+    assert cache.look_up(query, now=1.0) is not None
+
+
+def test_no_time_is_refused_where_one_is_needed() -> None:
+    """``now=None`` is refused by name although nothing is there to be compared with it, but where it may be left out."""
+    query = Query(name="www", client=Client(address="192.0.2.1"))
+    for call in (
+        lambda: ResolverCache().look_up(query, now=None),
+        lambda: WaitingQueue[str](max_waiting=1).next(now=None),
+        lambda: ROUTER().start(now=None),
+    ):
+        with pytest.raises(ConfigurationError, match=r"^now=None"):
+            call()

@@ -85,6 +85,7 @@ def checked_stream(function: Callable[P, R]) -> Callable[P, R]:
 def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
     parameters = inspect.signature(function).parameters
     place = list(parameters).index("now") if "now" in parameters else -1
+    optional = place >= 0 and "None" in str(parameters["now"].annotation)
     conversions = [
         (sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else index, name, convert)
         for index, (name, parameter) in enumerate(parameters.items())
@@ -101,10 +102,10 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if place >= 0:  # a time that is no number would be kept, and found out by a later call
+            given = len(args) > place or "now" in kwargs
             now = kwargs.get("now") if len(args) <= place else args[place]
-            if now is not None and (
-                now.__class__ not in PLAIN_NUMBERS or not -MAX_TIME_S <= now <= MAX_TIME_S  # type: ignore[operator]  # its class is known
-            ):
+            plain = now.__class__ in PLAIN_NUMBERS and -MAX_TIME_S <= now <= MAX_TIME_S  # type: ignore[operator]  # its class is known
+            if given and not plain and not (now is None and optional):
                 number: Any = valid.number("now", now, minimum=-MAX_TIME_S, maximum=MAX_TIME_S)
                 if len(args) <= place:
                     kwargs["now"] = number

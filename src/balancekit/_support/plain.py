@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from balancekit._support.interrupts import raise_interrupt
 
-__all__ = ["PLAIN", "Converter", "converter"]
+__all__ = ["PLAIN", "Converter", "converter", "is_truth"]
 
 Converter: TypeAlias = Callable[[Any], Any]
 
@@ -24,8 +24,20 @@ PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
 """Classes whose values need no conversion, or get none: ``True`` is no number, and text is not read."""
 
 
+def is_truth(value: object) -> bool:
+    """Return whether a value is true or false, and so no number: a ``bool``, or one of numpy, which is told by its name."""
+    kind = type(value)
+    return kind is bool or (kind.__name__ in _TRUTHS and kind.__module__ == "numpy")
+
+
+_TRUTHS: Final = frozenset({"bool", "bool_"})
+"""Names of numpy's class of truths, since version 2 and before."""
+
+
 def _real(value: Any) -> Any:
-    if value.__class__ in PLAIN or not hasattr(value, "__float__"):
+    if value.__class__ in PLAIN or is_truth(value):
+        return value
+    if not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         return value
     try:
         return float.__float__(value) if isinstance(value, float) else float(value)
@@ -35,7 +47,7 @@ def _real(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    if value.__class__ in PLAIN or not hasattr(value, "__index__"):
+    if value.__class__ in PLAIN or not hasattr(value, "__index__") or is_truth(value):
         return value
     try:
         return int.__index__(value) if isinstance(value, int) else operator.index(value)

@@ -2,7 +2,7 @@
 
 Every function returns the value in the type that the rest of the library relies on, or raises
 :class:`~balancekit.errors.ConfigurationError` naming the parameter, the value and what is allowed.
-``bool`` is never a number here: ``weight=True`` is a mistake, not a weight of one.
+``bool``, numpy's too, is never a number here: ``weight=True`` is a mistake, not a weight of one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.plain import is_truth
 from balancekit._support.text import encodable, plain
 from balancekit.errors import ConfigurationError, brief
 
@@ -67,7 +68,7 @@ def number(
     The error names the unit, and ends with ``hint``; where at most 1 is allowed, a percentage gets the share that was probably meant.
     """
     result = math.nan
-    if hasattr(value, "__float__") and not isinstance(value, bool):
+    if (hasattr(value, "__float__") or hasattr(value, "__index__")) and not is_truth(value):
         try:
             result = float.__float__(value) if isinstance(value, float) else float(value)
         except Exception:
@@ -99,7 +100,7 @@ def _words(seconds: float) -> str:
 
 def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.inf) -> int:
     """Return a whole number in ``[minimum, maximum]``; a float is refused even when it is whole."""
-    if hasattr(value, "__index__") and not isinstance(value, bool):
+    if hasattr(value, "__index__") and not is_truth(value):
         try:
             result = operator.index(value)
         except Exception:

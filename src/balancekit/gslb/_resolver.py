@@ -136,7 +136,11 @@ class ResolverCache:
     @checked_arguments
     def store(self, query: Query, answer: Answer, /, *, now: float) -> None:
         """Keep the answer to a query, under its scope cut to the prefix limit."""
-        given = self._max_ttl if answer.ttl == math.inf else valid.number("ttl", answer.ttl)
+        given = (
+            self._max_ttl
+            if isinstance(answer.ttl, float) and answer.ttl == math.inf
+            else valid.number("ttl", answer.ttl)
+        )
         ttl = max(self._min_ttl, min(self._max_ttl, given))
         scope = valid.integer("scope", answer.scope, minimum=0, maximum=128)
         name = query.name.lower().rstrip(".")

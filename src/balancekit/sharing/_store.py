@@ -176,7 +176,7 @@ class StoreCore:
     def __init__(self, name: str, *, period: float, ttl: float | None) -> None:
         self.name: str = valid.text("name", name)
         self.period: float = valid.number("period", period, above=0.0)
-        self.ttl: float = 10.0 * period if ttl is None else valid.number("ttl", ttl, above=period)
+        self.ttl: float = 10.0 * self.period if ttl is None else valid.number("ttl", ttl, above=self.period)
         self._lock = new_lock()
         self._exchanges: weakref.WeakSet[StoreExchange] = weakref.WeakSet()
         self._posted: dict[StoreExchange, dict[str, int]] = {}

@@ -8,6 +8,7 @@ import math
 import os
 import statistics
 import threading
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -126,6 +127,13 @@ def test_a_hint_without_an_end_ends_after_a_day():
     store.core.hint("b", 3.0)
     asked = json.loads(store.core.arguments()[-1])
     assert dict(asked["hints"]) == {"a": 86_400.0, "b": 3.0}
+
+
+def test_a_period_is_converted_before_it_is_used():
+    """The time to live that follows from a period is computed from the number that is stored."""
+    core = RedisStore(ThreadClient(), name="x", period=Decimal("0.5")).core
+    assert (core.period, core.ttl) == (0.5, 5.0)
+    assert RedisStore(ThreadClient(), name="x", period=Decimal(1), ttl=Decimal(3)).core.ttl == 3.0
 
 
 def test_hints_that_wait_for_an_exchange_are_limited():
