@@ -8,7 +8,7 @@ from typing import Final
 
 from balancekit.errors import ConfigurationError
 
-__all__ = ["HEADER_NAME", "secret_headers", "without_secrets"]
+__all__ = ["HEADER_NAME", "secret_headers", "without_passwords", "without_secrets"]
 
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
@@ -22,6 +22,20 @@ a source: ``http_sd:http://...``."""
 def without_secrets(url: str) -> str:
     """Return a URL as it may be shown: ``***`` stands for a password and for a query."""
     return _SECRETS.sub(_hide, url)
+
+
+_USERINFO: Final = re.compile(r"(\b[A-Za-z][\w+.-]*://)[^\s/?#'\"]*@")
+
+
+def without_passwords(text: str) -> str:
+    """Return a text as it may be shown: ``***`` stands for the user and password of every URL in it.
+
+    Example
+    -------
+    >>> without_passwords("redis://app:secret@10.0.0.1:6379 by RingHash")
+    'redis://***@10.0.0.1:6379 by RingHash'
+    """
+    return _USERINFO.sub(r"\1***@", text)
 
 
 def _hide(found: re.Match[str]) -> str:

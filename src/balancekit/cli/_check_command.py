@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from balancekit._support.headers import without_secrets
 from balancekit.checks import HttpCheck, TcpCheck, check_once
 from balancekit.cli._file_kinds import are_files
 from balancekit.cli._first_list import first_list
+from balancekit.cli._status import print_answer
 from balancekit.config import load
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -32,7 +32,7 @@ def run_check(options: argparse.Namespace) -> int:
     endpoints, check = _subjects(options)
     timeout = DEFAULT_TIMEOUT_S if options.timeout is None else options.timeout
     found = asyncio.run(check_once(endpoints, check, timeout=timeout))
-    sys.stdout.write(_json_of(found) if options.json else _text_of(found))
+    print_answer(_json_of(found) if options.json else _text_of(found))
     return 0 if all(result.passed for result in found.values()) else 1
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 from balancekit._support.parser import Parser
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._first_list import first_list
+from balancekit.cli._status import print_answer
 from balancekit.config import load
 from balancekit.errors import ConfigurationError
 
@@ -41,7 +41,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
             raise ConfigurationError("--exclude", id, f"endpoints of the file: {', '.join(ids[:MAX_NAMED])}")
     found = balancer.explain(asked.key, exclude=tried)
     if not asked.json:
-        sys.stdout.write(f"{found}\n")
+        print_answer(f"{found}\n")
         return 0
     data = {
         "picked": found.picked,
@@ -50,7 +50,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
         "notes": list(found.notes),
         "candidates": {each.id: {"status": each.status, "weight": each.weight} for each in found.candidates},
     }
-    sys.stdout.write(json.dumps(data, indent=1) + "\n")
+    print_answer(json.dumps(data, indent=1) + "\n")
     return 0
 
 
@@ -70,7 +70,7 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
             "reweighted": found.reweighted,
             "changed": changed,
         }
-        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+        print_answer(json.dumps(data, indent=1) + "\n")
         return 0
     lines = []
     if "balancer" in changed:
@@ -80,7 +80,7 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
     for word, ids in (("added", found.added), ("removed", found.removed), ("reweighted", found.reweighted)):
         lines += [f"{word} {id}" for id in ids]
     lines += [f"[{word}] changes" for word in changed if word != "balancer"]
-    sys.stdout.write("\n".join(lines or ["nothing changes"]) + "\n")
+    print_answer("\n".join(lines or ["nothing changes"]) + "\n")
     return 0
 
 

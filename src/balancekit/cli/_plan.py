@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Final
 
 from balancekit._support.validation import MAX_WEIGHT
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._file_kinds import are_files, are_proxies, plan_files
 from balancekit.cli._proxy_plan import add_proxy_plan, plan_proxies
+from balancekit.cli._status import print_answer
 from balancekit.cli._text_file import read_text
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -76,7 +76,7 @@ def run_plan(options: argparse.Namespace) -> int:
         "before": plan.before,
         "after": plan.after,
     }
-    sys.stdout.write(f"{json.dumps(data, indent=1)}\n" if options.json else _text(plan, sizing))
+    print_answer(f"{json.dumps(data, indent=1)}\n" if options.json else _text(plan, sizing))
     return 0
 
 

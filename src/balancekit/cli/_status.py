@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
+from balancekit._support.headers import without_passwords
+
 __all__ = [
     "EXIT_BROKEN_PIPE",
     "EXIT_FAILED",
@@ -15,6 +17,7 @@ __all__ = [
     "EXIT_REFUSED",
     "STATUSES",
     "complain",
+    "print_answer",
     "remark",
     "say",
     "warning_lines",
@@ -38,11 +41,16 @@ exit status:
 """What ``balancekit --help`` says of them."""
 
 
+def print_answer(text: str) -> None:
+    """Print what was asked for; ids and targets of endpoints may be URLs with passwords, which are not shown."""
+    sys.stdout.write(without_passwords(text))
+
+
 def remark(text: str) -> None:
     """Print a line on standard error, if there is one that can be written."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{without_passwords(text)}\n")
 
 
 def complain(command: str, why: object, status: int) -> int:

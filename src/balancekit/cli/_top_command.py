@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.table import Table
 
 from balancekit._support import validation as valid
-from balancekit._support.headers import without_secrets
+from balancekit._support.headers import without_passwords, without_secrets
 from balancekit.cli._console import output
 from balancekit.errors import ConfigurationError
 
@@ -129,7 +129,7 @@ def rates(
         rows.append(
             EndpointRow(
                 service,
-                endpoint,
+                without_passwords(endpoint),
                 now.state,
                 int(now.inflight),
                 count / seconds,
