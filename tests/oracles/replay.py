@@ -4,7 +4,12 @@
 
 takes trace files or folders of them, from anywhere, prints per server and match kind how many files and
 entries are equal, and the first difference of each file that fails; exits with 1 if any does. Families that
-have no driver yet are counted in lines of their own: see ``families.py``.
+have no driver yet are counted in lines of their own: see ``families.py``. They are no failures, but where nothing at all
+was judged the status is 1 too, for a status of 0 says that something agrees. ``--strict`` fails on each of them.
+
+Fields of a configuration that a driver does not read do not fail a file: most tell what an operator would want to know, as
+names, addresses and the native text do, and one that decides shows as a difference. ``families.py`` lists those that are
+known to decide and are not read.
 
 Traces of PROXY headers and ClientHellos are judged together, server beside server: see ``agreement.py``.
 
@@ -673,6 +678,7 @@ def main(arguments: list[str] | None = None) -> int:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print data")
     form.add_argument("--table", action="store_true", help="print a table of all files")
+    parser.add_argument("--strict", action="store_true", help="fail on files that no driver answers")
     options = parser.parse_args(arguments)
     found = files(options.paths)
     if not found:
@@ -685,7 +691,10 @@ def main(arguments: list[str] | None = None) -> int:
         for v in verdicts:
             if v.difference:
                 print(f"{v.trace}: {v.difference}", file=sys.stderr if options.table else sys.stdout)
-    return 1 if any(v.difference for v in verdicts) else 0
+    if all(v.no_driver for v in verdicts):
+        print("nothing was judged: no file has a driver", file=sys.stderr)
+        return 1
+    return 1 if any(v.difference or (options.strict and v.no_driver) for v in verdicts) else 0
 
 
 if __name__ == "__main__":

@@ -445,6 +445,26 @@ def test_families_without_a_driver_are_counted_and_fail_nothing(tmp_path, every_
     assert all(not verdict.no_driver for verdict in every_verdict)
 
 
+@pytest.mark.parametrize(
+    ("servers", "options", "status"),
+    [
+        (("nginx", "traefik"), (), 0),
+        (("nginx", "traefik"), ("--strict",), 1),
+        (("traefik", "traefik"), (), 1),
+        (("nginx",), ("--strict",), 0),
+    ],
+)
+def test_a_run_in_which_nothing_was_judged_fails(tmp_path, capsys, servers, options, status):
+    """The status is 1 if no file has a driver, and with ``--strict`` if one has none; 0 says that something agrees."""
+    known = load(DATA / "nginx-swrr-5-1-1.json")
+    for number, server in enumerate(servers):
+        (tmp_path / f"{number}.json").write_text(json.dumps({**known, "server": server}))
+    assert replay.main([str(tmp_path), *options]) == status
+    printed = capsys.readouterr()
+    assert ("nothing was judged" in printed.err) == ("nginx" not in servers)
+    assert ("no driver: traefik" in printed.out) == ("traefik" in servers)
+
+
 @pytest.mark.timeout(600)
 def test_the_table_in_the_documents_is_what_the_runner_prints(every_verdict):
     """``docs/reference/fidelity.md`` ends with the output of ``--table``."""
