@@ -12,7 +12,7 @@ from tests.concurrency._interrupts import Injector, Interrupt
 from tests.fuzz._calls import state_of
 
 from balancekit.health import CheckResult, Health, Lifecycle
-from balancekit.l4 import FlowTable, Nat, ResilientGroup
+from balancekit.l4 import DsrBook, FlowTable, Nat, ResilientGroup
 from balancekit.outcome import Completion, Outcome
 from balancekit.waiting import ClientThrottle
 
@@ -73,6 +73,15 @@ def unbalanced() -> ResilientGroup:
     return made
 
 
+def book() -> DsrBook:
+    """Return counts of two endpoints in both directions."""
+    made = DsrBook(direct=[])
+    for owner in ("a", "b"):
+        made.received(owner, 10, opened=True)
+        made.sent(owner, 20)
+    return made
+
+
 def throttle() -> ClientThrottle:
     """Return a throttle with counts in all its buckets."""
     made = ClientThrottle(window=100.0)
@@ -97,6 +106,8 @@ CHANGES: dict[str, tuple[Callable[[], Any], Change]] = {
     "a port that has rested": (ports(3, 0), lambda nat: nat.open(flow(8), "a", now=50.0)),
     "a port given back": (ports(2), lambda nat: nat.close(flow(0), now=2.0)),
     "other next hops": (group, lambda one: one.replace(["b", "c"], now=20.0, idle_timer=5.0)),
+    "counts of a connection": (book, lambda counts: counts.received("a", 7, opened=True)),
+    "counts that are forgotten": (book, lambda counts: counts.forget("a")),
     "buckets that have become idle": (unbalanced, lambda one: one.advance(29.0)),
 }  # fmt: skip
 
