@@ -182,11 +182,13 @@ def require_balancer(balancer: object, kind: type = ObservableBalancer) -> None:
     Raises
     ------
     ConfigurationError
-        Naming ``balancer``.
+        Naming ``balancer``, and what it lacks if it has some of what is wanted.
     """
     names = [name for base in kind.__mro__ for name in vars(base) if not name.startswith("_")]
-    if isinstance(balancer, type) or not all(hasattr(balancer, name) for name in names):
-        raise ConfigurationError("balancer", balancer, f"a LoadBalancer, or another {kind.__name__}")
+    missing = names if isinstance(balancer, type) else [name for name in names if not hasattr(balancer, name)]
+    if missing:
+        lacks = "" if len(missing) == len(names) else f"; this one lacks {', '.join(sorted(missing))}"
+        raise ConfigurationError("balancer", balancer, f"a LoadBalancer, or another {kind.__name__}{lacks}")
 
 
 def require_takes_checks(balancer: object) -> None:

@@ -15,7 +15,7 @@ from balancekit._support.display import same
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Query, Reply, ResourceRecord, Standing, Standings, StaticRecords, Zone
 from balancekit.health import ELIGIBLE
-from balancekit.protocols import ObservableBalancer
+from balancekit.protocols import ObservableBalancer, require_balancer
 
 __all__ = ["AUTHORITATIVE", "BalancerStandings", "ZoneResponder"]
 
@@ -71,6 +71,7 @@ class BalancerStandings:
         up_states: Collection[str] = ELIGIBLE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        require_balancer(balancer)
         self._balancer: Final = balancer
         self._horizon: Final = (
             math.inf if same(horizon, math.inf) else valid.number("horizon", horizon, minimum=0.0)

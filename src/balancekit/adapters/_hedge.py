@@ -25,7 +25,7 @@ from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Hedged
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
-from balancekit.protocols import Clock, ObservableBalancer
+from balancekit.protocols import Clock, ObservableBalancer, require_balancer
 from balancekit.retry import RetryBudget
 from balancekit.snapshot import Key
 
@@ -100,6 +100,7 @@ async def hedge(
     """
     import anyio.lowlevel  # noqa: PLC0415 - a reader of this module need not have it
 
+    require_balancer(balancer)
     _check(attempt, budget, clock)
     wait = _delay(balancer, delay, clock)
     limit = valid.integer("extra", extra, minimum=1) + 1
