@@ -98,6 +98,22 @@ def test_the_demo_loses_no_request():
     assert none_left("mark-json")
 
 
+def test_a_server_whose_parent_is_gone_ends_silently():
+    """A server of the demo that cannot tell its port, as the demo was killed, ends without a traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "balancekit.cli._server", "--name", "a"],
+        stdin=subprocess.PIPE,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=30,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_no_process(how):
     """Ctrl-C and SIGTERM end a demo early with status 130, and leave no process."""

@@ -1,7 +1,7 @@
 """A small real HTTP server, run as a process of its own: ``python -m balancekit.cli._server``.
 
 It answers every path after a delay, prints its port on the first line of standard output, and ends when its
-standard input is closed, so that it cannot outlive its parent.
+standard input is closed, so that it cannot outlive its parent. A parent that is gone before it is told the port ends it too, silently.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 from random import Random
 
 from aiohttp import web
+
+from balancekit._support.output import discard
 
 __all__ = ["main"]
 
@@ -58,7 +60,10 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.01, help="median seconds to an answer")
     parser.add_argument("--spread", type=float, default=0.3, help="sigma of the lognormal delay")
     options = parser.parse_args()
-    asyncio.run(serve(options.name, options.port, options.delay, options.spread))
+    try:
+        asyncio.run(serve(options.name, options.port, options.delay, options.spread))
+    except BrokenPipeError:
+        discard(sys.stdout)
 
 
 if __name__ == "__main__":
