@@ -24,6 +24,7 @@ from random import Random
 from typing import cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
@@ -36,6 +37,7 @@ from balancekit.snapshot import Key, Node, PickContext, Snapshot
 __all__ = ["Locality", "Priority", "tier_loads"]
 
 
+@checked_arguments
 def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) -> tuple[int, ...]:
     """Return how many per cent of the traffic each tier gets; they add up to 100, or to 0 if no tier is healthy for one.
 

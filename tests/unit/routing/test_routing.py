@@ -500,6 +500,7 @@ WRONG = [
     ("choose", lambda: LoadBalancer(["a"], selector=Subsetting(lambda ids: [1]))),
     ("key", lambda: Canary({"a": "1"}, share=0.1).chosen(1.5)),
     ("key", lambda: Canary({"a": "1"}, share=0.1).chosen(None)),
+    ("tiers", lambda: tier_loads(0.5)),
     ("tiers", lambda: tier_loads([(5, 3)])),
     ("tiers", lambda: tier_loads([(-1, 3)])),
     ("tiers", lambda: tier_loads([("a", 3)])),
