@@ -113,6 +113,10 @@ PACKAGES = (
     "bench",
     "capacity",
     "reported",
+    "sharing",
+    "waiting",
+    "inference",
+    "proxyconfig",
     "l7",
     "l4",
     "gslb",
@@ -124,6 +128,12 @@ PACKAGES = (
     "events",
     "errors",
     "protocols",
+    "node",
+    "snapshot",
+    "outcome",
+    "planning",
+    "explanation",
+    "statistics_view",
 )
 """Packages and modules that are attributes; a name that the top level has not is looked for in this order."""
 

@@ -58,6 +58,15 @@ def test_an_unknown_name_is_refused_as_usual():
     assert not hasattr(balancekit, "__wrapped__")
 
 
+@pytest.mark.parametrize("package", [name for name in PACKAGES if name.count(".") == 1])
+def test_a_name_that_the_top_level_has_not_is_pointed_to(package):
+    """``from balancekit import RetryBudget`` says where it is, for every name of every package."""
+    for name in getattr(importlib.import_module(package), "__all__", ()):
+        if name not in balancekit.__all__:
+            with pytest.raises(ImportError, match=rf"^{name} is in balancekit\."):
+                getattr(balancekit, name)
+
+
 def test_star_import_gives_exactly_the_public_names():
     """``from balancekit import *`` brings what ``__all__`` says."""
     got = run("from balancekit import *; print(*sorted(n for n in dir() if n[0] != '_'))").split()
