@@ -17,12 +17,12 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
+from balancekit._support.recent_count import RecentCount
 
 __all__ = ["RetryBudget"]
 
-BUCKETS: Final = 10
-DIGITS: Final = 9
-"""Of a balance: three times a third is one."""
+BALANCE_DIGITS: Final = 9
+"""After the point: three times a third is one."""
 
 
 @final
@@ -83,34 +83,4 @@ class RetryBudget(ConstructorRepr):
 
     def _balance(self, now: float) -> float:
         earned = self._ratio * self._deposits.count(now) + self._reserve
-        return round(earned - self._withdrawals.count(now), DIGITS)
-
-
-@final
-class RecentCount:
-    """A count of the last ``length`` seconds, in ten buckets: the oldest goes as a whole. One thread at a time."""
-
-    __slots__ = ("_buckets", "_slot", "_width")
-
-    def __init__(self, length: float) -> None:
-        self._width = length / BUCKETS
-        self._buckets: dict[int, int] = {}
-        self._slot = 0
-
-    def add(self, now: float) -> None:
-        """Count one."""
-        slot = self._forget(now)
-        self._buckets[slot] = self._buckets.get(slot, 0) + 1
-
-    def count(self, now: float) -> int:
-        """Return how many there were."""
-        self._forget(now)
-        return sum(self._buckets.values())
-
-    def _forget(self, now: float) -> int:
-        slot = int(now // self._width)
-        if slot != self._slot:
-            for old in [key for key in list(self._buckets) if key <= slot - BUCKETS]:
-                self._buckets.pop(old, None)
-            self._slot = slot  # last: what an interrupt left is forgotten by the next call
-        return slot
+        return round(earned - self._withdrawals.count(now), BALANCE_DIGITS)

@@ -22,7 +22,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
-from balancekit.retry import RecentCount
+from balancekit._support.recent_count import RecentCount
 from balancekit.waiting._queue import MAX_CRITICALITIES
 
 __all__ = ["ClientThrottle"]
