@@ -35,6 +35,7 @@ __all__ = [
     "members",
     "number",
     "numbers",
+    "path",
     "request",
     "seconds",
     "text",

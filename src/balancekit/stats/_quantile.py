@@ -107,17 +107,19 @@ def summary(values: Iterable[float]) -> Quantiles | None:
 
 
 @checked_arguments
-def quantile(ordered: list[float], share: float) -> float:
-    """Return the ``share``-quantile of a sorted, non-empty list, interpolating between neighbours.
+def quantile(ordered: list[float], q: float) -> float:
+    """Return the ``q``-quantile of a sorted, non-empty list, interpolating between neighbours.
 
     Example
     -------
     >>> quantile([1.0, 2.0, 4.0], 0.75)
     3.0
     """
-    if not ordered or not 0.0 <= share <= 1.0:
-        raise ConfigurationError("share", share, "0 to 1, of at least one value")
-    position = share * (len(ordered) - 1)
+    if not ordered:
+        raise ConfigurationError("ordered", ordered, "at least one value")
+    if not 0.0 <= q <= 1.0:
+        raise ConfigurationError("q", q, "a number from 0 to 1")
+    position = q * (len(ordered) - 1)
     below = int(position)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
