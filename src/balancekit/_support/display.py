@@ -53,7 +53,7 @@ class ConstructorRepr:
         args, kwargs = getattr(self, "_given", ((), {}))
         parameters = inspect.signature(type(self).__init__).parameters
         given = inspect.signature(type(self).__init__).bind_partial(self, *args, **kwargs).arguments
-        plain: list[object] = []
+        positional: list[object] = []
         named: dict[str, object] = {}
         for name, parameter in list(parameters.items())[1:]:
             if name not in given:
@@ -61,14 +61,14 @@ class ConstructorRepr:
             if "MakeSelector" in str(parameter.annotation) and isinstance(given[name], types.FunctionType):
                 given[name] = _Made(given[name])
             if parameter.kind is parameter.VAR_POSITIONAL:
-                plain += given[name]
+                positional += given[name]
             elif parameter.kind is parameter.VAR_KEYWORD:
                 named |= given[name]
             elif parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
-                plain.append(given[name])
+                positional.append(given[name])
             elif not same(given[name], parameter.default):
                 named[name] = given[name]
-        return call(type(self).__name__, plain, named)
+        return call(type(self).__name__, positional, named)
 
 
 def _remembering(init: Callable[..., None]) -> Callable[..., None]:
@@ -86,7 +86,7 @@ def _remembering(init: Callable[..., None]) -> Callable[..., None]:
     return remember
 
 
-def call(name: str, plain: Iterable[object], named: Mapping[str, object]) -> str:
+def call(name: str, positional: Iterable[object], named: Mapping[str, object]) -> str:
     """Return a call as text.
 
     Example
@@ -94,7 +94,7 @@ def call(name: str, plain: Iterable[object], named: Mapping[str, object]) -> str
     >>> call("Window", [5.0], {"buckets": 20, "clock": print})
     'Window(5.0, buckets=20, clock=print)'
     """
-    texts = [*map(_cut, plain), *[f"{key}={_cut(value)}" for key, value in named.items()]]
+    texts = [*map(_cut, positional), *[f"{key}={_cut(value)}" for key, value in named.items()]]
     return f"{name}({', '.join(texts)})"
 
 

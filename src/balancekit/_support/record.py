@@ -207,14 +207,14 @@ class Policy(Record):
     """
 
     def __repr__(self) -> str:
-        kind, plain, named = type(self), [], {}
+        kind, positional, named = type(self), [], {}
         for name in (*kind._positional, *[name for name in kind._fields if name not in kind._positional]):
             value = getattr(self, name)
             if not hasattr(kind, name) and name in kind._positional:
-                plain.append(value)
+                positional.append(value)
             elif not hasattr(kind, name) or not same(value, getattr(kind, name)):
                 named[name] = value
-        return call(kind.__name__, plain, named)
+        return call(kind.__name__, positional, named)
 
 
 def _hashable(value: Any) -> Any:

@@ -25,7 +25,7 @@ from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
 from balancekit.hashing._maglev_fill import populate, turns
 from balancekit.hashing._nodes import Nodes, distinct, no_owner, node_weights
-from balancekit.hashing._partition import WHOLE, Partition
+from balancekit.hashing._partition import POSITIONS, Partition
 
 __all__ = ["MaglevTable", "next_prime"]
 
@@ -203,7 +203,7 @@ class MaglevTable:
     def _partition(self) -> Partition:
         # Slot i holds the positions with `position * size >> 32 == i`; the last is before the next slot's first.
         slots = np.arange(1, self.size + 1, dtype=np.int64)
-        return Partition(-(-slots * WHOLE // self.size) - 1, self._owners, self._nodes)
+        return Partition(-(-slots * POSITIONS // self.size) - 1, self._owners, self._nodes)
 
 
 def next_prime(number: int) -> int:

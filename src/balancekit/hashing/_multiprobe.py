@@ -21,13 +21,13 @@ from balancekit._support import validation as valid
 from balancekit.hashing._batch import Keys, mix64, owners
 from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
 from balancekit.hashing._nodes import distinct, no_owner, unweighted
+from balancekit.hashing._partition import POSITIONS
 from balancekit.hashing._slots import Slots
 
 __all__ = ["MultiProbeHash"]
 
 PROBES: Final = 21
 """The paper's: a peak of 1.05."""
-WHOLE: Final = 1 << 32
 
 
 @final
@@ -100,10 +100,10 @@ class MultiProbeHash:
         circle, spots = self._circle, self._spots
         if circle is None:
             no_owner(key)
-        nearest = (WHOLE, 0)
+        nearest = (POSITIONS, 0)
         for probe in self._positions(key):
             owner = circle.owner(probe)
-            nearest = min(nearest, ((spots[owner] - probe) % WHOLE, owner))
+            nearest = min(nearest, ((spots[owner] - probe) % POSITIONS, owner))
         return self._nodes[nearest[1]]
 
     def lookup_many(self, keys: Keys, /) -> NDArray[np.int32]:
@@ -127,7 +127,7 @@ class MultiProbeHash:
             return {}
         order = sorted(range(len(self._nodes)), key=self._spots.__getitem__)
         points = np.array([self._spots[owner] for owner in order], dtype=float)
-        gaps = np.diff(points, prepend=points[-1] - WHOLE) / WHOLE
+        gaps = np.diff(points, prepend=points[-1] - POSITIONS) / POSITIONS
         by_gap = np.argsort(gaps, kind="stable")
         steps = np.diff(gaps[by_gap], prepend=0.0)
         wider = np.arange(len(gaps), 0, -1)
@@ -165,7 +165,7 @@ class MultiProbeHash:
         """Yield each node's distance from a probe, ascending."""
         if self._circle is not None:
             for owner in self._circle.walk(probe):
-                yield (self._spots[owner] - probe) % WHOLE, owner
+                yield (self._spots[owner] - probe) % POSITIONS, owner
 
     def _owners_of(self, places: NDArray[np.uint64]) -> NDArray[Any]:
         assert self._circle is not None

@@ -13,9 +13,10 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Partition"]
+__all__ = ["POSITIONS", "Partition"]
 
-WHOLE: Final = 1 << 32
+POSITIONS: Final = 1 << 32
+"""Of the circle."""
 
 
 @final
@@ -44,7 +45,7 @@ class Partition:
         if not self.nodes:
             return {}
         widths = np.diff(self.ends, prepend=-1)
-        sums = np.bincount(self.owners, weights=widths, minlength=len(self.nodes)) / WHOLE
+        sums = np.bincount(self.owners, weights=widths, minlength=len(self.nodes)) / POSITIONS
         return dict(zip(self.nodes, sums.tolist(), strict=True))
 
     def moved(self, other: Partition) -> float:
@@ -57,4 +58,4 @@ class Partition:
             np.array([numbers[node] for node in one.nodes])[one.owners[np.searchsorted(one.ends, ends)]]
             for one in (self, other)
         ]
-        return int(np.diff(ends, prepend=-1)[mine != theirs].sum()) / WHOLE
+        return int(np.diff(ends, prepend=-1)[mine != theirs].sum()) / POSITIONS

@@ -27,7 +27,7 @@ __all__ = ["MaxInFlight"]
 
 ROUNDING: Final = 1e-9
 """A limit times a weight that is nearly whole is whole."""
-MAX_RETRIES: Final = 4
+MAX_SINGLE_EXCLUSIONS: Final = 4
 """Endpoints at their limit that are excluded one by one before all of them are."""
 
 _Known: TypeAlias = tuple[Node, GradientLimit | AimdLimit]
@@ -107,7 +107,7 @@ class MaxInFlight(ConstructorRepr):
         child = self._children.of(WHOLE_POOL)
         full: set[str] = set()
         # What a timed child picks, it has charged.
-        while len(full) < MAX_RETRIES and not self._children.timed:
+        while len(full) < MAX_SINGLE_EXCLUSIONS and not self._children.timed:
             node = child.select(snapshot, ctx.excluding(full) if full else ctx)
             if node is None or self._has_room(node):
                 return node

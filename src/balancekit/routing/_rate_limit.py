@@ -34,7 +34,7 @@ from balancekit.snapshot import DEFAULT_COST, Key, Node, PickContext, Snapshot
 
 __all__ = ["RateLimit"]
 
-MAX_RETRIES: Final = 4
+MAX_SINGLE_EXCLUSIONS: Final = 4
 """Endpoints without room that are excluded one by one before all of them are."""
 
 
@@ -119,7 +119,7 @@ class RateLimit(ConstructorRepr):
         child = self._children.of(WHOLE_POOL)
         short: set[str] = set()
         # What a timed child picks, it has charged.
-        while len(short) < MAX_RETRIES and not self._children.timed:
+        while len(short) < MAX_SINGLE_EXCLUSIONS and not self._children.timed:
             node = child.select(snapshot, ctx.excluding(short) if short else ctx)
             if node is None or self._admit(node, ctx):
                 return node
