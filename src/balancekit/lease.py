@@ -90,7 +90,7 @@ class Lease(Generic[T_co]):
     False
     """
 
-    __slots__ = ("_details", "_open", "_owner", "_started_at", "node")
+    __slots__ = ("_extras", "_open", "_owner", "_started_at", "node")
 
     # Set by the balancer right after construction, the time only if it is measured. There is no __init__
     # because calling one would cost as much as the rest of acquire, and few slots because each costs
@@ -101,7 +101,7 @@ class Lease(Generic[T_co]):
     """The runtime record of the endpoint."""
     _open: Node | bool | None
     """The node until the lease is entered, ``True`` in a ``with`` block, ``None`` when it has ended."""
-    _details: LeaseExtras
+    _extras: LeaseExtras
 
     @property
     def endpoint(self) -> Endpoint[T_co]:
@@ -129,23 +129,23 @@ class Lease(Generic[T_co]):
     @property
     def cost(self) -> float:
         """What the request was said to cost."""
-        return self.details.cost
+        return self.extras.cost
 
     @property
-    def details(self) -> LeaseExtras:
+    def extras(self) -> LeaseExtras:
         """What few leases have; made when first asked for."""
         try:
-            return self._details
+            return self._extras
         except AttributeError:
-            self._details = details = LeaseExtras()
-            return details
+            self._extras = extras = LeaseExtras()
+            return extras
 
     def first_byte(self) -> None:
         """Note that the answer has begun: latency is measured to here, not to the end of the body.
 
         Only the first call counts. The lease stays open.
         """
-        if self._open is not None and self.details.first_byte_at is None:
+        if self._open is not None and self.extras.first_byte_at is None:
             self._owner.reached(self)
 
     def report_load(self, report: LoadReport) -> None:
@@ -161,7 +161,7 @@ class Lease(Generic[T_co]):
         if not isinstance(report, LoadReport):
             raise ConfigurationError("report", report, "a LoadReport")
         if self._open is not None:
-            self.details.load_report = report
+            self.extras.load_report = report
             self._owner.reported(self)
 
     def report_tokens(self, count: int) -> None:
@@ -176,8 +176,8 @@ class Lease(Generic[T_co]):
             If it is no whole number >= 0.
         """
         valid.integer("count", count, minimum=0)
-        if self.details.tokens is None:
-            self.details.tokens = count
+        if self.extras.tokens is None:
+            self.extras.tokens = count
             self._owner.counted(self, count)
 
     def release(self, outcome: Outcome = Outcome.SUCCESS, *, retry_after: float | None = None) -> bool:
@@ -329,7 +329,7 @@ class OpenCostLease(OpenLease[T_co]):
         # As in Lease.__exit__, with the cost; written out too, for no signal and no other thread may come between the counts.
         if self._open is not None:
             node = self.node
-            cost = self._details.cost
+            cost = self._extras.cost
             self._open = None
             self.__class__ = Lease  # type: ignore[assignment]  # without a finalizer
             node.successes += 1
@@ -348,7 +348,7 @@ class OpenCostLease(OpenLease[T_co]):
     def _close_costed(self) -> Node | None:
         if self._open is None:
             return None
-        node, cost = self.node, self._details.cost
+        node, cost = self.node, self._extras.cost
         self._open = None
         if not FREE_THREADED:
             self.__class__ = Lease  # type: ignore[assignment]  # without a finalizer

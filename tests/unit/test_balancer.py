@@ -130,7 +130,7 @@ class TestLeases:
             lease.first_byte()
             lease.first_byte()
             clock.advance(60.0)
-        assert lease.details.first_byte_at == 0.25
+        assert lease.extras.first_byte_at == 0.25
         assert lease.started_at == 0.0
         assert balancer.stats()["a"].latency.p99 == 0.25
 

@@ -183,8 +183,8 @@ def open_cost_lease(node: Node, owner: LeaseOwner, started_at: float, cost: floa
     lease._started_at = started_at
     lease._owner = owner
     lease.node = node
-    lease._details = details = LeaseExtras()
-    details.cost = cost
+    lease._extras = extras = LeaseExtras()
+    extras.cost = cost
     if FREE_THREADED:
         with node.lock:
             node.inflight += 1
@@ -254,8 +254,8 @@ def acquire(
         node.inflight += 1
         lease._open = node
         return lease
-    lease._details = details = LeaseExtras()
-    details.cost = cost = float(cost)
+    lease._extras = extras = LeaseExtras()
+    extras.cost = cost = float(cost)
     node.inflight += 1
     node.costed += 1
     node.open_cost += cost

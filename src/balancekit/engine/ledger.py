@@ -164,7 +164,7 @@ class Ledger:
         else:
             lease = open_cost_lease(node, SlowPathOwner(self), started_at, cost)
         if site is not None:
-            lease.details.site = site
+            lease.extras.site = site
         self._delivery.tell("observer %r failed on a start at %r", self.start_observers, [(node.endpoint,)])
         return lease
 
@@ -201,7 +201,7 @@ class Ledger:
 
     def reached(self, lease: Lease[object]) -> None:
         """Note when the answer began."""
-        lease.details.first_byte_at = now = self._clock()
+        lease.extras.first_byte_at = now = self._clock()
         waited = now - lease.started_at
         if waited >= 0.0:  # not NaN
             self._answers(lease.node).first_byte.record(waited)
@@ -215,7 +215,7 @@ class Ledger:
 
     def counted(self, lease: Lease[object], tokens: int) -> None:
         """Note how many tokens an answer had, and how fast they came if it has just ended."""
-        answers, begun = self._answers(lease.node), lease.details.first_byte_at
+        answers, begun = self._answers(lease.node), lease.extras.first_byte_at
         with self._locks.writer:
             answers.tokens += tokens
         if lease.active and begun is not None and tokens > 1:
@@ -244,9 +244,9 @@ class Ledger:
             started_at=lease.started_at,
             ended_at=now,
             cost=lease.cost,
-            first_byte_at=lease.details.first_byte_at,
+            first_byte_at=lease.extras.first_byte_at,
             retry_after=retry_after,
-            load_report=lease.details.load_report,
+            load_report=lease.extras.load_report,
         )
         if outcome is Outcome.SUCCESS and node.latency is not None:
             node.latency.record(completion.latency)
@@ -270,7 +270,7 @@ class Ledger:
                 break
             if not lease.release(Outcome.CANCELLED):
                 continue
-            site = lease.details.site
+            site = lease.extras.site
             tell(LeaseLost(endpoint=lease.endpoint.id, at=self._clock(), site=site))
             where = f"acquired at {site}" if site else "make the balancer with debug=True to see where"
             text = f"a lease of endpoint {lease.endpoint.id!r} was never released; {where}"

@@ -248,9 +248,9 @@ class RecordedLease(Generic[T_co]):
         return self._lease.cost
 
     @property
-    def details(self) -> LeaseExtras:
-        """See :attr:`balancekit.Lease.details`."""
-        return self._lease.details
+    def extras(self) -> LeaseExtras:
+        """See :attr:`balancekit.Lease.extras`."""
+        return self._lease.extras
 
     @property
     def started_at(self) -> float:

@@ -94,7 +94,7 @@ def test_nothing_is_left_whatever_was_rounded():
         if rng.random() < 0.4:
             leases.pop(rng.randrange(len(leases))).release(rng.choice(list(Outcome)))
     load = leases[0].node.load
-    waiting = sum(lease.cost for lease in leases if lease.details.first_byte_at is None)
+    waiting = sum(lease.cost for lease in leases if lease.extras.first_byte_at is None)
     assert load.value(now=clock()) == pytest.approx(waiting)
     for lease in leases:
         lease.release()
