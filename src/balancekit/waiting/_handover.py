@@ -315,12 +315,7 @@ class Handover(Generic[T]):
             except AttemptsExhaustedError as error:
                 answer = error
             except UnavailableError as error:
-                if (retry_in := error.retry_in) is not None and retry_in < self._retry_in:
-                    self._retry_in, self._timed = retry_in, True
-                if not request.own_refusal(error):
-                    with self._lock:
-                        if waiter.waiting:  # or a slot may have been freed while none waited
-                            self._refused_cost = waiter.cost
+                if self._is_full(waiter, error):
                     return False
                 continue
             except Exception as error:
@@ -333,6 +328,17 @@ class Handover(Generic[T]):
                 self._refuse(waiter, answer)
             return True
         return False
+
+    def _is_full(self, waiter: Waiter[Request[T]], error: UnavailableError) -> bool:
+        """Note why a request was refused, and when to ask again; return whether the others would be refused, too."""
+        if (retry_in := error.retry_in) is not None and retry_in < self._retry_in:
+            self._retry_in, self._timed = retry_in, True
+        if waiter.request.own_refusal(error):
+            return False
+        with self._lock:
+            if waiter.waiting:  # or a slot may have been freed while none waited
+                self._refused_cost = waiter.cost
+        return True
 
     def _next(self, ranking: Iterator[Waiter[Request[T]]], now: float) -> Waiter[Request[T]] | None:
         """Return the next request to ask for; refuse those on the way that are hopeless."""
