@@ -67,7 +67,7 @@ def test_at_most_one_request_in_a_hundred_sees_it(
         if checked
         else nullcontext()
     ):
-        play(kind, lb, scenario)
+        play(kind, lb, scenario, clock=clock)
     print(f"{kind}, {target}, {'with' if checked else 'without'} checks: {len(errors)} of {REQUESTS}")
     assert len(errors) <= MAX_SHARE * REQUESTS, errors
     stats = lb.stats()
