@@ -92,12 +92,12 @@ class Call:
 
     __slots__ = (
         "_config",
+        "_cool_down",
         "_cost",
         "_ending",
         "_options",
         "_unusable",
         "_upgraded",
-        "_wish",
         "deadline",
         "key",
         "lease",
@@ -116,7 +116,7 @@ class Call:
         """What keyed selectors hash."""
         self._cost = cost
         self._ending = FINE
-        self._wish: float | None = None
+        self._cool_down: float | None = None
         self._unusable = 0
         self._upgraded = False
         self.tried: list[str] = []
@@ -180,7 +180,7 @@ class Call:
             return error
         return None
 
-    def patience(self, error: UnavailableError, *, waited: float) -> float | None:
+    def pause_for(self, error: UnavailableError, *, waited: float) -> float | None:
         """Return the seconds to wait for an endpoint to return, ``None`` not to wait."""
         seconds = error.retry_in
         if seconds is None:
@@ -242,25 +242,25 @@ class Call:
         if status < 400 and not address.headers:
             return False
         config = self._config
-        wish = retry_after(headers, wall=time.time()) if status in (429, 503) else None
-        classification = classify_status(status, retry_after=wish, own_credentials=bool(address.headers))
+        cool_down = retry_after(headers, wall=time.time()) if status in (429, 503) else None
+        classification = classify_status(status, retry_after=cool_down, own_credentials=bool(address.headers))
         if status in config.innocent:
             classification = FINE
         options = self._options
         if options is not None and status in options.retry_on:
             classification = classification.widened()
         if classification.reason == "credentials":
-            wish = config.max_retry_after
+            cool_down = config.max_retry_after
             self._report_key(status)
         elif classification is FINE and address.headers:
-            wish = quota_reset(headers)
+            cool_down = quota_reset(headers)
         self._ending = classification
-        self._wish = None if wish is None else min(wish, config.max_retry_after)
+        self._cool_down = None if cool_down is None else min(cool_down, config.max_retry_after)
         following = self._elsewhere(classification, request, replayable)
         if following is None:
             return False
         self.whole()
-        self._ending, self._wish = FINE, None
+        self._ending, self._cool_down = FINE, None
         self._go_on(following)
         return True
 
@@ -297,19 +297,19 @@ class Call:
     def _allows(
         self, classification: Classification, request: Any, replayable: Callable[[Any], bool]
     ) -> bool:
-        again, options = classification.retry_scope, self._options
+        scope, options = classification.retry_scope, self._options
         limit = self._config.attempts if options is None or options.attempts is None else options.attempts
-        if again is RetryScope.UNUSABLE and self._unusable < MAX_UNUSABLE:
+        if scope is RetryScope.UNUSABLE and self._unusable < MAX_UNUSABLE:
             return True
-        if again is RetryScope.NEVER or len(self.tried) - self._unusable >= limit:
+        if scope is RetryScope.NEVER or len(self.tried) - self._unusable >= limit:
             return False
         if self.left() < max(self._config.min_attempt_time, 2.0 * MIN_TIMEOUT_S):
             return False
-        if again is RetryScope.UNSENT or again is RetryScope.UNUSABLE:
+        if scope is RetryScope.UNSENT or scope is RetryScope.UNUSABLE:
             return True
         if not replayable(request):
             return False
-        return again is RetryScope.REFUSED or self.may_repeat(request)
+        return scope is RetryScope.REFUSED or self.may_repeat(request)
 
     def may_repeat(self, request: Any) -> bool:
         """Return whether the request may be sent again although it may have been carried out."""
@@ -352,10 +352,10 @@ class Call:
 
     def whole(self) -> None:
         """Record that the answer has been read to its end."""
-        if self._ending is FINE and self._wish is None:
+        if self._ending is FINE and self._cool_down is None:
             self.lease.__exit__(None, None, None)
         else:
-            self.lease.release(self._ending.outcome, retry_after=self._wish)
+            self.lease.release(self._ending.outcome, retry_after=self._cool_down)
 
     def closed(self, last: bytes = b"") -> None:
         """End the lease without reading on: no success, unless the end has been seen. A WebSocket has no other end.
@@ -369,13 +369,13 @@ class Call:
             outcome = self._ending.outcome
             if outcome is Outcome.SUCCESS and not self._upgraded:
                 outcome = Outcome.CANCELLED
-            self.lease.release(outcome, retry_after=self._wish)
+            self.lease.release(outcome, retry_after=self._cool_down)
 
     def broke(self, classification: Classification) -> None:
         """Record that reading the answer failed."""
         if classification.outcome in _IN_TIME and self.over:
             classification = CANCELLED  # it was our time that was up, and not the endpoint's
-        self.lease.release(classification.outcome, retry_after=self._wish)
+        self.lease.release(classification.outcome, retry_after=self._cool_down)
 
     def info(self) -> CallInfo:
         """Return how the request was answered."""

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from balancekit._support.interrupts import raised_by_signal
 from balancekit.outcome import Outcome, classify_exception
@@ -99,7 +99,9 @@ _BY_STATUS: Final[Mapping[int, Classification]] = {
 }
 
 
-def classify_status(status: int, *, retry_after: Any = None, own_credentials: bool = False) -> Classification:
+def classify_status(
+    status: int, *, retry_after: float | None = None, own_credentials: bool = False
+) -> Classification:
     """Classify an answer by its status.
 
     Parameters

@@ -67,7 +67,7 @@ class CallOptions(TypedDict, total=False):
     innocent: tuple[int, ...]
     """Statuses of 500 and above that say nothing against an endpoint. ``(501,)`` if left out."""
     clock: Clock
-    """That of deadlines; the balancer's own."""
+    """Read for deadlines and the budget: the same one as the balancer's, if that was given one. ``time.monotonic`` if left out."""
 
 
 class AdapterOptions(CallOptions, total=False):
@@ -136,9 +136,9 @@ class AdapterConfig:
         if not isinstance(cookies, str) or plain(cookies) not in COOKIES:
             raise ConfigurationError("cookies", cookies, f"one of {', '.join(COOKIES)}")
         self.jars: Jars | None = Jars() if cookies == "per-endpoint" else None
-        seconds = {"max_retry_after": 300.0, "min_attempt_time": 0.05, "wait_for_capacity": 0.0}
-        for name, default in seconds.items():
-            setattr(self, name, valid.number(name, options.get(name, default), minimum=0.0))
+        self.max_retry_after: float = _seconds("max_retry_after", options.get("max_retry_after", 300.0))
+        self.min_attempt_time: float = _seconds("min_attempt_time", options.get("min_attempt_time", 0.05))
+        self.wait_for_capacity: float = _seconds("wait_for_capacity", options.get("wait_for_capacity", 0.0))
         self.waiting: WaitingRoom[Any] | None = options.get("waiting")
         if self.waiting is not None:
             self._check_room(self.waiting)
@@ -188,15 +188,15 @@ class AdapterConfig:
                 self.unusable.add(endpoint)
                 log_change("endpoint %r cannot be used: %s", endpoint.id, reason, bad=True)
 
-    max_retry_after: float
-    min_attempt_time: float
-    wait_for_capacity: float
-
 
 def _meant(name: str) -> str:
     """Return the options that exist, and what was probably meant."""
     known = sorted(_NAMES)
     return f"one of {', '.join(known)}; {MEANT[name]}" if name in MEANT else one_of(name, known)
+
+
+def _seconds(name: str, value: object) -> float:
+    return valid.number(name, value, minimum=0.0)
 
 
 def _header(name: str, value: object) -> str | None:

@@ -92,7 +92,7 @@ def exchange(call: Call, request: Any, rules: Rules) -> Exchange:
         try:
             call.begin()
         except UnavailableError as error:
-            pause = call.patience(error, waited=waited)
+            pause = call.pause_for(error, waited=waited)
             if pause is None:
                 raise rules.no_endpoint(error) from error
             call.pause = pause

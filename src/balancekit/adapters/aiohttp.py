@@ -267,31 +267,9 @@ class Balanced:
         handler: ClientHandlerType,
     ) -> ClientResponse:
         """Send one attempt: the request is the endpoint's while it is on its way."""
-        config = self._config
-        logical = url.host_port_subcomponent or ""
-        authority = config.matcher.host_header(where, logical=logical)
+        jars, headers = self._config.jars, request.headers
         kept = {name: getattr(request, name) for name in _ON_ITS_WAY}
-        headers, server_name = request.headers, request.server_hostname
-        own = dict(where.headers) if where.headers else {}
-        if authority != logical and headers.get(hdrs.HOST) == logical:
-            own[hdrs.HOST] = authority
-        if config.propagate_deadline is not None and call.deadline != math.inf:
-            own[config.propagate_deadline] = str(int(call.left() * 1000.0))
-        if own or config.jars is not None or hdrs.PROXY_AUTHORIZATION in headers:
-            request.headers = headers.copy()
-            request.headers.update(own)
-            request.headers.popall(hdrs.PROXY_AUTHORIZATION, None)
-        # Never by a proxy, which the environment may name: the endpoint is connected to directly.
-        request.proxy = request.proxy_auth = request.proxy_headers = None
-        if request._continue is not None:  # each attempt waits for a "100 Continue" of its own
-            request._continue = request.loop.create_future()
-        if (where.scheme or url.scheme) == "https" and server_name is None:
-            request.server_hostname = config.matcher.server_name(
-                where, logical=(url.raw_host or "").removesuffix(".")
-            )
-        request.url = URL(where.base(url.scheme) + url.raw_path_qs, encoded=True)
-        if config.jars is not None:
-            config.jars.carry(where, str(request.url), request.headers)
+        self._direct(request, url, where, call)
         hidden = request.headers is not headers
         try:
             if call.deadline == math.inf:
@@ -299,9 +277,9 @@ class Balanced:
             else:
                 async with asyncio.timeout(call.left()):
                     response = await handler(request)
-            if config.jars is not None:
+            if jars is not None:
                 lines = response.headers.getall(hdrs.SET_COOKIE, ())
-                config.jars.keep(where, str(request.url), request.headers, lines)
+                jars.keep(where, str(request.url), request.headers, lines)
                 response.cookies = SimpleCookie()
                 _change(response, hdrs.SET_COOKIE, None)
             if hidden:
@@ -318,6 +296,33 @@ class Balanced:
         finally:
             for name, value in kept.items():
                 setattr(request, name, value)
+
+    def _direct(self, request: ClientRequest, url: URL, where: Address, call: Call) -> None:
+        """Make a request one to an endpoint; its headers are copied before they are changed."""
+        config = self._config
+        logical = url.host_port_subcomponent or ""
+        authority = config.matcher.host_header(where, logical=logical)
+        headers = request.headers
+        own = dict(where.headers) if where.headers else {}
+        if authority != logical and headers.get(hdrs.HOST) == logical:
+            own[hdrs.HOST] = authority
+        if config.propagate_deadline is not None and call.deadline != math.inf:
+            own[config.propagate_deadline] = str(int(call.left() * 1000.0))
+        if own or config.jars is not None or hdrs.PROXY_AUTHORIZATION in headers:
+            request.headers = headers.copy()
+            request.headers.update(own)
+            request.headers.popall(hdrs.PROXY_AUTHORIZATION, None)
+        # Never by a proxy, which the environment may name: the endpoint is connected to directly.
+        request.proxy = request.proxy_auth = request.proxy_headers = None
+        if request._continue is not None:  # each attempt waits for a "100 Continue" of its own
+            request._continue = request.loop.create_future()
+        if (where.scheme or url.scheme) == "https" and request.server_hostname is None:
+            request.server_hostname = config.matcher.server_name(
+                where, logical=(url.raw_host or "").removesuffix(".")
+            )
+        request.url = URL(where.base(url.scheme) + url.raw_path_qs, encoded=True)
+        if config.jars is not None:
+            config.jars.carry(where, str(request.url), request.headers)
 
     def _hand_over(self, url: URL, response: ClientResponse, call: Call) -> None:
         response._balancekit = call  # type: ignore[attr-defined]  # read by `info`
