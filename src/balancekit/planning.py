@@ -61,8 +61,11 @@ class Plan:
         self.after: Mapping[str, float] = after
         """Each endpoint's share then."""
         self.added: tuple[str, ...] = added
+        """The ids that are new."""
         self.removed: tuple[str, ...] = removed
+        """The ids that would go."""
         self.reweighted: tuple[str, ...] = reweighted
+        """The ids that stay, with another weight."""
         self._apply: Callable[[], None] = apply
 
     def _repr_html_(self) -> str:

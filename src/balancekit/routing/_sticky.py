@@ -66,6 +66,7 @@ class Sticky(ConstructorRepr):
     """
 
     ALLOWANCE: Final = 4
+    """Requests that an endpoint may have beyond its bound, so that a bound of few requests moves no client."""
 
     def __init__(
         self,

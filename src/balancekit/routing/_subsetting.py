@@ -73,6 +73,16 @@ def rendezvous_subset(ids: Iterable[str], *, client: str, size: int) -> tuple[st
         The client's name, a non-empty string.
     size
         How many endpoints a client should use, >= 1; 20 or more for an even spread.
+
+    Example
+    -------
+    An endpoint that joins replaces one of the subset at most, and so does one that leaves:
+
+    >>> ids = [f"e{k}" for k in range(10)]
+    >>> rendezvous_subset(ids, client="worker-7", size=3)
+    ('e7', 'e4', 'e0')
+    >>> rendezvous_subset([*ids, "e12"], client="worker-7", size=3)
+    ('e7', 'e12', 'e4')
     """
     client = valid.text("client", client)
     size = valid.integer("size", size, minimum=1)
