@@ -79,6 +79,18 @@ def test_every_proper_prefix_needs_more(name, mode):
         assert size < answer.at_least <= len(data)
 
 
+@pytest.mark.parametrize(
+    ("ends", "transport", "code"),
+    [(V4, "stream", 0x11), (V4, "datagram", 0x12), (V6, "stream", 0x21), (V6, "datagram", 0x22)],
+)
+def test_a_binary_header_has_the_code_of_its_family_and_transport(ends, transport, code):
+    """The fourteenth byte is the specification's, and both ends and the transport are read back."""
+    data = build(*ends, transport=transport)
+    assert data[13] == code
+    header = parse(data)
+    assert (header.version, header.transport, header.src, header.dst) == (2, transport, *ends)
+
+
 def test_what_a_header_says():
     """A header has both ends with ports, the transport, the command and the fields, in both versions."""
     one, two = parse(GOOD["v1 TCP4"]), parse(GOOD["v2 UDP6"])
