@@ -376,6 +376,7 @@ def test_jump_takes_as_many_buckets_as_a_float_can_count():
 def test_an_anchor_has_an_eighth_to_spare():
     """An anchor has room for an eighth more nodes and one, before it must be built anew."""
     anchor = AnchorHash([f"n{number}" for number in range(16)])
+    assert anchor.capacity == 19
     for number in range(3):
         anchor.add(f"more{number}")
     with pytest.raises(ConfigurationError):

@@ -15,7 +15,7 @@ import pytest
 
 from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices
 from balancekit.loads import InFlight
-from balancekit.sharing import AsyncRedisStore, RedisStore, Shared, SharedEjections
+from balancekit.sharing import AsyncRedisStore, Hint, RedisStore, Shared, SharedEjections
 from balancekit.sharing._rate_limit import TokenBlock
 
 EMPTY = json.dumps({"sums": [], "hints": [], "granted": []})
@@ -158,6 +158,32 @@ def test_failures_of_endpoints_that_were_removed_are_forgotten():
         lb.remove(f"pod-{number}")
     assert set(hints._suspected) == {"stays"}
     hints.stop()
+
+
+def test_ejections_that_have_stopped_take_no_hints_and_others_at_the_store_do():
+    """``stop`` takes these ejections from the store, and leaves those of another balancer there."""
+    store = AsyncRedisStore(Client(), name="x")
+    one, other = LoadBalancer(["a", "b", "c"]), LoadBalancer(["a", "b", "c"])
+    stopped, going_on = SharedEjections(one, store), SharedEjections(other, store)
+    stopped.stop()
+    store.core.arguments()
+    hints = [["p1", "a", 30.0], ["p2", "a", 30.0]]
+    store.core.answered(json.dumps({"sums": [], "hints": hints, "granted": []}))
+    assert (one.stats()["a"].state, other.stats()["a"].state) == ("healthy", "ejected")
+    going_on.stop()
+
+
+@pytest.mark.parametrize(("requests", "state"), [(0, "ejected"), (1, "ejected"), (2, "healthy")])
+def test_an_own_failure_makes_one_hint_enough_for_some_requests(requests, state):
+    """With ``suspicion=2``, one hint ejects an endpoint that failed here up to one request ago, and none later."""
+    lb = LoadBalancer(["a", "b", "c"])
+    ejections = SharedEjections(lb, RedisStore(ThreadClient(), name="x"), suspicion=2)
+    lb.acquire(exclude=["b", "c"]).release(Outcome.FAILURE)
+    for _ in range(requests):
+        lb.acquire(exclude=["b", "c"]).release()
+    ejections.receive([Hint("p1", "a", 30.0), Hint("p1", "b", 30.0)])
+    assert (lb.stats()["a"].state, lb.stats()["b"].state) == (state, "healthy")
+    ejections.stop()
 
 
 def test_a_request_does_not_fail_because_no_thread_can_be_started(monkeypatch, caplog):
