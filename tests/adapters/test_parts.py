@@ -70,6 +70,16 @@ def test_places_of_endpoints_that_left_are_forgotten() -> None:
     assert all(places.of(endpoint) is where for endpoint, where in zip(lb.endpoints, first, strict=True))
 
 
+def test_an_endpoint_that_moved_is_found_at_its_new_address() -> None:
+    """What is kept of an endpoint's address is not used for another target of the same id."""
+    lb = LoadBalancer([Endpoint("a", "10.0.0.1:80")])
+    cache = AddressCache(lb)
+    before = cache.of(lb.endpoints[0]).base("http")
+    lb.update([Endpoint("a", "10.0.0.2:80")])
+    after = cache.of(lb.endpoints[0]).base("http")
+    assert (before, after) == ("http://10.0.0.1:80", "http://10.0.0.2:80")
+
+
 @pytest.mark.parametrize(
     "target",
     [
