@@ -80,3 +80,15 @@ def test_few_pairs_widen_the_interval():
     found = others(random=(1.0, 1.0))
     found += [run(DEFAULT, 3, 0.5), run("random", 3, 1.0), run(CENTRAL, 3, 1.0)]
     assert standing(CELL, found).p99_high == math.inf
+
+
+@pytest.mark.parametrize(
+    ("ratios", "undecided"),
+    [((0.5, 2.0), True), ((1.0, 1.0), False), ((1.2, 1.2), False), ((0.9, 1.7), False)],
+)
+def test_a_cell_is_undecided_within_its_bound_by_an_interval_beyond_it(ratios, undecided):
+    """A cell is undecided if its ratios are within the bound and the end of an interval is not; never by its ratio alone."""
+    found = others(random=(1.0, 1.0))
+    for seed, ratio in zip(MEASURED, (*ratios, math.sqrt(ratios[0] * ratios[1])), strict=True):
+        found += [run(DEFAULT, seed, ratio), run("random", seed, 1.0), run(CENTRAL, seed, 1.0)]
+    assert standing(CELL, found).undecided is undecided

@@ -183,6 +183,12 @@ class Standing(Record):
         most = self.cell.max_ratio
         return self.p99_high <= most and self.mean_high <= most and self.errors <= 0.0
 
+    @property
+    def undecided(self) -> bool:
+        """Whether both ratios are within their bound, and the end of an interval is not: more seeds would tell."""
+        most = self.cell.max_ratio
+        return max(self.p99, self.mean) <= most < max(self.p99_high, self.mean_high)
+
 
 def runs(cell: Cell, choice: str, seed: int, requests: int) -> Run:
     """Simulate one choice. A function at the top of a module, so that other processes can run it."""
