@@ -109,9 +109,11 @@ class ExpectedDelayLoad(HotFields):
     def value(self, *, now: float) -> float:
         """Return the expected delay of one more request, with a part of what it costs those behind it.
 
-        In seconds; in means before any endpoint has answered.
+        In seconds; in means before any endpoint has answered; 0 while the endpoint is to be tried and idle.
         """
         node = self._node
+        if node.latency_estimate == -math.inf and not node.inflight:
+            return 0.0
         queue = node.inflight / node.capacity + 1.0
         return self._price(now) * (queue * (queue + CROWD)) / LONE
 
