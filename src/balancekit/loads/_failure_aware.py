@@ -15,7 +15,8 @@ full scan of in-flight 0.66; this load sends it 0.003, and 0.09 in the 20 s afte
 Each half matters. Skipping failures alone does not help, because idle decay to 0 attracts traffic;
 a success factor alone does not, because the latency still learns from 1 ms failures. An endpoint that
 has not answered yet is taken for free while idle and for very slow while its first request is out: a
-newcomer is tried, and by one request, not by all.
+newcomer is tried, and by one request, not by all. One that went without a request for long is taken for a newcomer
+again (see ``loads/_idle_probe.py``), so that one slow answer, which a median may share, does not starve it.
 
 *Worked example.* Median 50 ms. An endpoint failed all its requests of the last second: success fell to
 ``exp(-1) = 0.37``, its load rose by ``0.37 ** -3 = 20``. Left alone for 5 s it heals to
@@ -23,7 +24,7 @@ newcomer is tried, and by one request, not by all.
 
 *What a pick compares* is ``node.latency_estimate``, the latency as of the last answer or the last sweep, so that
 picks need neither ``exp`` nor clock. A sweep fades idle endpoints once a second, or less often in large
-pools; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not that simple, ask ``value``.
+pools, and finds those to be tried; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not that simple, ask ``value``.
 
 Cost: one ``exp`` per success (three after a recent failure), none per comparison; a sweep is O(n log n).
 
@@ -44,6 +45,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy
+from balancekit.loads._idle_probe import IdleProbe, Stage
 from balancekit.loads._latency import measured
 from balancekit.loads._success_rate import SuccessRate
 from balancekit.outcome import FAILURES, Completion
@@ -57,10 +59,12 @@ UNMEASURED_FACTOR: Final = 1000.0
 """How many medians an endpoint is taken for while its very first request is out."""
 UNTOLD_FACTOR: Final = 20.0
 """How many medians a newcomer is taken for right after a request that said nothing of it; by the decay it comes to be free again."""
+TRIAL_REQUESTS: Final = 100
+"""An idle endpoint is tried after 30 s *and* so many requests per endpoint of the pool: trials are rare enough for the 99th percentile."""
 SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
-SWEPT_PER_S: Final = 5000
-"""Endpoints per second that sweeps may look at: a thousandth of a processor."""
+SWEPT_PER_S: Final = 2500
+"""Endpoints per second that sweeps may look at: a two-hundredth of a processor."""
 
 
 class FailureAware(Policy):
@@ -113,13 +117,15 @@ class FailureAware(Policy):
 class FailureAwarePool:
     """What the failure-aware loads of one pool share: the median of their latencies."""
 
-    __slots__ = ("_loads", "config", "deadline", "median", "rate")
+    __slots__ = ("_loads", "config", "deadline", "median", "picks", "rate")
 
     def __init__(self, config: FailureAware) -> None:
         self.config: FailureAware = config
         self.rate: float = 1.0 / config.decay
         self.median: float = 0.0
         """Seconds; 0 until some endpoint has answered."""
+        self.picks: int = 0
+        """Requests seen by sweeps."""
         self.deadline: float = -math.inf
         """When :meth:`advance` is due next."""
         self._loads: dict[Node, FailureAwareLoad] = {}
@@ -130,20 +136,28 @@ class FailureAwarePool:
         self._loads[node] = load
         return load
 
+    @property
+    def size(self) -> int:
+        """How many endpoints there are."""
+        return len(self._loads)
+
+    @property
+    def round_s(self) -> float:
+        """Seconds between two sweeps, if there are requests enough."""
+        return max(SWEEP_S, len(self._loads) / SWEPT_PER_S)
+
     def forget(self, node: Node) -> None:
         """Leave a node that has gone out of the median."""
         self._loads.pop(node, None)
 
     def advance(self, *, now: float) -> None:
-        """Recompute the median, and fade endpoints that have been idle since the last time."""
+        """Recompute the median, fade endpoints that have been idle since the last time, and have some tried."""
         loads = list(self._loads.values())
-        interval = max(SWEEP_S, len(loads) / SWEPT_PER_S)
         known = sorted([load.latency for load in loads if load.tried])
         if known:
             self.median = known[(len(known) - 1) // 2]
-        for load in loads:
-            load.fade(now, idle=interval)
-        self.deadline = now + interval
+        self.picks += sum([load.sweep(now) for load in loads])
+        self.deadline = now + self.round_s
 
     def comparer(self, *, weighted: bool) -> Callable[[Node, Node, float], Node]:
         """Return a function that answers which of two nodes of this pool is less loaded at a time.
@@ -177,7 +191,18 @@ def _lighter_by_weight(a: Node, b: Node, now: float) -> Node:
 class FailureAwareLoad:
     """The failure-aware load of one endpoint. Made by :class:`FailureAware`."""
 
-    __slots__ = ("_at", "_latency", "_node", "_rate", "_success", "_untold_at", "pool", "tried")
+    __slots__ = (
+        "_at",
+        "_latency",
+        "_node",
+        "_probe",
+        "_rate",
+        "_started",
+        "_success",
+        "_untold_at",
+        "pool",
+        "tried",
+    )
 
     needs_start: ClassVar[bool] = False
 
@@ -191,6 +216,8 @@ class FailureAwareLoad:
         self._at = -math.inf
         self._untold_at = -math.inf  # when a request last ended that was no success
         self._success: SuccessRate | None = None  # from a failure on, until it is made up for
+        self._started = 0
+        self._probe = IdleProbe(TRIAL_REQUESTS)
         node.latency_estimate = math.nan
 
     @property
@@ -235,6 +262,7 @@ class FailureAwareLoad:
         if latency > self._expected(now):
             self._measure(latency, now)
         self._untold_at = now
+        self._probe.ended()
 
     def succeeded(self, latency: float, now: float) -> None:
         """Learn from a plain success of ``latency`` seconds."""
@@ -245,17 +273,32 @@ class FailureAwareLoad:
         elif not latency >= before:  # NaN: untried, or failing of late
             self._judge(1.0, now)
             self._measure(latency, now)
+            self._probe.answered(latency / self.pool.median)
             return
         node.latency_estimate = latency
         self._at = now
 
-    def fade(self, now: float, *, idle: float) -> None:
-        """Move an endpoint that has not answered for ``idle`` seconds towards the median."""
-        if self.tried and now - self._at >= idle:
+    def sweep(self, now: float) -> int:
+        """Fade towards the median if idle for a round, and have the endpoint tried if idle for long.
+
+        Return how many requests began there since the last sweep.
+        """
+        node, pool, probe = self._node, self.pool, self._probe
+        started = node.successes + sum(node.outcomes.values()) + node.inflight
+        begun = max(0, started - self._started)
+        self._started = started
+        if begun:
+            probe.used(now=now, picks=pool.picks)
+        if self.tried and now - self._at >= pool.round_s:
             self._learn(self._expected(now), now)
+        due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, new=False)
+        if due and self.tried and probe.stage is Stage.NONE and not node.inflight:
+            probe.stage = Stage.WANTED
+            self.reset()
+        return begun
 
     def reset(self) -> None:
-        """Take the endpoint for a newcomer: it is back from an ejection and is to be tried, by one request."""
+        """Take the endpoint for a newcomer, to be tried by one request: it was ejected, or idle for long."""
         self._success = None
         self._untold_at = -math.inf
         self.tried = False

@@ -55,12 +55,19 @@ class Stage(Enum):
 
 @final
 class IdleProbe:
-    """When one endpoint is to be tried, and what became of it."""
+    """When one endpoint is to be tried, and what became of it.
 
-    __slots__ = ("_since", "_since_pick", "_slowness", "stage")
+    Parameters
+    ----------
+    requests
+        Per endpoint of the pool, how many may pass it by.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_requests", "_since", "_since_pick", "_slowness", "stage")
+
+    def __init__(self, requests: int = MAX_GAP_REQUESTS) -> None:
         self.stage: Stage = Stage.NONE
+        self._requests = requests
         self._since = math.inf
         self._since_pick = 0
         self._slowness = 0.0
@@ -78,7 +85,7 @@ class IdleProbe:
         A ``new`` one has answered, fewer than ``NEW`` times, and neither failed of late nor said nothing.
         """
         self._since = min(self._since, now)
-        most = MAX_GAP_REQUESTS * max(1, size)
+        most = self._requests * max(1, size)
         late = (2.0 * round_s + LATE_S) / MAX_GAP_S + LATE_REQUESTS / most
         wait = max(MIN_WAIT, 1.0 - late) * (1 if self._slowness < GIVEN_UP else BACKOFF)
         idle_s, idle_picks = now - self._since, picks - self._since_pick
