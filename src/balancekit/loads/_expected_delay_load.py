@@ -183,9 +183,13 @@ class ExpectedDelayLoad(HotFields):
         node, pool, probe = self._node, self.pool, self._probe
         started = node.successes + sum(node.outcomes.values()) + node.inflight
         if started != self._started:
-            totals.picks += max(0, started - self._started)
+            begun = max(0, started - self._started)
+            totals.picks += begun
             self._started = started
-            probe.used(now=now, picks=pool.picks)
+            # Of one that failed of late each request counts in full: healing has it tried.
+            probe.used(
+                begun if self._success is None else math.inf, now=now, picks=pool.picks, size=pool.size
+            )
         if self.known:
             totals.paces.append(self.pace)
             totals.count += self._count

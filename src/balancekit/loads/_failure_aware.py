@@ -288,7 +288,10 @@ class FailureAwareLoad:
         begun = max(0, started - self._started)
         self._started = started
         if begun:
-            probe.used(now=now, picks=pool.picks)
+            # Of one that failed of late each request counts in full: healing has it tried.
+            probe.used(
+                begun if self._success is None else math.inf, now=now, picks=pool.picks, size=pool.size
+            )
         if self.tried and now - self._at >= pool.round_s:
             self._learn(self._expected(now), now)
         due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, new=False)

@@ -4,7 +4,8 @@ No healthy endpoint is to go without a request for 30 s *and* 20 requests per en
 what may pass until its request begins: a sweep comes to see the last request, another sees that it is due, and
 both wait for requests. That leaves 19 s in a pool of two, 25 s in a pool of twenty and 20 s in one of ten thousand, and
 the like part of the requests. One that has answered fewer than four times waits for 3 s only, and as many requests: a
-first answer is often cold, and one answer says little. If an endpoint turns out slow again and again, six times if it is very
+first answer is often cold, and one answer says little. Fewer requests than a twentieth of an even share are none: an
+endpoint that was slow for a while would learn from them for minutes that it no longer is. If an endpoint turns out slow again and again, six times if it is very
 slow, it is tried a sixteenth as often.
 
 *How slow it is* is added up over its trials: what an answer took beyond two and a half times the least pace of the pool,
@@ -27,6 +28,8 @@ __all__ = ["NEW", "IdleProbe", "Stage"]
 MAX_GAP_S: Final = 30.0
 MAX_GAP_REQUESTS: Final = 20
 """No healthy endpoint goes without a request for so many seconds *and* requests per endpoint of the pool."""
+IDLE_SHARE: Final = 0.05
+"""Requests up to this part of an even share count as none."""
 LATE_S: Final = 2.0
 LATE_REQUESTS: Final = 9
 """A trial is due so much earlier: the second sweep, and the pick after it, wait for requests, which come irregularly."""
@@ -63,20 +66,24 @@ class IdleProbe:
         Per endpoint of the pool, how many may pass it by.
     """
 
-    __slots__ = ("_requests", "_since", "_since_pick", "_slowness", "stage")
+    __slots__ = ("_begun", "_requests", "_since", "_since_pick", "_slowness", "stage")
 
     def __init__(self, requests: int = MAX_GAP_REQUESTS) -> None:
         self.stage: Stage = Stage.NONE
         self._requests = requests
         self._since = math.inf
         self._since_pick = 0
+        self._begun = 0.0
         self._slowness = 0.0
 
-    def used(self, *, now: float, picks: int) -> None:
-        """Record that a request has begun there since the last sweep, by now after so many picks of the pool."""
-        self._since, self._since_pick = now, picks
+    def used(self, begun: float, *, now: float, picks: int, size: int) -> None:
+        """Record how many requests have begun there since the last sweep, by now after so many picks of a pool of ``size``."""
+        self._begun += begun
         if self.stage is Stage.WANTED:
             self.stage = Stage.SENT
+        elif self._begun * size <= IDLE_SHARE * (picks - self._since_pick):
+            return
+        self._since, self._since_pick, self._begun = now, picks, 0.0
 
     def is_due(self, *, now: float, picks: int, size: int, round_s: float, new: bool) -> bool:
         """Whether an endpoint of a pool of ``size`` has been idle for long; the time runs from the first question.
@@ -94,9 +101,11 @@ class IdleProbe:
     def answered(self, slowness: float) -> None:
         """Record an answer that took so many times the least pace; it ends the trial, if there was one."""
         if self.stage is not Stage.NONE:
-            self.stage = Stage.NONE
+            self.ended()
             self._slowness = min(GIVEN_UP, max(0.0, self._slowness + min(slowness, MAX_SLOWNESS) - SLOW))
 
     def ended(self) -> None:
         """Record that a request ended without an answer: the trial, if it was one, has said nothing of how slow it is."""
-        self.stage = Stage.NONE
+        if self.stage is not Stage.NONE:
+            self.stage = Stage.NONE
+            self._begun = math.inf

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from balancekit.loads._idle_probe import BACKOFF, IdleProbe, Stage
@@ -14,7 +16,7 @@ SOON = AFTER_S + 0.01, AFTER_PICKS + 1
 
 def is_due(probe: IdleProbe, seconds: float, picks: int, *, new: bool = False) -> bool:
     """Answer whether an endpoint last used at 0 s, before the first pick, is due after so much more."""
-    probe.used(now=0.0, picks=0)
+    probe.used(1, now=0.0, picks=0, size=SIZE)
     probe.stage = Stage.NONE
     return probe.is_due(now=seconds, picks=picks, size=SIZE, round_s=1.0, new=new)
 
@@ -24,7 +26,7 @@ def tried(*answers: float) -> IdleProbe:
     probe = IdleProbe()
     for answer in answers:
         probe.stage = Stage.WANTED
-        probe.used(now=0.0, picks=0)
+        probe.used(1, now=0.0, picks=0, size=SIZE)
         assert probe.stage is Stage.SENT
         probe.answered(answer)
         assert probe.stage is Stage.NONE
@@ -57,7 +59,7 @@ def test_the_later_sweeps_may_be_the_sooner_a_trial_is_due(
     """Two rounds, two seconds and nine requests before 30 s and 20 requests per endpoint, but not before half of them."""
     for more_s, more_picks in ((0.01, 1), (-0.01, 1), (0.01, -1)):
         probe = IdleProbe()
-        probe.used(now=0.0, picks=0)
+        probe.used(1, now=0.0, picks=0, size=SIZE)
         probe.stage = Stage.NONE
         due = probe.is_due(
             now=seconds + more_s, picks=picks + more_picks, size=size, round_s=round_s, new=False
@@ -131,7 +133,37 @@ def test_a_request_without_an_answer_ends_a_trial_and_speaks_neither_for_nor_aga
     for seen in (True, False):
         probe.stage = Stage.WANTED
         if seen:
-            probe.used(now=0.0, picks=0)
+            probe.used(1, now=0.0, picks=0, size=SIZE)
         probe.ended()
         assert probe.stage is Stage.NONE
         assert is_due(probe, *SOON)
+
+
+@pytest.mark.parametrize(("begun", "restarts"), [(1, False), (7, False), (8, True), (math.inf, True)])
+def test_a_twentieth_of_an_even_share_counts_as_none(begun: float, restarts: bool) -> None:
+    """Requests up to a twentieth of an even share leave the time as it runs; the next one restarts it."""
+    probe = IdleProbe()
+    probe.used(1, now=0.0, picks=0, size=SIZE)
+    probe.used(begun, now=20.0, picks=20 * 7 * SIZE, size=SIZE)
+    assert probe.is_due(now=SOON[0], picks=30 * 7 * SIZE, size=SIZE, round_s=1.0, new=False) is not restarts
+
+
+def test_the_requests_of_several_sweeps_add_up() -> None:
+    """Eight requests over eight sweeps restart the time as eight in one do, and are then counted from none."""
+    probe = IdleProbe()
+    probe.used(1, now=0.0, picks=0, size=SIZE)
+    for second in range(13, 21):
+        probe.used(1, now=float(second), picks=20 * 7 * SIZE, size=SIZE)
+    assert not probe.is_due(now=SOON[0], picks=60 * 7 * SIZE, size=SIZE, round_s=1.0, new=False)
+    assert probe.is_due(now=20.0 + SOON[0], picks=60 * 7 * SIZE, size=SIZE, round_s=1.0, new=False)
+
+
+def test_the_time_restarts_with_a_trial_that_was_over_before_a_sweep_saw_it() -> None:
+    """A trial that began and was answered between two sweeps restarts the time, few as its requests are."""
+    probe = IdleProbe()
+    probe.used(1, now=0.0, picks=0, size=SIZE)
+    assert probe.is_due(now=SOON[0], picks=9_000, size=SIZE, round_s=1.0, new=False)
+    probe.stage = Stage.WANTED
+    probe.answered(1.0)
+    probe.used(1, now=SOON[0] + 1.0, picks=9_100, size=SIZE)
+    assert not probe.is_due(now=2.0 * SOON[0], picks=20_000, size=SIZE, round_s=1.0, new=False)
