@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Final
+import sys
+from typing import Any, Final
 
 __all__ = ["is_shortage"]
 
@@ -41,10 +42,9 @@ def is_shortage(error: BaseException) -> bool:
 
 
 def _is_one(error: OSError) -> bool:
-    from socket import EAI_MEMORY, gaierror  # noqa: PLC0415 - not of every process that balances
-
-    if isinstance(error, gaierror):  # whose numbers are no errnos
-        return error.errno == EAI_MEMORY or _no_descriptor_is_free()
+    sockets: Any = sys.modules.get("socket")  # if it was not imported, no name was resolved
+    if sockets is not None and isinstance(error, sockets.gaierror):  # whose numbers are no errnos
+        return error.errno == sockets.EAI_MEMORY or _no_descriptor_is_free()
     return error.errno in _SHORTAGES
 
 
