@@ -4,8 +4,8 @@
     uv run python -m benchmarks.inference --check    fail if a bound does not hold
 
 Prompts have 25,600 bytes, that is 100 blocks. The measure is a loop that chains seeded MurmurHash3 over the blocks of the same
-prompts. A pick is ``acquire`` and release. Minima over rounds, in each of which all subjects take their turn, in one process, with
-prompts that none of them has seen: a busy machine takes more rounds to have a quiet moment for each.
+prompts. A pick is ``acquire`` and release. Minima over rounds, in each of which all subjects take their turn, in one process,
+with prompts that none of them has seen: a busy machine takes more rounds to have a quiet moment for each.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@
     uv run python -m benchmarks.prompts --check    fail if a bound does not hold
     uv run python -m benchmarks.prompts --gates    the gate of the sticky rule, swept
 
-Eight servers of 16,000 prompt tokens a second; workloads as in ``balancekit.sim.MODEL_WORKLOADS``. Turns are counted from a fifth of
-the duration on, until the last conversation has ended; *steady* are those that came while conversations still began. Ranges are of
-the seeds, which are the same for all rules.
+Eight servers of 16,000 prompt tokens a second; workloads as in ``balancekit.sim.MODEL_WORKLOADS``. Turns are counted from a
+fifth of the duration on, until the last conversation has ended; *steady* are those that came while conversations still began.
+Ranges are of the seeds, which are the same for all rules.
 
-What is judged is ``PrefixAffinity()`` with nothing set. Seeds and options were fixed before these seeds were run for the first time.
+What is judged is ``PrefixAffinity()`` with nothing set. Seeds and options were fixed before these seeds were run for the
+first time.
 """
 
 from __future__ import annotations

@@ -453,7 +453,8 @@ class LoadBalancer(Generic[T]):
     def remove(self, id: str, /) -> None:
         """Remove an endpoint. Its open leases end as usual; a ``Drained`` event follows the last one.
 
-        An endpoint that was drained before has had its event, and gets no second one. The last endpoint may be removed: ``acquire`` then raises ``PoolEmptyError``.
+        An endpoint that was drained before has had its event, and gets no second one. The last endpoint may be removed:
+        ``acquire`` then raises ``PoolEmptyError``.
 
         Raises
         ------

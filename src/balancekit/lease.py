@@ -76,8 +76,9 @@ class Lease(Generic[T_co]):
     """One request's claim on one endpoint. Made by ``Balancer.acquire``, never by hand.
 
     Use it in a ``with`` statement, in coroutines too (nothing in it waits), or call :meth:`release`
-    from a callback. A lease is entered once; what is called in the block uses it without ``with``. Leaving the block classifies by itself: no exception is a success, a
-    ``TimeoutError`` a timeout, a cancellation no endpoint's fault (see ``classify_exception``).
+    from a callback. A lease is entered once; what is called in the block uses it without ``with``. Leaving the block
+    classifies by itself: no exception is a success, a ``TimeoutError`` a timeout, a cancellation no endpoint's fault (see
+    ``classify_exception``).
 
     Example
     -------
@@ -167,8 +168,8 @@ class Lease(Generic[T_co]):
     def report_tokens(self, count: int) -> None:
         """Note how many tokens the answer of a language model had, >= 0. Call it when the last one has come.
 
-        They count for the endpoint, also after the lease has ended. While it is open, and after :meth:`first_byte`, so does the speed
-        at which the tokens after the first one came. Only the first call counts.
+        They count for the endpoint, also after the lease has ended. While it is open, and after :meth:`first_byte`, so does
+        the speed at which the tokens after the first one came. Only the first call counts.
 
         Raises
         ------

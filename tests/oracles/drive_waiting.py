@@ -1,7 +1,7 @@
 """Driver of ``balancekit.waiting.WaitingQueue`` for traces in which requests waited for a slot.
 
-The machine of the server picks as in its own driver; requests that find no slot wait in queues of ours, first in, first out, one for
-the backend and one for each server that requests are bound to.
+The machine of the server picks as in its own driver; requests that find no slot wait in queues of ours, first in, first out,
+one for the backend and one for each server that requests are bound to.
 """
 
 from __future__ import annotations

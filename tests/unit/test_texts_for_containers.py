@@ -38,7 +38,8 @@ def annotation_of(parameter: inspect.Parameter) -> str:
 def cases() -> Iterator[tuple[str, Any, str, Any]]:
     """Yield each public callable with each parameter that wants several values, and a text that it must refuse.
 
-    Named tuples, plans and read configurations are what the library returns, and check nothing, but for ``Location``, which users make.
+    Named tuples, plans and read configurations are what the library returns, and check nothing, but for ``Location``, which
+    users make.
     """
     for name, one in callables():
         if inspect.isbuiltin(one) or (

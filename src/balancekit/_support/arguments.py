@@ -1,9 +1,9 @@
 """Errors that name the argument at fault, for constructors and functions that are not called for each request.
 
 :func:`checked_arguments` costs next to nothing while all is well: an iterator is read into a list of limited length, and
-numbers and texts of other classes become plain ones (``plain.py``). When the function raises what is no error of the library, the arguments are compared with
-their annotations, and the first that does not fit is named by a ``ConfigurationError``. An error for which no argument is to blame
-is raised as it is.
+numbers and texts of other classes become plain ones (``plain.py``). When the function raises what is no error of the library,
+the arguments are compared with their annotations, and the first that does not fit is named by a ``ConfigurationError``. An
+error for which no argument is to blame is raised as it is.
 
 Cost: one call, and one test per argument; when it fails, O(items) of the arguments.
 """
@@ -62,7 +62,8 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     An iterator among the arguments is read before the call, up to a million items, so one that never ends is refused.
     An argument ``now`` is a time: a finite number, whatever the function does with it. Numbers and texts of other classes
-    (``Decimal``, those of numpy, what derives from ``str``) are converted, and a text is refused where a container is wanted, by the annotations.
+    (``Decimal``, those of numpy, what derives from ``str``) are converted, and a text is refused where a container is wanted,
+    by the annotations.
 
     Example
     -------

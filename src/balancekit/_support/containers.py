@@ -1,7 +1,8 @@
 """Texts where several values are wanted, by what a field or a parameter is annotated with.
 
 ``"abc"`` is an iterable of three texts to Python, and one text that lacks its brackets to its author. So a text is refused
-wherever a container is wanted, unless the annotation takes a text too; bytes are refused as well, but where whole numbers are wanted.
+wherever a container is wanted, unless the annotation takes a text too; bytes are refused as well, but where whole numbers are
+wanted.
 
 Cost: one look at a class for each such value; O(items) where the items are containers themselves.
 """

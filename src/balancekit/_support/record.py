@@ -83,8 +83,9 @@ class Record:
     """A frozen value: fields by annotation, defaults by assignment, by keyword unless declared with :func:`field`.
 
     Compared and hashed by its fields, printed as it is written, picklable. Numbers of other types (``Decimal``,
-    ``Fraction``, those of numpy) are stored as ``float`` and ``int``, and texts of other classes as ``str``, if a field says so. A text is refused where a container is wanted. A subclass may override
-    ``_check`` to reject values. ``inspect.signature`` shows its fields.
+    ``Fraction``, those of numpy) are stored as ``float`` and ``int``, and texts of other classes as ``str``, if a field says
+    so. A text is refused where a container is wanted. A subclass may override ``_check`` to reject values.
+    ``inspect.signature`` shows its fields.
 
     Example
     -------

@@ -66,7 +66,8 @@ def number(
 ) -> float:
     """Return a finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given.
 
-    The error names the unit, and ends with ``hint``; where at most 1 is allowed, a percentage gets the share that was probably meant.
+    The error names the unit, and ends with ``hint``; where at most 1 is allowed, a percentage gets the share that was
+    probably meant.
     """
     result = math.nan
     if (hasattr(value, "__float__") or hasattr(value, "__index__")) and not is_truth(value):

@@ -1,7 +1,7 @@
 """Worker processes that end with their parent, however it ends.
 
-A pool of processes ends its workers when the parent closes it. A parent that is killed (SIGTERM, SIGKILL) closes nothing, and its workers would
-wait for work for ever. Cost: one thread a worker, which sleeps.
+A pool of processes ends its workers when the parent closes it. A parent that is killed (SIGTERM, SIGKILL) closes nothing, and
+its workers would wait for work for ever. Cost: one thread a worker, which sleeps.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """State of one balanced request: its attempts, its lease and its retry decisions, without I/O.
 
-The adapters send, as ``_exchange.py`` says; this decides. A retry goes to an endpoint that has not been tried, if the rules of ``_classification.py``
-allow it for this request, an attempt is left, there is time, there is an endpoint, and the budget has one to spare. The
-next lease is taken *before* the present answer is thrown away: if there is none, the answer in hand is returned.
+The adapters send, as ``_exchange.py`` says; this decides. A retry goes to an endpoint that has not been tried, if the rules
+of ``_classification.py`` allow it for this request, an attempt is left, there is time, there is an endpoint, and the budget
+has one to spare. The next lease is taken *before* the present answer is thrown away: if there is none, the answer in hand is
+returned.
 
 Cost: one lease, one entry in the budget; nothing is computed for retries that do not happen.
 """

@@ -6,8 +6,8 @@ completions                                    ``prompt``: text, token ids, or t
 responses                                      ``tools``, ``instructions``, then each of ``input``
 =============================================  =========================================================
 
-What does not change the prompt (temperature, stream, user) is left out, and so is the order of fields. The model comes first: prompts
-for different models share nothing. LoRA adapters are models to vLLM and SGLang.
+What does not change the prompt (temperature, stream, user) is left out, and so is the order of fields. The model comes first:
+prompts for different models share nothing. LoRA adapters are models to vLLM and SGLang.
 
 Cost: about 6 microseconds a kilobyte, most of it to read the JSON.
 

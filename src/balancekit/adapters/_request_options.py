@@ -52,8 +52,8 @@ class RequestOptions(Record):
     cost
         What the request costs relative to an ordinary one, > 0.
     tenant, criticality
-        On whose behalf the request is, and how critical: see :class:`~balancekit.waiting.WaitingQueue`. Without an adapter that has a
-        waiting room, they mean nothing.
+        On whose behalf the request is, and how critical: see :class:`~balancekit.waiting.WaitingQueue`. Without an adapter
+        that has a waiting room, they mean nothing.
     attributes
         What selectors may want to see.
     retry_on

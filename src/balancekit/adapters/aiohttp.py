@@ -9,8 +9,8 @@ middleware, which then picks another endpoint; so that is not counted as a retry
 is one for all endpoints: give its connector a ``limit_per_host`` as well.
 
 Cost: 10 to 15 microseconds a request where aiohttp itself takes 60; ``benchmarks/adapters`` measures the ratio.
-Needs the extra ``aiohttp``: 3.14.4 or later. Before 3.14.1 aiohttp keeps connections apart by address only, and would use one that
-was verified for one name for another; before 3.14.4 it may send an empty body when it repeats a request by itself.
+Needs the extra ``aiohttp``: 3.14.4 or later. Before 3.14.1 aiohttp keeps connections apart by address only, and would use one
+that was verified for one name for another; before 3.14.4 it may send an empty body when it repeats a request by itself.
 """
 
 from __future__ import annotations

@@ -43,8 +43,9 @@ class RoutedTransport(httpx.BaseTransport):
     make_transport
         Makes the transport of a pool; ``BalancedTransport(pool, **options)`` if left out.
     options
-        :class:`~balancekit.adapters.AdapterOptions` of these; ``key`` is for splits too. A route's ``timeout``, ``attempts`` and ``retry_on`` come
-        before them; what a request asks for by itself comes before those, and the earlier deadline counts.
+        :class:`~balancekit.adapters.AdapterOptions` of these; ``key`` is for splits too. A route's ``timeout``, ``attempts``
+        and ``retry_on`` come before them; what a request asks for by itself comes before those, and the earlier deadline
+        counts.
 
     *Errors of requests* are the client's own: ``LocalProtocolError`` if no route takes a request or the table rejects it,
     with the reason; the others as for ``BalancedTransport``.

@@ -1,7 +1,7 @@
 """Adapters (LoRA) that an inference server has loaded, from its page of metrics.
 
-vLLM writes them as labels of ``vllm:lora_requests_info``: one sample for each set there has been, whose value is the time at which
-it was the present one. Source: vLLM's documentation of metrics, 2026.
+vLLM writes them as labels of ``vllm:lora_requests_info``: one sample for each set there has been, whose value is the time at
+which it was the present one. Source: vLLM's documentation of metrics, 2026.
 """
 
 from __future__ import annotations

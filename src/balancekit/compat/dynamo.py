@@ -1,8 +1,8 @@
 """NVIDIA Dynamo's KV-aware router (1.6.1): what each worker would have to compute and to keep.
 
 The cost of a worker, in blocks, is the prompt tokens that it has yet to compute, this request's among them, plus the blocks that
-would be in use with it; blocks that requests share count once, if they may share them. The least cost wins; ties are at random. Recorded costs are
-reproduced exactly.
+would be in use with it; blocks that requests share count once, if they may share them. The least cost wins; ties are at
+random. Recorded costs are reproduced exactly.
 
 Not built: events of the engines' caches, temperatures, tiers of memory, the decay of credits. What was sent is believed to be
 cached for ``ttl`` seconds.

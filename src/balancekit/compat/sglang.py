@@ -33,8 +33,8 @@ class CacheAware(TextSelector):
     max_tree_size
         Characters kept for each server, >= 1.
 
-    *When not to use it:* for its own sake; :class:`~balancekit.inference.PrefixAffinity` answers sooner in every workload that was
-    tried. Cost: O(length) for each server.
+    *When not to use it:* for its own sake; :class:`~balancekit.inference.PrefixAffinity` answers sooner in every workload
+    that was tried. Cost: O(length) for each server.
 
     Example
     -------

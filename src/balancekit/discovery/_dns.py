@@ -174,8 +174,8 @@ def _ask(client: Client, name: str, kind: str) -> tuple[list[Any], float]:
 def _is_inconclusive(response: Message, *, aliased: bool) -> bool:
     """Return whether a response without the records that were asked for does not say that there are none.
 
-    It was cut although it came over TCP, it is about another name or type, or it is a referral: the server knows only which others
-    would know (RFC 2308, 2.2).
+    It was cut although it came over TCP, it is about another name or type, or it is a referral: the server knows only which
+    others would know (RFC 2308, 2.2).
     """
     from dns import flags, rdatatype  # noqa: PLC0415 - see above
 

@@ -75,10 +75,10 @@ class PrefixAffinity(ConstructorRepr):
     id as the key: the session stays where it is until that endpoint is eight times as busy as the others. *When not:* prompts
     have no common beginnings, which costs the hashing of them for nothing; the servers' caches are shared.
 
-    Cost: with a prompt of 100 blocks, 1.3 to 1.4 times what chained MurmurHash3 of it takes if it is new, 1.4 times if it has a known
-    beginning, two fifths of it for a further attempt; a twelfth more with 64 endpoints than with 8; O(blocks + endpoints). Memory:
-    11 bytes a block and endpoint, a third of a megabyte for each endpoint of 31,250 blocks; at most 34 MB.
-    Source: SGLang ``lmetric``, smg (the spill), llm-d (31,250 blocks of 64 tokens).
+    Cost: with a prompt of 100 blocks, 1.3 to 1.4 times what chained MurmurHash3 of it takes if it is new, 1.4 times if it has
+    a known beginning, two fifths of it for a further attempt; a twelfth more with 64 endpoints than with 8; O(blocks +
+    endpoints). Memory: 11 bytes a block and endpoint, a third of a megabyte for each endpoint of 31,250 blocks; at most 34
+    MB. Source: SGLang ``lmetric``, smg (the spill), llm-d (31,250 blocks of 64 tokens).
 
     Example
     -------

@@ -6,8 +6,8 @@
 :class:`StickyMatch`    an endpoint that has most of the prompt, unless it is too much busier than the others
 ======================  =====================================================================================
 
-A rule gives each candidate a score; the least wins. With equally much cached, more load never makes it better, and with equal load,
-more cached never makes it worse: only candidates that can win are scored.
+A rule gives each candidate a score; the least wins. With equally much cached, more load never makes it better, and with equal
+load, more cached never makes it worse: only candidates that can win are scored.
 
 Source: SGLang ``lmetric``; production-stack ``loadaware``; llm-d prefix filter with a gate.
 """

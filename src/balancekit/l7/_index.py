@@ -5,8 +5,8 @@ dictionaries, text prefixes in one with the lengths that occur, expressions and 
 matches begin. A lookup probes the dictionaries and tests the remaining conditions of candidates in the order of ranks.
 
 Cost: O(labels + segments + candidates), flat in the number of routes; probing ends where no
-longer pattern begins, so a long path costs no more. One combined regular expression instead would be tried branch by branch: 200 times
-slower at 10,000 routes.
+longer pattern begins, so a long path costs no more. One combined regular expression instead would be tried branch by branch:
+200 times slower at 10,000 routes.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ PROBED_COUNT: Final = 0.5
 RESET_COUNT: Final = 50.0
 """Answers that it counts for when the endpoint is back from an ejection."""
 UNHEEDED: Final = 4
-"""Each request that ended without saying anything of the endpoint (ignored, or cancelled soon) makes it dearer by its price, until
-it answers; but not the first so many of one that has answered before."""
+"""Each request that ended without saying anything of the endpoint (ignored, or cancelled soon) makes it dearer by its price,
+until it answers; but not the first so many of one that has answered before."""
 RECENT: Final = 8
 """Endpoints that have just answered which a picker remembers."""
 

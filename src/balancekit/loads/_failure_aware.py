@@ -24,7 +24,8 @@ again (see ``loads/_idle_probe.py``), so that one slow answer, which a median ma
 
 *What a pick compares* is ``node.latency_estimate``, the latency as of the last answer or the last sweep, so that
 picks need neither ``exp`` nor clock. A sweep fades idle endpoints once a second, or less often in large
-pools, and finds those to be tried; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not that simple, ask ``value``.
+pools, and finds those to be tried; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not that simple, ask
+``value``.
 
 Cost: one ``exp`` per success (three after a recent failure), none per comparison; a sweep is O(n log n).
 
@@ -58,9 +59,9 @@ __all__ = ["FailureAware", "FailureAwareLoad", "FailureAwarePool"]
 UNMEASURED_FACTOR: Final = 1000.0
 """How many medians an endpoint is taken for while its very first request is out."""
 UNTOLD_FACTOR: Final = 20.0
-"""How many medians a newcomer is taken for right after a request that said nothing of it; by the decay it comes to be free again."""
+"""How many medians a newcomer is taken for after a request that said nothing of it; by the decay it comes to be free again."""
 TRIAL_REQUESTS: Final = 100
-"""An idle endpoint is tried after 30 s *and* so many requests per endpoint of the pool: trials are rare enough for the 99th percentile."""
+"""An idle endpoint is tried after 30 s *and* so many requests per endpoint: too rarely for trials to set the 99th percentile."""
 SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
 SWEPT_PER_S: Final = 2500

@@ -5,8 +5,8 @@ what may pass until its request begins: a sweep comes to see the last request, a
 both wait for requests. That leaves 19 s in a pool of two, 25 s in a pool of twenty and 20 s in one of ten thousand, and
 the like part of the requests. One that has answered fewer than four times waits for 3 s only, and as many requests: a
 first answer is often cold, and one answer says little. Fewer requests than a twentieth of an even share are none: an
-endpoint that was slow for a while would learn from them for minutes that it no longer is. If an endpoint turns out slow again and again, six times if it is very
-slow, it is tried a sixteenth as often.
+endpoint that was slow for a while would learn from them for minutes that it no longer is. If an endpoint turns out slow again
+and again, six times if it is very slow, it is tried a sixteenth as often.
 
 *How slow it is* is added up over its trials: what an answer took beyond two and a half times the least pace of the pool,
 less what it took below (a cumulative sum after Page, *Continuous inspection schemes*, Biometrika 41, 1954). One as fast

@@ -1,10 +1,10 @@
 """Reader of HAProxy's configuration: ``defaults``, ``frontend``, ``backend``, ``listen``, server lines, maps.
 
 Followed: ``balance``, ``hash-type``, ``hash-balance-factor``, ``server``, ``server-template`` with an address,
-``default-server``, ``cookie NAME insert``, ``option allbackups``, ``acl``, ``use_backend`` (maps too), ``default_backend``, ``http-request normalize-uri``, ``bind``,
-``monitor-uri``, ``disabled``.
-Everything that is neither followed nor known to decide nothing is listed as not modelled. Without ``balance`` the method
-is that of HAProxy 2.6, ``roundrobin``; without ``mode http`` requests are not read.
+``default-server``, ``cookie NAME insert``, ``option allbackups``, ``acl``, ``use_backend`` (maps too), ``default_backend``,
+``http-request normalize-uri``, ``bind``, ``monitor-uri``, ``disabled``. Everything that is neither followed nor known to
+decide nothing is listed as not modelled. Without ``balance`` the method is that of HAProxy 2.6, ``roundrobin``; without
+``mode http`` requests are not read.
 
 Source: HAProxy 2.6 configuration manual; :mod:`balancekit.compat.haproxy` decides.
 """

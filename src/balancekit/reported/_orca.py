@@ -12,8 +12,9 @@ name, and read that.
 
 Names are those of the message; JSON may have ``rpsFractional`` for ``rps_fractional``, and text a colon for the sign ``=``.
 
-Numbers in text, and quoted ones in JSON, are decimal, or hexadecimal after ``0x``; ``null`` in JSON leaves a field out. The single
-quotes, bare names and trailing commas that protobuf reads until it drops its "legacy syntax" are no JSON and are rejected.
+Numbers in text, and quoted ones in JSON, are decimal, or hexadecimal after ``0x``; ``null`` in JSON leaves a field out. The
+single quotes, bare names and trailing commas that protobuf reads until it drops its "legacy syntax" are no JSON and are
+rejected.
 
 A report comes from outside. One that is too long, not a report, has a name that is unknown or there twice, or a figure that
 cannot be (NaN, negative, beyond 1e12), is rejected as a whole, as by Envoy. Named figures of the other forms may be negative.

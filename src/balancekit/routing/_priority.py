@@ -231,8 +231,8 @@ class Locality(_TierSelector):
     zone
         The zone callers are in, a non-empty string.
     near
-        Other zones, nearest first; those not named come last, together. If no endpoint is in any zone that is named, they serve alone:
-        ``lb.explain()`` names the zones, so that a misspelt one is seen.
+        Other zones, nearest first; those not named come last, together. If no endpoint is in any zone that is named, they
+        serve alone: ``lb.explain()`` names the zones, so that a misspelt one is seen.
     child
         Makes the selector of a zone. ``ShortestExpectedDelay`` if left out.
     overprovisioning

@@ -1,8 +1,8 @@
 """Simulations: a balancer of the library, simulated servers, virtual time.
 
 :class:`Simulation` is the model; a run of it takes one of two loops. ``_fast_loop.py`` has the requests whose end is known
-when they arrive, ``_event_loop.py`` all others; where both could, they write the same trace. ``_report_builder.py`` makes the report
-of it. The same seed gives the same run, whichever loop, process or machine.
+when they arrive, ``_event_loop.py`` all others; where both could, they write the same trace. ``_report_builder.py`` makes the
+report of it. The same seed gives the same run, whichever loop, process or machine.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 """Language-model servers in virtual time: prefill, decode, a cache of prompts, conversations.
 
 A server computes prompts one after the other, as many tokens a second as it can, except those that its cache holds; then it
-writes the answers of all its requests at the same time, each the slower the more requests there were when it came. Its cache forgets what was used longest
-ago, from the end: the last tokens of a conversation go first, and a system prompt goes after all its conversations, as in vLLM and
-SGLang. Conversations begin at random, with a system prompt drawn by Zipf's law; each turn asks again with all that was said before.
+writes the answers of all its requests at the same time, each the slower the more requests there were when it came. Its cache
+forgets what was used longest ago, from the end: the last tokens of a conversation go first, and a system prompt goes after
+all its conversations, as in vLLM and SGLang. Conversations begin at random, with a system prompt drawn by Zipf's law; each
+turn asks again with all that was said before.
 
 Turns are counted from a fifth of the duration on, until the last conversation has ended. So a report has two parts: while
 conversations begin, the caches are under pressure; then the load falls.
 
 The balancer is the real one; it sees what it sends, and nothing of the servers. Prompts are bytes, four for each token.
 
-Trust the ranking and large differences; ignore the third digit. Arrivals are random, the lengths of a model's answers are made up, and a real
-engine computes prompts in batches.
+Trust the ranking and large differences; ignore the third digit. Arrivals are random, the lengths of a model's answers are
+made up, and a real engine computes prompts in batches.
 """
 
 from __future__ import annotations

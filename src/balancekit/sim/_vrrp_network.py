@@ -103,7 +103,8 @@ class VrrpSimulation:
         Routers by name: a :class:`~balancekit.ha.VirtualRouter`, a :class:`~balancekit.ha.SyncGroup`, or any
         callable that makes a :class:`VrrpSpeaker`.
     events
-        What happens. A router without a ``START`` starts at 0, before anything else. A wire can be cut while its router does not run.
+        What happens. A router without a ``START`` starts at 0, before anything else. A wire can be cut while its router does
+        not run.
     latency
         The shortest and the longest time of a packet on its way, in seconds; each is drawn uniformly.
     seed

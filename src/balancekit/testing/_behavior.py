@@ -107,9 +107,9 @@ class Behavior(Record):
         """Return the behavior that a path and query ask for.
 
         The last segment of the path names a behavior (``ok``, ``echo``, ``status``, ``slow``, ``hang``, ``close``,
-        ``reset``, ``half``, ``nonsense``, ``pieces``, ``events``, ``completions``, ``redirect``), and the query sets fields; ``code``,
-        ``seconds``, ``to`` and ``n`` are short for ``status``, ``latency``, ``location`` and ``pieces``. Any other path
-        is ``ok``, whatever its query.
+        ``reset``, ``half``, ``nonsense``, ``pieces``, ``events``, ``completions``, ``redirect``), and the query sets fields;
+        ``code``, ``seconds``, ``to`` and ``n`` are short for ``status``, ``latency``, ``location`` and ``pieces``. Any other
+        path is ``ok``, whatever its query.
 
         Raises
         ------

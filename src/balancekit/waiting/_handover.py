@@ -13,8 +13,9 @@
 
 *No lost wake-up.* A look that ends was refused after the last notice, or that notice leads to another look: a notice is one
 assignment, made before anything is asked whether a look is going on; and the thread whose look ends compares notices after it
-gave up its role. So, whenever no look is going on, no request waits beside a slot that it could have. A request that enters needs no look
-if the last one was refused, for no larger cost, and its request still waits: what frees a slot after that leads to a look.
+gave up its role. So, whenever no look is going on, no request waits beside a slot that it could have. A request that enters
+needs no look if the last one was refused, for no larger cost, and its request still waits: what frees a slot after that leads
+to a look.
 
 *No lost slot.* A lease belongs to the look until, under the lock, a request is found still to be waiting; from then on it is the
 request's ``answer``, whose own thread or task takes or releases it. Taking twice is harmless, as releasing is.

@@ -5,8 +5,8 @@ Under overload, waiting is what makes answers late. So the queue is short, and i
 - Of what waits, the highest **criticality** is first. When the queue is full, a newcomer takes the place of the newest request
   of the lowest criticality, if that is lower than its own.
 - Inside a criticality, **tenants** are served in proportion to nothing but their number: the one that has been served the least
-  cost is next (start-time fair queueing). When the queue is full, the newest request of the tenant with the most waiting yields to
-  one of a tenant with less.
+  cost is next (start-time fair queueing). When the queue is full, the newest request of the tenant with the most waiting
+  yields to one of a tenant with less.
 - A tenant's requests are served **first in, first out** until the oldest has waited for half its patience, then **last in,
   first out**: under pressure the oldest are lost in any case, and the newest can still be answered in time.
 - A request whose deadline is nearer than ``min_time`` is **hopeless**, and refused.
@@ -14,8 +14,8 @@ Under overload, waiting is what makes answers late. So the queue is short, and i
 Sans-IO, one thread at a time; ``now`` is the caller's. An interrupt at any instruction leaves a queue whose counts are right and
 which has, or has not, what was added or taken. Cost: O(tenants that wait) a step, amortised.
 
-Source: bound and adaptive order: Facebook, *Fail at scale* (ACM Queue, 2015), with its controlled delay as an option; fair queueing:
-Goyal, Vin, Cheng (1996); criticality: *Site Reliability Engineering*, chapter 21.
+Source: bound and adaptive order: Facebook, *Fail at scale* (ACM Queue, 2015), with its controlled delay as an option; fair
+queueing: Goyal, Vin, Cheng (1996); criticality: *Site Reliability Engineering*, chapter 21.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
     Parameters
     ----------
     max_waiting
-        How many may wait, >= 0; as many as there are slots is a good choice. ``None`` for no bound, which collapses under overload.
+        How many may wait, >= 0; as many as there are slots is a good choice. ``None`` for no bound, which collapses under
+        overload.
     order
         ``"adaptive"``, ``"fifo"`` or ``"lifo"``.
     criticalities
@@ -140,8 +141,8 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
     min_time
         Seconds that an answer takes at least, >= 0: what has less left is hopeless.
     controlled_delay
-        ``(target, interval)`` in seconds: a request that has waited longer than ``interval`` is refused, or longer than ``target`` if
-        the queue has not been empty for ``interval``. ``None`` for none.
+        ``(target, interval)`` in seconds: a request that has waited longer than ``interval`` is refused, or longer than
+        ``target`` if the queue has not been empty for ``interval``. ``None`` for none.
 
     *When not to use it:* a caller can go elsewhere at once; then refuse.
 
@@ -360,8 +361,8 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
     def ranking(self, *, now: float) -> Iterator[Waiter[T]]:
         """Yield what waits, in the order in which it is to be served; :meth:`next` takes the first.
 
-        Meanwhile others may come, which need not be yielded, and leave, which are not. O(tenants that wait) to begin with, O(1) for
-        the first of a tenant, O(requests of a tenant) for the others.
+        Meanwhile others may come, which need not be yielded, and leave, which are not. O(tenants that wait) to begin with,
+        O(1) for the first of a tenant, O(requests of a tenant) for the others.
         """
         lines: list[tuple[_Tenant[T], bool]] = []
         for tenants in self._levels:

@@ -1,8 +1,8 @@
 """A waiting room: requests wait in order for a balancer that is full, in threads and in coroutines.
 
 A request that finds no slot, or others waiting, joins a :class:`~balancekit.waiting.WaitingQueue`. The thread whose lease ends
-acquires the slot for the request that is next, and wakes that one request with its lease. ``_handover.py`` says why no slot and no
-wake-up is lost.
+acquires the slot for the request that is next, and wakes that one request with its lease. ``_handover.py`` says why no slot
+and no wake-up is lost.
 """
 
 from __future__ import annotations
@@ -107,18 +107,18 @@ class WaitingRoom(Generic[T]):
 
     *Guarantee.* For each slot that becomes free, one waiting request that can use it is woken, and has its lease; a request that
     comes later cannot take it. A request that gives up, is cancelled or interrupted, leaves nothing behind: a slot that it was
-    given at that moment goes to the next. A lease's end, an endpoint that is added or comes back, and a limit that rises are noticed at
-    once; slots that time alone frees, such as after ``Retry-After``, within a quarter of a second, and so are leases that were
-    opened before the room. After a room is closed, it holds nothing.
+    given at that moment goes to the next. A lease's end, an endpoint that is added or comes back, and a limit that rises are
+    noticed at once; slots that time alone frees, such as after ``Retry-After``, within a quarter of a second, and so are
+    leases that were opened before the room. After a room is closed, it holds nothing.
 
-    Threads, and the tasks of any number of asyncio's loops, may wait in the same room. A slot is acquired in the thread that freed
-    it: a selector that reads context variables sees those of that thread.
+    Threads, and the tasks of any number of asyncio's loops, may wait in the same room. A slot is acquired in the thread that
+    freed it: a selector that reads context variables sees those of that thread.
 
-    *When not to use it:* callers that can go elsewhere, or need no answer when it is late: refuse at once. A room for each of many
-    processes: each sees its own requests only.
+    *When not to use it:* callers that can go elsewhere, or need no answer when it is late: refuse at once. A room for each of
+    many processes: each sees its own requests only.
 
-    Cost: about 2,000 empty calls to hand a slot over, half of them for the ``acquire`` that is refused at the end of each look; about 250
-    for a request that does not wait, most of them for observing completions.
+    Cost: about 2,000 empty calls to hand a slot over, half of them for the ``acquire`` that is refused at the end of each
+    look; about 250 for a request that does not wait, most of them for observing completions.
 
     Example
     -------

@@ -42,9 +42,9 @@ class ClientThrottle(ConstructorRepr):
     criticalities
         How many levels there are, 1 to 1,000.
 
-    *When not to use it:* few requests a window; the probability is then all noise. Errors that are no refusals: a share of them below
-    ``1 - 1 / k`` drops nothing. A balancer with health checks of its own already leaves out endpoints that fail; this is for a
-    backend that refuses as a whole.
+    *When not to use it:* few requests a window; the probability is then all noise. Errors that are no refusals: a share of
+    them below ``1 - 1 / k`` drops nothing. A balancer with health checks of its own already leaves out endpoints that fail;
+    this is for a backend that refuses as a whole.
 
     Cost: O(1) a request.
 

@@ -1,6 +1,7 @@
 """Where Envoy's hashing policies place hosts and requests: localities, hash keys, headers of several lines.
 
-An Envoy 1.40 chose the same owners for 120 keys of each: with weighted localities, with one of them out, in panic, with hash keys.
+An Envoy 1.40 chose the same owners for 120 keys of each: with weighted localities, with one of them out, in panic, with hash
+keys.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ host, the default subset, or, for a selector, the subset of fewer keys. Envoy ke
 sorted keys and notes a fallback only where it adds a node. So a selector whose keys begin those of one before it
 (``color`` after ``color, stage``) has its subsets, but *not its fallback*: the cluster's is used.
 
-An unhealthy subset does not fall back: it panics by itself. With ``panic_mode_any`` a default subset without hosts falls back to any host.
+An unhealthy subset does not fall back: it panics by itself. With ``panic_mode_any`` a default subset without hosts falls back
+to any host.
 
 Cost: O(keys log keys) a request; O(hosts * selectors) once.
 Source: Envoy 1.40, ``SubsetLoadBalancer``.

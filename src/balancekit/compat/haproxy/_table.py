@@ -6,7 +6,8 @@ score; a walk goes through them in order, a hash takes slot ``h % size``. After 
 
 A backend has one table: it is of the active servers, or while none is usable of the backups, and the walk goes on where it was.
 Without ``allbackups`` the table of backups is meant for the first one: there are as many slots as its share, and nothing but a
-parameter is hashed, so the first slot is taken. But *every* usable backup takes part in the deal, so a heavier one gets slots, the first of them too.
+parameter is hashed, so the first slot is taken. But *every* usable backup takes part in the deal, so a heavier one gets
+slots, the first of them too.
 
 Cost: O(1) per pick; the table is rebuilt, O(slots * servers), when a server goes or comes.
 Source: HAProxy 2.6.12, ``src/lb_map.c``.

@@ -31,9 +31,9 @@ class TierReport(Record):
     Parameters
     ----------
     columns
-        By name: ``"arrived"``, ``"ended"`` and the stages ``"retries"``, ``"l4"``, ``"l7"``, ``"server line"``, ``"service"``, each
-        of shape (n,) and float64, a row a request in the order in which they ended. The stages of a request that was served
-        add up to ``ended - arrived``.
+        By name: ``"arrived"``, ``"ended"`` and the stages ``"retries"``, ``"l4"``, ``"l7"``, ``"server line"``,
+        ``"service"``, each of shape (n,) and float64, a row a request in the order in which they ended. The stages of a
+        request that was served add up to ``ended - arrived``.
     served
         Shape (n,), bool: whether an attempt was answered.
     attempts
@@ -126,8 +126,8 @@ class TierReport(Record):
         Returns
         -------
         dict
-            ``"time"`` (the middle of each), ``"requests"``, ``"failures"``, ``"p50"``, ``"p99"`` and the mean of each stage; ``None``
-            where nothing was served.
+            ``"time"`` (the middle of each), ``"requests"``, ``"failures"``, ``"p50"``, ``"p99"`` and the mean of each stage;
+            ``None`` where nothing was served.
         """
         intervals = valid.integer("intervals", intervals, minimum=1, maximum=100_000)
         edges = np.linspace(0.0, self.seconds, intervals + 1)
