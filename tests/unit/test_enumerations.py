@@ -64,7 +64,9 @@ def cases() -> Iterator[tuple[Any, str, list[type[enum.Enum]]]]:
                 yield pytest.param(one, parameter.name, kinds, id=f"{name}-{parameter.name}")
 
 
-@pytest.mark.parametrize("wrong", ["nope", "", 7, object()], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", ["nope", "", 7, object()], ids=["a word", "an empty text", "a number", "an object"]
+)
 @pytest.mark.parametrize(("one", "name", "kinds"), [*cases()])
 def test_every_public_callable_lists_the_members(
     one: Any, name: str, kinds: list[type[enum.Enum]], wrong: object
