@@ -350,6 +350,8 @@ def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float], d
         inside = True
         try:
             result = function(*positional, **named)
+            if inspect.iscoroutine(result):
+                result.close()
             if inspect.isgenerator(result) or isinstance(result, itertools.chain):
                 list(itertools.islice(result, 5))
         except BalancekitError as error:

@@ -19,8 +19,8 @@ def test_the_page_ends_with_the_table():
 
 
 def test_servers_disagree_on_most_odd_targets():
-    """Of 67 recorded targets, 39 are not read alike by nginx, HAProxy and Envoy in its two configurations."""
-    assert len(disagreements.rows()) == 39
+    """Of 67 recorded targets, 44 are not read alike by nginx, HAProxy and Envoy in its two configurations."""
+    assert len(disagreements.rows()) == 44
 
 
 def test_strict_rejects_whatever_servers_read_as_other_segments():
