@@ -316,6 +316,24 @@ def test_rates_are_those_of_one_interval():
     assert not detector.advance(now=2.0)
 
 
+def test_a_host_that_rates_eject_at_a_tick_is_out_for_longer_each_time():
+    """A tick at which rates eject a host again does not shorten its next time, and one at which it stays in does."""
+    settings = detection(enforcing_success_rate=0, enforcing_failure_percentage=100, base_ejection_time=1.0)
+    detector = envoy.OutlierDetector(list("abcde"), settings)
+    streaks, returns, now = [], [], 0.0
+    for bad in (True, True, True, False, True):
+        for host in "abcde":
+            for _ in range(50):
+                detector.observe(host, 500 if bad and host == "e" else 200, now=now)
+        now += 1.0
+        streaks += [event.streak for event in detector.advance(now=now)]
+        while detector.ejected:
+            now += 1.0
+            returns += [event.at for event in detector.advance(now=now)]
+    assert streaks == [1, 2, 3, 3]
+    assert returns == [2.0, 5.0, 9.0, 14.0]
+
+
 def test_enforcing_zero_counts_outliers_and_ejects_none():
     """With ``enforcing`` at 0, outliers are found and counted, and none is ejected."""
     detector = envoy.OutlierDetector(

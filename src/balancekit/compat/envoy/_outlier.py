@@ -6,7 +6,9 @@ is a 503, or with ``split_external_local_origin_errors`` a failure of local orig
 
 Time passes in interval ticks: a host returns at the first tick at which its time has passed, ``base_ejection_time * k``,
 where k counts its ejections and falls again by one with every tick at which the host has been in for at least an
-interval. At every tick the rates of the interval are compared too (``_outlier_rates.py``).
+interval. At every tick the rates of the interval are compared too (``_outlier_rates.py``), before k falls: a host that
+they eject keeps its k. Here ticks are exact; where Envoy's timer comes a millisecond early, the first tick after a return
+does not count.
 
 *When not to use it:* without an Envoy to agree with. In a pool of fewer than ten the default cap ejects
 none, time runs in whole intervals, and the first requests after a return are not watched more closely;
@@ -265,19 +267,21 @@ class OutlierDetector:
 
     def _on_tick(self, now: float) -> list[Event]:
         events: list[Event] = []
+        # Hosts return at ticks, so a host that is in by now has been in for an interval.
+        stayed = [watch for watch in self._watches.values() if not watch.out]
         for name, watch in self._watches.items():
-            if not watch.out:
-                # Hosts return at ticks, so a host that is in by now has been in for an interval.
-                watch.streak = max(0, watch.streak - 1)
-            elif watch.until <= now:
+            if watch.out and watch.until <= now:
                 watch.out = False
                 watch.runs.clear()
                 self._out -= 1
                 events.append(Restored(endpoint=name, at=now))
-        if not self._ended:
-            self._rates = NOTHING
-            return events
-        return events + self._by_rates(now)
+        self._rates = NOTHING
+        if self._ended:
+            events += self._by_rates(now)
+        for watch in stayed:
+            if not watch.out:
+                watch.streak = max(0, watch.streak - 1)
+        return events
 
     def _of(self, host: str) -> _Watch:
         try:
