@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import _envoy_rules
+from _choices import Choices
 from _events import events_of
 
 from balancekit.compat import envoy
@@ -48,6 +49,15 @@ SETTLED = 1_000.0
 LATENCIES = (0.001, 0.003, 0.006, 0.01)
 """Seconds a health check may take."""
 
+RUNS = 4_000
+"""Runs with ejections that are tried at most."""
+
+RESPONSE = 0.002
+"""Seconds from a request until what its answer led to."""
+
+NEAR = 0.01
+"""Seconds within which either of two timers may be the first."""
+
 REFUSED = 503
 """What a client gets if its server refuses."""
 
@@ -65,6 +75,9 @@ def candidates(trace: Json) -> Iterator[Json]:
         and "plan" in trace["inputs"]
     ):
         yield from _checks(trace)
+        return
+    if trace["kind"] == "timeline" and "outlier_detection" in cluster and "plan" in trace["inputs"]:
+        yield from _outliers(trace)
         return
     for outputs in _outputs(trace):
         yield {"outputs": outputs}
@@ -86,8 +99,6 @@ def _outputs(trace: Json) -> Iterator[Any]:
         yield from _requests(trace)
     elif "answers" in trace["inputs"]:
         yield from _envoy_rules.rates(trace, _outlier_settings(cluster))
-    elif "outlier_detection" in cluster:
-        yield from _outliers(trace)
     else:
         yield _warm_up(trace)
 
@@ -346,30 +357,20 @@ def _offsets(interval: float, parts: int = OFFSETS) -> Iterator[float]:
         yield interval * (part + 0.5) / parts
 
 
-def _outliers(trace: Json) -> Iterator[list[Json]]:
-    """Send requests at a steady rate; where the rotation and the interval timer were at the start is unknown.
+def _outliers(trace: Json) -> Iterator[Json]:
+    """Send requests at a steady rate; what is not known of the run is tried depth first.
 
-    So is how many requests came before: in panic all hosts have a rotation of their own, which those have not moved.
+    That is where the rotation and the interval timer were at the start, how many requests came before (in panic all hosts
+    have a rotation of their own, which those have not moved), and the order of what came close together. ``tell`` may
+    be told when the last answer and the recorded one parted: what did not matter by then is not varied.
     """
     settings = _outlier_settings(trace["config"]["cluster"])
-    # Between two requests it does not matter when a tick is.
-    gaps = settings.interval * trace["inputs"]["requests_per_second"]
-    offsets = [*_offsets(settings.interval, min(OFFSETS, round(gaps)) if gaps == round(gaps) else OFFSETS)]
-    for before, order in itertools.product(range(len(trace["config"]["servers"])), _orders(trace)):
-        for offset, start in itertools.product(offsets, range(_starts(trace))):
-            yield _outlier_run(trace, settings, start=start, first_tick=offset, order=order, before=before)
-
-
-def _orders(trace: Json) -> Iterator[list[str]]:
-    """Yield orders in which hosts may return at one tick: Envoy's is that of a hash table.
-
-    It matters only if health changes are merged: the first host is shown at once, and those after it later.
-    """
-    names = [server["name"] for server in trace["config"]["servers"]]
-    window = trace["config"]["cluster"].get("common_lb_config", {}).get("update_merge_window", "1s")
-    failing = [name for name in names if any(step["server"] == name for step in trace["inputs"]["plan"])]
-    for order in itertools.permutations(failing) if _seconds(window) else [tuple(failing)]:
-        yield [*order, *(name for name in names if name not in failing)]
+    choices = Choices()
+    for _ in range(RUNS):
+        parted = [math.inf]
+        yield {"outputs": _OutlierRun(trace, settings, choices).seen, "tell": parted.append}
+        if not choices.advance(until=parted[-1]):
+            return
 
 
 def _outlier_settings(cluster: Json) -> envoy.OutlierDetection:
@@ -383,48 +384,146 @@ def _setting(value: Any) -> Any:
     return _seconds(value) if isinstance(value, str) and value.endswith("s") else _number(value)
 
 
-def _outlier_run(
-    trace: Json,
-    settings: envoy.OutlierDetection,
-    *,
-    start: int,
-    first_tick: float,
-    order: list[str],
-    before: int,
-) -> list[Json]:
-    inputs = trace["inputs"]
-    seen: list[Json] = []
+class _OutlierRun:
+    """One run of a time line with ejections, by the choices made for it; ``seen`` is what happens."""
 
-    def hear(event: Event) -> None:
-        if isinstance(event, Ejected):
-            seen.append({"t": event.at, "ejected": event.endpoint})
-        elif isinstance(event, Restored):
-            seen.append({"t": event.at, "returned": event.endpoint})
+    def __init__(self, trace: Json, settings: envoy.OutlierDetection, choices: Choices) -> None:
+        self.seen: list[Json] = []
+        self._choices = choices
+        self._settings = settings
+        self._plan = sorted(trace["inputs"]["plan"], key=lambda step: step["t"])
+        self._gap = 1.0 / trace["inputs"]["requests_per_second"]
+        self._back: dict[str, tuple[float, int]] = {}
+        """When hosts returned, and what their base time was multiplied by."""
+        self._slipped = False
+        # Between two requests it does not matter when a tick is.
+        gaps = settings.interval / self._gap
+        parts = min(OFFSETS, round(gaps)) if math.isclose(gaps, round(gaps)) else OFFSETS
+        offsets = [*_offsets(settings.interval, parts)]
+        starts = _starts(trace)
+        start = choices.of("start", starts, since=0.0)
+        before = choices.of("before", len(trace["config"]["servers"]))
+        early = offsets[choices.of("tick", parts)]
+        early -= settings.interval * math.ceil(SETTLED / settings.interval)
+        self._cluster = _cluster(
+            trace,
+            start=(start - before) % starts,
+            since=early,
+            listeners=[self._hear],
+            outlier_detection=settings,
+        )
+        self._detector: Any = self._cluster._detector
+        if self._plan and (settings.enforcing_success_rate or settings.enforcing_failure_percentage):
+            choices.matters("tick", since=self._plan[0]["t"] - self._gap)
+            choices.matters("before", since=self._plan[0]["t"] - self._gap)
+        for _ in range(before):
+            host = self._cluster.acquire(now=0.0)
+            if host is not None:
+                self._cluster.release(host, now=0.0, status=OK)
+        seconds = trace["inputs"]["seconds"]
+        requests = round(seconds / self._gap)
+        last = (requests - 1) * self._gap
+        for request in range(requests):
+            self._request(request * self._gap)
+        if choices.of("end", 2, since=last):
+            self._cluster.advance(now=seconds)
+        self.seen += [
+            {"t": step["t"], "set": step["server"], "status": step["status"]}
+            for step in self._plan
+            if step["t"] <= last
+        ]
+        self.seen.sort(key=lambda event: float(event["t"]))
 
-    early = first_tick - settings.interval * math.ceil(SETTLED / settings.interval)
-    cluster = _cluster(trace, start=start, since=early, listeners=[hear], outlier_detection=settings)
-    cluster._detector = envoy.OutlierDetector(order, settings, now=early, rng=cluster._rng)
-    for _ in range(before):
-        host = cluster.acquire(now=0.0)
-        if host is not None:
-            cluster.release(host, now=0.0, status=OK)
-    answers = {server["name"]: OK for server in trace["config"]["servers"]}
-    plan = sorted(inputs["plan"], key=lambda step: step["t"])
-    for request in range(round(inputs["seconds"] * inputs["requests_per_second"])):
-        now = request / inputs["requests_per_second"]
-        while plan and plan[0]["t"] <= now:
-            step = plan.pop(0)
-            cluster.advance(now=step["t"])
-            answers[step["server"]] = OK if step["status"] == "accept" else step["status"]
-            seen.append({"t": step["t"], "set": step["server"], "status": step["status"]})
-        host = cluster.acquire(now=now)
+    def _request(self, now: float) -> None:
+        late = self._tick(now)
+        host = self._cluster.acquire(now=late)
+        if any(self._cluster.distribution.panic):
+            self._choices.matters("before", since=now)
         if host is None:
-            seen.append({"t": now, "picked": None, "status": 503})
-            continue
-        refused = answers[host] == "refuse"
-        seen.append({"t": now, "picked": host, "status": REFUSED if refused else answers[host]})
-        cluster.release(host, now=now, status=None if refused else answers[host])
-    return seen
+            self.seen.append({"t": now, "picked": None, "status": REFUSED})
+            return
+        answer = self._answer(host, now)
+        self.seen.append({"t": now, "picked": host, "status": REFUSED if answer == "refuse" else answer})
+        self._cluster.release(host, now=late, status=None if answer == "refuse" else answer)
+
+    def _answer(self, host: str, now: float) -> Any:
+        """Return what a host answers; if that changes between this request and one beside it, it may be either."""
+        answers = [(-math.inf, OK)]
+        answers += [(step["t"], step["status"]) for step in self._plan if step["server"] == host]
+        place = max(place for place, (when, _) in enumerate(answers) if when <= now)
+        places = [place]
+        if now - answers[place][0] < self._gap:
+            places.append(place - 1)
+        if place + 1 < len(answers) and answers[place + 1][0] - now < self._gap:
+            places.append(place + 1)
+        answer = answers[places[self._choices.of(("answer", now), len(places), since=now)]][1]
+        return OK if answer == "accept" else answer
+
+    def _tick(self, now: float) -> float:
+        """Before a tick at which hosts return, choose what is late, and what else is not known; return when the request is.
+
+        Once, the timer is late by as much as lets a request pass before the tick, or a request lets the tick pass. Envoy's
+        order of hosts is that of a hash table; it matters only if health changes are merged: the first host is shown at
+        once, and those after it later.
+        """
+        detector, tick = self._detector, self._detector._tick
+        returning = [name for name, watch in detector._watches.items() if watch.out and watch.until <= tick]
+        if not returning or tick > now + self._gap:
+            return now
+        if self._back and not self._slipped and self._choices.of(("late", now), 2, since=now):
+            self._slipped = True
+            if tick > now:
+                return float(tick)
+            detector._tick += self._gap
+        elif tick <= now and self._cluster._window:
+            self._order(tick, returning, now)
+        return now
+
+    def _order(self, tick: float, returning: list[str], now: float) -> None:
+        """Choose which host returns first, and whether a merge window that ends about then has ended."""
+        detector = self._detector
+        first = returning[self._choices.of(("first", tick), len(returning), since=now)]
+        detector._watches = {first: detector._watches[first], **detector._watches}
+        for level in self._cluster._all.levels:
+            left = level.published + self._cluster._window - tick
+            if abs(left) < NEAR:
+                level.published -= (
+                    left + NEAR if self._choices.of(("ended", tick), 2, since=now) else left - NEAR
+                )
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Ejected):
+            self.seen.append({"t": event.at, "ejected": event.endpoint})
+            self._choices.matters("tick", since=event.at + self._settings.base_ejection_time)
+            self._decay(event)
+            self._merge(event)
+        elif isinstance(event, Restored):
+            self.seen.append({"t": event.at, "returned": event.endpoint})
+            self._back[event.endpoint] = event.at, self._detector._watches[event.endpoint].streak
+            self._merge(event)
+
+    def _decay(self, event: Ejected) -> None:
+        """Let the first tick after the return have come a moment too early to count as an interval."""
+        since, streak = self._back.get(event.endpoint, (event.at, 0))
+        ticks = math.floor((event.at - since) / self._settings.interval)
+        if not 1 <= ticks <= streak:
+            return
+        base, longest = self._settings.base_ejection_time, self._settings.longest
+        effect = event.at + min(base * event.streak, longest)
+        if self._choices.of(("decay", event.endpoint, since), 2, since=effect):
+            watch = self._detector._watches[event.endpoint]
+            watch.streak += 1
+            watch.until = event.at + min(base * watch.streak, longest)
+
+    def _merge(self, event: Ejected | Restored) -> None:
+        """Let a merge window that this began end before the request or the tick that is due then, or after it."""
+        window, interval = self._cluster._window, self._settings.interval
+        due = event.at + window
+        if isinstance(event, Restored) and not math.isclose(window / interval, round(window / interval)):
+            return
+        for level in self._cluster._all.levels:
+            if level.due == due and self._choices.of(("merge", due), 2, since=due):
+                level.due += RESPONSE
 
 
 def _checks(trace: Json) -> Iterator[Json]:

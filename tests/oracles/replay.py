@@ -17,7 +17,8 @@ Traces in which requests waited for a slot are judged twice, by the server's que
 
 A driver per server (``drive_nginx.py`` and so on) is given a *question*: configuration, inputs and the
 match rule, nothing else. It does not see the trace's name nor anything recorded. Its answers are computed
-first; then the judge compares, by the rule that the file states:
+first; then the judge compares, by the rule that the file states. Where much of a run is unknown, as when a timer began, a
+driver is told when its last answer parted from what was recorded, so that it varies only what mattered by then:
 
 ======================================  ==================================================================
 ``exact``                               equal, entry by entry, statuses included where they were recorded;
@@ -93,6 +94,8 @@ KINDS = {"routes": "drive_routes"}
 DEVIATIONS = 5.0
 SAME_TICK_S = 0.05
 """Seconds within which hosts return at one tick of a timer."""
+SLACK_S = 0.1
+"""Seconds by which an event other than a pick may be seen late."""
 SIDE = ("statuses", "dequeued")
 """Recorded beside the outputs in some files."""
 
@@ -239,6 +242,8 @@ def best(trace: Json, answers: Iterator[Json], verdict: Verdict, compare: Any) -
             verdict.equal, verdict.total, verdict.difference = equal, total, difference
         if not difference:
             return
+        if "tell" in answer:
+            answer["tell"](parted(trace["outputs"], answer["outputs"]))
 
 
 def exactly(trace: Json, answer: Json) -> tuple[int, int, str]:
@@ -438,21 +443,46 @@ def closest(recorded: list[Json], lines: Iterable[list[Json]]) -> list[Json]:
     return best_line
 
 
+def parted(recorded: list[Json], ours: list[Json]) -> float:
+    """Return when two time lines part, as far as that can be said: a pick has its time, other events come about then."""
+    theirs, mine = timed_streams(recorded), timed_streams(ours)
+    times = [math.inf]
+    for name in {*theirs, *mine}:
+        for one, other in zip_longest(theirs.get(name, []), mine.get(name, [])):
+            if one is None or other is None or timeless(one) != timeless(other):
+                times.append((other or one)["t"] if name == "picks" else _earlier(one, other) + SLACK_S)
+                break
+    return min(times)
+
+
+def _earlier(one: Json | None, other: Json | None) -> float:
+    return min(event["t"] for event in (one, other) if event)
+
+
 def streams(events: list[Json]) -> dict[str, list[Json]]:
-    """Split a time line into what must be in order, without the times.
+    """Split a time line into what must be in order, without the times."""
+    return {stream: [*map(timeless, listed)] for stream, listed in timed_streams(events).items()}
+
+
+def timeless(event: Json) -> Json:
+    """Return an event without its time."""
+    return {name: value for name, value in event.items() if name != "t"}
+
+
+def timed_streams(events: list[Json]) -> dict[str, list[Json]]:
+    """Split a time line into what must be in order.
 
     Envoy goes through its hosts in the order of a hash table: those that return at the same tick are put in the order of names.
     """
     found: dict[str, list[Json]] = defaultdict(list)
     for event in sorted(events, key=lambda event: event["t"]):
-        stream = "picks" if "picked" in event else event.get("server", "events")
+        stream = "picks" if "picked" in event else "events"
+        if "set" in event:
+            stream = "sets"
+        stream = event.get("server", stream)
         found[stream].append(event)
     found["events"].sort(key=tick_order(found["events"]))
-    return {
-        stream: [{name: value for name, value in event.items() if name != "t"} for event in listed]
-        for stream, listed in found.items()
-        if listed
-    }
+    return {stream: listed for stream, listed in found.items() if listed}
 
 
 def tick_order(events: list[Json]) -> Callable[[Json], tuple[float, str]]:

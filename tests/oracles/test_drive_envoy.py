@@ -195,6 +195,57 @@ def test_an_ejection_time_line_has_requests_changes_and_ejections():
     assert {one["picked"] for one in first[out + 1 : back]} == {"a", "c"}
 
 
+def ejecting(servers=2, *, plan, window="0s", seconds=6.0, **settings):
+    """Return a time line without outputs, of hosts that one failure ejects for a second."""
+    fields = {"consecutive_5xx": 1, "interval": "1s", "base_ejection_time": "1s", "max_ejection_percent": 100}
+    cluster = {
+        "lb_policy": "ROUND_ROBIN",
+        "outlier_detection": {**fields, "enforcing_success_rate": 0, **settings},
+        "common_lb_config": {"update_merge_window": window, "healthy_panic_threshold": 0},
+    }
+    inputs = {
+        "plan": [{"t": t, "server": server, "status": status} for t, server, status in plan],
+        "seconds": seconds,
+        "requests_per_second": 10,
+    }
+    return trace("timeline", cluster, inputs, match="ordering", weights=(1,) * servers)
+
+
+def test_a_request_close_to_a_change_may_meet_either_answer():
+    """The request at the moment of a change, or the one beside it, gets the answer from before or after; others do not."""
+    question = ejecting(1, plan=[(0.5, "a", 404), (0.95, "a", 200)], seconds=1.5)
+    found = {tuple(one["status"] for one in answer if "picked" in one) for answer in candidates(question)}
+    assert {line[:4] for line in found} == {(200,) * 4}
+    assert {line[5] for line in found} == {200, 404}
+    assert {line[6:9] for line in found} == {(404,) * 3}
+    assert {line[9] for line in found} == {200, 404}
+    assert {line[11:] for line in found} == {(200,) * 4}
+
+
+def test_the_first_tick_after_a_return_may_come_too_early_to_count():
+    """A host that is ejected after one whole interval is out for as long as the first time, or for longer."""
+    plan = [(0.25, "b", 500), (0.55, "b", 200), (2.75, "b", 500)]
+
+    intervals = set()
+    for outputs in candidates(ejecting(plan=plan, seconds=8.0)):
+        ejected = [one["t"] for one in outputs if "ejected" in one]
+        returned = [one["t"] for one in outputs if "returned" in one]
+        if len(returned) > 1 and 1.0 < ejected[1] - returned[0] < 2.0:
+            intervals.add(round(returned[1] - returned[0]))
+    assert intervals == {3, 4}
+
+
+def test_what_did_not_matter_yet_is_not_tried():
+    """With a wrong pick before the first ejection only the starts are tried, however many ticks there may be."""
+    question = ejecting(3, plan=[(5.0, "b", 500)])
+    answers = drive_envoy.candidates(question)
+    made = 0
+    for answer in answers:
+        made += 1
+        answer["tell"](2.0)
+    assert made == 6
+
+
 def test_a_check_time_line_counts_what_is_silent_too():
     """A server that does not answer delays its next check and counts towards the threshold, in a cluster with requests."""
     cluster = {
