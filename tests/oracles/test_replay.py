@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 from dataclasses import asdict
@@ -299,6 +300,42 @@ def test_the_judge_notices_one_wrong_member_of_a_dns_answer(trace, spoiled):
     row = next(row for row in whole["outputs"] if set(spoiled) <= set(row))
     row.update(spoiled)
     assert not replay.replay(whole).passed
+
+
+LINE = (
+    {"t": 0.0, "picked": "a", "status": 200},
+    {"t": 0.5, "set": "b", "status": 500},
+    {"t": 0.51, "picked": "b", "status": 500},
+    {"t": 0.52, "ejected": "b"},
+    {"t": 1.0, "picked": "a", "status": 200},
+    {"t": 2.0, "returned": "b"},
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "when"),
+    [
+        (2, {}, math.inf),
+        (1, {"t": 0.53}, math.inf),
+        (2, {"picked": "a"}, 0.51),
+        (4, {"status": 500}, 1.0),
+        (3, {"ejected": "a"}, 0.52 + replay.SLACK_S),
+        (5, {"returned": "a"}, 2.0 + replay.SLACK_S),
+    ],
+)
+def test_time_lines_part_where_something_else_happens(place, change, when):
+    """Time lines part at the first other pick, or about when the first other event came; when a server was set tells nothing."""
+    ours = [*LINE]
+    ours[place] = ours[place] | change
+    assert replay.parted([*LINE], ours) == pytest.approx(when)
+    equal, total, difference = replay.in_order({"outputs": [*LINE]}, {"outputs": ours})
+    assert (equal == total, not difference) == (when == math.inf, when == math.inf)
+
+
+def test_a_time_line_that_ends_early_parts_there():
+    """Where one time line has nothing more, they part at the time of what the other has."""
+    assert replay.parted([*LINE], [*LINE[:-2]]) == pytest.approx(1.0)
+    assert replay.parted([*LINE[:-1]], [*LINE]) == pytest.approx(2.0 + replay.SLACK_S)
 
 
 def test_what_cannot_be_replayed_is_a_failure(tmp_path):
