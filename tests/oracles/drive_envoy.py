@@ -20,7 +20,7 @@ from _choices import Choices
 from _events import events_of
 
 from balancekit.compat import envoy
-from balancekit.events import Ejected, Event, Restored
+from balancekit.events import Ejected, EjectionRefused, Event, Restored
 from balancekit.l4 import client_hello
 
 __all__ = ["candidates"]
@@ -393,6 +393,8 @@ class _OutlierRun:
         self._settings = settings
         self._plan = sorted(trace["inputs"]["plan"], key=lambda step: step["t"])
         self._gap = 1.0 / trace["inputs"]["requests_per_second"]
+        self._out: set[str] = set()
+        self._ejected = -math.inf
         self._back: dict[str, tuple[float, int]] = {}
         """When hosts returned, and what their base time was multiplied by."""
         self._slipped = False
@@ -413,6 +415,13 @@ class _OutlierRun:
             outlier_detection=settings,
         )
         self._detector: Any = self._cluster._detector
+        # Rates are judged in the order of a hash table; that matters where the cap stops some.
+        failing = sorted({step["server"] for step in self._plan})
+        order = choices.of("order", math.factorial(len(failing)))
+        first = next(itertools.islice(itertools.permutations(failing), order, None))
+        self._detector._watches = {
+            name: self._detector._watches[name] for name in first
+        } | self._detector._watches
         if self._plan and (settings.enforcing_success_rate or settings.enforcing_failure_percentage):
             choices.matters("tick", since=self._plan[0]["t"] - self._gap)
             choices.matters("before", since=self._plan[0]["t"] - self._gap)
@@ -493,11 +502,18 @@ class _OutlierRun:
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, Ejected):
+            if event.endpoint in self._out:  # by both rates of one tick: nobody sees that
+                return
+            self._out.add(event.endpoint)
             self.seen.append({"t": event.at, "ejected": event.endpoint})
             self._choices.matters("tick", since=event.at + self._settings.base_ejection_time)
             self._decay(event)
             self._merge(event)
+            self._ejected = event.at
+        elif isinstance(event, EjectionRefused) and event.at == self._ejected:
+            self._choices.matters("order", since=event.at)
         elif isinstance(event, Restored):
+            self._out.discard(event.endpoint)
             self.seen.append({"t": event.at, "returned": event.endpoint})
             self._back[event.endpoint] = event.at, self._detector._watches[event.endpoint].streak
             self._merge(event)

@@ -92,8 +92,8 @@ WAITING = "drive_waiting"
 KINDS = {"routes": "drive_routes"}
 """Kinds that have one driver for all servers."""
 DEVIATIONS = 5.0
-SAME_TICK_S = 0.05
-"""Seconds within which hosts return at one tick of a timer."""
+SAME_TICK_S = {"returned": 0.05, "ejected": 0.02}
+"""Seconds within which hosts return, or are ejected, at one tick of a timer."""
 SLACK_S = 0.1
 """Seconds by which an event other than a pick may be seen late."""
 SIDE = ("statuses", "dequeued")
@@ -472,7 +472,8 @@ def timeless(event: Json) -> Json:
 def timed_streams(events: list[Json]) -> dict[str, list[Json]]:
     """Split a time line into what must be in order.
 
-    Envoy goes through its hosts in the order of a hash table: those that return at the same tick are put in the order of names.
+    Envoy goes through its hosts in the order of a hash table: those that return, or are ejected, at the same tick are put in the
+    order of names.
     """
     found: dict[str, list[Json]] = defaultdict(list)
     for event in sorted(events, key=lambda event: event["t"]):
@@ -486,14 +487,17 @@ def timed_streams(events: list[Json]) -> dict[str, list[Json]]:
 
 
 def tick_order(events: list[Json]) -> Callable[[Json], tuple[float, str]]:
-    """Return a sort key: the time, but for hosts that returned at one tick that of the first of them, and their names."""
+    """Return a sort key: the time, but for hosts that a tick concerns alike that of the first of them, and their names."""
     began: dict[int, float] = {}
-    before: Json = {}
+    names: dict[int, str] = {}
+    before: tuple[str, float, float] = ("", 0.0, 0.0)
     for event in events:
-        together = "returned" in event and "returned" in before and event["t"] - before["t"] < SAME_TICK_S
-        began[id(event)] = began[id(before)] if together else event["t"]
-        before = event
-    return lambda event: (began[id(event)], event.get("returned", ""))
+        kind = next((kind for kind in SAME_TICK_S if kind in event), "")
+        together = kind and kind == before[0] and event["t"] - before[1] < SAME_TICK_S[kind]
+        began[id(event)] = before[2] if together else event["t"]
+        names[id(event)] = event.get(kind, "")
+        before = kind, event["t"], began[id(event)]
+    return lambda event: (began[id(event)], names[id(event)])
 
 
 def steps(trace: Json, answer: Json, verdict: Verdict) -> None:

@@ -332,6 +332,14 @@ def test_time_lines_part_where_something_else_happens(place, change, when):
     assert (equal == total, not difference) == (when == math.inf, when == math.inf)
 
 
+def test_what_a_tick_does_to_several_hosts_has_no_order():
+    """Hosts that return, or are ejected, at one tick may be seen in any order; not those of two ticks, nor of two requests."""
+    for kind, gap in (("returned", 0.004), ("ejected", 0.004), ("returned", 0.5), ("ejected", 0.03)):
+        one = [{"t": 1.0, kind: "a"}, {"t": 1.0 + gap, kind: "b"}]
+        other = [{"t": 1.0, kind: "b"}, {"t": 1.0 + gap, kind: "a"}]
+        assert (replay.parted(one, other) == math.inf) == (gap < 0.01), (kind, gap)
+
+
 def test_a_time_line_that_ends_early_parts_there():
     """Where one time line has nothing more, they part at the time of what the other has."""
     assert replay.parted([*LINE], [*LINE[:-2]]) == pytest.approx(1.0)
