@@ -2,8 +2,7 @@
 
 The adapters send, as ``_exchange.py`` says; this decides. A retry goes to an endpoint that has not been tried, if the rules
 of ``_classification.py`` allow it for this request, an attempt is left, there is time, there is an endpoint, and the budget
-has one to spare. The next lease is taken *before* the present answer is thrown away: if there is none, the answer in hand is
-returned.
+has one to spare. The next lease is taken *before* the answer in hand is thrown away; without one, that is returned.
 
 Cost: one lease, one entry in the budget; nothing is computed for retries that do not happen.
 """
@@ -361,8 +360,7 @@ class Call:
     def closed(self, last: bytes = b"") -> None:
         """End the lease without reading on: no success, unless the end has been seen. A WebSocket has no other end.
 
-        ``last`` is the piece of the body that was read last. Streams of model providers say in their last event that
-        they are over, and SDKs hang up at that, before the end of the body.
+        ``last`` was read last: streams of model providers end with an event that says so, at which SDKs hang up.
         """
         if ends_stream(last):
             self.whole()

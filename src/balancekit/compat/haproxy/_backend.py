@@ -1,8 +1,7 @@
 """An HAProxy ``backend`` section: which server gets a request.
 
-Sans-IO. The order of decisions: a cookie of a server that may still serve it; the balancing method among the
-active servers, or if none is usable among the backups (only the first of them without ``allbackups``, but see
-``_table`` for static methods); the queue.
+Sans-IO. The order of decisions: a cookie of a server that may still serve it; the balancing method among the active servers,
+or else the backups (only the first without ``allbackups``, but see ``_table`` for static methods); the queue.
 
 Source: HAProxy 2.6.12; every rule is checked against recorded choices (``tests/oracles``).
 """
@@ -53,9 +52,8 @@ class Backend:
     retries
         Attempts after the first, when connections are refused.
     redispatch
-        Of so many retries, one may go to another server; 0 is never, negative counts from the last. Each retry does if there
-        are others, and neither a hash nor a cookie chose the one that refused. Not ``-(retries + 1)``, by which HAProxy divides
-        by zero.
+        Of so many retries, one may go to another server; 0 is never, negative counts from the last. Each does if there are
+        others, and neither a hash nor a cookie chose. Not ``-(retries + 1)``, by which HAProxy divides by zero.
     rng
         For ``random``.
 
@@ -196,10 +194,7 @@ class Backend:
 
     @checked_arguments
     def set_weight(self, name: str, weight: int) -> list[Request]:
-        """``set weight``: a whole number from 0 to 256.
-
-        Static methods accept only 0 and the weight of the configuration.
-        """
+        """``set weight``: a whole number from 0 to 256; of static methods, 0 or the weight of the configuration."""
         member = self._member(name)
         number = valid.integer("weight", weight, minimum=0, maximum=MAX_WEIGHT)
         if self.balance.static and number not in {0, member.server.weight}:
