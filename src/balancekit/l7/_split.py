@@ -152,6 +152,16 @@ class Split(Generic[P]):
     def _identity(self) -> tuple[object, ...]:
         return (self.names, self.pools, self.weights, self.by, self._salt)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if name != "_positions"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._positions = count(
+            1
+        )  # a copy begins its turns anew: from 3.14 on, none of itertools can be copied
+
     def __repr__(self) -> str:
         parts = ", ".join(
             f"{name}: {weight:g}" for name, weight in zip(self.names, self.weights, strict=True)
