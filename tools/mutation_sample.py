@@ -44,6 +44,7 @@ from mutants import ROOT, SOURCES, Mutant, change, compiled, mutants, source_lin
 TESTS: Final = {
     "engine": ["unit/engine", "unit/pool", "unit/test_balancer.py", "concurrency/test_hooks.py"],
     "health": ["unit/health", "properties/test_health_machine.py", "unit/pool"],
+    "_selection": ["unit/selectors", "unit/routing"],
     "selectors": ["unit/selectors", "properties/test_cyclic_orders.py", "unit/pool/test_thinning.py"],
     "loads": ["unit/loads", "unit/selectors", "conformance/test_policies.py"],
     "scheduling": ["unit/scheduling", "properties/test_cyclic_orders.py", "unit/selectors"],

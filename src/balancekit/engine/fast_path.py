@@ -21,6 +21,7 @@ from random import Random
 from types import FrameType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, final
 
+from balancekit._selection.pickers import NO_PICKERS, Pick, Pickers
 from balancekit._support import validation as valid
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import contain_error
@@ -29,7 +30,6 @@ from balancekit.errors import MissingKeyError, SelectorError, UnavailableError
 from balancekit.lease import FREE_THREADED, Lease, LeaseExtras, LeaseOwner, OpenCostLease, OpenLease
 from balancekit.node import Node
 from balancekit.protocols import Clock
-from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
 from balancekit.snapshot import DEFAULT_COST, NO_ATTRIBUTES, Key, PickContext, Snapshot, Trace
 
 __all__ = [

@@ -11,6 +11,7 @@ import math
 from random import Random
 from typing import Final, final
 
+from balancekit._selection.pickers import NO_PICKERS, Pick, Pickers, pickers_of
 from balancekit._support.log import contain_error
 from balancekit.engine.fast_path import Current, Published, fast_path
 from balancekit.engine.guard import Guard
@@ -21,7 +22,6 @@ from balancekit.errors import SelectorError
 from balancekit.lease import FREE_THREADED, LeaseOwner
 from balancekit.node import Assignments, Node
 from balancekit.protocols import Clock
-from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers, pickers_of
 from balancekit.selectors._slow_start import slow_start_pickers, with_slow_start
 from balancekit.snapshot import PickContext, Snapshot
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final, final
 
+from balancekit._selection.pickers import NO_PICKERS
 from balancekit._support.fork import this_thread
 from balancekit._support.log import contain_error
 from balancekit.engine.fast_path import Current, Published
@@ -25,7 +26,6 @@ from balancekit.engine.publisher import Publisher
 from balancekit.engine.state import Exhaustion, PoolState, Show, Step, show
 from balancekit.events import Event
 from balancekit.exhaustion import ExhaustionPolicy, FailClosed
-from balancekit.selectors._pickers import NO_PICKERS
 
 __all__ = ["Transitions"]
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Final, final
 
 import numpy as np
 
+from balancekit._selection.pickers import NO_PICKERS, Pickers
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
@@ -30,7 +31,6 @@ from balancekit.inference._scoring import PrefixRule, Product, PromptView
 from balancekit.loads import InFlight
 from balancekit.loads._inflight import CountedLoad
 from balancekit.outcome import Completion, Outcome
-from balancekit.selectors._pickers import NO_PICKERS, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot, Trace
 
 __all__ = ["PrefixAffinity"]

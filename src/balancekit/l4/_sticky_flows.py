@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, cast, final
 
+from balancekit._selection.grouping import WHOLE_POOL, ChildSelectors, Learn
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
@@ -18,7 +19,6 @@ from balancekit.l4._flow_table import FlowTable
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy, Selector
 from balancekit.routing import MakeSelector
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 
 __all__ = ["StickyFlows"]

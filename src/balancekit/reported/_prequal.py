@@ -21,6 +21,7 @@ from typing import ClassVar, Final, final
 
 from sortedcontainers import SortedList
 
+from balancekit._selection.sampling import sample, sampler
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
@@ -30,7 +31,6 @@ from balancekit.errors import ConfigurationError
 from balancekit.node import Node
 from balancekit.outcome import FAILURES, Completion, Outcome
 from balancekit.reported._timed_load import TimedInFlight
-from balancekit.selectors._sampling import sample, sampler
 from balancekit.snapshot import PickContext, Snapshot
 
 __all__ = ["Prequal", "ProbePool", "ProbePoolMachine"]

@@ -17,9 +17,9 @@ its own. They nest: ``Sticky(values, child=lambda: Locality("eu-1", child=RoundR
 
 from __future__ import annotations
 
+from balancekit._selection.grouping import MakeSelector
 from balancekit.routing._adaptive_limits import Aimd, Gradient
 from balancekit.routing._canary import Canary
-from balancekit.routing._grouping import MakeSelector
 from balancekit.routing._max_inflight import MaxInFlight
 from balancekit.routing._priority import Locality, Priority, tier_loads
 from balancekit.routing._rate_limit import RateLimit

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from random import Random
 from typing import Final, final
 
+from balancekit._selection.grouping import ChildSelectors, Grouping, Learn, MakeSelector
+from balancekit._selection.pickers import NO_PICKERS, Pickers
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.text import decimal, to_bytes
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.selectors._pickers import NO_PICKERS, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["Canary"]

@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from random import Random
 from typing import Final, TypeAlias, final
 
+from balancekit._selection.grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
+from balancekit._selection.pickers import NO_PICKERS, Pick, Pickers
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._adaptive_limits import Aimd, AimdLimit, Gradient, GradientLimit
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["MaxInFlight"]

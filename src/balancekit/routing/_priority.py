@@ -23,15 +23,15 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import cast, final
 
+from balancekit._selection.grouping import ChildSelectors, Grouping, Learn, MakeSelector
+from balancekit._selection.pickers import NO_PICKERS, Pick, Pickers
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["Locality", "Priority", "tier_loads"]

@@ -21,15 +21,15 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import ClassVar, Final, final
 
+from balancekit._selection.grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
+from balancekit._selection.pickers import NO_PICKERS, Pick, Pickers
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.errors import Reason
 from balancekit.lease import FREE_THREADED
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
 from balancekit.snapshot import DEFAULT_COST, Key, Node, PickContext, Snapshot
 
 __all__ = ["RateLimit"]

@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from random import Random
 from typing import Final, final
 
+from balancekit._selection.grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
+from balancekit._selection.pickers import Pickers
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason, StickyValueError
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit.routing._signed_values import StickyValues
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.selectors._pickers import Pickers
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["STICKY", "Sticky"]

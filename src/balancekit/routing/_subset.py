@@ -12,13 +12,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from random import Random
 from typing import NamedTuple, final
 
+from balancekit._selection.grouping import WHOLE_POOL, ChildSelectors, Grouping, Learn, MakeSelector
+from balancekit._selection.pickers import Pickers
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.protocols import LoadPolicy, Selector
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.selectors._pickers import Pickers
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Subset"]

@@ -17,14 +17,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import final
 
+from balancekit._selection.grouping import ChildSelectors, Grouping, Learn, MakeSelector
+from balancekit._selection.pickers import Pickers
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.selectors._pickers import Pickers
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
 __all__ = ["Subsetting", "deterministic_subset", "rendezvous_subset"]

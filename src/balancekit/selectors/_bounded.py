@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from random import Random
 from typing import ClassVar, Final, NamedTuple, Protocol, final
 
+from balancekit._selection.pickers import Pickers, keyless
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
@@ -15,7 +16,6 @@ from balancekit.hashing import load_bound
 from balancekit.loads import InFlight
 from balancekit.scheduling import OpenTotal
 from balancekit.selectors._consistent_hash import RingHash, eligible_by_id
-from balancekit.selectors._pickers import Pickers, keyless
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["BoundedLoad", "RankingSelector"]

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, ClassVar, NamedTuple, TypeAlias, final
 
+from balancekit._selection.sampling import MAX_REDRAWS, equal_weights, sample, sampler, sampling_table
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.loads import CountedLoad, FailureAware
 from balancekit.scheduling import AliasTable
-from balancekit.selectors._sampling import MAX_REDRAWS, equal_weights, sample, sampler, sampling_table
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["PowerOfChoices"]

@@ -17,11 +17,11 @@ from random import Random
 from typing import ClassVar, Final, TypeAlias, final
 
 from balancekit import hashing
+from balancekit._selection.pickers import Pickers, keyless
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import brief
 from balancekit.loads import InFlight
-from balancekit.selectors._pickers import Pickers, keyless
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 
 __all__ = ["MaglevHash", "RendezvousHash", "RingHash", "eligible_by_id"]

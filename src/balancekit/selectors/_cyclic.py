@@ -13,8 +13,8 @@ from functools import partial
 from random import Random
 from typing import Final, NamedTuple, TypeAlias, TypeVar, final
 
+from balancekit._selection.sampling import by_weight
 from balancekit.lease import FREE_THREADED
-from balancekit.selectors._sampling import by_weight
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Arrange", "CyclicOrder", "CyclicState", "cycle"]

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from random import Random
 from typing import ClassVar, final
 
+from balancekit._selection.pickers import Pickers
+from balancekit._selection.sampling import uniform_sampler
 from balancekit._support.display import ConstructorRepr
 from balancekit.hashing import hash32
 from balancekit.loads import InFlight
-from balancekit.selectors._pickers import Pickers
-from balancekit.selectors._sampling import uniform_sampler
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["SourceHash"]

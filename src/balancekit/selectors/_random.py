@@ -10,9 +10,9 @@ from collections.abc import Callable
 from random import Random
 from typing import ClassVar, final
 
+from balancekit._selection.sampling import MAX_REDRAWS, sample, sampler, sampling_table, uniform_sampler
 from balancekit._support.display import ConstructorRepr
 from balancekit.loads import InFlight
-from balancekit.selectors._sampling import MAX_REDRAWS, sample, sampler, sampling_table, uniform_sampler
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["UniformRandom", "WeightedRandom"]

@@ -12,12 +12,12 @@ from __future__ import annotations
 from random import Random
 from typing import ClassVar, final
 
+from balancekit._selection.pickers import NO_PICKERS, Pickers
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.loads import PeakEwmaLatency
 from balancekit.loads._latency import LatencyLoad
 from balancekit.scheduling import LowestFirst
-from balancekit.selectors._pickers import NO_PICKERS, Pickers
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["LeastResponseTime"]

@@ -23,8 +23,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
+from balancekit._selection.pickers import Pick, Pickers
 from balancekit.hashing import hash32
-from balancekit.selectors._pickers import Pick, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["slow_start_pickers", "with_slow_start"]

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, final
 
+from balancekit._selection.grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import Reason
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.sharing._redis import AsyncRedisStore, RedisStore
 from balancekit.sharing._store import require_store

@@ -21,9 +21,9 @@ from balancekit import (
     UniformRandom,
     WeightedRandom,
 )
+from balancekit._selection.pickers import NO_PICKERS
 from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle, Probation, WarmUp
 from balancekit.loads import InFlight
-from balancekit.selectors._pickers import NO_PICKERS
 from balancekit.selectors._slow_start import slow_start_pickers
 from balancekit.testing import ManualClock, make_snapshot
 

@@ -21,10 +21,10 @@ from balancekit import (
     ShortestExpectedDelay,
     StrideScheduling,
 )
+from balancekit._selection.pickers import pickers_of
 from balancekit.hashing import HashRing
 from balancekit.loads import InFlight
 from balancekit.node import Node
-from balancekit.selectors._pickers import pickers_of
 from balancekit.snapshot import PickContext, Snapshot
 from balancekit.testing import make_nodes, make_snapshot
 

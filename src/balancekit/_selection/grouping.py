@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from random import Random
 from typing import Final, Self, TypeAlias, final
 
+from balancekit._selection.pickers import NO_PICKERS, Pickers, pickers_of
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.loads import ExpectedDelay
 from balancekit.outcome import Completion
@@ -21,7 +22,6 @@ from balancekit.protocols import (
     SupportsFeedback,
     SupportsPrepare,
 )
-from balancekit.selectors._pickers import NO_PICKERS, Pickers, pickers_of
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
 __all__ = ["WHOLE_POOL", "ChildSelectors", "Grouping", "Learn", "MakeSelector"]

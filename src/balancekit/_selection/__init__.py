@@ -1,0 +1,1 @@
+"""Parts of selectors that routing, other tiers and the engine use too: pickers, random sampling, child selectors."""
