@@ -17,12 +17,12 @@ from balancekit.engine.fast_path import Current, Published, fast_path
 from balancekit.engine.guard import Guard
 from balancekit.engine.hooks import SelectorHooks
 from balancekit.engine.locks import EngineLocks
+from balancekit.engine.slow_start import slow_start_pickers, with_slow_start
 from balancekit.engine.state import PoolState
 from balancekit.errors import SelectorError
 from balancekit.lease import FREE_THREADED, LeaseOwner
 from balancekit.node import Assignments, Node
 from balancekit.protocols import Clock
-from balancekit.selectors._slow_start import slow_start_pickers, with_slow_start
 from balancekit.snapshot import PickContext, Snapshot
 
 __all__ = ["Publisher"]

@@ -22,9 +22,9 @@ from balancekit import (
     WeightedRandom,
 )
 from balancekit._selection.pickers import NO_PICKERS
+from balancekit.engine.slow_start import slow_start_pickers
 from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle, Probation, WarmUp
 from balancekit.loads import InFlight
-from balancekit.selectors._slow_start import slow_start_pickers
 from balancekit.testing import ManualClock, make_snapshot
 
 SELECTORS = {
@@ -198,7 +198,7 @@ def test_a_healthy_pool_has_the_fast_path_of_its_selector():
     balancer, clock = with_one_back(RoundRobin())
 
     def slow_start():
-        return balancer._current.published.fast[0].__module__ == "balancekit.selectors._slow_start"
+        return balancer._current.published.fast[0].__module__ == "balancekit.engine.slow_start"
 
     assert slow_start()
     balancer.acquire(exclude=set("bcd")).release()
