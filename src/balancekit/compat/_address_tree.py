@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, final
 
+from balancekit._support.ip import IpAddress
 from balancekit.gslb import Answer
-from balancekit.gslb._query import Address
 
 __all__ = ["AddressTree", "Kept"]
 
@@ -77,7 +77,7 @@ class AddressTree:
         self._nodes: Final[dict[_Node, None]] = {}
         """All but the root, the least recently used first."""
 
-    def find(self, address: Address, prefix: int, /, *, now: int) -> Answer | None:
+    def find(self, address: IpAddress, prefix: int, /, *, now: int) -> Answer | None:
         """Return the answer for a subnet, with its TTL counted down and the scope of its node."""
         key = int(address) >> (address.max_prefixlen - prefix)
         node: _Node | None = self._root
@@ -94,7 +94,7 @@ class AddressTree:
             node = None if node.depth == prefix else node.children[key >> (prefix - node.depth - 1) & 1]
         return None
 
-    def insert(self, address: Address, prefix: int, scope: int, kept: Kept, /, *, now: int) -> None:
+    def insert(self, address: IpAddress, prefix: int, scope: int, kept: Kept, /, *, now: int) -> None:
         """Keep an answer for a subnet: under its scope, or under the subnet where that is shorter.
 
         Each node from which it goes on to another takes over the scope: a child that is added to the last one does not

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
-from typing import TypeAlias
-
+from balancekit._support.ip import IpAddress
 from balancekit.gslb import Client
 
 __all__ = ["chosen_by"]
 
-Address: TypeAlias = IPv4Address | IPv6Address
 
-
-def chosen_by(client: Client) -> Address:
+def chosen_by(client: Client) -> IpAddress:
     """Return the network address of a client's subnet, or else the resolver's.
 
     A prefix of 0 asks that the client's address not be used; these servers then choose as for ``0.0.0.0`` or ``::``, not as for

@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpAddress, IpNetwork
 from balancekit.compat._client import chosen_by
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Location
 
 __all__ = ["GeoIpBackend", "GeoReply", "LocationOf", "parse_network"]
 
-Address: TypeAlias = IPv4Address | IPv6Address
-Network: TypeAlias = IPv4Network | IPv6Network
 LocationOf: TypeAlias = Callable[[str], tuple[Location, int] | None]
 """The database's row for an address: where it is and the length of the row's prefix; ``None`` without a row."""
 
 _PLACEHOLDER: Final = re.compile("%%|%(?:cn|co|cc|re|ci|af|as|na|ip4|ip6|ip)")
 
 
-def parse_network(text: str) -> Network:
+def parse_network(text: str) -> IpNetwork:
     """Return a network; bits after the prefix are cleared."""
     try:
         return ip_network(text, strict=False)
@@ -132,7 +131,7 @@ def _templates(
     return [found] if isinstance(found, str) else found, max((one.prefixlen for one in family), default=0)
 
 
-def _expanded(template: str, address: Address, row: tuple[Location, int] | None) -> tuple[str, int]:
+def _expanded(template: str, address: IpAddress, row: tuple[Location, int] | None) -> tuple[str, int]:
     """Return a template's name for a client, and the prefix for which it holds."""
     where, prefix = row or (Location(), 0)
     whole, version = address.max_prefixlen, address.version

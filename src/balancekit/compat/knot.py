@@ -10,11 +10,12 @@ Source: Knot DNS 3.2.6, recorded: 8 traces, each reproduced.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from random import Random
 from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpNetwork
 from balancekit.compat._canonical import canonical_order
 from balancekit.compat._client import chosen_by
 from balancekit.compat._entries import check_entries, total_weight
@@ -23,7 +24,6 @@ from balancekit.gslb import Client, Location, SubnetError, decode_subnet
 
 __all__ = ["GeoDb", "KnotReply", "LocationOf", "Subnets", "read_subnet", "rotated", "weighted"]
 
-Network: TypeAlias = IPv4Network | IPv6Network
 LocationOf: TypeAlias = Callable[[str], tuple[Location, int] | None]
 """The database's row for an address: where it is and the length of the row's prefix; ``None`` without a row."""
 
@@ -54,7 +54,7 @@ class Subnets:
 
     @checked_arguments
     def __init__(self, networks: Mapping[str, Sequence[str]]) -> None:
-        self._networks: Final[dict[Network, tuple[str, ...]]] = {
+        self._networks: Final[dict[IpNetwork, tuple[str, ...]]] = {
             _network(text): tuple(records) for text, records in networks.items()
         }
 
@@ -110,7 +110,7 @@ class GeoDb:
         return KnotReply("NOERROR", self._entries[best], 0 if client.subnet is None else prefix)
 
 
-def _network(text: str) -> Network:
+def _network(text: str) -> IpNetwork:
     try:
         return ip_network(text)
     except ValueError:
@@ -154,7 +154,7 @@ def weighted(entries: Mapping[str, int], rng: Random) -> str:
 
 
 @checked_arguments
-def read_subnet(data: bytes) -> tuple[Network, bool]:
+def read_subnet(data: bytes) -> tuple[IpNetwork, bool]:
     """Return the network of a client subnet option as Knot reads it, and whether the reply carries one.
 
     Bits after the prefix are cleared and a scope is ignored, unless it is longer than an address; extra bytes

@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpNetwork
 from balancekit.compat._client import chosen_by
 from balancekit.compat._entries import check_entries, total_weight
 from balancekit.compat._geoip_backend import GeoIpBackend, GeoReply, LocationOf, no_location, parse_network
@@ -41,7 +42,6 @@ __all__ = [
     "view",
 ]
 
-Network: TypeAlias = IPv4Network | IPv6Network
 Selector: TypeAlias = Literal["all", "random", "hashed", "pickclosest"]
 
 _MASK: Final = 0xFFFF_FFFF
@@ -288,7 +288,7 @@ class IfUp:
 
 
 @checked_arguments
-def read_subnet(data: bytes) -> Network | None:
+def read_subnet(data: bytes) -> IpNetwork | None:
     """Return the network of a client subnet option as PowerDNS reads it; ``None`` where it ignores the option.
 
     A scope is ignored and bits after the prefix are cleared; nothing is FORMERR.

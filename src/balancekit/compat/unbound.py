@@ -16,10 +16,10 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpAddress, IpNetwork
 from balancekit.compat._address_tree import AddressTree, Kept
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Answer, Client, Query
-from balancekit.gslb._query import Address, Network
 
 __all__ = ["SubnetReply", "SubnetResolver"]
 
@@ -31,7 +31,7 @@ class SubnetReply(NamedTuple):
     """With what is left of its TTL; ``None`` for a subnet that is too short, which is refused."""
     scope: int | None
     """In the option of the reply; ``None`` if the reply has no option."""
-    asked: tuple[Network | None, ...] = ()
+    asked: tuple[IpNetwork | None, ...] = ()
     """The subnets of the queries that the authority got for it, in turn; ``None`` for one without."""
 
 
@@ -79,7 +79,7 @@ class SubnetResolver:
         authority: Callable[[Query], Answer],
         /,
         *,
-        address: Address | str,
+        address: IpAddress | str,
         max_client_subnet_ipv4: int = 24,
         max_client_subnet_ipv6: int = 56,
         min_client_subnet_ipv4: int = 0,
@@ -145,7 +145,7 @@ class SubnetResolver:
         return self._with_subnet(query, address, prefix, tree, second)
 
     def _with_subnet(
-        self, query: Query, address: Address, prefix: int, tree: AddressTree, second: int
+        self, query: Query, address: IpAddress, prefix: int, tree: AddressTree, second: int
     ) -> SubnetReply:
         """Ask with a subnet, and keep the answer under its scope.
 
@@ -154,7 +154,7 @@ class SubnetResolver:
         """
         longest, bits = self._longest[address.version], address.max_prefixlen
         sent = min(prefix, longest)
-        subnet: Network = ip_network((address, sent), strict=False)
+        subnet: IpNetwork = ip_network((address, sent), strict=False)
         answer = self._ask(query, subnet)
         if (int(address) ^ int(subnet.network_address)) >> (bits - (sent + 7) // 8 * 8):
             other, asked = self._without_subnet(query, second)
@@ -183,7 +183,7 @@ class SubnetResolver:
             return None
         return kept.answer._replace(ttl=float(kept.expires - second))
 
-    def _ask(self, query: Query, subnet: Network | None) -> Answer:
+    def _ask(self, query: Query, subnet: IpNetwork | None) -> Answer:
         """Return what the authority answers, its TTL in whole seconds within the limits."""
         client = self._own.replace(subnet=subnet)
         answer = self._authority(query.replace(client=client))
@@ -193,10 +193,10 @@ class SubnetResolver:
         valid.integer("scope", answer.scope, minimum=0, maximum=128)
         return answer._replace(ttl=float(max(self._min_ttl, min(self._max_ttl, ttl))))
 
-    def _subnet(self, client: Client) -> tuple[Address, int]:
+    def _subnet(self, client: Client) -> tuple[IpAddress, int]:
         """Return the subnet that decides: the query's, or else the client's own address, cut."""
         if client.subnet is not None:
-            subnet: Network = client.subnet  # type: ignore[assignment]  # a text was parsed by Client
+            subnet: IpNetwork = client.subnet  # type: ignore[assignment]  # a text was parsed by Client
             return subnet.network_address, subnet.prefixlen
         own = client.seen()
         prefix = self._longest[own.version]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final, NamedTuple
 
+from balancekit._support.ip import IpNetwork
 from balancekit.errors import ConfigurationError
-from balancekit.gslb._query import Network
 
 __all__ = ["EMBEDDINGS", "Embedding", "refuse_embedded"]
 
@@ -34,7 +34,7 @@ EMBEDDINGS: Final = (
 )
 
 
-def refuse_embedded(network: Network) -> None:
+def refuse_embedded(network: IpNetwork) -> None:
     """Refuse a network of addresses that are looked up as what they carry."""
     if isinstance(network, IPv4Network):
         return

@@ -8,11 +8,12 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpAddress
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._failover import Walk, child_policies
 from balancekit.gslb._geo_map import GeoMap
-from balancekit.gslb._query import Address, Answer, Exhausted, Policy, Query, Step, read_answer
+from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step, read_answer
 from balancekit.gslb._standing import Standings
 
 __all__ = ["Geo", "Regional"]
@@ -93,7 +94,7 @@ class Geo:
         client = query.client
         subnet = client.subnet if self._use_subnet else None
         if subnet is not None and client.has_subnet:
-            seen: Address = subnet.network_address  # type: ignore[union-attr]  # a text was parsed by Client
+            seen: IpAddress = subnet.network_address  # type: ignore[union-attr]  # a text was parsed by Client
             order, scope = self._map.look_up(seen)
         else:
             seen = client.address  # type: ignore[assignment]  # the same

@@ -26,12 +26,12 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpAddress
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._change import ChangePlan, change_plan
 from balancekit.gslb._embedded import EMBEDDINGS, refuse_embedded
 from balancekit.gslb._intervals import Block, IntervalMap, flatten, overlay
 from balancekit.gslb._locations import Location, Locations, parse_network
-from balancekit.gslb._query import Address
 from balancekit.gslb._threshold import PREFIX4, PREFIX6, endpoint_ids
 
 __all__ = ["GeoMap", "build_map", "nearest"]
@@ -168,7 +168,7 @@ class GeoMap:
         )
 
     @checked_arguments
-    def look_up(self, address: Address, /) -> tuple[Order, int]:
+    def look_up(self, address: IpAddress, /) -> tuple[Order, int]:
         """Return the sites for an address, best first, and the scope in which they hold."""
         key = int(address)
         if address.version == 4:
@@ -182,14 +182,14 @@ class GeoMap:
         return self._orders[value], scope
 
     @checked_arguments
-    def order(self, address: Address, /) -> Order:
+    def order(self, address: IpAddress, /) -> Order:
         """Return the sites for an address, best first."""
         if address.version == 4:
             return self._orders[self._map4.value(int(address))]
         return self.look_up(address)[0]
 
     @checked_arguments
-    def scope(self, address: Address, /) -> int:
+    def scope(self, address: IpAddress, /) -> int:
         """Return the length of the shortest prefix around an address in which all get the same list."""
         return self.look_up(address)[1]
 

@@ -13,8 +13,9 @@ from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpAddress
 from balancekit.errors import ConfigurationError
-from balancekit.gslb._query import Address, Answer, Client, Exhausted, Query, Step
+from balancekit.gslb._query import Answer, Client, Exhausted, Query, Step
 from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import (
     PREFIX4,
@@ -44,7 +45,7 @@ def subnet_key(client: Client, prefix4: int = PREFIX4, prefix6: int = PREFIX6) -
     >>> subnet_key(Client(address="192.0.2.53", subnet="198.51.100.77/32"))
     (b'\xc63d\x00', 24)
     """
-    address: Address = client.seen()
+    address: IpAddress = client.seen()
     bits, prefix = (32, prefix4) if address.version == 4 else (128, prefix6)
     kept = int(address) >> (bits - prefix) << (bits - prefix)
     return kept.to_bytes(bits // 8, "big"), prefix if client.has_subnet else 0

@@ -19,9 +19,9 @@ from typing import Any, Final, NamedTuple, Self, final
 
 from balancekit._support.arguments import checked_arguments, checked_stream
 from balancekit._support.extras import extra
+from balancekit._support.ip import IpAddress, IpNetwork
 from balancekit.errors import ConfigurationError, brief
 from balancekit.gslb._intervals import Block, IntervalMap, flatten
-from balancekit.gslb._query import Address, Network
 
 __all__ = ["Location", "Locations", "read_csv", "read_mmdb"]
 
@@ -120,7 +120,7 @@ class Locations:
     __slots__ = ("_maps", "table")
 
     @checked_stream
-    def __init__(self, rows: Iterable[tuple[Network, Location]]) -> None:
+    def __init__(self, rows: Iterable[tuple[IpNetwork, Location]]) -> None:
         numbers: dict[Location, int] = {NO_LOCATION: 0}
         blocks: dict[int, list[Block]] = {4: [], 6: []}
         for network, location in rows:
@@ -137,7 +137,7 @@ class Locations:
         """The distinct locations; the first is the unknown one."""
 
     @checked_arguments
-    def at(self, address: Address, /) -> Location:
+    def at(self, address: IpAddress, /) -> Location:
         """Return where an address is; an empty :class:`Location` if that is unknown."""
         return self.table[self._maps[address.version].value(int(address))]
 
@@ -216,7 +216,9 @@ def read_csv(lines: Iterable[str], *, continents: Mapping[str, str] | None = Non
     return Locations(_csv_rows(rows, continents or {}))
 
 
-def _csv_rows(rows: csv.DictReader[str], continents: Mapping[str, str]) -> Iterator[tuple[Network, Location]]:
+def _csv_rows(
+    rows: csv.DictReader[str], continents: Mapping[str, str]
+) -> Iterator[tuple[IpNetwork, Location]]:
     while True:
         try:
             row = next(rows, None)
@@ -232,7 +234,7 @@ def _csv_rows(rows: csv.DictReader[str], continents: Mapping[str, str]) -> Itera
                 _degrees(row.get("latitude"), 90.0),
                 _degrees(row.get("longitude"), 180.0),
             )
-            networks: Iterable[Network]
+            networks: Iterable[IpNetwork]
             if row.get("network"):
                 networks = [ip_network(row["network"])]
             else:
@@ -287,7 +289,7 @@ def _degrees(value: Any, maximum: float) -> float | None:
     return degrees
 
 
-def parse_network(parameter: str, value: object) -> Network:
+def parse_network(parameter: str, value: object) -> IpNetwork:
     """Return the network that a text names."""
     if isinstance(value, IPv4Network | IPv6Network):
         return value

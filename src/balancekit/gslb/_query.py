@@ -13,18 +13,16 @@ import enum
 import math
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from random import Random
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpAddress, IpNetwork
 from balancekit._support.record import Record
 from balancekit._support.validation import text
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._standing import Standings
 
-__all__ = ["Address", "Answer", "Client", "Exhausted", "Network", "Policy", "Query", "Step", "read_answer"]
-
-Address: TypeAlias = IPv4Address | IPv6Address
-Network: TypeAlias = IPv4Network | IPv6Network
+__all__ = ["Answer", "Client", "Exhausted", "Policy", "Query", "Step", "read_answer"]
 
 
 class Exhausted(enum.StrEnum):
@@ -63,8 +61,8 @@ class Client(Record):
     IPv4Address('192.0.2.53')
     """
 
-    address: Address | str
-    subnet: Network | str | None = None
+    address: IpAddress | str
+    subnet: IpNetwork | str | None = None
 
     def _check(self) -> None:
         values = self.__dict__
@@ -85,13 +83,13 @@ class Client(Record):
                 raise ConfigurationError("subnet", subnet, allowed) from None
 
     @checked_arguments
-    def seen(self, *, use_subnet: bool = True) -> Address:
+    def seen(self, *, use_subnet: bool = True) -> IpAddress:
         """Return the address that decides: the network address of the subnet, or else the resolver's.
 
         A subnet with prefix 0 is no subnet: the client asked that it not be used.
         """
         if use_subnet and self.subnet is not None:
-            subnet: Network = self.subnet  # type: ignore[assignment]  # a text was parsed in _check
+            subnet: IpNetwork = self.subnet  # type: ignore[assignment]  # a text was parsed in _check
             if subnet.prefixlen:
                 return subnet.network_address
         return self.address  # type: ignore[return-value]  # the same

@@ -14,8 +14,9 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpNetwork
 from balancekit.errors import ConfigurationError
-from balancekit.gslb._query import Answer, Client, Network, Query
+from balancekit.gslb._query import Answer, Client, Query
 from balancekit.gslb._threshold import PREFIX4, PREFIX6
 
 __all__ = ["ResolverCache", "stale_share"]
@@ -113,7 +114,7 @@ class ResolverCache:
         subnet = query.client.subnet
         if subnet is None:
             return query
-        network: Network = subnet  # type: ignore[assignment]  # a text was parsed by Client
+        network: IpNetwork = subnet  # type: ignore[assignment]  # a text was parsed by Client
         prefix = self._prefixes[network.version]
         if network.prefixlen <= prefix:
             return query

@@ -18,8 +18,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpNetwork
 from balancekit.errors import BalancekitError, ConfigurationError
-from balancekit.gslb._query import Network
 
 __all__ = ["SUBNET_OPTION", "SubnetError", "decode_subnet", "encode_subnet"]
 
@@ -34,7 +34,7 @@ class SubnetError(BalancekitError, ValueError):
 
 
 @checked_arguments
-def decode_subnet(data: bytes, /) -> Network:
+def decode_subnet(data: bytes, /) -> IpNetwork:
     """Return the network in the data of an option, as it came with a query.
 
     Raises
@@ -69,7 +69,7 @@ def decode_subnet(data: bytes, /) -> Network:
 
 
 @checked_arguments
-def encode_subnet(network: Network, scope: int = 0, /) -> bytes:
+def encode_subnet(network: IpNetwork, scope: int = 0, /) -> bytes:
     """Return the data of an option: with a scope for a reply, without for a query.
 
     Raises

@@ -27,6 +27,7 @@ from typing import Final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpAddress
 from balancekit._support.record import Record
 from balancekit.errors import BalancekitError, ConfigurationError
 
@@ -58,8 +59,6 @@ AUTHENTICATION_BYTES: Final = 8
 """The tail of a version 2 message, zeros since RFC 3768."""
 MAX_INTERVAL_S: Final = {2: 255.0, 3: 40.95}
 """The longest interval that fits into a message, by version."""
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Ipv4Checksum(enum.StrEnum):

@@ -24,11 +24,12 @@ Source: Envoy's ``filter_chain_match``; equal to choices recorded from Envoy 1.4
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.ip import IpAddress
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.l4.client_hello import ClientHello, NotTls
@@ -39,7 +40,6 @@ __all__ = ["FlowMatch", "FlowRoutes"]
 T = TypeVar("T")
 MAX_PORT: Final = 65_535
 
-Ip: TypeAlias = IPv4Address | IPv6Address
 Prefix: TypeAlias = tuple[int, int, int]
 """IP version, length in bits, the bits."""
 
@@ -101,8 +101,8 @@ class _Connection:
     __slots__ = ("alpn", "dport", "dst", "sni", "sport", "src", "transport")
 
     def __init__(self, src: Address, dst: Address, hello: ClientHello | NotTls | None) -> None:
-        self.src: Ip = _address("src", src)
-        self.dst: Ip = _address("dst", dst)
+        self.src: IpAddress = _address("src", src)
+        self.dst: IpAddress = _address("dst", dst)
         self.sport: int = src[1]
         self.dport: int = dst[1]
         tls = hello if isinstance(hello, ClientHello) else None
@@ -269,7 +269,7 @@ def _lengths(matches: Sequence[FlowMatch], name: str) -> Mapping[int, Sequence[i
     return {version: sorted(lengths, reverse=True) for version, lengths in found.items()}
 
 
-def _containing(address: Ip, lengths: Mapping[int, Sequence[int]]) -> Iterator[Prefix | None]:
+def _containing(address: IpAddress, lengths: Mapping[int, Sequence[int]]) -> Iterator[Prefix | None]:
     bits, width = int(address), address.max_prefixlen
     for length in lengths[address.version]:
         yield address.version, length, bits >> (width - length)
@@ -307,7 +307,7 @@ def _server_name(value: object) -> str:
     return name
 
 
-def _address(parameter: str, value: object) -> Ip:
+def _address(parameter: str, value: object) -> IpAddress:
     if not isinstance(value, tuple) or len(value) != 2:
         raise ConfigurationError(parameter, value, "a pair of IP address and port")
     _port(parameter, value[1])
