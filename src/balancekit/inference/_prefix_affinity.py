@@ -28,8 +28,7 @@ from balancekit.inference._candidates import (
 from balancekit.inference._prefix_table import PrefixTable
 from balancekit.inference._scorers import NodeScorer
 from balancekit.inference._scoring import PrefixRule, Product, PromptView
-from balancekit.loads import InFlight
-from balancekit.loads._inflight import CountedLoad
+from balancekit.loads import CountedLoad, InFlight
 from balancekit.outcome import Completion, Outcome
 from balancekit.snapshot import Key, Node, PickContext, Snapshot, Trace
 

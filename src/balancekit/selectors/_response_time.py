@@ -15,8 +15,7 @@ from typing import ClassVar, final
 from balancekit._selection.pickers import NO_PICKERS, Pickers
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
-from balancekit.loads import PeakEwmaLatency
-from balancekit.loads._latency import LatencyLoad
+from balancekit.loads import LatencyLoad, PeakEwmaLatency
 from balancekit.scheduling import LowestFirst
 from balancekit.snapshot import Node, PickContext, Snapshot
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
-from balancekit.scheduling._integers import whole_weights
+from balancekit.scheduling import whole_weights
 
 __all__ = ["Deadlines"]
 
