@@ -16,9 +16,9 @@ from typing import Final, Protocol, final
 from urllib.parse import quote
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.url_paths import unescape
 from balancekit.errors import ConfigurationError
 from balancekit.l7._literals import literal_of
-from balancekit.l7._paths import unescape
 
 __all__ = [
     "Exact",

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Final, final
 
+from balancekit._support import url_paths
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
-from balancekit.l7 import _paths
 
 __all__ = ["Spelling", "host_name"]
 
@@ -106,7 +106,7 @@ class Spelling:
                 "escaped_slashes", escaped_slashes, f"one of {', '.join(map(repr, ESCAPED_SLASHES))}"
             )
         read = partial(
-            _paths.envoy, normalize=normalize, merge_slashes=merge_slashes, escaped_slashes=escaped_slashes
+            url_paths.envoy, normalize=normalize, merge_slashes=merge_slashes, escaped_slashes=escaped_slashes
         )
         return Spelling("ENVOY", read)
 
@@ -115,7 +115,7 @@ class Spelling:
         """Return why a path is rejected, as text; ``None`` if it is not."""
         if self.read(path) is not None:
             return None
-        reason = _paths.strict_problem(path) if self.strict else None
+        reason = url_paths.strict_problem(path) if self.strict else None
         return reason or f"the spelling {self.name} does not allow it"
 
     @checked_arguments
@@ -144,8 +144,8 @@ def host_name(host: str) -> str:
     return name.removesuffix(".")
 
 
-Spelling.STRICT = Spelling("STRICT", _paths.strict, strict=True, keeps=True)
-Spelling.RFC3986 = Spelling("RFC3986", _paths.rfc3986)
-Spelling.RAW = Spelling("RAW", _paths.raw, keeps=True)
-Spelling.NGINX = Spelling("NGINX", _paths.nginx, decodes=True)
+Spelling.STRICT = Spelling("STRICT", url_paths.strict, strict=True, keeps=True)
+Spelling.RFC3986 = Spelling("RFC3986", url_paths.rfc3986)
+Spelling.RAW = Spelling("RAW", url_paths.raw, keeps=True)
+Spelling.NGINX = Spelling("NGINX", url_paths.nginx, decodes=True)
 Spelling.ENVOY = Spelling.envoy()

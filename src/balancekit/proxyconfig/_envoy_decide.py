@@ -8,9 +8,9 @@ from random import Random
 from typing import NamedTuple, final
 
 from balancekit._support.record import Record
+from balancekit._support.url_paths import envoy as read_path
 from balancekit.compat import envoy
 from balancekit.compat.envoy._matchers import read_cookies
-from balancekit.l7._paths import envoy as read_path
 from balancekit.protocols import Selector
 from balancekit.proxyconfig._model import PoolServer, ProxyRequest, Routing
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, final
 
 from balancekit._support.text import to_bytes
+from balancekit._support.url_paths import nginx as read_path
 from balancekit.compat._routing import compiled, split_target
 from balancekit.compat.nginx._host_names import HostNames
 from balancekit.compat.nginx._locations import Locations, host_name, path_and_query
 from balancekit.errors import ConfigurationError
-from balancekit.l7._paths import nginx as read_path
 from balancekit.proxyconfig._model import ProxyConfigError, ProxyRequest
 from balancekit.proxyconfig._nginx_files import Directive
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from balancekit._support.url_paths import remove_dots
 from balancekit.l7 import Request, Route, RouteTable, Spelling, header, prefix, template
 from balancekit.l7._covers import path_covers
 from balancekit.l7._literals import literal_of
-from balancekit.l7._paths import remove_dots
 
 
 @pytest.mark.parametrize(

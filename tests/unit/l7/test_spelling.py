@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balancekit._support import url_paths as paths
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import Request, Route, RouteTable, Spelling
-from balancekit.l7 import _paths as paths
 
 TARGETS = st.lists(
     st.sampled_from(

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.url_paths import ESCAPED_SLASH
+from balancekit._support.url_paths import envoy as read_path
 from balancekit.compat._routing import RawRequest, Routed, raw_bytes, split_target
 from balancekit.compat.envoy._hash import header_hash
 from balancekit.compat.envoy._matchers import (
@@ -25,8 +27,6 @@ from balancekit.compat.envoy._matchers import (
     read_cookies,
 )
 from balancekit.errors import ConfigurationError
-from balancekit.l7._paths import ESCAPED_SLASH
-from balancekit.l7._paths import envoy as read_path
 
 __all__ = ["RouteConfig", "route_config"]
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from balancekit._support.url_paths import BAD_ESCAPE, ESCAPE, UNRESERVED
 from balancekit.errors import ConfigurationError
-from balancekit.l7._paths import BAD_ESCAPE, ESCAPE, UNRESERVED
 
 __all__ = ["STEPS", "normalizer"]
 

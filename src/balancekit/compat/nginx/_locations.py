@@ -22,10 +22,10 @@ from typing import Any, Final, final
 from urllib.parse import quote
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.url_paths import nginx as read_path
 from balancekit.compat._routing import RawRequest, Routed, compiled, raw_bytes, split_target
 from balancekit.compat.nginx._host_names import HostNames
 from balancekit.errors import ConfigurationError
-from balancekit.l7._paths import nginx as read_path
 
 __all__ = ["Locations", "host_name", "locations", "path_and_query"]
 
