@@ -31,8 +31,9 @@ import numpy as np
 from benchmarks._harness import Group, add_save, machine, save
 from benchmarks.hashing import _peers as peers
 
+from balancekit._support.splitmix import splitmix64
 from balancekit.hashing import AnchorHash, HashRing, JumpHash, MaglevTable, MultiProbeHash, RendezvousHash
-from balancekit.hashing._keys import hash64, splitmix64
+from balancekit.hashing._keys import hash64
 
 SIZES = (10, 100, 1_000, 10_000)
 MILLION = 1_000_000

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
+from balancekit._support.splitmix import splitmix64
 from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.hashing._batch import Keys, owners
-from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
+from balancekit.hashing._keys import HashFunction, Narrow, hash_function
 from balancekit.hashing._nodes import keyed_order, unweighted
 
 __all__ = ["AnchorHash"]

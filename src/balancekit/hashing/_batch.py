@@ -14,10 +14,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from balancekit._support.splitmix import splitmix64
+from balancekit._support.splitmix_batch import mix64
 from balancekit.errors import ConfigurationError
-from balancekit.hashing._keys import HashFunction, splitmix64
+from balancekit.hashing._keys import HashFunction
 
-__all__ = ["Keys", "mix64", "owners", "positions"]
+__all__ = ["Keys", "owners", "positions"]
 
 Keys: TypeAlias = Collection[str] | Collection[bytes] | Collection[int] | NDArray[np.integer[Any]]
 """Many keys: an array of integers, or any sized collection of str, bytes and int."""
@@ -26,26 +28,6 @@ MAX_KEYS: Final = 100_000_000
 """Keys that a batch may have, beyond arrays: more fill the memory."""
 CHUNK: Final = 1 << 15
 """Keys: 256 KiB of 64-bit numbers; measured best between 2**12 and 2**17."""
-
-_GOLDEN: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
-_FIRST: Final = np.uint64(0xBF58_476D_1CE4_E5B9)
-_SECOND: Final = np.uint64(0x94D0_49BB_1331_11EB)
-
-
-def mix64(values: NDArray[np.uint64], spare: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
-    """Apply the splitmix64 mixer to every number, in place; return the same array.
-
-    ``spare`` is room for as many numbers; without it, it is made.
-    """
-    room = np.empty_like(values) if spare is None else spare
-    values += _GOLDEN
-    for shift, factor in ((30, _FIRST), (27, _SECOND)):
-        np.right_shift(values, np.uint64(shift), out=room)
-        values ^= room
-        values *= factor
-    np.right_shift(values, np.uint64(31), out=room)
-    values ^= room
-    return values
 
 
 def owners(

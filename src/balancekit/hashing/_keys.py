@@ -35,30 +35,16 @@ from typing import Any, Final, Protocol, final
 
 import mmh3
 
+from balancekit._support.splitmix import MASK64, splitmix64
 from balancekit._support.text import plain, to_bytes
 from balancekit.errors import ConfigurationError
 
-__all__ = ["HashFunction", "hash32", "hash64", "hash_function", "keyed", "splitmix64"]
+__all__ = ["HashFunction", "hash32", "hash64", "hash_function", "keyed"]
 
-MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
 MIN_SECRET_BYTES: Final = 16
 """Bytes: what cannot be guessed."""
 MAX_SECRET_BYTES: Final = 64
 """Bytes: what BLAKE2b takes."""
-
-
-def splitmix64(value: int) -> int:
-    """Mix the low 64 bits of an integer: a bijection whose every output bit depends on every input bit.
-
-    Example
-    -------
-    >>> hex(splitmix64(0))
-    '0xe220a8397b1dcdaf'
-    """
-    z = (value + 0x9E37_79B9_7F4A_7C15) & 0xFFFF_FFFF_FFFF_FFFF
-    z = ((z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9) & 0xFFFF_FFFF_FFFF_FFFF
-    z = ((z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB) & 0xFFFF_FFFF_FFFF_FFFF
-    return z ^ (z >> 31)
 
 
 class Narrow(Protocol):

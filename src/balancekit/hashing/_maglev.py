@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
+from balancekit._support.splitmix import splitmix64
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._batch import Keys, owners
-from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
+from balancekit.hashing._keys import HashFunction, Narrow, hash_function
 from balancekit.hashing._maglev_fill import populate, turns
 from balancekit.hashing._nodes import Nodes, distinct, no_owner, node_weights
 from balancekit.hashing._partition import POSITIONS, Partition

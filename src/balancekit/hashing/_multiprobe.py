@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
-from balancekit.hashing._batch import Keys, mix64, owners
-from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
+from balancekit._support.splitmix import splitmix64
+from balancekit._support.splitmix_batch import mix64
+from balancekit.hashing._batch import Keys, owners
+from balancekit.hashing._keys import HashFunction, hash_function
 from balancekit.hashing._nodes import distinct, no_owner, unweighted
 from balancekit.hashing._partition import POSITIONS
 from balancekit.hashing._slots import Slots

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from balancekit._support import validation as valid
+from balancekit._support.splitmix import splitmix64
 from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, PoolEmptyError, brief
-from balancekit.hashing._keys import splitmix64
 
 __all__ = ["Nodes", "distinct", "keyed_order", "no_owner", "node_weights", "unweighted"]
 

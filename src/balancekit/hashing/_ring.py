@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.splitmix_batch import mix64
 from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, UnknownEndpointError
-from balancekit.hashing._batch import Keys, mix64, owners
+from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function
 from balancekit.hashing._nodes import Nodes, distinct, no_owner, node_weights
 from balancekit.hashing._partition import Partition

@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.splitmix import MASK64, splitmix64
+from balancekit._support.splitmix_batch import mix64
 from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
-from balancekit.hashing._batch import mix64
-from balancekit.hashing._keys import MASK64, splitmix64
 from balancekit.snapshot import Key
 
 __all__ = ["Blocks", "prompt_blocks", "prompt_key", "token_key"]
