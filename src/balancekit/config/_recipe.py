@@ -17,8 +17,7 @@ from balancekit.balancer import LoadBalancer
 from balancekit.config import _vocabulary as vocabulary
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.health import Health, Lifecycle
-from balancekit.health._lifecycle import STARTS
+from balancekit.health import START_STATES, Health, Lifecycle
 from balancekit.protocols import Clock, Selector
 
 __all__ = ["BALANCER_WORDS", "Recipe", "recipe"]
@@ -169,6 +168,6 @@ def _health(where: str, value: object) -> Lifecycle | None:
     if "sweep" in given:
         parts["sweep"] = valid.number(f"{where}.sweep", given.pop("sweep"), above=0.0)
     if "start" in given:
-        parts["start"] = Health(tables.choice(f"{where}.start", given.pop("start"), sorted(STARTS)))
+        parts["start"] = Health(tables.choice(f"{where}.start", given.pop("start"), sorted(START_STATES)))
     tables.reject_unknown(where, given, (*vocabulary.HEALTH, "sweep", "start"))
     return Lifecycle(**parts)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from balancekit.health._probation import Probation, Trial, TrialMachine
     from balancekit.health._rate import LatencyLimit, SuccessRate
     from balancekit.health._report import EndpointReport
-    from balancekit.health._states import ELIGIBLE, TRANSITIONS, Health, Trigger, after, shown
+    from balancekit.health._states import ELIGIBLE, START_STATES, TRANSITIONS, Health, Trigger, after, shown
     from balancekit.health._sweep import OutlierSweep, Rule
     from balancekit.health._table import Table, following
     from balancekit.health._tables import TABLES
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ELIGIBLE",
     "MEMBERSHIP",
+    "START_STATES",
     "TABLES",
     "TRANSITIONS",
     "AccruedFailures",
@@ -108,7 +109,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_probation": ("Probation", "Trial", "TrialMachine"),
         "_rate": ("LatencyLimit", "SuccessRate"),
         "_report": ("EndpointReport",),
-        "_states": ("ELIGIBLE", "TRANSITIONS", "Health", "Trigger", "after", "shown"),
+        "_states": ("ELIGIBLE", "START_STATES", "TRANSITIONS", "Health", "Trigger", "after", "shown"),
         "_sweep": ("Rule", "OutlierSweep"),
         "_table": ("Table", "following"),
         "_tables": ("TABLES",),

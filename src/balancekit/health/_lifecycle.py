@@ -27,14 +27,12 @@ from balancekit.health._ejection import Ejection
 from balancekit.health._failures import ConsecutiveFailures
 from balancekit.health._machine import LifecycleMachine, Parts
 from balancekit.health._probation import Probation
-from balancekit.health._states import Health
+from balancekit.health._states import START_STATES, Health
 from balancekit.health._sweep import OutlierSweep, Rule, check_rules
 from balancekit.health._threshold import Thresholds
 from balancekit.health._warmup import WarmUp
 
 __all__ = ["Lifecycle"]
-
-STARTS: Final = frozenset({Health.UNKNOWN, Health.PROBING, Health.WARMING, Health.HEALTHY})
 
 
 class Lifecycle(Policy):
@@ -98,8 +96,8 @@ class Lifecycle(Policy):
                 )
         check_rules(self.rules)
         valid.number("sweep", self.sweep, above=0.0)
-        if not isinstance(self.start, Health) or self.start not in STARTS:
-            allowed = ", ".join(sorted([state.name for state in STARTS]))
+        if not isinstance(self.start, Health) or self.start not in START_STATES:
+            allowed = ", ".join(sorted([state.name for state in START_STATES]))
             raise ConfigurationError("start", self.start, f"one of Health's {allowed}")
 
     def __call__(

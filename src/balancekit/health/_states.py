@@ -16,7 +16,7 @@ from typing import Final
 from balancekit.health._membership import Membership
 from balancekit.health._table import Table, following, frozen
 
-__all__ = ["CONDITIONS", "ELIGIBLE", "TRANSITIONS", "Health", "Trigger", "after", "shown"]
+__all__ = ["CONDITIONS", "ELIGIBLE", "START_STATES", "TRANSITIONS", "Health", "Trigger", "after", "shown"]
 
 
 class Health(enum.StrEnum):
@@ -87,6 +87,8 @@ CONDITIONS: Final = tuple([health for health in Health if health not in {Health.
 
 ELIGIBLE: Final = frozenset({Health.PROBING, Health.WARMING, Health.HEALTHY, Health.SUSPECT})
 """The states in which an endpoint may be picked."""
+START_STATES: Final = frozenset({Health.UNKNOWN, Health.PROBING, Health.WARMING, Health.HEALTHY})
+"""The states in which an endpoint may join: what ``Lifecycle(start=...)`` takes."""
 
 
 def after(state: Health, trigger: Trigger) -> Health:
