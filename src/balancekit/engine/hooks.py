@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import Final, NamedTuple, TypeAlias, cast, final
+from typing import Final, NamedTuple, Protocol, TypeAlias, cast, final, runtime_checkable
 
 from balancekit.engine.capabilities import is_shipped, supports
 from balancekit.engine.guard import Guard
@@ -18,7 +18,6 @@ from balancekit.engine.requirements import require_health, require_selector
 from balancekit.errors import ConfigurationError, Reason, brief
 from balancekit.events import Event
 from balancekit.health import Ejection
-from balancekit.loads._expected_delay_pool import ExpectedDelayPool
 from balancekit.node import Load, Node
 from balancekit.outcome import CheckResult, Completion
 from balancekit.protocols import (
@@ -139,6 +138,15 @@ class SelectorHooks:
         return found
 
 
+@runtime_checkable
+class SupportsJoiningOrder(Protocol):
+    """What the loads of one pool share, if it says in what order to make them; asked of this library's own alone."""
+
+    def joining_order(self, count: int, rng: Random) -> Sequence[int]:
+        """Return a permutation of ``range(count)``."""
+        ...
+
+
 @final
 class LoadHooks:
     """The loads of one pool, and what their policy offers beside making them."""
@@ -152,7 +160,11 @@ class LoadHooks:
         shared: object = made
         self._shared = shared if isinstance(shared, Sweep) else None
         self._forget = shared.forget if isinstance(shared, SupportsForget) else None
-        self._order = shared.joining_order if isinstance(shared, ExpectedDelayPool) else _as_listed
+        self._order = (
+            shared.joining_order
+            if is_shipped(shared) and isinstance(shared, SupportsJoiningOrder)
+            else _as_listed
+        )
 
     @property
     def deadline(self) -> float:
