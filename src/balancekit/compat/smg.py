@@ -1,7 +1,7 @@
 """Shepherd model gateway (smg 1.13.0), the successor of SGLang's router: the policy ``cache_aware``.
 
-The server that was sent most of the prompt is passed over if it is too far above the *mean* of open requests; then, and
-without a match, any of those with the fewest. Recorded picks are all admissible by this rule; few of them touch the gate.
+Of the servers that were sent most of the prompt, any with the fewest open requests. It is passed over if these are too far above the
+*mean*; then, and without a match, any of those with the fewest of all. Recorded picks are all admissible by this rule.
 
 Not built: load that servers report (a queue of 8, or 0.8 of the cache), the warm-up of new servers, and the policies
 ``prefix_hash`` and ``least_load``.
@@ -20,7 +20,7 @@ from balancekit.compat._text_selector import TextSelector, check_counts, matches
 
 __all__ = ["CacheAware"]
 
-MIN_MARGIN: Final = 4.0
+MIN_MARGIN: Final = 4
 """Open requests above the mean that are no sign of trouble."""
 
 
@@ -33,8 +33,8 @@ class CacheAware(TextSelector):
     cache_threshold
         The part of a prompt's characters above which a match decides, 0 to 1.
     spill_abs_threshold, spill_rel_threshold
-        A match is passed over if its open requests exceed the mean by more than ``max(4, 2 * sqrt(mean))``, at most the first,
-        and by more than this factor.
+        A match is passed over if its open requests exceed the mean by more than ``max(4, ceil(2 * sqrt(mean)))``, at most the
+        first, and by more than this factor.
     max_tree_size
         Characters kept for each server, >= 1.
 
@@ -71,14 +71,11 @@ class CacheAware(TextSelector):
         """Return the servers that the rule may pick, given the open requests of all."""
         check_counts(open)
         mean = sum(open.values()) / len(open)
-        margin = min(self._absolute, max(MIN_MARGIN, 2.0 * math.sqrt(mean)))
-        least = {server for server, count in open.items() if count == min(open.values())}
+        margin = min(self._absolute, max(MIN_MARGIN, math.ceil(2.0 * math.sqrt(mean))))
         holders, longest = self.history.holders(text, open.keys())
-        if not holders or not matches_enough(longest, len(text), self._threshold):
-            return least
-        over = {
-            server
-            for server in holders
-            if open[server] > mean + margin and open[server] > self._relative * mean
-        }
-        return (holders - over) | (least if over else set())
+        if holders and matches_enough(longest, len(text), self._threshold):
+            fewest = min(open[server] for server in holders)
+            if not (fewest > mean + margin and fewest > self._relative * mean):
+                return {server for server in holders if open[server] == fewest}
+        fewest = min(open.values())
+        return {server for server, count in open.items() if count == fewest}

@@ -94,13 +94,38 @@ def test_sglang_multiplies_its_factor_in_single_precision():
     assert policy.admissible("prompt", {"a": 23, "b": 1}) == {"a"}
 
 
-def test_smg_passes_over_only_the_server_that_is_too_busy():
-    """A holder within the margin stays allowed beside one that is not."""
+def test_smg_prefers_the_least_busy_holder():
+    """Of several holders those with the fewest open requests may be picked, and it is they that the margin judges."""
     policy = smg.CacheAware(spill_abs_threshold=4)
-    for server in "ab":
+    for server in "abc":
         policy.history.add(server, "prompt")
-    assert policy.admissible("prompt", {"a": 4, "b": 0, "c": 0}) == {"a", "b"}
-    assert policy.admissible("prompt", {"a": 30, "b": 1, "c": 0}) == {"b", "c"}
+    assert policy.admissible("prompt", {"a": 4, "b": 1, "c": 1, "d": 0}) == {"b", "c"}
+    assert policy.admissible("prompt", {"a": 30, "b": 1, "c": 2, "d": 0}) == {"b"}
+    assert policy.admissible("prompt", {"a": 60, "b": 50, "c": 55, "d": 0, "e": 0}) == {"d", "e"}
+
+
+@pytest.mark.parametrize(
+    ("counts", "kept"),
+    [
+        ((10, 0), True),
+        ((17, 4), True),
+        ((29, 11), True),
+        ((12, 3, 4), True),
+        ((20, 6, 12), True),
+        ((27, 11, 17), True),
+        ((5, 0, 0), True),
+        ((11, 0), False),
+        ((17, 2), False),
+        ((28, 9), False),
+        ((13, 3, 4), False),
+        ((18, 0, 14), False),
+    ],
+)
+def test_smg_rounds_the_margin_up(counts, kept):
+    """Twice the root of the mean is rounded up before it is compared: decisions of smg 1.13.0 about a holder with the first count."""
+    policy = smg.CacheAware(spill_rel_threshold=1.0)
+    policy.history.add("a", "prompt")
+    assert ("a" in policy.admissible("prompt", dict(zip("abc", counts, strict=False)))) is kept
 
 
 def test_dynamo_counts_shared_blocks_once_and_forgets():
