@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from balancekit.waiting._handover import RoomClosedError, WaitingTimeoutError
-    from balancekit.waiting._queue import Order, Waiter, WaitingQueue
+    from balancekit.waiting._lines import Waiter
+    from balancekit.waiting._queue import Order, WaitingQueue
     from balancekit.waiting._room import WaitingRoom
     from balancekit.waiting._throttle import ClientThrottle
 
@@ -34,7 +35,8 @@ __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
         "_handover": ("RoomClosedError", "WaitingTimeoutError"),
-        "_queue": ("Order", "Waiter", "WaitingQueue"),
+        "_lines": ("Waiter",),
+        "_queue": ("Order", "WaitingQueue"),
         "_room": ("WaitingRoom",),
         "_throttle": ("ClientThrottle",),
     },

@@ -43,7 +43,8 @@ from balancekit.errors import AttemptsExhaustedError, Reason, SaturatedError, Un
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
 from balancekit.protocols import ObservableBalancer
-from balancekit.waiting._queue import Waiter, WaitingQueue
+from balancekit.waiting._lines import Waiter
+from balancekit.waiting._queue import WaitingQueue
 
 __all__ = ["Handover", "Request", "RoomClosedError", "WaitingTimeoutError"]
 
@@ -193,16 +194,14 @@ class Handover(Generic[T]):
         with self._lock:
             if self._closed:
                 raise RoomClosedError("the waiting room is closed")
+            waiting, now, full = len(self.queue), monotonic(), None
+            if waiting >= self.queue.max_waiting:
+                full = SaturatedError(f"{waiting} requests wait already")
             request.waiter, refused = self.queue.offer(
-                request,
-                now=monotonic(),
-                deadline=deadline,
-                criticality=criticality,
-                tenant=tenant,
-                cost=cost,
+                request, now=now, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost
             )
-            for one in refused:
-                one.request.answer = SaturatedError(f"{len(self.queue)} requests wait already")
+            for one in refused:  # nothing is called, so an interrupt leaves none without its answer
+                one.request.answer = full
             known = cost >= self._refused_cost and not request.excluding
             known = known and not self.queue.hopeless(request.waiter, now=request.waiter.arrived)
         for one in refused:

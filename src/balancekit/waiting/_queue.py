@@ -12,7 +12,7 @@ Under overload, waiting is what makes answers late. So the queue is short, and i
 - A request whose deadline is nearer than ``min_time`` is **hopeless**, and refused.
 
 Sans-IO, one thread at a time; ``now`` is the caller's. An interrupt at any instruction leaves a queue whose counts are right and
-which has, or has not, what was added or taken. Cost: O(tenants that wait) a step, amortised.
+which has, or has not, what was added or taken; what a change leaves in the queue is what its caller is not told of. Cost: O(tenants that wait) a step, amortised.
 
 Source: bound and adaptive order: Facebook, *Fail at scale* (ACM Queue, 2015), with its controlled delay as an option; fair
 queueing: Goyal, Vin, Cheng (1996); criticality: *Site Reliability Engineering*, chapter 21.
@@ -21,7 +21,6 @@ queueing: Goyal, Vin, Cheng (1996); criticality: *Site Reliability Engineering*,
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, Literal, TypeVar, final
 
@@ -29,8 +28,9 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
+from balancekit.waiting._lines import Ranking, TenantLine, Waiter
 
-__all__ = ["Order", "Waiter", "WaitingQueue"]
+__all__ = ["Order", "WaitingQueue"]
 
 T = TypeVar("T")
 
@@ -43,86 +43,6 @@ MIN_KEPT: Final = 64
 """Tenants with nothing waiting that are kept without a look at whether they are ahead."""
 MAX_AHEAD: Final = 10_000
 """Tenants with nothing waiting of which is known how far they are ahead; of more, those that are least ahead are forgotten."""
-
-
-@final
-class Waiter(Generic[T]):
-    """One request in a queue. Made by :meth:`WaitingQueue.offer`."""
-
-    __slots__ = ("arrived", "cost", "criticality", "deadline", "request", "tenant", "waiting")
-
-    def __init__(
-        self, request: T, *, arrived: float, deadline: float, criticality: int, tenant: str, cost: float
-    ) -> None:
-        self.request: T = request
-        """Whatever the caller wants to have back."""
-        self.arrived: float = arrived
-        self.deadline: float = deadline
-        self.criticality: int = criticality
-        self.tenant: str = tenant
-        self.cost: float = cost
-        self.waiting: bool = False
-        """Whether it is in the queue."""
-
-
-@final
-class _Tenant(Generic[T]):
-    """What waits of one tenant, in order of arrival; those that have left are skipped."""
-
-    __slots__ = ("cost", "count", "line", "served")
-
-    def __init__(self, served: float) -> None:
-        self.line: deque[Waiter[T]] = deque()
-        self.count = 0
-        self.cost = 0.0
-        self.served = served
-        """The virtual time at which its next request begins."""
-
-    def trim(self) -> None:
-        """Drop what has left from both ends, and from within if most of it has."""
-        line = self.line
-        while line and not line[0].waiting:
-            line.popleft()
-        while line and not line[-1].waiting:
-            line.pop()
-        if len(line) > 2 * self.count + 8:
-            self.line = deque([waiter for waiter in line if waiter.waiting])
-
-
-@final
-class _Ranking(Generic[T]):
-    """What waits, in the order in which it is to be served. No generator: one that is dropped half way swallows a signal."""
-
-    __slots__ = ("_first", "_lines", "_others")
-
-    def __init__(self, lines: list[tuple[_Tenant[T], bool]]) -> None:
-        self._lines = lines  # the next one last
-        self._first: Waiter[T] | None = None  # of the last line, if it has been returned
-        self._others: list[Waiter[T]] = []  # of the line before, the next one last
-
-    def __iter__(self) -> _Ranking[T]:
-        return self
-
-    def __next__(self) -> Waiter[T]:
-        while self._others or self._lines:
-            if self._others:
-                waiter = self._others.pop()
-                if waiter.waiting:
-                    return waiter
-                continue
-            line, newest_first = self._lines[-1]
-            line.trim()
-            first, self._first = self._first, None
-            if first is not None and first.waiting:
-                self._lines.pop()
-                others = list(line.line if newest_first else reversed(line.line))
-                self._others = [other for other in others if other is not first]
-            elif line.line:
-                self._first = line.line[-1 if newest_first else 0]
-                return self._first
-            else:
-                self._lines.pop()
-        raise StopIteration
 
 
 @final
@@ -169,7 +89,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         min_time: float = 0.0,
         controlled_delay: tuple[float, float] | None = None,
     ) -> None:
-        self.max_waiting: float = (
+        self._max_waiting: float = (
             math.inf if max_waiting is None else valid.integer("max_waiting", max_waiting, minimum=0)
         )
         if order not in ORDERS:
@@ -188,16 +108,23 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
                 valid.number("controlled_delay", interval, minimum=0.0),
             )
         self._delay = controlled_delay
-        self._levels: list[dict[str, _Tenant[T]]] = [{} for _ in range(levels)]
+        self._levels: list[dict[str, TenantLine[T]]] = [{} for _ in range(levels)]
         self._virtual = 0.0  # of the request served last
         self._served: dict[str, float] = {}  # of tenants that are ahead of it and have nothing waiting
         self._max_served = MIN_KEPT
         self._count = 0
         self._empty_at = -math.inf
+        self._untold: list[Waiter[T]] = []  # refused, by a call that has not returned
+        self._identity = object()
 
     def __len__(self) -> int:
         """Return how many requests wait."""
         return self._count
+
+    @property
+    def max_waiting(self) -> float:
+        """How many may wait; infinite for no bound."""
+        return self._max_waiting
 
     @property
     def criticalities(self) -> int:
@@ -248,55 +175,97 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         waiter = Waiter(
             request, arrived=now, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost
         )
+        waiter.queue = self._identity
         if not self._count:
             self._empty_at = now
-        tenants = self._levels[criticality]
-        line = tenants.get(tenant)
+        line = self._levels[criticality].get(tenant)
         if line is None:
-            line = _Tenant(max(self._virtual, self._served.get(tenant, 0.0)))
-        # Nothing is called from here to the last count, so no interrupt comes in between.
-        line.line += (waiter,)
-        waiter.waiting = True
-        tenants[tenant] = line
-        line.count += 1
-        line.cost += cost
-        self._count += 1
-        self._served.pop(tenant, None)
-        refused: list[Waiter[T]] = []
-        while self._count > self.max_waiting:
-            victim = self._victim()
-            self.withdraw(victim)
-            refused.append(victim)
-        return waiter, refused
+            line = TenantLine(max(self._virtual, self._served.get(tenant, 0.0)))
+        if self._count < self._max_waiting:
+            self._exchange(waiter, line)
+            return waiter, []
+        victim, served = self._victim(waiter, line)
+        if victim is not waiter:
+            self._exchange(waiter, line, victim, self._virtual, served)
+        return waiter, [victim]
 
-    def _victim(self) -> Waiter[T]:
-        """Return the newest request of the tenant with the most waiting, in the lowest criticality that waits."""
-        tenants = next(tenants for tenants in self._levels if tenants)
-        line = max(tenants.values(), key=lambda one: one.cost)
-        line.trim()
-        return line.line[-1]
+    def _victim(self, newcomer: Waiter[T], own: TenantLine[T]) -> tuple[Waiter[T], float]:
+        """Return the newest request of the tenant with the most waiting, in the lowest criticality, and where its tenant stands.
+
+        Looks at the queue as it will be with the newcomer, which may be the answer.
+        """
+        level = 0
+        while not self._levels[level] and level != newcomer.criticality:
+            level += 1
+        lines = [*self._levels[level].values()]
+        if level == newcomer.criticality and not own.count:
+            lines.append(own)
+        longest = max(lines, key=lambda one: one.cost + newcomer.cost if one is own else one.cost)
+        if longest is own:
+            return newcomer, own.served
+        longest.trim()
+        self._forget_served()
+        return longest.line[-1], longest.served
+
+    def _exchange(
+        self,
+        came: Waiter[T] | None,
+        line: TenantLine[T] | None,
+        gone: Waiter[T] | None = None,
+        virtual: float = 0.0,
+        served: float = 0.0,
+    ) -> None:
+        """Let one in, take one out, or both. Nothing is called here, so an interrupt comes before all of it or after it."""
+        if came is not None and line is not None:
+            line.line += (came,)
+            self._levels[came.criticality][came.tenant] = line
+            came.waiting = True
+            line.count += 1
+            line.cost += came.cost
+            self._count += 1
+            if came.tenant in self._served:
+                del self._served[came.tenant]
+        if gone is not None:
+            level = self._levels[gone.criticality]
+            left = level[gone.tenant]
+            gone.waiting = False
+            left.count -= 1
+            left.cost -= gone.cost
+            self._count -= 1
+            self._virtual = virtual
+            left.served = served
+            if not left.count:
+                del level[gone.tenant]
+                if served > virtual:
+                    self._served[gone.tenant] = served
 
     def withdraw(self, waiter: Waiter[T]) -> bool:
-        """Take a request out; answer whether it was waiting. O(1) amortised."""
-        if not waiter.waiting:
+        """Take a request out; answer whether it was waiting. O(1) amortised.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is none of this queue.
+        """
+        line = self._line_of(waiter)
+        if line is None:
             return False
-        waiter.waiting = False
-        tenants = self._levels[waiter.criticality]
-        line = tenants[waiter.tenant]
-        line.count -= 1
-        line.cost -= waiter.cost
-        self._count -= 1
-        if line.count:
-            line.trim()
-        else:
-            del tenants[waiter.tenant]
-            if line.served > self._virtual:
-                self._remember(waiter.tenant, line.served)
+        self._exchange(None, None, waiter, self._virtual, line.served)
         return True
 
-    def _remember(self, tenant: str, at: float) -> None:
-        """Note where a tenant with nothing waiting stands; from time to time, forget those that are not ahead. O(1) amortised."""
-        self._served[tenant] = at
+    def _line_of(self, waiter: Waiter[T]) -> TenantLine[T] | None:
+        """Return where a request waits, tidied up before it leaves; ``None`` if it does not wait."""
+        if not isinstance(waiter, Waiter) or waiter.queue is not self._identity:
+            raise ConfigurationError("waiter", waiter, "a Waiter that offer() of this queue has returned")
+        if not waiter.waiting:
+            return None
+        line = self._levels[waiter.criticality][waiter.tenant]
+        line.trim()
+        self._forget_served()
+        return line
+
+    def _forget_served(self) -> None:
+        """From time to time, forget the tenants with nothing waiting that are not ahead. O(1) amortised."""
         if len(self._served) > self._max_served:
             ahead = {name: at for name, at in self._served.items() if at > self._virtual}
             if len(ahead) > MAX_AHEAD:
@@ -307,7 +276,6 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
 
     # ------------------------------------------------------------------ the next one
 
-    @checked_arguments
     def next(
         self, *, now: float, may: Callable[[Waiter[T]], bool] | None = None
     ) -> tuple[Waiter[T] | None, list[Waiter[T]]]:
@@ -321,26 +289,43 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         Returns
         -------
         tuple
-            The request, or ``None``; and the refused ones.
+            The request, or ``None``; and the refused ones, with those that a call refused which an error or interrupt ended.
+
+        Raises
+        ------
+        ConfigurationError
+            For a time that is no finite number, and what cannot be called.
         """
-        refused: list[Waiter[T]] = []
+        if may is not None and not callable(may):
+            raise ConfigurationError("may", may, "a callable that takes a Waiter")
+        self._untold = [waiter for waiter in self._untold if not waiter.waiting]
+        chosen: Waiter[T] | None = None
         for waiter in self.ranking(now=now):
             if self.hopeless(waiter, now=now):
+                self._untold += (waiter,)
                 self.withdraw(waiter)
-                refused.append(waiter)
             elif may is None or may(waiter):
-                self.take(waiter)
-                return waiter, refused
-        return None, refused
+                chosen = waiter
+                break
+        if chosen is not None:
+            self.take(chosen)
+        # Nothing is called from here on, so no interrupt keeps the answer from the caller.
+        refused, self._untold = self._untold, []
+        return chosen, refused
 
     def take(self, waiter: Waiter[T]) -> bool:
-        """Take out a request because it is served now; answer whether it was waiting. Its tenant is charged."""
-        if not waiter.waiting:
+        """Take out a request because it is served now; answer whether it was waiting. Its tenant is charged.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is none of this queue.
+        """
+        line = self._line_of(waiter)
+        if line is None:
             return False
-        line = self._levels[waiter.criticality][waiter.tenant]
-        self._virtual = max(self._virtual, line.served)
-        line.served = max(line.served, self._virtual) + waiter.cost
-        self.withdraw(waiter)
+        virtual = max(self._virtual, line.served)
+        self._exchange(None, None, waiter, virtual, virtual + waiter.cost)
         return True
 
     def served(self, tenant: str, cost: float = 1.0) -> None:
@@ -356,21 +341,29 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         if cost.__class__ is not float or not 0.0 < cost < math.inf:
             cost = valid.number("cost", cost, above=0.0)
         if self._count or tenant in self._served:
-            self._remember(tenant, max(self._virtual, self._served.get(tenant, 0.0)) + cost)
+            self._served[tenant] = max(self._virtual, self._served.get(tenant, 0.0)) + cost
+            self._forget_served()
 
     def ranking(self, *, now: float) -> Iterator[Waiter[T]]:
         """Yield what waits, in the order in which it is to be served; :meth:`next` takes the first.
 
         Meanwhile others may come, which need not be yielded, and leave, which are not. O(tenants that wait) to begin with,
         O(1) for the first of a tenant, O(requests of a tenant) for the others.
+
+        Raises
+        ------
+        ConfigurationError
+            For a time that is no finite number.
         """
-        lines: list[tuple[_Tenant[T], bool]] = []
+        if now.__class__ is not float or not math.isfinite(now):
+            now = valid.number("now", now)
+        lines: list[tuple[TenantLine[T], bool]] = []
         for tenants in self._levels:
             ranked = sorted(tenants.values(), key=_served)  # equal ones by the arrival of their first request
             lines += [(line, self._newest_first(line, now)) for line in ranked[::-1]]
-        return _Ranking(lines)
+        return Ranking(lines)
 
-    def _newest_first(self, line: _Tenant[T], now: float) -> bool:
+    def _newest_first(self, line: TenantLine[T], now: float) -> bool:
         if self._order != "adaptive":
             return self._order == "lifo"
         line.trim()
@@ -378,7 +371,17 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return now - oldest.arrived >= 0.5 * (oldest.deadline - oldest.arrived)
 
     def hopeless(self, waiter: Waiter[T], *, now: float) -> bool:
-        """Return whether a request is to be refused because its deadline is too near, or because of controlled delay."""
+        """Return whether a request is to be refused because its deadline is too near, or because of controlled delay.
+
+        Raises
+        ------
+        ConfigurationError
+            For what is no :class:`Waiter`, and a time that is no finite number.
+        """
+        if not isinstance(waiter, Waiter):
+            raise ConfigurationError("waiter", waiter, "a Waiter that offer() has returned")
+        if now.__class__ is not float or not math.isfinite(now):
+            now = valid.number("now", now)
         if now + self._min_time > waiter.deadline:
             return True
         if self._delay is None:
@@ -387,5 +390,5 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return now - waiter.arrived > (target if now - self._empty_at > interval else interval)
 
 
-def _served(line: _Tenant[T]) -> float:
+def _served(line: TenantLine[T]) -> float:
     return line.served

@@ -315,3 +315,62 @@ def test_a_throttle_refuses_wrong_times_and_levels(method, name, value):
     assert throttle.probability(now=0.0) == 0.0
     assert throttle.allow(Random(1), now=0.0)
     assert throttle.probability(now=0.0) == 0.5
+
+
+def foreign():
+    """Return a waiter of another queue, which has one of the same tenant."""
+    waiter, _ = WaitingQueue(max_waiting=1).offer("other", now=0.0)
+    return waiter
+
+
+@pytest.mark.parametrize("method", ["take", "withdraw"])
+@pytest.mark.parametrize(
+    "made", [foreign, lambda: "a request", lambda: None, object], ids=["foreign", "text", "none", "object"]
+)
+def test_what_is_no_waiter_of_the_queue_is_refused(method, made):
+    """What ``offer`` of this queue has not returned cannot be taken out of it; the queue is as it was."""
+    queue = WaitingQueue(max_waiting=8)
+    own, _ = queue.offer("own", now=0.0)
+    with pytest.raises(ConfigurationError, match=r"waiter=.*offer"):
+        getattr(queue, method)(made())
+    assert len(queue) == 1
+    assert queue.take(own)
+    assert not getattr(queue, method)(own)
+
+
+def test_a_judgement_of_what_is_no_waiter_is_refused():
+    """``hopeless`` names what is no waiter, and a time that is none."""
+    queue = WaitingQueue(max_waiting=8)
+    own, _ = queue.offer("own", now=0.0)
+    with pytest.raises(ConfigurationError, match="waiter="):
+        queue.hopeless("own", now=0.0)
+    with pytest.raises(ConfigurationError, match="now="):
+        queue.hopeless(own, now="soon")
+
+
+@pytest.mark.parametrize("now", ["soon", None, math.nan, math.inf])
+@pytest.mark.parametrize("method", ["next", "ranking"])
+def test_a_time_that_is_none_is_refused(method, now):
+    """A time is a finite number, in an empty queue and in one in which requests wait."""
+    for count in range(2):
+        queue = WaitingQueue(max_waiting=8)
+        for _ in range(count):
+            queue.offer("own", now=0.0)
+        with pytest.raises(ConfigurationError, match="now="):
+            getattr(queue, method)(now=now)
+        assert len(queue) == count
+
+
+def test_a_condition_that_cannot_be_called_is_refused():
+    """``may`` is a callable."""
+    queue = WaitingQueue(max_waiting=8)
+    with pytest.raises(ConfigurationError, match="may="):
+        queue.next(now=0.0, may=True)
+
+
+def test_a_bound_is_read_and_not_set():
+    """How many may wait is fixed at construction: what waits already has been promised its place."""
+    queue = WaitingQueue(max_waiting=8)
+    assert queue.max_waiting == 8
+    with pytest.raises(AttributeError):
+        queue.max_waiting = 1

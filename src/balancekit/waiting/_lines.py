@@ -1,0 +1,92 @@
+"""Requests that wait: one, those of a tenant, and all in the order in which they are to be served."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar, final
+
+__all__ = ["Ranking", "TenantLine", "Waiter"]
+
+T = TypeVar("T")
+
+
+@final
+class Waiter(Generic[T]):
+    """One request in a queue. Made by :meth:`WaitingQueue.offer`."""
+
+    __slots__ = ("arrived", "cost", "criticality", "deadline", "queue", "request", "tenant", "waiting")
+
+    def __init__(
+        self, request: T, *, arrived: float, deadline: float, criticality: int, tenant: str, cost: float
+    ) -> None:
+        self.request: T = request
+        """Whatever the caller wants to have back."""
+        self.arrived: float = arrived
+        self.deadline: float = deadline
+        self.criticality: int = criticality
+        self.tenant: str = tenant
+        self.cost: float = cost
+        self.waiting: bool = False
+        """Whether it is in the queue."""
+        self.queue: object = None
+        """What tells its queue from others."""
+
+
+@final
+class TenantLine(Generic[T]):
+    """What waits of one tenant, in order of arrival; those that have left are skipped."""
+
+    __slots__ = ("cost", "count", "line", "served")
+
+    def __init__(self, served: float) -> None:
+        self.line: deque[Waiter[T]] = deque()
+        self.count = 0
+        self.cost = 0.0
+        self.served = served
+        """The virtual time at which its next request begins."""
+
+    def trim(self) -> None:
+        """Drop what has left from both ends, and from within if most of it has."""
+        line = self.line
+        while line and not line[0].waiting:
+            line.popleft()
+        while line and not line[-1].waiting:
+            line.pop()
+        if len(line) > 2 * self.count + 8:
+            self.line = deque([waiter for waiter in line if waiter.waiting])
+
+
+@final
+class Ranking(Generic[T]):
+    """All that waits, in the order in which it is to be served. No generator: one that is dropped half way swallows a signal."""
+
+    __slots__ = ("_first", "_lines", "_others")
+
+    def __init__(self, lines: list[tuple[TenantLine[T], bool]]) -> None:
+        self._lines = lines  # the next one last
+        self._first: Waiter[T] | None = None  # of the last line, if it has been returned
+        self._others: list[Waiter[T]] = []  # of the line before, the next one last
+
+    def __iter__(self) -> Ranking[T]:
+        return self
+
+    def __next__(self) -> Waiter[T]:
+        while self._others or self._lines:
+            if self._others:
+                waiter = self._others.pop()
+                if waiter.waiting:
+                    return waiter
+                continue
+            line, newest_first = self._lines[-1]
+            line.trim()
+            first, self._first = self._first, None
+            if first is not None and first.waiting:
+                self._lines.pop()
+                others = list(line.line if newest_first else reversed(line.line))
+                self._others = [other for other in others if other is not first]
+            elif line.line:
+                self._first = line.line[-1 if newest_first else 0]
+                return self._first
+            else:
+                self._lines.pop()
+        raise StopIteration
