@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from pathlib import Path
@@ -187,6 +188,18 @@ class TestTop:
             server.server_close()
             thread.join(5)
         assert isinstance(thread, threading.Thread)
+
+    def test_a_process_is_read_by_a_name_in_unicode(self, monkeypatch):
+        """The host of a URL in Unicode is looked up as A-labels."""
+        asked = []
+
+        def unknown(name, *_, **__):
+            asked.append(name)
+            raise socket.gaierror("no such name")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        assert main(["top", "http://\u043f\u0440\u0438\u043c\u0435\u0440.example:9000/metrics"]) == 1
+        assert asked == ["xn--e1afmkfd.example"]
 
     def test_what_is_no_metrics_is_one_line(self, servers, capsys):
         """A page without metrics, an address that refuses and a wrong interval end with one line."""

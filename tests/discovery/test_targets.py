@@ -336,9 +336,26 @@ def test_a_url_that_cannot_be_sent_is_refused_when_it_is_given(url):
         HttpSdResolver(url)
 
 
-def test_a_url_of_a_name_in_unicode_is_taken():
-    """A URL with a host in Unicode is accepted, and its host is sent as A-labels."""
-    HttpSdResolver("http://b\u00fccher.example/orders?dc=%C3%BC")
+@pytest.mark.parametrize(
+    ("host", "sent"),
+    [
+        ("b\u00fccher.example", "xn--bcher-kva.example"),
+        ("\u043f\u0440\u0438\u043c\u0435\u0440.example", "xn--e1afmkfd.example"),
+    ],
+    ids=["of Latin-1", "of no single byte"],
+)
+def test_a_url_of_a_name_in_unicode_is_asked_by_its_a_labels(service, monkeypatch, host, sent):
+    """The host of a URL in Unicode is looked up and sent as A-labels."""
+    handler, url = service
+    asked, look_up = [], socket.getaddrinfo
+
+    def local(name, *rest, **options):
+        asked.append(name)
+        return look_up("127.0.0.1", *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", local)
+    assert len(HttpSdResolver(url.replace("127.0.0.1", host)).resolve().endpoints) == 3
+    assert (asked, handler.seen["Host"]) == ([sent], url.split("/")[2].replace("127.0.0.1", sent))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import unicodedata
 from ipaddress import ip_address
 from typing import Any, Final
 
-__all__ = ["ascii_host", "decimal", "encodable", "plain", "to_bytes", "with_zone"]
+__all__ = ["ascii_host", "decimal", "encodable", "plain", "to_bytes", "with_ascii_host", "with_zone"]
 
 _MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
@@ -107,6 +107,30 @@ def ascii_host(host: str) -> str | None:
     if len(name) > MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, name.split("."))):
         return None
     return _address(name) if _FOUR_NUMBERS.fullmatch(name) else name
+
+
+def with_ascii_host(url: str) -> str:
+    """Return a URL with a host name in A-labels, as clients send it; a URL with any other host as it is.
+
+    Example
+    -------
+    >>> with_ascii_host("http://me@bücher.example:8080/x"), with_ascii_host("http://[::1]/x")
+    ('http://me@xn--bcher-kva.example:8080/x', 'http://[::1]/x')
+
+    Raises
+    ------
+    ValueError
+        If it has brackets without an address, or a port that is none.
+    """
+    from urllib.parse import urlsplit  # noqa: PLC0415 - few programs give such a URL
+
+    parts = urlsplit(url)
+    name = parts.hostname or ""
+    host = None if name.isascii() or ":" in name else ascii_host(name)
+    if host is None:
+        return url
+    user = parts.netloc[: parts.netloc.rfind("@") + 1]
+    return parts._replace(netloc=f"{user}{host}{'' if parts.port is None else f':{parts.port}'}").geturl()
 
 
 def with_zone(address: tuple[Any, ...]) -> str:

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from balancekit._support import validation as valid
 from balancekit._support.headers import without_passwords, without_secrets
+from balancekit._support.text import with_ascii_host
 from balancekit.cli._console import output
 from balancekit.errors import ConfigurationError
 
@@ -149,7 +150,7 @@ def _fetch(url: str) -> dict[tuple[str, str], Reading]:
         If what answers is no such process, or nothing answers.
     """
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 - an HTTP URL
+        with urllib.request.urlopen(with_ascii_host(url), timeout=TIMEOUT_S) as response:  # noqa: S310 - an HTTP URL
             return readings(response.read(MAX_BYTES).decode("utf-8"))
     except (OSError, ValueError, HTTPException) as error:
         raise OSError(f"{without_secrets(url)}: {error or type(error).__name__}") from None

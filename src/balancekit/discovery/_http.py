@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
 from balancekit._support.headers import secret_headers, without_secrets
-from balancekit._support.text import ascii_host
+from balancekit._support.text import ascii_host, with_ascii_host
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._targets import MAX_LIST_BYTES, InvalidTargetsError, parse_targets
@@ -80,7 +80,7 @@ class HttpSdResolver:
             "X-Prometheus-Refresh-Interval-Seconds": f"{self.refresh.interval:g}",
             **secret_headers({} if headers is None else headers),
         }
-        self._request = urllib.request.Request(url, headers=sent)  # noqa: S310 - the scheme is checked above
+        self._request = urllib.request.Request(with_ascii_host(url), headers=sent)  # noqa: S310 - the scheme is checked above
         if tls is not None and not hasattr(tls, "wrap_socket"):
             raise ConfigurationError("tls", tls, "an ssl.SSLContext, or None")
         self._tls = tls
