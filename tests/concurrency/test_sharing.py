@@ -214,7 +214,7 @@ def test_threads_leave_exact_counts(tmp_path):
     for thread in threads:
         thread.start()
     for _ in range(50):
-        assert min(known(reader).values()) >= 0
+        assert set(known(reader).values()) <= set(range(9))  # one lease a thread
     for thread in threads:
         thread.join()
     assert in_flight(file, ids) == {"a": 0, "b": 0, "c": 0}
