@@ -61,8 +61,8 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
     min_time
         Seconds that an answer takes at least, >= 0: what has less left is hopeless.
     controlled_delay
-        ``(target, interval)`` in seconds: a request that has waited longer than ``interval`` is refused, or longer than
-        ``target`` if the queue has not been empty for ``interval``. ``None`` for none.
+        ``(target, interval)`` in seconds: a request that has waited longer than ``target`` is refused if the queue has not
+        been empty for longer than ``interval``. ``None`` for none.
 
     *When not to use it:* a caller can go elsewhere at once; then refuse.
 
@@ -387,7 +387,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         if self._delay is None:
             return False
         target, interval = self._delay
-        return now - waiter.arrived > (target if now - self._empty_at > interval else interval)
+        return now - waiter.arrived > target and now - self._empty_at > interval
 
 
 def _served(line: TenantLine[T]) -> float:

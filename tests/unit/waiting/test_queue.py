@@ -69,6 +69,35 @@ def test_hopeless_requests_are_refused():
     assert drain(queue, 1.0) == (["just"], ["late"])
 
 
+@pytest.mark.parametrize(
+    ("now", "served", "refused"),
+    [
+        (2.0, ["old", "new"], []),
+        (2.0625, ["new"], ["old"]),
+        (2.125, ["new"], ["old"]),
+        (2.1875, [], ["old", "new"]),
+    ],
+)
+def test_controlled_delay_refuses_long_waits_in_a_queue_that_has_long_not_been_empty(now, served, refused):
+    """A wait of exactly ``target`` is allowed, and any wait until the queue has not been empty for ``interval``."""
+    queue = WaitingQueue(max_waiting=None, controlled_delay=(0.25, 2.0))
+    queue.offer("old", now=0.0)
+    queue.offer("new", now=1.875)
+    assert drain(queue, now) == (served, refused)
+    queue.offer("after", now=3.0)  # it was empty a moment ago
+    assert drain(queue, 5.0) == (["after"], [])
+
+
+def test_a_request_served_at_once_counts_as_much_as_one_that_waited():
+    """A tenant that was served at once for a cost of 1.5 comes after two requests of cost 1 of another tenant, not before."""
+    queue = WaitingQueue(max_waiting=None)
+    for number in range(3):
+        queue.offer(number, now=0.0, tenant="waits")
+    queue.served("at once", 1.5)
+    queue.offer("next", now=0.0, tenant="at once")
+    assert drain(queue)[0] == [0, 1, "next", 2]
+
+
 def test_what_may_not_use_a_slot_keeps_its_place():
     """A request that the slot is of no use to is passed over, and is first for the next one."""
     queue = WaitingQueue(max_waiting=None)
