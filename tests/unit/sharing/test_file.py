@@ -69,6 +69,24 @@ def test_a_balancer_sees_the_open_leases_of_the_others(file):
 
 
 @pytest.mark.parametrize(
+    ("endpoints", "workers", "pause_s"), [(2, 2, 0.002), (1_000, 2, 0.02), (1_000, 3, 0.03)]
+)
+def test_sums_are_brought_up_to_date_after_a_pause(file, endpoints, workers, pause_s):
+    """The pause is a period, or 10 microseconds for each count of each worker, whichever is longer."""
+    clock, ids = ManualClock(), [f"e{number}" for number in range(endpoints)]
+    one, other, *_rest = [
+        balancer(ids, file, clock=clock, period=0.002, max_endpoints=1_000) for _ in range(workers)
+    ]
+    clock.advance(1.0)  # each worker knows of the others
+    one.acquire().release()
+    with other.acquire():
+        clock.advance(0.99 * pause_s)
+        assert sum(others(one).values()) == 0
+        clock.advance(0.02 * pause_s)
+        assert sum(others(one).values()) == 1
+
+
+@pytest.mark.parametrize(
     "load", [InFlight(), PeakEwmaLatency(), FailureAware()], ids=["count", "peak", "aware"]
 )
 @pytest.mark.parametrize("d", [2, 3])
