@@ -13,10 +13,11 @@ from random import Random
 
 import pytest
 
-from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices
+from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices, SaturatedError
 from balancekit.loads import InFlight
-from balancekit.sharing import AsyncRedisStore, Hint, RedisStore, Shared, SharedEjections
+from balancekit.sharing import AsyncRedisStore, Hint, RedisStore, Shared, SharedEjections, SharedRateLimit
 from balancekit.sharing._rate_limit import TokenBlock
+from balancekit.testing import ManualClock
 
 EMPTY = json.dumps({"sums": [], "hints": [], "granted": []})
 
@@ -34,6 +35,16 @@ class Client:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+
+class GrantingClient(Client):
+    """One that grants whatever tokens are wanted."""
+
+    async def eval(self, script, keys, *arguments):
+        """Grant them."""
+        await super().eval(script, keys, *arguments)
+        granted = [wanted for *_, wanted in self.asked[-1]["quotas"]]
+        return json.dumps({"sums": [], "hints": [], "granted": granted})
 
 
 class ThreadClient:
@@ -61,23 +72,62 @@ def test_a_forked_child_is_another_member(kind):
     os.close(writing)
 
 
-def test_a_child_has_no_tokens_of_its_parent():
-    """A forked child does not spend the tokens of its parent.
+def limited(store, rate=10.0, **options):
+    """Return a balancer of one endpoint with a quota at a store, and its clock."""
+    clock = ManualClock()
+    return LoadBalancer(["a"], selector=SharedRateLimit(store, rate, **options), clock=clock), clock
 
-    A debt, which each request of the child adds to, stays.
-    """
-    store = AsyncRedisStore(Client(), name="x")
-    rich, poor = TokenBlock("a", 10.0, 10.0, 1.0), TokenBlock("b", 10.0, 10.0, 1.0)
-    for block in (rich, poor):
-        store.core.add_quota(block)
-    rich.grant(5.0)
-    rich.settle(0.0)
-    rich.grant(3.0)
-    poor.spend(2.0)
+
+@pytest.mark.parametrize("requests", [0, 1])
+def test_a_child_has_no_tokens_of_its_parent(requests):
+    """A forked child does not spend the tokens of its parent, whether the parent has spent some or not yet."""
+    store = AsyncRedisStore(GrantingClient(), name="x")
+    lb, _ = limited(store)
+    asyncio.run(store.synchronize())
+    for _ in range(requests):
+        lb.acquire().release()
     store.after_fork()
-    for block in (rich, poor):
-        block.settle(1.0)
-    assert (rich.tokens, poor.tokens) == (0.0, -2.0)
+    with pytest.raises(SaturatedError):
+        lb.acquire()
+
+
+def test_a_child_owes_what_its_parent_owed():
+    """A debt stays in a forked child: with 2 tokens, a cost of 12 leaves a debt of 10, which the next block of 10 pays."""
+    store = AsyncRedisStore(GrantingClient(), name="x")
+    lb, _ = limited(store, by_cost=True, replicas=10)
+    asyncio.run(store.synchronize())
+    lb.acquire(cost=12.0).release()
+    store.after_fork()
+    asyncio.run(store.synchronize())
+    with pytest.raises(SaturatedError):
+        lb.acquire()
+    asyncio.run(store.synchronize())
+    lb.acquire().release()
+
+
+@pytest.mark.parametrize(("burst", "replicas", "allowed"), [(40.0, 4, 10), (40.0, 1, 40), (4.0, 8, 1)])
+def test_a_process_without_a_store_has_its_share_of_a_burst(burst, replicas, allowed):
+    """While the store does not answer, a process that has rested takes ``burst / replicas`` at once, and at least one."""
+    store = AsyncRedisStore(Client(ConnectionError("no server")), name="x")
+    lb, clock = limited(store, burst=burst, replicas=replicas)
+    asyncio.run(store.synchronize())
+    with pytest.raises(SaturatedError):
+        lb.acquire()
+    clock.advance(1_000.0)
+    for _ in range(allowed):
+        lb.acquire().release()
+    with pytest.raises(SaturatedError):
+        lb.acquire()
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(5.0, 5.0), (0.2, 1.0)])
+def test_a_burst_is_the_tokens_of_a_second(rate, burst):
+    """A burst that is left out is what the rate gives in a second, and at least one request."""
+    client = Client()
+    store = AsyncRedisStore(client, name="x")
+    _lb = limited(store, rate)
+    asyncio.run(store.synchronize())
+    assert client.asked[0]["quotas"][0][:3] == ["a", rate, burst]
 
 
 def test_an_exchange_that_is_cancelled_from_within_is_a_failure():
@@ -89,9 +139,9 @@ def test_an_exchange_that_is_cancelled_from_within_is_a_failure():
             async with asyncio.timeout(5.0):
                 while len(client.asked) < 3:  # noqa: ASYNC110 - nothing tells of an exchange
                     await asyncio.sleep(0.001)
-            return store.core._down
+            return store.core.answers
 
-    assert asyncio.run(main()) is False
+    assert asyncio.run(main())
 
 
 def test_a_cancellation_at_the_end_of_the_block_is_not_lost():
@@ -122,11 +172,12 @@ def test_a_cancellation_at_the_end_of_the_block_is_not_lost():
 
 def test_a_hint_without_an_end_ends_after_a_day():
     """A hint without an end is given to the store with an end after a day."""
-    store = AsyncRedisStore(Client(), name="x")
+    client = Client()
+    store = AsyncRedisStore(client, name="x")
     store.core.hint("a", float("inf"))
     store.core.hint("b", 3.0)
-    asked = json.loads(store.core.arguments()[-1])
-    assert dict(asked["hints"]) == {"a": 86_400.0, "b": 3.0}
+    asyncio.run(store.synchronize())
+    assert dict(client.asked[0]["hints"]) == {"a": 86_400.0, "b": 3.0}
 
 
 def test_a_period_is_converted_before_it_is_used():
@@ -138,10 +189,12 @@ def test_a_period_is_converted_before_it_is_used():
 
 def test_hints_that_wait_for_an_exchange_are_limited():
     """A store that is never started keeps 10,000 hints at most, the newest."""
-    core = RedisStore(ThreadClient(), name="x").core
+    client = Client()
+    store = AsyncRedisStore(client, name="x")
     for number in range(10_003):
-        core.hint(f"e{number}", 5.0)
-    hints = dict(json.loads(core.arguments()[-1])["hints"])
+        store.core.hint(f"e{number}", 5.0)
+    asyncio.run(store.synchronize())
+    hints = dict(client.asked[0]["hints"])
     assert len(hints) == 10_000
     assert "e2" not in hints
     assert {"e3", "e10002"} <= hints.keys()
@@ -162,13 +215,12 @@ def test_failures_of_endpoints_that_were_removed_are_forgotten():
 
 def test_ejections_that_have_stopped_take_no_hints_and_others_at_the_store_do():
     """``stop`` takes these ejections from the store, and leaves those of another balancer there."""
-    store = AsyncRedisStore(Client(), name="x")
+    hints = [["p1", "a", 30.0], ["p2", "a", 30.0]]
+    store = AsyncRedisStore(Client(json.dumps({"sums": [], "hints": hints, "granted": []})), name="x")
     one, other = LoadBalancer(["a", "b", "c"]), LoadBalancer(["a", "b", "c"])
     stopped, going_on = SharedEjections(one, store), SharedEjections(other, store)
     stopped.stop()
-    store.core.arguments()
-    hints = [["p1", "a", 30.0], ["p2", "a", 30.0]]
-    store.core.answered(json.dumps({"sums": [], "hints": hints, "granted": []}))
+    asyncio.run(store.synchronize())
     assert (one.stats()["a"].state, other.stats()["a"].state) == ("healthy", "ejected")
     going_on.stop()
 
@@ -195,33 +247,35 @@ def test_a_request_does_not_fail_because_no_thread_can_be_started(monkeypatch, c
     store = RedisStore(ThreadClient(), name="x")
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refused)
-        lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(InFlight(), store=store))
+        clock, load = ManualClock(), Shared(InFlight(), store=store)
+        lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=load, clock=clock)
         lb.acquire().release()
     assert "can't start new thread" in caplog.text
-    store.start()
-    assert store._thread is not None
+    before = threading.enumerate()
+    clock.advance(store.core.period)
+    lb.acquire().release()
+    assert [thread.name for thread in threading.enumerate() if thread not in before] == ["balancekit-store"]
     store.close()
 
 
 def test_a_hint_that_the_store_did_not_take_is_given_again():
     """What was ejected while the store did not answer is told with the next exchange, for as long as it is in force."""
-    store = AsyncRedisStore(Client(), name="x", period=1.0)
-    core = store.core
+    down = OSError("no route")
+    client = Client(down, down, EMPTY, down)
+    store = AsyncRedisStore(client, name="x", period=1.0)
 
     def hints():
-        return dict(json.loads(core.arguments()[-1])["hints"])
+        asyncio.run(store.synchronize())
+        return dict(client.asked[-1]["hints"])
 
-    core.hint("a", 10.0)
-    core.hint("b", 1.5)
-    assert hints() == {"a": 10.0, "b": 1.5}
-    core.failed(OSError("no route"))
-    core.hint("c", 5.0)
+    store.core.hint("a", 10.0)
+    store.core.hint("b", 1.5)
+    store.core.hint("ends with the period", 1.0)
+    assert hints() == {"a": 10.0, "b": 1.5, "ends with the period": 1.0}
+    store.core.hint("c", 5.0)
     assert hints() == {"a": 9.0, "b": 0.5, "c": 5.0}
-    core.failed(OSError("no route"))
     assert hints() == {"a": 8.0, "c": 4.0}
-    core.answered(EMPTY)
     assert hints() == {}
-    core.failed(OSError("no route"))
     assert hints() == {}
 
 
@@ -244,18 +298,18 @@ def test_an_answer_that_is_none_counts_in_no_part(name):
 
     Hints that were posted with the question are given again.
     """
-    store = AsyncRedisStore(Client(), name="x", period=1.0)
-    core, heard, block = store.core, [], TokenBlock("a", 5.0, 5.0, 1.0)
-    core.listeners = (heard.append,)
-    core.add_quota(block)
-    core.hint("a", 10.0)
-    core.arguments()
-    with pytest.raises((ValueError, KeyError, TypeError)) as caught:
-        core.answered(WRONG[name])
-    assert not block._granted
-    assert heard == []
-    core.failed(caught.value)
-    assert dict(json.loads(core.arguments()[-1])["hints"]) == {"a": 9.0}
+    client, received = Client(WRONG[name]), []
+    store = AsyncRedisStore(client, name="x", period=1.0)
+    lb, _ = limited(store)
+    store.core.listeners = (received.append,)
+    store.core.hint("a", 10.0)
+    asyncio.run(store.synchronize())
+    assert not store.core.answers
+    assert received == []
+    with pytest.raises(SaturatedError):
+        lb.acquire()
+    asyncio.run(store.synchronize())
+    assert dict(client.asked[-1]["hints"]) == {"a": 9.0}
 
 
 class Down:
