@@ -23,38 +23,48 @@ from balancekit.adapters import aiohttp as for_aiohttp
 from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters import requests as for_requests
 from balancekit.adapters._addresses import AddressCache
-from balancekit.adapters._matching import ServiceMatcher
 from balancekit.adapters._request_options import asked
 from balancekit.adapters._retry_after import quota_reset, retry_after
-from balancekit.adapters._target import address_of
 from balancekit.events import Event, Hedged
 from balancekit.retry import RetryBudget
 from balancekit.testing import ManualClock
 
 
 @pytest.mark.parametrize(
-    ("target", "base", "authority", "server_name"),
+    ("target", "url", "host", "server_name"),
     [
-        ("10.0.0.1:8080", "http://10.0.0.1:8080", None, None),
-        ("[::1]:8080", "http://[::1]:8080", None, None),
-        ("api.example.com", "http://api.example.com", "api.example.com", "api.example.com"),
+        ("10.0.0.1:8080", "http://10.0.0.1:8080/x", "orders", None),
+        ("[::1]:8080", "http://[::1]:8080/x", "orders", None),
+        ("https://10.0.0.1", "https://10.0.0.1/x", "orders", "orders"),
+        ("api.example.com", "http://api.example.com/x", "api.example.com", None),
         (
             "https://api.example.com:8443/v1/",
-            "https://api.example.com:8443/v1",
+            "https://api.example.com:8443/v1/x",
             "api.example.com:8443",
             "api.example.com",
         ),
-        ("unix:/run/x.sock", "http://localhost", None, None),
-        ("unix:///run/x.sock", "http://localhost", None, None),
-        ("unix:/run/my file.sock", "http://localhost", None, None),
+        ("unix:/run/x.sock", "http://localhost/x", "orders", None),
+        ("unix:///run/x.sock", "http://localhost/x", "orders", None),
+        ("unix:/run/my file.sock", "http://localhost/x", "orders", None),
     ],
 )
-def test_addresses_are_taken_apart(
-    target: str, base: str, authority: str | None, server_name: str | None
+def test_an_address_is_asked_for_the_service_and_a_name_for_itself(
+    target: str, url: str, host: str, server_name: str | None
 ) -> None:
-    """A number or a socket is asked for the service, a name for itself."""
-    where = address_of(target)
-    assert (where.base("http"), where.authority, where.server_name) == (base, authority, server_name)
+    """A number or a socket is asked for the service, a name for itself: in ``Host`` and in the name of the certificate."""
+    seen: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        return httpx2.Response(200)
+
+    transport = for_httpx2.BalancedTransport(
+        LoadBalancer([target]), transport_factory=lambda _: httpx2.MockTransport(answer)
+    )
+    with httpx2.Client(transport=transport) as client:
+        client.get("http://orders/x")
+    (sent,) = seen
+    assert (sent.url, sent.headers["Host"], sent.extensions.get("sni_hostname")) == (url, host, server_name)
 
 
 def test_places_of_endpoints_that_left_are_forgotten() -> None:
@@ -330,8 +340,15 @@ def test_a_redirect_to_an_endpoint_is_known_by_host_and_port(location: str, rewr
             "bücher.example.:80",
         ]
     )
-    matcher = ServiceMatcher(None, "auto", pool)
-    assert matcher.logical_location(location, logical="http://orders") == (rewritten or location)
+
+    def redirect(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(302, headers={"Location": location.encode()})
+
+    transport = for_httpx2.BalancedTransport(
+        pool, rewrite_location=True, transport_factory=lambda _: httpx2.MockTransport(redirect)
+    )
+    with httpx2.Client(transport=transport) as client:
+        assert client.get("http://orders/").headers["Location"] == (rewritten or location)
 
 
 def test_a_transport_that_another_thread_made_first_is_closed() -> None:
