@@ -54,9 +54,9 @@ def deterministic_subset(ids: Iterable[str], *, client: int, size: int) -> tuple
     client = valid.integer("client", client, minimum=0)
     size = valid.integer("size", size, minimum=1)
     pool = sorted(_names(ids))
-    subsets = len(pool) // size
-    if subsets < 2:
+    if len(pool) <= size:
         return tuple(pool)
+    subsets = len(pool) // size
     Random(client // subsets).shuffle(pool)
     place = client % subsets * size
     return tuple(pool[place : place + size])

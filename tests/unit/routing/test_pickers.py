@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import ClassVar
 
 import pytest
 
@@ -107,6 +108,51 @@ def test_a_key_is_on_the_same_side_by_either_path(name):
         key = f"user:{number}"
         with lb.acquire(key) as lease:
             assert lease.target == lb.explain(key).picked
+
+
+@pytest.mark.parametrize("name", ["Priority", "Locality", "Canary"])
+def test_a_key_that_the_child_does_not_hash_is_on_its_side_too(name):
+    """A keyed request goes to the tier or side of its key, and there to whatever a child that needs no key picks."""
+    lb = LoadBalancer(POOL, selector=ROUTERS[name](RoundRobin), health=None)
+    two_down(lb)
+    if name == "Canary":
+        sides = {endpoint.id: endpoint.metadata["track"] for endpoint in POOL}
+    else:
+        sides = {endpoint.id: endpoint.zone for endpoint in POOL}
+    used = {(key, sides[target_of(lb, key)]) for key in map(str, range(100)) for _ in range(5)}
+    assert len(used) == 100
+    assert {side for _, side in used} == set(sides.values())
+
+
+class Preparing:
+    """A selector that notes what it was prepared for, and may refuse it."""
+
+    thread_safe = True
+    prepared: ClassVar[set[str]] = set()
+
+    def select(self, snapshot, ctx):
+        """Return the first candidate."""
+        return next(iter(snapshot.candidates(ctx)), None)
+
+    def prepare(self, snapshot):
+        """Note the members, or refuse one of them."""
+        ids = {node.id for node in snapshot.members.nodes}
+        if "refused" in ids:
+            raise ValueError("not that one")
+        self.prepared.update(ids)
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_children_are_prepared_before_a_change_is_published(name):
+    """Each endpoint is in what a child was prepared for when a change returns; if a child refuses, nothing has changed."""
+    Preparing.prepared.clear()
+    lb = LoadBalancer(POOL, selector=ROUTERS[name](Preparing), health=None)
+    assert Preparing.prepared == {endpoint.id for endpoint in POOL}
+    before = lb.endpoints
+    with pytest.raises(ValueError, match="not that one"):
+        lb.add(Endpoint("refused", zone="z1", metadata={"track": "stable"}))
+    assert lb.endpoints == before
+    assert target_of(lb) in {endpoint.id for endpoint in POOL}
 
 
 def test_the_share_of_a_canary_holds_from_the_next_request_on():

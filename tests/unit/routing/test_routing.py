@@ -87,6 +87,14 @@ class TestPriority:
         """
         assert tier_loads(tiers) == loads
 
+    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), max_size=4), st.integers(0, 4))
+    def test_a_tier_without_endpoints_gets_nothing_and_changes_no_other(self, sizes, place):
+        """The loads of the other tiers are what they are without a tier that has no endpoint."""
+        tiers = [(min(eligible, size), size) for eligible, size in sizes]
+        alone = tier_loads(tiers)
+        loads = tier_loads([*tiers[:place], (0, 0), *tiers[place:]])
+        assert loads == (*alone[:place], 0, *alone[place:])
+
     @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=5))
     def test_loads_add_up(self, sizes):
         """The loads of tiers add up to 100, or to 0 when none is eligible anywhere.
@@ -378,6 +386,29 @@ class TestSubsetting:
         )
         assert set(uses.values()) == {30}
 
+    @pytest.mark.parametrize("count", range(1, 13))
+    def test_a_subset_is_as_large_as_was_asked_for(self, count):
+        """A client uses ``size`` endpoints, or all if there are fewer, whichever function chooses."""
+        ids = self.IDS[:count]
+        for client in range(10):
+            for size in range(1, 14):
+                chosen = deterministic_subset(ids, client=client, size=size)
+                assert len(chosen) == len(set(chosen)) == min(size, count)
+                assert set(chosen) <= set(ids)
+                assert len(rendezvous_subset(ids, client=str(client), size=size)) == min(size, count)
+
+    @pytest.mark.parametrize(("count", "size"), [(12, 3), (10, 3), (6, 3), (5, 3), (4, 4)])
+    def test_the_clients_of_a_round_share_no_endpoint(self, count, size):
+        """Of ``count // size`` clients in a row from a multiple of that on, no two use the same endpoint."""
+        ids, clients = self.IDS[:count], count // size
+        for first in range(0, 5 * clients, clients):
+            used = [
+                id
+                for client in range(first, first + clients)
+                for id in deterministic_subset(ids, client=client, size=size)
+            ]
+            assert len(set(used)) == len(used) == clients * size
+
     def test_rendezvous_subsets_change_by_at_most_one(self):
         """When an endpoint joins or leaves, a subset changes by at most one, whatever the order of ids."""
         for client in map(str, range(200)):
@@ -505,6 +536,8 @@ WRONG = [
     ("tiers", lambda: tier_loads([(-1, 3)])),
     ("tiers", lambda: tier_loads([("a", 3)])),
     ("tiers", lambda: tier_loads([3])),
+    ("tiers", lambda: tier_loads([(1, 2, 3)])),
+    ("tiers", lambda: tier_loads(["13"])),
     ("overprovisioning", lambda: tier_loads([(1, 3)], 0.9)),
     ("client", lambda: deterministic_subset(["a"], client=-1, size=1)),
     ("size", lambda: rendezvous_subset(["a"], client="c", size=0)),
