@@ -16,7 +16,13 @@ __all__ = ["follow"]
 Json = Mapping[str, Any]
 
 TOKENS_OF_A_PREFIX = 1 << 20
-DYNAMO_OPTIONS = ("block_size", "overlap_score_credit", "prefill_load_scale", "assume_kv_reuse")
+DYNAMO_OPTIONS = (
+    "block_size",
+    "overlap_score_credit",
+    "prefill_load_scale",
+    "decode_active_request_weight",
+    "assume_kv_reuse",
+)
 DYNAMO_OFF = ("router_temperature", "use_kv_events")
 """Options that must be off: 0 or false."""
 
@@ -51,7 +57,7 @@ def _dynamo(trace: Json) -> Generator[Json, str]:
     unknown += [name for name in DYNAMO_OFF if policy.get(name)]
     if unknown:
         raise ValueError(f"options we do not have: {', '.join(unknown)}")
-    options = {name: policy[name] for name in DYNAMO_OPTIONS}
+    options = {name: policy[name] for name in DYNAMO_OPTIONS if name in policy}
     router = dynamo.KvRouter([server["name"] for server in trace["config"]["servers"]], **options)
     fresh = 1 << 31
     for event in trace["inputs"]["events"]:

@@ -2,7 +2,7 @@
 
 The cost of a worker, in blocks, is the prompt tokens that it has yet to compute, this request's among them, plus the blocks that
 would be in use with it; blocks that requests share count once, if they may share them. The least cost wins; ties are at
-random. Recorded costs are reproduced exactly.
+random. Recorded costs are reproduced exactly, as are 1,200 of a router in process with other options.
 
 Not built: events of the engines' caches, temperatures, tiers of memory, the decay of credits. What was sent is believed to be
 cached for ``ttl`` seconds.
@@ -13,16 +13,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
+
+import mmh3
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
-from balancekit.inference import prompt_blocks, token_key
+from balancekit.inference import token_key
 
 __all__ = ["KvRouter", "WorkerCost"]
 
-TOKEN_BYTES = 4
+TOKEN_BYTES: Final = 4
+NUMBER_BYTES: Final = 8
+"""Of a block's number."""
 
 
 class WorkerCost(NamedTuple):
@@ -49,11 +53,14 @@ class KvRouter:
     workers
         Their names.
     block_size
-        Tokens of a block, >= 2 and even.
+        Tokens of a block, >= 1.
     overlap_score_credit
-        What a cached block counts in the choice, 0 to 1; once a request is sent, cached blocks are no work.
+        What a cached block counts in the choice, >= 0; above 1 it also pays for other work, down to none. Once a request is
+        sent, cached blocks are no work. With 0 no block is looked up: all of a prompt is work.
     prefill_load_scale
         What a block that has yet to be computed counts, >= 0.
+    decode_active_request_weight
+        What each open request of a worker adds, in blocks, >= 0.
     assume_kv_reuse
         Whether requests share the blocks that they have in common.
     ttl
@@ -79,14 +86,16 @@ class KvRouter:
         block_size: int = 16,
         overlap_score_credit: float = 1.0,
         prefill_load_scale: float = 1.0,
+        decode_active_request_weight: float = 0.0,
         assume_kv_reuse: bool = True,
         ttl: float = 120.0,
     ) -> None:
-        self._size = valid.integer("block_size", block_size, minimum=2)
-        if block_size % 2:
-            raise ConfigurationError("block_size", block_size, "an even number")
-        self._credit = valid.number("overlap_score_credit", overlap_score_credit, minimum=0.0, maximum=1.0)
+        self._size = valid.integer("block_size", block_size, minimum=1)
+        self._credit = valid.number("overlap_score_credit", overlap_score_credit, minimum=0.0)
         self._scale = valid.number("prefill_load_scale", prefill_load_scale, minimum=0.0)
+        self._active_weight = valid.number(
+            "decode_active_request_weight", decode_active_request_weight, minimum=0.0
+        )
         self._reuse = valid.flag("assume_kv_reuse", assume_kv_reuse)
         self._ttl = valid.number("ttl", ttl, above=0.0)
         names = valid.items("workers", workers)
@@ -95,6 +104,7 @@ class KvRouter:
         self._waiting: dict[str, dict[str, int]] = {
             name: {} for name in names
         }  # tokens to compute, by request
+        self._active = dict.fromkeys(names, 0)  # open requests
         self._used: dict[str, Counter[int]] = {name: Counter() for name in names}
         self._cached: dict[str, dict[int, float]] = {name: {} for name in names}  # until when
         self._open: dict[str, _Request] = {}
@@ -107,11 +117,12 @@ class KvRouter:
         for worker, used in self._used.items():
             overlap = self._overlap(worker, blocks, now)
             uncached = len(tokens) - self._credit * overlap * self._size
-            to_compute = sum(self._waiting[worker].values()) + uncached
+            to_compute = max(0.0, sum(self._waiting[worker].values()) + uncached)
             if self._reuse:
                 in_use = len(used) + sum(block not in used for block in blocks)
             else:
                 in_use = used.total() + len(blocks)
+            in_use += self._active_weight * self._active[worker]
             found[worker] = WorkerCost(self._scale * to_compute / self._size + in_use, overlap)
         return found
 
@@ -134,6 +145,7 @@ class KvRouter:
         self._used[worker].update(blocks)
         self._cached[worker].update(dict.fromkeys(blocks, now + self._ttl))
         self._open[id] = _Request(worker, blocks)
+        self._active[worker] += 1
 
     @checked_arguments
     def prefill_complete(self, id: str) -> None:
@@ -147,6 +159,7 @@ class KvRouter:
         request = self._open.pop(id, None)
         if request is not None:
             self._waiting[request.worker].pop(id, None)
+            self._active[request.worker] -= 1
             used = self._used[request.worker]
             used.subtract(request.blocks)
             for block in request.blocks:
@@ -154,10 +167,19 @@ class KvRouter:
                     del used[block]
 
     def _blocks(self, tokens: Sequence[int]) -> tuple[int, ...]:
-        numbers, _ = prompt_blocks(token_key(tokens), self._size * TOKEN_BYTES)
-        return tuple(numbers[: len(tokens) // self._size].tolist())
+        """Return a number for each whole block, which stands for the prompt up to and including it."""
+        data, step = token_key(tokens), self._size * TOKEN_BYTES
+        numbers, number = list[int](), 0
+        for at in range(0, len(data) - step + 1, step):
+            number = mmh3.hash64(
+                number.to_bytes(NUMBER_BYTES, "little") + data[at : at + step], signed=False
+            )[0]
+            numbers.append(number)
+        return tuple(numbers)
 
     def _overlap(self, worker: str, blocks: Sequence[int], now: float) -> int:
+        if not self._credit:
+            return 0
         cached = self._cached[worker]
         for depth, block in enumerate(blocks):
             if cached.get(block, now) <= now:

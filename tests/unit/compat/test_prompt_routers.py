@@ -146,7 +146,7 @@ def test_dynamo_counts_shared_blocks_once_and_forgets():
         with pytest.raises(ConfigurationError):
             router.book(*arguments, prompt, now=0.0)
     with pytest.raises(ConfigurationError, match="block_size="):
-        dynamo.KvRouter(["a"], block_size=5)
+        dynamo.KvRouter(["a"], block_size=0)
 
 
 def test_dynamo_credits_cached_blocks_in_the_choice_alone():
@@ -167,3 +167,47 @@ def test_dynamo_counts_shared_blocks_for_each_if_they_are_not_shared():
     assert router.costs(range(32), now=0.0)["a"] == (32 / 16 + 6, 2)
     router.free("1")
     assert router.costs(range(32), now=0.0)["a"] == (4, 2)
+
+
+def test_dynamo_looks_no_block_up_without_a_credit():
+    """With a credit of 0 no block counts as cached, neither in the cost nor in the work that a request leaves behind."""
+    router = dynamo.KvRouter(["a"], overlap_score_credit=0.0)
+    router.book("1", "a", range(32), now=0.0)
+    router.prefill_complete("1")
+    assert router.costs(range(40), now=0.0)["a"] == (40 / 16 + 2, 0)
+    router.book("2", "a", range(40), now=0.0)
+    assert router.costs([7], now=0.0)["a"] == ((40 + 1) / 16 + 2, 0)
+
+
+def test_a_credit_of_dynamo_above_one_pays_for_other_work_down_to_none():
+    """A credit of 3 takes three blocks of work off for each cached one, and never more than there are."""
+    router = dynamo.KvRouter(["a"], overlap_score_credit=3.0)
+    router.book("1", "a", range(32), now=0.0)
+    assert router.costs(range(32), now=0.0)["a"] == (2.0, 2)
+    router.book("2", "a", range(100, 200), now=0.0)
+    assert router.costs(range(32), now=0.0)["a"] == ((32 + 100 + 32 - 3 * 32) / 16 + 8, 2)
+
+
+def test_dynamo_charges_for_open_requests():
+    """Each open request of a worker adds its weight to the cost, until it ends."""
+    router = dynamo.KvRouter(["a", "b"], decode_active_request_weight=1.5)
+    for id in ("1", "2"):
+        router.book(id, "a", [7], now=0.0)
+        router.prefill_complete(id)
+    assert router.costs([7], now=0.0) == {"a": (1 / 16 + 3.0, 0), "b": (1 / 16, 0)}
+    router.free("1")
+    router.free("1")
+    assert router.costs([7], now=0.0)["a"].cost == 1 / 16 + 1.5
+
+
+@pytest.mark.parametrize(("block_size", "length"), [(1, 5_000), (7, 100), (16, 50_000)])
+def test_dynamo_counts_all_blocks_of_a_long_prompt(block_size, length):
+    """Every whole block counts, of odd sizes and in prompts of any length, and a change at the end moves one block."""
+    router = dynamo.KvRouter(["a"], block_size=block_size)
+    prompt = list(range(length))
+    blocks = length // block_size
+    assert router.costs(prompt, now=0.0)["a"] == (length / block_size + blocks, 0)
+    router.book("1", "a", prompt, now=0.0)
+    router.prefill_complete("1")
+    changed = [*prompt[: blocks * block_size - 1], 7]
+    assert router.costs(changed, now=0.0)["a"] == (1 + blocks + 1, blocks - 1)
