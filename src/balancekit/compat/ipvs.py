@@ -1,6 +1,6 @@
 """The Maglev scheduler of IPVS (``mh``): which server of a virtual service a client's connection goes to.
 
-A table of 4,093 slots, filled by turns in the order of declaration. A server is hashed by its address and port, a client
+A table of 4,093 slots, filled by turns in the order of the kernel's list. A server is hashed by its address and port, a client
 by its address, and with the flag ``mh-port`` by its port too.
 
 Source: Linux ``net/netfilter/ipvs/ip_vs_mh.c`` and ``lib/siphash.c``, for a 64-bit kernel (a 32-bit one hashes
@@ -42,7 +42,8 @@ class Destination(Record):
     port
         0 to 65535.
     weight
-        Whole, >= 0; 0 takes no connections.
+        Whole, >= 0; 0 takes no connections. A server whose weight is set to 0 later keeps its slots: give its last weight above
+        0 here, and its position to :meth:`MaglevScheduler.lookup` as unavailable.
     """
 
     address: str
@@ -62,7 +63,8 @@ class MaglevScheduler:
     Parameters
     ----------
     destinations
-        In order of declaration, at least one of weight above 0.
+        In the kernel's order, at least one of weight above 0: the kernel puts each new server *first*, so the last that
+        ``ipvsadm -a`` added comes first.
     port
         The flag ``mh-port``: the client's port counts.
     fallback

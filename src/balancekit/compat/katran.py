@@ -70,7 +70,8 @@ class Ring:
     Parameters
     ----------
     reals
-        The endpoints, at least one. If all weigh 0, they share equally, as in Katran.
+        The endpoints, at least one, in the order in which they take turns. A virtual address of Katran sorts them by ``hash`` and
+        leaves out those of weight 0. If all weigh 0, they share equally, as in Katran.
     size
         Slots, a prime number.
     version
