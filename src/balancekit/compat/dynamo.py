@@ -122,8 +122,8 @@ class KvRouter:
                 in_use = len(used) + sum(block not in used for block in blocks)
             else:
                 in_use = used.total() + len(blocks)
-            in_use += self._active_weight * self._active[worker]
-            found[worker] = WorkerCost(self._scale * to_compute / self._size + in_use, overlap)
+            charged = self._active_weight * self._active[worker]
+            found[worker] = WorkerCost(self._scale * to_compute / self._size + in_use + charged, overlap)
         return found
 
     @checked_arguments
