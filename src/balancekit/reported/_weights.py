@@ -7,7 +7,8 @@
 The utilization is the largest of the figures named in ``metrics`` that the report has, else the application's, else
 the CPU's. A report without requests or without utilization changes nothing. An endpoint has its own weight from
 ``blackout`` seconds after its first report on, until no report has come for ``expiry`` seconds; till then, and after,
-it has the mean or the median of the others.
+it has the mean or the median of the others. No own weight counts for less than ``min_ratio`` of the mean of all own weights, nor for
+more than ``max_ratio`` of it: a server that reports next to nothing does not get all traffic, and one that reports much still gets some.
 
 Cost: O(1) a report, O(n) when weights are asked for.
 
@@ -66,6 +67,8 @@ class ReportedWeights(Policy):
         The weight of endpoints that have none.
     min_reports
         How many endpoints must have a weight, >= 1; with fewer, all are equal.
+    min_ratio, max_ratio
+        Bounds of a weight, in means of all own weights: 0 to 1, and at least 1 or ``None`` for no bound. The defaults are gRPC's.
     errors_alone
         Whether a report without utilization stands for a weight if its errors have a penalty, as with Envoy.
     whole
@@ -86,6 +89,8 @@ class ReportedWeights(Policy):
     metrics: tuple[str, ...] = ()
     missing: MissingWeight = MissingWeight.MEAN
     min_reports: int = 2
+    min_ratio: float = 0.01
+    max_ratio: float | None = 10.0
     errors_alone: bool = False
     whole: bool = False
 
@@ -94,6 +99,9 @@ class ReportedWeights(Policy):
         valid.number("expiry", self.expiry, above=0.0)
         valid.number("error_penalty", self.error_penalty, minimum=0.0)
         valid.integer("min_reports", self.min_reports, minimum=1)
+        valid.number("min_ratio", self.min_ratio, minimum=0.0, maximum=1.0)
+        if self.max_ratio is not None:
+            valid.number("max_ratio", self.max_ratio, minimum=1.0)
         valid.flag("errors_alone", self.errors_alone)
         valid.flag("whole", self.whole)
         if not isinstance(self.metrics, tuple) or not all(isinstance(name, str) for name in self.metrics):
@@ -161,10 +169,11 @@ class ReportedWeightsMachine:
         }
         if len(own) < config.min_reports:
             return dict.fromkeys(names, DEFAULT_WEIGHT)
-        if config.missing is MissingWeight.MEAN:
-            other = statistics.fmean(own.values())
-        else:
-            other = statistics.median(own.values())
+        mean = statistics.fmean(own.values())
+        other = mean if config.missing is MissingWeight.MEAN else statistics.median(own.values())
+        low = config.min_ratio * mean
+        high = math.inf if config.max_ratio is None else config.max_ratio * mean
+        own = {name: max(low, min(weight, high)) for name, weight in own.items()}
         if config.whole:  # the median is of the truncated weights, and the least of all is 1
             return {name: max(1.0, float(int(own.get(name, other)))) for name in names}
         return {name: own.get(name, other) for name in names}

@@ -248,10 +248,12 @@ def test_weights_agree_with_the_formula(reports, missing, whole):
     other = (
         statistics.fmean(last.values()) if missing is MissingWeight.MEAN else statistics.median(last.values())
     )
+    mean = statistics.fmean(last.values())
+    kept = {name: min(max(weight, 0.01 * mean), 10.0 * mean) for name, weight in last.items()}
     if whole:
-        assert found == {name: max(1.0, float(int(last.get(name, other)))) for name in "abcde"}
+        assert found == {name: max(1.0, float(int(kept.get(name, other)))) for name in "abcde"}
     else:
-        assert found == {name: pytest.approx(last.get(name, other)) for name in "abcde"}
+        assert found == {name: pytest.approx(kept.get(name, other)) for name in "abcde"}
 
 
 def test_errors_alone_give_a_weight_only_if_asked_for():
@@ -266,9 +268,43 @@ def test_errors_alone_give_a_weight_only_if_asked_for():
     assert ReportedWeights(errors_alone=True, error_penalty=0.0).weight(failing) == 0.0
 
 
+def test_a_weight_is_kept_within_bounds_of_the_mean():
+    """A weight counts for a hundredth of the mean at least, and for ten means at most; both bounds can be taken off."""
+    reports = {"a": 1e-4, "b": 1.0, **{f"c{n}": 0.9 for n in range(14)}}
+
+    def weights(names, **options):
+        machine = ReportedWeights(blackout=0.0, **options)()
+        for name in names:
+            machine.record(name, LoadReport(application_utilization=reports[name], rps=100.0), now=0.0)
+        return machine.weights(list(names), now=1.0)
+
+    assert weights("ab") == {"a": 1e6, "b": pytest.approx(0.01 * 500_050.0)}
+    found = weights(reports)
+    mean = (1e6 + 100.0 + 14 * 100.0 / 0.9) / 16
+    assert found == dict.fromkeys(found, pytest.approx(0.01 * mean)) | {"a": pytest.approx(10.0 * mean)}
+    assert weights("ab", min_ratio=0.0, max_ratio=None) == {"a": 1e6, "b": 100.0}
+    assert weights("ab", min_ratio=1.0, max_ratio=1.0) == dict.fromkeys("ab", 500_050.0)
+
+
+def test_envoys_weights_have_no_bounds_but_those_of_whole_numbers():
+    """Envoy keeps weights as they are, however far apart."""
+    selector = envoy.client_side_weighted_round_robin(blackout_period=0.0)
+    clock = ManualClock()
+    lb = LoadBalancer(["a", "b"], selector=selector, clock=clock)
+    used = {"a": 1e-4, "b": 1.0}
+    for _ in range(40):
+        with lb.acquire() as lease:
+            lease.report_load(LoadReport(application_utilization=used[lease.target], rps=100.0))
+        clock.advance(0.1)
+    assert selector.weights == {"a": 1e6, "b": 100.0}
+
+
 def test_whole_weights_are_one_to_two_to_the_32nd():
     """A whole weight is from 1 to 2 ** 32. One that is truncated to 0 becomes 1, and is 0 in the median."""
-    machine = ReportedWeights(blackout=0.0, missing=MissingWeight.MEDIAN, min_reports=1, whole=True)()
+    config = ReportedWeights(
+        blackout=0.0, missing=MissingWeight.MEDIAN, min_reports=1, min_ratio=0.0, max_ratio=None, whole=True
+    )
+    machine = config()
     for endpoint, rps in (("a", 0.4), ("b", 401.0), ("c", 5e9)):
         machine.record(endpoint, LoadReport(application_utilization=1.0, rps=rps), now=0.0)
     assert machine.weights(list("abd"), now=1.0) == {"a": 1.0, "b": 401.0, "d": 200.0}
@@ -334,6 +370,9 @@ def test_every_figure_of_a_message_can_be_named():
         ("metrics", "gpu"),
         ("missing", "mode"),
         ("min_reports", 0),
+        ("min_ratio", -0.1),
+        ("min_ratio", 1.1),
+        ("max_ratio", 0.9),
         ("errors_alone", 1),
         ("whole", 1),
     ],

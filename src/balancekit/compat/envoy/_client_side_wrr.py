@@ -45,6 +45,8 @@ def client_side_weighted_round_robin(
         metrics=metric_names_for_computing_utilization,
         missing=MissingWeight.MEDIAN,
         min_reports=1,
+        min_ratio=0.0,
+        max_ratio=None,
         errors_alone=True,
         whole=True,
     )
