@@ -145,6 +145,25 @@ def test_a_length_beside_chunks_is_not_passed_on():
     assert b"hello!" in body
 
 
+@pytest.mark.parametrize("value", [b"caf\xe9", b"caf\xc3\xa9", b"\xff\x80\xe2\x82", "日本".encode()])
+def test_bytes_of_fields_arrive_as_they_came(value):
+    """Bytes of a value arrive as they came, whatever they are in: UTF-8, Latin-1 or neither, both ways."""
+    answer, received = ask_l7(
+        f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n".encode()
+        + b"X-Sent: "
+        + value
+        + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Back: " + value + b"\r\nX-Back: 2\r\n\r\nok",
+    )
+    assert b"x-sent: " + value + b"\r\n" in received[0]
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert [line for line in head.split(b"\r\n") if line.startswith(b"x-back")] == [
+        b"x-back: " + value,
+        b"x-back: 2",
+    ]
+    assert body == b"ok"
+
+
 @pytest.mark.parametrize(
     ("target", "host"), [(f"http://{HOST}/a", HOST), ("/a#b", HOST), ("/a", f"{HOST}:port"), ("/a", "[::1")]
 )

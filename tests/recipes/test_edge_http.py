@@ -247,6 +247,18 @@ def test_a_length_beside_chunks_is_not_passed_on(edge_of):
     assert b"content-length" not in answer.lower()
 
 
+@pytest.mark.parametrize("value", [b"caf\xe9", b"caf\xc3\xa9", b"\xff\x80\xe2\x82", "日本".encode()])
+def test_bytes_of_fields_arrive_as_they_came(edge_of, value):
+    """Bytes of a value arrive as they came, whatever they are in: UTF-8, Latin-1 or neither, both ways."""
+    server, _, address = edge_of(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Back: " + value + b"\r\nX-Back: 2\r\n\r\nok"
+    )
+    answer = exchange(address, b"GET / HTTP/1.1\r\nHost: x.test\r\nX-Sent: " + value + b"\r\n\r\n")
+    assert b"x-sent: " + value + b"\r\n" in server.received[0].replace(b"X-Sent", b"x-sent")
+    assert b"x-back: " + value + b"\r\nx-back: 2\r\n" in answer.replace(b"X-Back", b"x-back")
+    assert answer.endswith(b"\r\n\r\nok")
+
+
 @pytest.mark.parametrize("host", ["999.1.1.1", "[a]", "a b", "x.test:port"])
 def test_a_host_that_no_url_holds_is_refused(edge_of, host):
     """A host that no URL can hold is the caller's mistake: the answer is 400, and no endpoint is asked."""

@@ -46,6 +46,21 @@ def passed_on(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in fields if name not in dropped]
 
 
+class RawAnswer(web.StreamResponse):
+    """An answer whose fields stand for bytes as Latin-1: aiohttp writes text as UTF-8, which bytes of a server need not be."""
+
+    async def _write_headers(self) -> None:
+        """Write the head to the connection itself."""
+        request = self._req
+        assert request is not None
+        if request.transport is None:
+            raise ConnectionResetError("the client has gone")
+        major, minor = request.version
+        lines = [f"HTTP/{major}.{minor} {self.status} {self.reason}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        request.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+
+
 class Edge:
     """A reverse proxy: one handler for all paths.
 
@@ -90,7 +105,7 @@ class Edge:
         except httpx2.TransportError as error:
             status = 504 if isinstance(error, httpx2.TimeoutException) else 502
             return web.Response(status=status, text=f"{type(error).__name__}\n")
-        answer = web.StreamResponse(status=response.status_code)
+        answer = RawAnswer(status=response.status_code)
         try:
             for name, value in passed_on(response.headers.raw):
                 answer.headers.add(name.decode("latin-1"), value.decode("latin-1"))
