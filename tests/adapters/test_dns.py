@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from random import Random
+from types import SimpleNamespace
 
 import dns.edns
 import dns.flags
@@ -12,11 +14,12 @@ import dns.opcode
 import dns.rcode
 import pytest
 from dnslib import DNSError, DNSRecord
+from dnslib.server import DNSLogger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancekit import ConfigurationError, LoadBalancer
-from balancekit.adapters.dnslib import GslbResolver
+from balancekit.adapters.dnslib import GslbHandler, GslbResolver
 from balancekit.adapters.dnspython import BalancerStandings, DnsResponder
 from balancekit.gslb import (
     AllUp,
@@ -213,6 +216,25 @@ def test_a_dot_inside_a_label_separates_nothing(adapter, labels, rcode):
     assert (dns.rcode.to_text(reply.rcode()), reply.question[0].name.labels) == (rcode, labels)
 
 
+@ADAPTERS
+@pytest.mark.parametrize("kind", ["A", "ANY", "TXT"])
+def test_any_class_is_answered_without_authority(adapter, kind):
+    """A query for any class gets the records of the Internet class; no answer to it is authoritative (RFC 1034, 6.2.2)."""
+    plain, other = asked("www.example.com", kind, edns=-1), bytearray(asked("www.example.com", kind, edns=-1))
+    other[-2:] = (255).to_bytes(2, "big")
+    wanted, got = dns.message.from_wire(adapter(plain)), dns.message.from_wire(adapter(bytes(other)))
+    assert (got.answer, got.rcode()) == (wanted.answer, dns.rcode.NOERROR)
+    assert (wanted.flags & dns.flags.AA, got.flags & dns.flags.AA) == (dns.flags.AA, 0)
+
+
+@ADAPTERS
+@pytest.mark.parametrize("edns", [-1, 0])
+def test_bytes_after_the_message_are_ignored(adapter, edns):
+    """A query with bytes after it, which some clients pad with, gets the answer of one without."""
+    wire = asked("www.example.com", edns=edns)
+    assert adapter(wire + b"\0\x01junk") == adapter(wire)
+
+
 class Datagram:
     """What ``DNSServer`` hands to the resolver beside the request."""
 
@@ -230,6 +252,40 @@ def test_a_reply_is_not_replied_to():
     with pytest.raises(DNSError):
         resolver.resolve(DNSRecord.parse(bytes(wire)), Datagram(bytes(wire)))
     assert by_dnspython(bytes(wire)) is None
+
+
+def by_handler(wire):
+    """Return what ``dnslib``'s server would send with the handler, ``None`` for nothing."""
+    sent = []
+    server = SimpleNamespace(
+        socket_type=socket.SOCK_DGRAM,
+        resolver=GslbResolver(ZONE, UP, rng=Random(1)),
+        logger=DNSLogger("-recv,-send,-request,-reply,-truncated,-error"),
+    )
+    GslbHandler((wire, SimpleNamespace(sendto=lambda data, _: sent.append(data))), ("192.0.2.53", 53), server)
+    return sent[0] if sent else None
+
+
+@pytest.mark.parametrize("receive", [by_dnspython, by_handler])
+@pytest.mark.parametrize("cut", [0, 3, 11, 12, 13, 20, 28, 30, 32])
+def test_a_query_that_cannot_be_parsed_is_formerr(receive, cut):
+    """A query that ends too soon gets FORMERR with its id and RD; less than a header, and a reply, nothing."""
+    wire = asked("www.example.com", edns=-1)[:cut]
+    reply = receive(wire)
+    if cut < 12:
+        assert reply is None
+        return
+    read = dns.message.from_wire(reply)
+    assert (dns.rcode.to_text(read.rcode()), reply[:2], read.question) == ("FORMERR", wire[:2], [])
+    assert dns.flags.to_text(read.flags) == "QR RD"
+    assert receive(bytes((*wire[:2], wire[2] | 0x80, *wire[3:]))) is None
+
+
+def test_what_can_be_parsed_is_answered_by_the_handler():
+    """The handler hands a query on to the resolver, and its answer back; a whole reply is dropped."""
+    wire = asked("www.example.com")
+    assert dns.message.from_wire(by_handler(wire)).answer == dns.message.from_wire(by_dnspython(wire)).answer
+    assert by_handler(by_handler(wire)) is None
 
 
 @ADAPTERS

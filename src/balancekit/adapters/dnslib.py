@@ -2,7 +2,7 @@
 
 ``dnslib`` brings the server, the threads and the wire format; this class brings the answers::
 
-    server = DNSServer(GslbResolver(zone, balancer), port=5353)
+    server = DNSServer(GslbResolver(zone, balancer), port=5353, handler=GslbHandler)
     server.start_thread()
 
 Cost: about 1 ms a query in ``dnslib``'s server, of which the policy takes some ten microseconds. For thousands of
@@ -32,7 +32,9 @@ with extra("dnslib"):
         DNSRecord,
         EDNSOption,
     )
+    from dnslib.server import DNSHandler
 
+from balancekit._support.interrupts import raise_interrupt
 from balancekit.adapters._gslb import AUTHORITATIVE, BalancerStandings, ZoneResponder
 from balancekit.gslb import (
     SUBNET_OPTION,
@@ -44,7 +46,7 @@ from balancekit.gslb import (
     encode_subnet,
 )
 
-__all__ = ["BalancerStandings", "GslbResolver"]
+__all__ = ["BalancerStandings", "GslbHandler", "GslbResolver"]
 
 UDP_SIZE: Final = 1232
 """Bytes of a UDP answer that pass without fragments (DNS flag day 2020)."""
@@ -52,7 +54,10 @@ MIN_UDP_SIZE: Final = 512
 """Bytes that every client takes (RFC 1035)."""
 MAX_NAME: Final = 255
 """Bytes of a name on the wire (RFC 1035)."""
+HEADER_SIZE: Final = 12
 IN: Final = 1
+ANY: Final = 255
+"""The class of a query for any class, whose answer is not authoritative (RFC 1034, 6.2.2)."""
 HINFO: Final = re.compile(r'(?:"([^"\\]*)"|([^\s"\\]+))\s+(?:"([^"\\]*)"|([^\s"\\]+))')
 BADVERS_BITS: Final = 1
 """The upper bits of the extended code 16, which stand in the OPT record; the lower are those of NOERROR (RFC 6891, 6.1.3)."""
@@ -74,8 +79,8 @@ class GslbResolver(ZoneResponder):
         Seconds, the clock of ``Standing.until``.
 
     *Guarantee.* A malformed client subnet, more than one question, a name that is too long get FORMERR; anything that is no
-    query, and transfers, NOTIMP; another version of EDNS BADVERS; other zones REFUSED. A reply is not answered, nor what
-    ``dnslib`` cannot parse. An answer to a query with a client subnet carries its scope, one without has none.
+    query, and transfers, NOTIMP; another version of EDNS BADVERS; other zones REFUSED. A reply is not answered, and what
+    ``dnslib`` cannot parse only by a server with :class:`GslbHandler`. Bytes after the message are ignored. An answer to a query with a client subnet carries its scope, one without has none.
 
     *When not to use it:* on the Internet without a rate limit in front; a UDP server answers forged sources.
 
@@ -168,12 +173,14 @@ class GslbResolver(ZoneResponder):
             return
         subnet = subnets[0] if subnets else None
         question = request.q
-        if question.qclass != IN:
+        if question.qclass not in {IN, ANY}:
             _failed(reply, RCODE.REFUSED)
             return
         client = Client(address=source, subnet=subnet)
         found = self.reply(_text(question.qname), str(QTYPE.get(question.qtype)), client)
         _fill(reply, found)
+        if question.qclass == ANY:
+            reply.header.aa = 0
         if subnet is not None:
             carried = [EDNSOption(SUBNET_OPTION, encode_subnet(subnet, found.scope))]
             reply.add_ar(EDNS0(udp_len=UDP_SIZE, opts=carried, flags=_flags(options)))
@@ -185,6 +192,53 @@ class GslbResolver(ZoneResponder):
         if not reply.rr:
             raise ValueError(record.kind)
         return reply.pack()
+
+
+@final
+class GslbHandler(DNSHandler):  # type: ignore[misc]  # dnslib has no types
+    """A handler for ``dnslib.server.DNSServer`` that answers what cannot be parsed with FORMERR, as gdnsd does.
+
+    ``dnslib``'s own drops it, so that the client waits for its time-out and asks again.
+
+    *Guarantee.* A reply, and what is shorter than a header, is dropped.
+
+    *When not to use it:* with a resolver that answers by raising ``DNSError``; all else is as in ``DNSHandler``.
+
+    Example
+    -------
+    >>> from dnslib.server import DNSServer
+    >>> from balancekit.gslb import AllUp, Soa, Zone, fixed_standings
+    >>> zone = Zone("example.com", Soa(primary="ns1.example.com", contact="admin.example.com"), {"www": AllUp(["192.0.2.1"])})
+    >>> resolver = GslbResolver(zone, fixed_standings({}))
+    >>> server = DNSServer(resolver, address="127.0.0.1", port=0, handler=GslbHandler)
+    >>> server.server.server_close()
+    """
+
+    def get_reply(self, data: bytes) -> bytes:
+        """Return the reply to a message; called by ``DNSServer``, from a thread per request.
+
+        Raises
+        ------
+        DNSError
+            For what gets no reply.
+        """
+        try:
+            return bytes(super().get_reply(data))
+        except Exception:
+            if len(data) < HEADER_SIZE or data[2] & 0x80 or _parses(data):
+                raise
+        refused = DNSHeader(id=int.from_bytes(data[:2], "big"), bitmap=(data[2] & 0x79) << 8)
+        refused.qr, refused.rcode = 1, RCODE.FORMERR
+        return bytes(DNSRecord(refused).pack())
+
+
+def _parses(data: bytes) -> bool:
+    try:
+        DNSRecord.parse(data)
+    except Exception:
+        raise_interrupt()
+        return False
+    return True
 
 
 def _ends_with_empty_option(request: Any, wire: bytes) -> bool:

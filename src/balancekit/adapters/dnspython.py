@@ -42,6 +42,8 @@ MIN_UDP_SIZE: Final = 512
 """Bytes that every client takes (RFC 1035)."""
 MAX_SIZE: Final = 65535
 HEADER_SIZE: Final = 12
+CLASSES: Final = frozenset({dns.rdataclass.IN, dns.rdataclass.ANY})
+"""Classes of queries that are answered; an answer for any class is not authoritative (RFC 1034, 6.2.2)."""
 
 
 @final
@@ -86,7 +88,7 @@ class DnsResponder(ZoneResponder):
         try:
             data = _subnet_option(wire)
             subnet = None if data is None else decode_subnet(data)
-            request = dns.message.from_wire(wire)
+            request = dns.message.from_wire(wire, ignore_trailing=True)
         except (dns.exception.DNSException, SubnetError, ValueError):
             return _refusal(wire, dns.rcode.FORMERR)
         if request.opcode() != dns.opcode.QUERY:
@@ -99,12 +101,14 @@ class DnsResponder(ZoneResponder):
             response.use_edns(0, ednsflags=request.ednsflags & dns.flags.DO, payload=UDP_SIZE)
             response.set_rcode(dns.rcode.BADVERS)
             return response.to_wire()
-        if question.rdclass != dns.rdataclass.IN:
+        if question.rdclass not in CLASSES:
             response.set_rcode(dns.rcode.REFUSED)
             return response.to_wire()
         client = Client(address=source, subnet=subnet)
         found = self.reply(question.name.to_text(), dns.rdatatype.to_text(question.rdtype), client)
         _fill(response, found)
+        if question.rdclass == dns.rdataclass.ANY:
+            response.flags &= ~dns.flags.AA
         if request.edns >= 0:
             carried: list[dns.edns.Option] = []
             if subnet is not None:

@@ -39,7 +39,7 @@ def serve(path: Path, options: argparse.Namespace) -> int:
     try:
         from dnslib.server import DNSLogger, DNSServer  # noqa: PLC0415 - what an extra brings
 
-        from balancekit.adapters.dnslib import GslbResolver  # noqa: PLC0415 - the same
+        from balancekit.adapters.dnslib import GslbHandler, GslbResolver  # noqa: PLC0415 - the same
     except ModuleNotFoundError as missing:
         remark(f"balancekit gslb serve needs {missing.name}: pip install 'balancekit[dnslib]'")
         return EXIT_REFUSED
@@ -62,7 +62,8 @@ def serve(path: Path, options: argparse.Namespace) -> int:
             stack.callback(log_events(checked.balancer, levels={**LEVELS, **CHANGES}))
             stack.enter_context(ThreadChecks(checked.balancer, checked.check, schedule=checked.schedule))
         quiet = DNSLogger("-request,-reply,-truncated,-error", prefix=False)
-        servers = _listening(DNSServer, options.host, options.port, resolver=resolver, logger=quiet)
+        rest = {"resolver": resolver, "logger": quiet, "handler": GslbHandler}
+        servers = _listening(DNSServer, options.host, options.port, **rest)
         for server in servers:
             stack.callback(server.server.server_close)
             server.start_thread()
