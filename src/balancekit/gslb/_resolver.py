@@ -16,7 +16,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.ip import IpNetwork
 from balancekit.errors import ConfigurationError
-from balancekit.gslb._query import Answer, Client, Query
+from balancekit.gslb._query import Answer, Client, Query, checked_answer
 from balancekit.gslb._threshold import PREFIX4, PREFIX6
 
 __all__ = ["ResolverCache", "stale_share"]
@@ -137,13 +137,8 @@ class ResolverCache:
     @checked_arguments
     def store(self, query: Query, answer: Answer, /, *, now: float) -> None:
         """Keep the answer to a query, under its scope cut to the prefix limit."""
-        given = (
-            self._max_ttl
-            if isinstance(answer.ttl, float) and answer.ttl == math.inf
-            else valid.number("ttl", answer.ttl)
-        )
-        ttl = max(self._min_ttl, min(self._max_ttl, given))
-        scope = valid.integer("scope", answer.scope, minimum=0, maximum=128)
+        _, seconds, scope, _, _ = checked_answer(answer)
+        ttl = max(self._min_ttl, min(self._max_ttl, seconds))
         name = query.name.lower().rstrip(".")
         if not query.client.has_subnet:
             self._plain[name, query.kind] = _Entry(answer, now + ttl, 0)
