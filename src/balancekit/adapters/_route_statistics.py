@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
 from balancekit._support.record import Record
 from balancekit.stats import Quantiles, RecentWindow
@@ -85,14 +86,16 @@ class RouteStatistics:
         attempts
             How many endpoints were tried.
         """
+        seconds, tried = valid.number("latency", latency), valid.integer("attempts", attempts, minimum=0)
+        valid.flag("failed", failed)
         with self._lock:
             counts = self._counts.get(route or NO_ROUTE)
             if counts is None:
                 counts = self._counts[route or NO_ROUTE] = _Counts()
             counts.requests += 1
             counts.failures += failed
-            counts.retries += attempts - 1
-            counts.window.record(latency)
+            counts.retries += tried - 1
+            counts.window.record(seconds)
 
     def stats(self) -> tuple[RouteStats, ...]:
         """Return what is known of each route that had a request, in the order of first requests."""

@@ -117,17 +117,18 @@ class Gslb(Record):
     @checked_arguments
     def share_of(self, site: int) -> float:
         """Return the share of the demand that a site has when none is lost."""
-        return 1.0 / self.sites if self.shares is None else self.shares[site]
+        place = valid.integer("site", site, minimum=0, maximum=self.sites - 1)
+        return 1.0 / self.sites if self.shares is None else self.shares[place]
 
     @checked_arguments
     def worst_share_of(self, site: int, lost: int) -> float:
         """Return the share that a site has when the ``lost`` largest of the others are lost."""
-        return self.worst_shares(lost)[site]
+        return self.worst_shares(lost)[valid.integer("site", site, minimum=0, maximum=self.sites - 1)]
 
     @checked_arguments
     def worst_shares(self, lost: int) -> tuple[float, ...]:
         """Return for each site the share that it has when the ``lost`` largest of the others are lost. O(sites)."""
-        if lost >= self.sites:
+        if valid.integer("lost", lost, minimum=0) >= self.sites:
             raise ConfigurationError("sites", lost, f"fewer than all {self.sites} sites to lose")
         if self.shares is None:
             share = 1.0 / self.sites

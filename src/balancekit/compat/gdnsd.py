@@ -61,7 +61,8 @@ def up_threshold(threshold: float, total: int) -> Fraction:
     >>> up_threshold(0.07, 100), up_threshold(0.5, 3)
     (Fraction(2, 25), Fraction(2, 3))
     """
-    return Fraction(math.ceil(threshold * total), total)
+    share = valid.number("up_thresh", threshold, above=0.0, maximum=1.0)
+    return Fraction(math.ceil(share * valid.integer("total", total, minimum=1)), total)
 
 
 @checked_arguments

@@ -6,6 +6,7 @@ or more than ten times that; with fewer than two reports it is plain round robin
 
 from __future__ import annotations
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.reported import MissingWeight, ReportedRoundRobin, ReportedWeights
 
@@ -38,11 +39,12 @@ def weighted_round_robin(
     {}
     """
     rule = ReportedWeights(
-        blackout=blackout_period,
-        expiry=weight_expiration_period,
-        error_penalty=error_utilization_penalty,
+        blackout=valid.number("blackout_period", blackout_period, minimum=0.0),
+        expiry=valid.number("weight_expiration_period", weight_expiration_period, above=0.0),
+        error_penalty=valid.number("error_utilization_penalty", error_utilization_penalty, minimum=0.0),
         metrics=metric_names_for_computing_utilization,
         missing=MissingWeight.MEAN,
         min_reports=2,
     )
-    return ReportedRoundRobin(rule, period=weight_update_period)
+    period = valid.number("weight_update_period", weight_update_period, above=0.0)
+    return ReportedRoundRobin(rule, period=period)

@@ -167,6 +167,8 @@ def siphash13(value: int, low: int, high: int) -> int:
     >>> hex(siphash13(0, 0, 0))[:2]
     '0x'
     """
+    for name, given in (("value", value), ("low", low), ("high", high)):
+        valid.integer(name, given, minimum=0)
     last = 4 << 56 | value & MASK32
     state = (
         low ^ 0x736F_6D65_7073_6575,

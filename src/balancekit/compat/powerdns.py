@@ -67,7 +67,7 @@ def lookup2(data: bytes, start: int = 0) -> int:
     True
     """
     a = b = 0x9E37_79B9
-    c = start
+    c = valid.integer("start", start, minimum=0)
     place = 0
     while len(data) - place >= 12:
         words = [int.from_bytes(data[place + k : place + k + 4], "little") for k in (0, 4, 8)]

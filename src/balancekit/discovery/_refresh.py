@@ -84,12 +84,17 @@ class Refresh(Record):
 
     def period(self, ttl: float | None) -> float:
         """Return how long to wait after an answer."""
-        return self.interval if ttl is None else min(self.max_interval, max(self.min_interval, ttl))
+        if ttl is None:
+            return self.interval
+        return min(self.max_interval, max(self.min_interval, valid.number("ttl", ttl)))
 
     def retry(self, failures: int) -> float:
         """Return how long to wait after the last of so many failures in a row, >= 1."""
-        return min(self.max_retry, self.first_retry * 2.0 ** min(failures - 1, 60))
+        return min(
+            self.max_retry,
+            self.first_retry * 2.0 ** min(valid.integer("failures", failures, minimum=1) - 1, 60),
+        )
 
     def spread(self, wait: float, rng: Random) -> float:
         """Make a wait longer or shorter at random."""
-        return wait * (1.0 + self.jitter * (2.0 * rng.random() - 1.0))
+        return valid.number("wait", wait, minimum=0.0) * (1.0 + self.jitter * (2.0 * rng.random() - 1.0))

@@ -68,6 +68,8 @@ class EndpointSlices:
     __slots__ = ("_found", "_port", "version")
 
     def __init__(self, port: str | int | None = None) -> None:
+        if not (port is None or isinstance(port, str)):
+            valid.integer("port", port, minimum=1, maximum=65_535)
         self._port = port
         self._found: dict[str, tuple[Endpoint[str], ...]] = {}
         self.version: str = ""

@@ -189,7 +189,7 @@ class SiteMachine:
     @checked_arguments
     def observe(self, *, share: float, now: float) -> bool:
         """Record which share of the site is up, in [0, 1]; return whether it announces."""
-        up = share >= self._config.threshold
+        up = valid.number("share", share, minimum=0.0, maximum=1.0) >= self._config.threshold
         if self.announcing is None:
             self.announcing = up
         if not up:

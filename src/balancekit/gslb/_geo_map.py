@@ -54,7 +54,7 @@ def nearest(
     Parameters
     ----------
     latitude, longitude
-        Of the client, in degrees.
+        Of the client, in degrees: -90 to 90, and -360 to 360.
     coordinates
         Latitude and longitude by site.
     limit
@@ -68,7 +68,9 @@ def nearest(
     >>> nearest(52.5, 13.4, {"dallas": (32.9, -97.0), "frankfurt": (50.1, 8.7)})
     ('frankfurt', 'dallas')
     """
-    phi, lam = math.radians(latitude), math.radians(longitude)
+    phi = math.radians(valid.number("latitude", latitude, minimum=-90.0, maximum=90.0))
+    lam = math.radians(valid.number("longitude", longitude, minimum=-360.0, maximum=360.0))
+    most = None if limit is None else valid.integer("limit", limit, minimum=0)
 
     def chord(site: str) -> float:
         """Return the squared chord, which grows with the distance."""
@@ -77,7 +79,7 @@ def nearest(
         east = math.sin((math.radians(away) - lam) / 2.0)
         return north * north + math.cos(phi) * math.cos(math.radians(there)) * east * east
 
-    return tuple(sorted(coordinates, key=chord)[:limit])
+    return tuple(sorted(coordinates, key=chord)[:most])
 
 
 @final

@@ -21,6 +21,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 
 __all__ = ["Block", "IntervalMap", "flatten", "overlay"]
@@ -130,7 +131,7 @@ class IntervalMap:
 
     @checked_arguments
     def __init__(self, bits: int, starts: list[int], values: list[int]) -> None:
-        self._bits: Final = bits
+        self._bits: Final = valid.integer("bits", bits, minimum=1, maximum=128)
         self._top: Final = 1 << bits
         self._starts: Final[array[int] | list[int]] = array("I", starts) if bits <= 32 else starts
         self._values: Final = array("I", values)
@@ -138,7 +139,8 @@ class IntervalMap:
     @checked_arguments
     def value(self, address: int, /) -> int:
         """Return the value at an address."""
-        return self._values[bisect_right(self._starts, address) - 1]
+        at = valid.integer("address", address, minimum=0, maximum=self._top - 1)
+        return self._values[bisect_right(self._starts, at) - 1]
 
     @checked_arguments
     def scope(self, address: int, /) -> int:
@@ -149,6 +151,7 @@ class IntervalMap:
     def look_up(self, address: int, /) -> tuple[int, int]:
         """Return the value at an address and its scope."""
         starts = self._starts
+        address = valid.integer("address", address, minimum=0, maximum=self._top - 1)
         after = bisect_right(starts, address)
         low = starts[after - 1]
         scope = (address ^ (low - 1)).bit_length() if low else self._bits + 1

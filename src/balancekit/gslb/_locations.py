@@ -17,6 +17,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summariz
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, checked_stream
 from balancekit._support.extras import extra
 from balancekit._support.ip import IpAddress, IpNetwork
@@ -56,12 +57,12 @@ class Location(_Location):
     city
         Its name.
     latitude, longitude
-        Degrees north and degrees east.
+        Degrees north, -90 to 90, and degrees east, -360 to 360.
 
     Raises
     ------
     ConfigurationError
-        If ``subdivisions`` is a text, which would be read letter by letter.
+        If ``subdivisions`` is a text, which would be read letter by letter, or a degree is no such number.
 
     Example
     -------
@@ -86,7 +87,11 @@ class Location(_Location):
             raise ConfigurationError(
                 "subdivisions", subdivisions, f"a tuple, such as ({brief(subdivisions)},)"
             )
-        return super().__new__(cls, continent, country, subdivisions, city, latitude, longitude)
+        north = None if latitude is None else valid.number("latitude", latitude, minimum=-90.0, maximum=90.0)
+        east = (
+            None if longitude is None else valid.number("longitude", longitude, minimum=-360.0, maximum=360.0)
+        )
+        return super().__new__(cls, continent, country, subdivisions, city, north, east)
 
     @property
     def path(self) -> tuple[str, ...]:

@@ -47,4 +47,6 @@ class Ttl(Record):
     @checked_arguments
     def of(self, seconds: float, /) -> int:
         """Return the TTL for an answer that cannot change for some seconds; infinity: for ever."""
-        return self.maximum if math.isinf(seconds) else max(self.minimum, min(self.maximum, int(seconds)))
+        if seconds == math.inf:
+            return self.maximum
+        return max(self.minimum, min(self.maximum, int(valid.number("seconds", seconds))))

@@ -106,7 +106,8 @@ class AdvertReplay(NamedTuple):
     @checked_arguments
     def role_at(self, t: float) -> Role:
         """Return its role at a time of the log."""
-        roles = [change.role for at, change in self.changes if at <= t]
+        latest = valid.number("t", t)
+        roles = [change.role for at, change in self.changes if at <= latest]
         return roles[-1] if roles else Role.INITIALIZE
 
 

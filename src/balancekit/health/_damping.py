@@ -127,7 +127,8 @@ class FlapDamping(Policy):
 
     def time_to_reuse(self, penalty: float) -> float:
         """Return the seconds a penalty takes to decay to ``reuse``, 0 if it is there already."""
-        return max(0.0, self.half_life * math.log2(penalty / self.reuse)) if penalty > 0.0 else 0.0
+        worth = valid.number("penalty", penalty)
+        return max(0.0, self.half_life * math.log2(worth / self.reuse)) if worth > 0.0 else 0.0
 
     def steady_penalty(self, period: float) -> float:
         """Return what the penalty tends to, without a ceiling, for a fall every ``period`` seconds.

@@ -14,6 +14,7 @@ is none.
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Final
 
@@ -80,7 +81,7 @@ class Ejection(Policy):
     def duration(self, streak: int, rng: random.Random) -> float:
         """Return how long the ``streak``-th ejection in a row lasts, in seconds."""
         length = self.base
-        for _ in range(streak - 1):
+        for _ in range(valid.integer("streak", streak, minimum=0) - 1):
             length *= self.factor
             if length >= self.max_duration:
                 length = self.max_duration
@@ -88,16 +89,18 @@ class Ejection(Policy):
         return length * (1.0 + self.jitter * rng.random())
 
     def remaining(self, streak: int, *, calm_for: float) -> int:
-        """Return how many ejections in a row still count after some seconds of health."""
-        if not self.calm:
-            return 0
-        return streak - int(min(streak, calm_for / self.calm))
+        """Return how many ejections in a row still count after some seconds of health; infinity: it never failed."""
+        count = valid.integer("streak", streak, minimum=0)
+        healthy = calm_for if calm_for == math.inf else valid.number("calm_for", calm_for)
+        return count - int(min(count, healthy / self.calm)) if self.calm else 0
 
     def allows(self, *, already_out: int, size: int) -> bool:
         """Return whether one more of ``size`` endpoints may go out when ``already_out`` are out."""
-        if self.max_share == 0.0 or (self.keep_last and already_out + 1 >= size):
+        out = valid.integer("already_out", already_out, minimum=0) + 1
+        count = valid.integer("size", size, minimum=0)
+        if self.max_share == 0.0 or (self.keep_last and out >= count):
             return False
-        return already_out + 1 <= max(1, int(self.max_share * size))
+        return out <= max(1, int(self.max_share * count))
 
 
 LAST_STAYS: Final = Ejection(max_share=1.0)

@@ -109,8 +109,9 @@ class Thresholds(Policy):
         >>> Thresholds(fall=3).detection(interval=2.0, timeout=1.0)
         Detection(soonest=5.0, mean=6.0, latest=7.0)
         """
-        least = (self.fall - 1) * interval + timeout
-        return Detection(least, least + interval / 2, least + interval)
+        period = valid.number("interval", interval, minimum=0.0)
+        least = (self.fall - 1) * period + valid.number("timeout", timeout, minimum=0.0)
+        return Detection(least, least + period / 2, least + period)
 
     def false_alarm(self, failing: float) -> float:
         """Return how many checks pass, on average, until a healthy endpoint is called down by chance.

@@ -89,7 +89,8 @@ def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
     >>> length, (first == other[:3]).tolist()
     (3.0, [True, True, False])
     """
-    return number_blocks(key, block, seed)
+    size = valid.integer("block", block, minimum=8)
+    return number_blocks(key, size, valid.integer("seed", seed, minimum=0))
 
 
 def number_blocks(key: Key, block: int, seed: int) -> tuple[Blocks, float]:

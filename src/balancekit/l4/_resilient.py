@@ -27,7 +27,6 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, refuse
-from balancekit.errors import ConfigurationError
 from balancekit.l4._ecmp import NextHops, next_hop_weights, rounded_quotient
 
 __all__ = ["ResilientGroup"]
@@ -125,16 +124,17 @@ class ResilientGroup:
             Seconds from any fixed point; never goes back.
         """
         try:
-            at = float(now + 0.0)
+            if now.__class__ is not float or now - now != 0.0:  # the bucket would be in use for ever
+                now = valid.number("now", now)
+            if hash.__class__ is not int or hash < 0:
+                hash = valid.integer("hash", hash, minimum=0)
             if self._deadline is not None and now >= self._deadline:
                 self.advance(now)
             bucket = hash % len(self._owners)
             owner = self._owners[bucket]
         except Exception as error:
             refuse(error, ResilientGroup.pick, self, hash, now)
-        if at - at != 0.0:  # infinite, or not a number: the bucket would be in use for ever
-            raise ConfigurationError("now", now, "a finite number")
-        self._used[bucket] = at
+        self._used[bucket] = now
         return owner
 
     @checked_arguments

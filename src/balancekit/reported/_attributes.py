@@ -100,6 +100,8 @@ class NodeAttributes(ConstructorRepr):
     def value(self, endpoint: str, name: str, *, now: float) -> float | None:
         """Return one figure of an endpoint; ``None`` if it is not known or too old."""
         try:
+            if now.__class__ is not float or now - now != 0.0:
+                now = valid.number("now", now)
             at, figures = self._latest.get(endpoint, (-math.inf, NO_FIGURES))
             return figures.get(name) if abs(now - at) <= self.max_age else None
         except Exception as error:

@@ -106,12 +106,14 @@ class Gradient(Policy):
 
     def gradient(self, *, min_rtt: float, sample_rtt: float) -> float:
         """Return by how much a limit is to change: 1 if latency is the least, and the buffer; 0.5 to 2."""
-        raw = min_rtt * (1.0 + self.buffer) / sample_rtt if sample_rtt > 0.0 else MAX_GRADIENT
+        least = valid.number("min_rtt", min_rtt, minimum=0.0)
+        sample = valid.number("sample_rtt", sample_rtt, minimum=0.0)
+        raw = least * (1.0 + self.buffer) / sample if sample > 0.0 else MAX_GRADIENT
         return max(MIN_GRADIENT, min(MAX_GRADIENT, raw))
 
     def next_limit(self, limit: int, *, gradient: float) -> int:
         """Return the limit that follows."""
-        scaled = limit * gradient
+        scaled = valid.integer("limit", limit, minimum=0) * valid.number("gradient", gradient, minimum=0.0)
         return max(self.min_limit, min(self.max_limit, int(scaled + math.sqrt(scaled))))
 
     def __call__(self, *, rng: Random | None = None) -> GradientLimit:

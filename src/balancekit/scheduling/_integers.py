@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 
 __all__ = ["whole_weights"]
@@ -34,6 +35,7 @@ def whole_weights(weights: Sequence[float], *, limit: int) -> list[int] | None:
     >>> whole_weights([1 / 3, 1.0], limit=100) is None
     True
     """
+    valid.integer("limit", limit, minimum=0)
     if all(float(weight).is_integer() for weight in weights):
         whole = [int(weight) for weight in weights]
     else:

@@ -13,13 +13,20 @@ value, a time before that of the last sample counts as that time. Half-life is `
 from __future__ import annotations
 
 from math import exp, inf, log
-from typing import final
+from typing import NoReturn, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, refuse
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Ewma", "PeakEwma"]
+
+
+def _refuse(sample: float, now: float) -> NoReturn:
+    """Raise for a sample or a time that is infinite or not a number."""
+    valid.number("now", now)
+    valid.number("sample", sample)
+    raise ConfigurationError("sample", sample, "a number that is a finite distance from the average")
 
 
 @final
@@ -58,23 +65,27 @@ class Ewma:
         try:
             value, at = sample, now
             if value.__class__ is not float or at.__class__ is not float:
-                value, at = float(value), float(at)
+                value, at = valid.number("sample", value), valid.number("now", at)
             if self.seen:
                 since = self._at - at
                 value += (self._value - value) * (exp(since * self._rate) if since < 0.0 else 1.0)
         except Exception as error:
             refuse(error, Ewma.observe, self, sample, now=now)
         if not (value - value == 0.0 == at - at):
-            raise ConfigurationError("sample", (sample, now), "a finite sample at a finite time")
+            _refuse(sample, now)
         self._value = value
         self._at = at
         self.seen = True
 
     def value(self, *, now: float, rest: float | None = None) -> float:
         """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
-        if rest is None:
-            return self._value
         try:
+            if now.__class__ is not float or now - now != 0.0:
+                now = valid.number("now", now)
+            if rest is None:
+                return self._value
+            if rest.__class__ is not float or rest - rest != 0.0:
+                rest = valid.number("rest", rest)
             since = self._at - now
             return rest + (self._value - rest) * (exp(since * self._rate) if since < 0.0 else 1.0)
         except Exception as error:
@@ -121,14 +132,14 @@ class PeakEwma:
         try:
             value, at = sample, now
             if value.__class__ is not float or at.__class__ is not float:  # a call takes longer than the rest
-                value, at = float(value), float(at)
+                value, at = valid.number("sample", value), valid.number("now", at)
             if value < self._value and self.seen:
                 since = self._at - at
                 value += (self._value - value) * (exp(since * self._rate) if since < 0.0 else 1.0)
         except Exception as error:
             refuse(error, PeakEwma.observe, self, sample, now=now)
         if not (value - value == 0.0 == at - at):
-            raise ConfigurationError("sample", (sample, now), "a finite sample at a finite time")
+            _refuse(sample, now)
         self._value = value
         self._at = at
         self.seen = True
@@ -136,16 +147,24 @@ class PeakEwma:
     def raise_to(self, bound: float, *, now: float) -> None:
         """Learn that the true value is at least ``bound``: go up to it, never down."""
         try:
+            if bound.__class__ is not float or bound - bound != 0.0:
+                bound = valid.number("bound", bound)
             if bound > self._value:
                 self.observe(bound, now=now)
+            elif now.__class__ is not float or now - now != 0.0:
+                valid.number("now", now)
         except Exception as error:
             refuse(error, PeakEwma.raise_to, self, bound, now=now)
 
     def value(self, *, now: float, rest: float | None = None) -> float:
         """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
-        if rest is None:
-            return self._value
         try:
+            if now.__class__ is not float or now - now != 0.0:
+                now = valid.number("now", now)
+            if rest is None:
+                return self._value
+            if rest.__class__ is not float or rest - rest != 0.0:
+                rest = valid.number("rest", rest)
             since = self._at - now
             return rest + (self._value - rest) * (exp(since * self._rate) if since < 0.0 else 1.0)
         except Exception as error:

@@ -65,6 +65,8 @@ class RecentWindow:
         """Take one value. O(1)."""
         count = self._count
         try:
+            if value.__class__ is not float or value - value != 0.0:
+                value = valid.number("value", value)
             self._values[count % self._size] = value
         except Exception as error:
             refuse(error, RecentWindow.record, self, value)
@@ -117,9 +119,7 @@ def quantile(ordered: list[float], q: float) -> float:
     """
     if not ordered:
         raise ConfigurationError("ordered", ordered, "at least one value")
-    if not 0.0 <= q <= 1.0:
-        raise ConfigurationError("q", q, "a number from 0 to 1")
-    position = q * (len(ordered) - 1)
+    position = valid.number("q", q, minimum=0.0, maximum=1.0) * (len(ordered) - 1)
     below = int(position)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 
@@ -51,4 +52,5 @@ def deviation(values: Iterable[float], *, around: float) -> float:
     >>> round(deviation([1.0, 2.0, 3.0, 4.0, 1000.0], around=3.0), 4)
     1.4826
     """
-    return MAD_SCALE * median([abs(value - around) for value in values])
+    middle = valid.number("around", around)
+    return MAD_SCALE * median([abs(value - middle) for value in values])

@@ -65,6 +65,7 @@ def share_z(hits: int, trials: int, share: float) -> float:
     """
     valid.number("share", share, above=0.0, maximum=1.0)
     valid.integer("trials", trials, minimum=1)
+    found = valid.number("hits", hits, minimum=0.0, maximum=float(trials))
     if share == 1.0:
-        return 0.0 if hits == trials else -math.inf
-    return (hits - trials * share) / math.sqrt(trials * share * (1.0 - share))
+        return 0.0 if found == trials else -math.inf
+    return (found - trials * share) / math.sqrt(trials * share * (1.0 - share))

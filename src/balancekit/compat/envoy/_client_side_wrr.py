@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.reported import MissingWeight, ReportedRoundRobin, ReportedWeights
 
@@ -39,9 +40,9 @@ def client_side_weighted_round_robin(
     {}
     """
     rule = ReportedWeights(
-        blackout=blackout_period,
-        expiry=weight_expiration_period,
-        error_penalty=error_utilization_penalty,
+        blackout=valid.number("blackout_period", blackout_period, minimum=0.0),
+        expiry=valid.number("weight_expiration_period", weight_expiration_period, above=0.0),
+        error_penalty=valid.number("error_utilization_penalty", error_utilization_penalty, minimum=0.0),
         metrics=metric_names_for_computing_utilization,
         missing=MissingWeight.MEDIAN,
         min_reports=1,
@@ -50,4 +51,5 @@ def client_side_weighted_round_robin(
         errors_alone=True,
         whole=True,
     )
-    return ReportedRoundRobin(rule, period=max(MIN_PERIOD_S, weight_update_period))
+    period = valid.number("weight_update_period", weight_update_period, minimum=0.0)
+    return ReportedRoundRobin(rule, period=max(MIN_PERIOD_S, period))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
@@ -90,7 +91,7 @@ def murmur64(data: bytes, seed: int = MURMUR_SEED) -> int:
     """
     size = len(data)
     tail = size & ~7
-    h = seed ^ (size * MURMUR_MULTIPLIER & MASK64)
+    h = valid.integer("seed", seed, minimum=0) ^ (size * MURMUR_MULTIPLIER & MASK64)
     for at in range(0, tail, 8):
         word = _word(data, at) * MURMUR_MULTIPLIER & MASK64
         word = (word ^ (word >> 47)) * MURMUR_MULTIPLIER & MASK64

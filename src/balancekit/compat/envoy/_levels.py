@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 
 __all__ = ["Distribution", "distribute"]
@@ -43,7 +44,7 @@ class Distribution(NamedTuple):
 
     def place(self, position: int) -> tuple[int, bool]:
         """Return the level that serves a request, and whether its degraded hosts do."""
-        left = position % 100 + 1
+        left = valid.integer("position", position, minimum=0) % 100 + 1
         for degraded, loads in ((False, self.loads), (True, self.degraded)):
             for level, load in enumerate(loads):
                 left -= load

@@ -61,7 +61,9 @@ class RetryBudget:
     @checked_arguments
     def limit(self, *, active: int) -> int:
         """Return how many retries may be in progress beside so many requests, retries among them."""
-        return max(self._minimum, math.floor(self._percent / 100.0 * active))
+        return max(
+            self._minimum, math.floor(self._percent / 100.0 * valid.integer("active", active, minimum=0))
+        )
 
     @checked_arguments
     def begin_retry(self, *, active: int) -> bool:

@@ -8,6 +8,7 @@ Source: Envoy 1.40, ``SlowStartConfig``.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from balancekit._support import validation as valid
@@ -49,6 +50,7 @@ class SlowStart(Policy):
 
     @checked_arguments
     def share(self, age: float) -> float:
-        """Return the share of its weight that a host takes, ``age`` seconds after it became healthy."""
-        part = min(1.0, max(MIN_AGE_S, age) / self.slow_start_window)
+        """Return the share of its weight that a host takes, ``age`` seconds after it became healthy; infinity: long ago."""
+        since = age if age == math.inf else valid.number("age", age)
+        part = min(1.0, max(MIN_AGE_S, since) / self.slow_start_window)
         return max(self.min_weight_percent / 100.0, float(part ** (1.0 / self.aggression)))

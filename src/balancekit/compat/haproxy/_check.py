@@ -126,6 +126,7 @@ def slow_start(weight: int, *, seconds: float, elapsed: float) -> int:
     [7, 13, 57, 100]
     """
     up, ramp = int(valid.number("elapsed", elapsed)), math.ceil(valid.number("seconds", seconds, minimum=0.0))
+    full = valid.integer("weight", weight, minimum=0)
     if up >= ramp:
-        return weight * SCALE
-    return weight * ((SCALE * max(up, 0) + ramp) // ramp)
+        return full * SCALE
+    return full * ((SCALE * max(up, 0) + ramp) // ramp)

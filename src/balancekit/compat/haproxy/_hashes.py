@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 
 __all__ = ["HASHES", "avalanche", "crc32", "djb2", "sdbm", "wt6"]
@@ -70,6 +71,7 @@ HASHES: Final[Mapping[str, Callable[[bytes], int]]] = MappingProxyType(
 @checked_arguments
 def avalanche(a: int) -> int:
     """Mix 32 bits so that every output bit depends on every input bit, then multiply."""
+    a = valid.integer("a", a, minimum=0)
     a = (a + 0x7ED5_5D16 + (a << 12)) & MASK
     a = a ^ 0xC761_C23C ^ (a >> 19)
     a = (a + 0x1656_67B1 + (a << 5)) & MASK

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 
 __all__ = ["crc32c"]
@@ -46,7 +47,7 @@ def crc32c(data: Iterable[int], start: int = 0) -> int:
     >>> crc32c(b"6789", crc32c(b"12345")) == crc32c(b"123456789")
     True
     """
-    table, crc = TABLE, start ^ MASK
+    table, crc = TABLE, valid.integer("start", start, minimum=0) ^ MASK
     for byte in data:
         crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
     return crc ^ MASK
