@@ -637,6 +637,28 @@ class LoadBalancer(Generic[T]):
             raise ConfigurationError("observer", observer, "a callable of an endpoint")
         return self._runtime.observe_starts(observer)
 
+    def on_refusal(self, observer: Callable[[str], object], /) -> Callable[[], None]:
+        """Call ``observer`` whenever no endpoint can be picked, with the kind of refusal; return a function that ends that.
+
+        For counters that another process reads; :meth:`stats` counts the same kinds at no cost. It runs in the thread that
+        acquires, with no lock held; one that raises is logged and changes nothing. It may use the balancer as a listener may
+        (:meth:`on_event`).
+
+        Example
+        -------
+        >>> from balancekit import UnavailableError
+        >>> lb = LoadBalancer(["a"])
+        >>> stop = lb.on_refusal(print)
+        >>> try:
+        ...     lb.acquire(exclude=["a"])
+        ... except UnavailableError:
+        ...     stop()
+        exhausted
+        """
+        if not callable(observer):
+            raise ConfigurationError("observer", observer, "a callable of a kind of refusal")
+        return self._runtime.observe_refusals(observer)
+
     def emit(self, event: Event, /) -> None:
         """Hand an event of your own to the listeners, as the HTTP adapters do with retries.
 

@@ -56,6 +56,7 @@ __all__ = [
     "SupportsPrepare",
     "SupportsRamp",
     "SupportsReasons",
+    "SupportsRefusalObservers",
     "SupportsReset",
     "SupportsRetryAt",
     "SupportsSweep",
@@ -158,6 +159,15 @@ class ObservableBalancer(Protocol[T_co]):
 
     def stats(self) -> BalancerStats:
         """Return one immutable view of states, counters and latencies."""
+        ...
+
+
+@runtime_checkable
+class SupportsRefusalObservers(Protocol):
+    """A balancer that tells of requests for which no endpoint can be picked; one that cannot has them in ``stats`` alone."""
+
+    def on_refusal(self, observer: Callable[[str], object], /) -> Callable[[], None]:
+        """Call ``observer`` with each kind of refusal; return a function that ends that."""
         ...
 
 

@@ -14,6 +14,7 @@ from balancekit.adapters.vrrp import VrrpThread
 from balancekit.events import Drained
 from balancekit.ha import TrackedCheck, Tracking, VirtualRouter
 from balancekit.loads import ExpectedDelay, FailureAware
+from balancekit.reported import LoadMeter
 from balancekit.testing import ManualClock
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -184,3 +185,27 @@ def test_a_warning_of_a_tracking_is_not_given_again_in_a_child():
         warnings.simplefilter("error")
         driver.after_fork()
     assert not driver.running
+
+
+def test_a_child_meters_its_own_requests():
+    """A child has none of the requests of its parent open, nor their rates, and their ends there change nothing."""
+    clock = ManualClock()
+    meter = LoadMeter(capacity=4, clock=clock, processors=lambda: 0.0)
+    parents = [meter.started() for _ in range(3)]
+    for _ in range(100):
+        meter.finished(meter.started())
+
+    def child():
+        reports = [meter.report()]
+        own = meter.started()
+        for arrival in parents:
+            meter.finished(arrival)
+        clock.advance(1.0)
+        reports.append(meter.report())
+        meter.finished(own)
+        meter.finished()
+        reports.append(meter.report())
+        return [(one.application_utilization, round(one.rps)) for one in reports]
+
+    assert in_child(child) == "[(0.0, 0), (0.25, 0), (0.0, 2)]"
+    assert meter.report().application_utilization == 0.75

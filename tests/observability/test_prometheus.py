@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,7 +16,14 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from balancekit import AllIneligibleError, ConfigurationError, First, LoadBalancer, Outcome
+from balancekit import (
+    AllIneligibleError,
+    ConfigurationError,
+    First,
+    LoadBalancer,
+    Outcome,
+    UnavailableError,
+)
 from balancekit.discovery import ThreadDiscovery
 from balancekit.events import Hedged, Retried, RetryRefused
 from balancekit.loads import InFlight
@@ -26,6 +34,7 @@ from balancekit.observability.prometheus import (
     STATES,
     BalancerCollector,
 )
+from balancekit.sim import Recorder
 from balancekit.testing import ManualClock
 
 NAMES = {
@@ -498,3 +507,106 @@ def test_names_of_any_kind_can_be_scraped() -> None:
         lb.acquire().release()
         families = scrape(registry)
         assert value(families, "balancekit_inflight_requests", endpoint=id) == 0.0
+
+
+PARITY = """
+import os
+from prometheus_client import CollectorRegistry, REGISTRY
+from prometheus_client.multiprocess import MultiProcessCollector
+from balancekit import LoadBalancer, UnavailableError
+from balancekit.observability.prometheus import BalancerCollector
+class Runner:
+    class stats:
+        source, endpoints, last_success_at = "dns:orders", 2, 1000.0
+        refreshes = {"changed": 1, "unchanged": 3}
+lb = LoadBalancer(["a", "b"], timed=TIMED, allow_empty=True)
+collector = BalancerCollector(lb, service="s", discovery=[Runner(), Runner()])
+for _ in range(3):
+    try:
+        lb.acquire(exclude=["a", "b"])
+    except UnavailableError:
+        pass
+for first in FIRST:
+    lease = lb.acquire(exclude=["b"])
+    if first:
+        lease.first_byte()
+    lease.report_tokens(5)
+    lease.release()
+lb.update([])
+try:
+    lb.acquire()
+except UnavailableError:
+    pass
+registry, path = REGISTRY, os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+if path:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=path)
+lines = {(s.name, *sorted(s.labels.items())): s.value for f in registry.collect() for s in f.samples}
+print({key: value for key, value in lines.items() if key[0].startswith(NAMES)})
+"""
+
+
+def exported(program: str, directory: Path | None) -> dict[Any, float]:
+    """Return what a process of its own exports, with a directory for several or without."""
+    environment = {name: value for name, value in os.environ.items() if "MULTIPROC" not in name.upper()}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    if directory is not None:
+        environment["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return cast("dict[Any, float]", ast.literal_eval(done.stdout))
+
+
+def test_refused_requests_and_sources_are_exported_in_one_process_and_in_several(tmp_path: Path) -> None:
+    """Requests without an endpoint to pick, sources of endpoints and counters at 0 read the same in both.
+
+    No request need end for that. Sources of one name are added up.
+    """
+    names = "('balancekit_pick', 'balancekit_resolver', 'balancekit_hedges', 'balancekit_retry_budget')"
+    program = f"TIMED, FIRST, NAMES = True, (), {names}{PARITY}"
+    one = exported(program, None)
+    assert exported(program, tmp_path) == one
+    failures = {dict(key[1:])["reason"]: count for key, count in one.items() if "pick_failures" in key[0]}
+    assert failures == {"empty": 1.0, "ineligible": 0.0, "saturated": 0.0, "exhausted": 3.0}
+    assert {value for key, value in one.items() if "unchanged" in str(key)} == {6.0}
+
+
+@pytest.mark.parametrize("first", [(False,), (True,), (False, True)])
+@pytest.mark.parametrize("timed", [False, True])
+def test_tokens_are_written_whatever_is_measured_beside_them(
+    timed: bool, first: tuple[bool, ...], tmp_path: Path
+) -> None:
+    """Tokens count in several processes if no first byte is reported, and if the balancer measures no time."""
+    settings = f"TIMED, FIRST, NAMES = {timed}, {first}, ('balancekit_tokens_total',)"
+    program = settings + PARITY.replace("lb.update([])", "lb.drain('b')")
+    assert list(exported(program, tmp_path).values()) == [5.0 * len(first)]
+
+
+def test_what_observes_refusals_may_raise_and_ends() -> None:
+    """An observer of refusals is told of each kind once, one that raises stops nothing, and one that ended is not told."""
+    lb, told = LoadBalancer(["a"]), []
+
+    def broken(kind: str) -> None:
+        raise RuntimeError(kind)
+
+    lb.on_refusal(broken)
+    stop = lb.on_refusal(told.append)
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            lb.acquire(exclude=["a"])
+        stop()
+    assert told == ["exhausted"]
+    assert lb.stats().refused["exhausted"] == 2
+    with pytest.raises(ConfigurationError, match="observer=5"):
+        lb.on_refusal(5)  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_recorder_tells_of_refusals(tmp_path: Path) -> None:
+    """A recorded balancer passes observers of refusals on."""
+    told = []
+    with Recorder(LoadBalancer(["a"]), tmp_path / "requests.jsonl") as recorder:
+        stop = recorder.on_refusal(told.append)
+        with pytest.raises(UnavailableError):
+            recorder.acquire(exclude=["a"])
+        stop()
+    assert told == ["exhausted"]

@@ -9,7 +9,6 @@ Source: RFC 7871 section 7.3; RFC 8767 for stale answers. For the cache of Unbou
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid

@@ -3,12 +3,14 @@
 A forked child begins at 0, and what its parent has in flight stays the parent's.
 
 Cost: one write when a request begins and two when it ends; all endpoints at an event, and at most once a second for first
-bytes and tokens.
+bytes, tokens and sources of endpoints.
 """
 
 from __future__ import annotations
 
+import enum
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, final
@@ -26,7 +28,18 @@ from balancekit.statistics_view import EndpointStats
 __all__ = ["DirectWriter"]
 
 ANSWERS_PERIOD_S: Final = 1.0
-"""Between two writings of first bytes and tokens: all endpoints are visited for them."""
+"""Between two writings of first bytes, tokens and sources: all endpoints are visited for them."""
+
+
+class Cause(enum.Enum):
+    """What has happened when figures are written that are not written each time."""
+
+    ANSWER = enum.auto()
+    """A request with a first byte has ended."""
+    END = enum.auto()
+    """Another request has."""
+    OTHER = enum.auto()
+    """Something else."""
 
 
 @final
@@ -43,6 +56,8 @@ class DirectWriter:
         The labels of endpoints.
     balancer
         Returns the balancer; ``None`` once it is gone.
+    discovered
+        Returns what is known of each source of endpoints.
     """
 
     def __init__(
@@ -51,19 +66,24 @@ class DirectWriter:
         service: str,
         names: SeriesNames,
         balancer: Callable[[], ObservableBalancer[Any] | None],
+        discovered: Callable[[], Iterable[Any]],
     ) -> None:
         self._direct = direct
         self._service = service
         self._names = names
         self._balancer = balancer
+        self._discovered = discovered
         self._lock = new_lock()
         self._tokens: dict[str, int] = {}
         self._begun: Counter[str] = Counter()
         """What this process has written as in flight, by label."""
         self._closed = False
-        self._answers_due = -math.inf
+        self._refreshed: Counter[tuple[str, str]] = Counter()
+        """Answers of sources that this process has written, by source and result."""
+        self._due = dict.fromkeys(Cause, -math.inf)
+        """When sources, and after an end all endpoints, may be visited next."""
 
-    def begin(self, endpoints: Iterable[EndpointStats]) -> None:
+    def begin(self, endpoints: Iterable[EndpointStats], kinds: Iterable[str]) -> None:
         """Write what there is already, after the first start is reported."""
         call_in_child(self)
         begun: Counter[str] = Counter()
@@ -72,7 +92,19 @@ class DirectWriter:
         self._begun = begun
         for name, count in list(begun.items()):
             self._direct.inflight.labels(self._service, name).set(count)
+        direct, service = self._direct, self._service
+        direct.exhausted.labels(service)
+        for result in ("won", "lost"):
+            direct.hedges.labels(service, result)
+        for kind in kinds:
+            direct.failures.labels(service, kind)
         self._write_states()
+        self._write_if_due(Cause.OTHER)
+
+    def on_refusal(self, kind: str) -> None:
+        """Write that no endpoint could be picked."""
+        self._direct.failures.labels(self._service, kind).inc()
+        self._write_if_due(Cause.OTHER)
 
     def on_start(self, endpoint: Endpoint[Any]) -> None:
         """Write how many requests are in flight when one begins."""
@@ -92,11 +124,7 @@ class DirectWriter:
             self._begun[name] -= begun
         if begun:
             direct.inflight.labels(service, name).dec()
-        if completion.first_byte_at is not None and completion.ended_at >= self._answers_due:
-            with self._lock:
-                if completion.ended_at >= self._answers_due:  # no other thread was faster
-                    self._answers_due = completion.ended_at + ANSWERS_PERIOD_S
-                    self._write_answers()
+        self._write_if_due(Cause.END if completion.first_byte_at is None else Cause.ANSWER)
 
     def on_event(self, event: Event) -> None:
         """Count an event, and write the states that may have followed."""
@@ -116,10 +144,12 @@ class DirectWriter:
             case _:
                 pass
         self._write_states()
+        self._write_if_due(Cause.OTHER)
 
     def close(self) -> None:
         """Write the last answers, and take what is in flight away: no end of it will be written."""
         with self._lock:
+            self._write_sources()
             self._write_answers()
             begun, self._begun, self._closed = self._begun, Counter(), True
         for name, count in begun.items():
@@ -128,6 +158,33 @@ class DirectWriter:
     def after_fork(self) -> None:
         """Take nothing away for the leases of the parent: this process writes figures of its own, from 0."""
         self._begun.clear()
+
+    def _write_if_due(self, cause: Cause) -> None:
+        """Write what is written at most once a second for each cause, and so at once with the first of its kind."""
+        now, due = time.monotonic(), self._due
+        if now >= due[cause]:
+            with self._lock:
+                if now >= due[cause] and not self._closed:  # no other thread was faster
+                    due[cause] = now + ANSWERS_PERIOD_S
+                    self._write_sources()
+                    if cause is not Cause.OTHER:
+                        self._write_answers()
+
+    def _write_sources(self) -> None:
+        """Write what is known of sources of endpoints; the lock is held."""
+        direct, service, written = self._direct, self._service, self._refreshed
+        refreshes, at, endpoints = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+        for one in self._discovered():  # several of one name are added up, as at a scrape
+            for result, count in one.refreshes.items():
+                refreshes[one.source, result] += count
+            at[one.source] += one.last_success_at
+            endpoints[one.source] += one.endpoints
+        for (source, result), count in refreshes.items():
+            direct.refreshes.labels(service, source, result).inc(max(0, count - written[source, result]))
+        for source, when in at.items():
+            direct.success.labels(service, source).set(when)
+            direct.endpoints.labels(service, source).set(endpoints[source])
+        self._refreshed = refreshes
 
     def _write_answers(self) -> None:
         """Write first bytes and tokens of all endpoints that have some; the lock is held."""

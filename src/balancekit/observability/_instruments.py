@@ -76,6 +76,14 @@ class Direct:
         self.retries = counter("balancekit_retries", TEXTS["retries"], "reason")
         self.exhausted = counter("balancekit_retry_budget_exhausted", TEXTS["exhausted"])
         self.hedges = counter("balancekit_hedges", TEXTS["hedges"], "result")
+        self.failures = counter("balancekit_pick_failures", TEXTS["failures"], "reason")
+        self.refreshes = counter("balancekit_resolver_refreshes", TEXTS["refreshes"], "resolver", "result")
+        self.success = gauge(
+            "balancekit_resolver_last_success_timestamp_seconds", TEXTS["success"], "livemax", "resolver"
+        )
+        self.endpoints = gauge(
+            "balancekit_resolver_endpoints", TEXTS["endpoints"], "livemostrecent", "resolver"
+        )
         self.panic = gauge("balancekit_panic", TEXTS["panic"], "livemostrecent")
 
 

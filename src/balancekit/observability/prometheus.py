@@ -23,11 +23,11 @@
 All have the label ``service``, the first nine ``endpoint`` as well: ids, never URLs, keys or users.
 
 *Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): what is read when scraped does not work there, so the same names are
-written directly, when requests begin and end and things happen, and what belongs to an endpoint that was removed stays, at 0. A
+written directly, when requests begin, end and are refused and things happen, and what belongs to an endpoint that was removed stays, at 0. A
 collector that is closed takes what is in flight with it, and so does that of a balancer that is gone as soon as another
-collector joins the registry. A forked child begins at 0, and what its parent has in flight stays the parent's. First bytes
-and tokens are written when a request ends, at most once a second, and when the collector is closed; of medians the last one
-that any process wrote is shown.
+collector joins the registry. A forked child begins at 0, and what its parent has in flight stays the parent's. First bytes,
+tokens and resolvers are written with the next of these, at most once a second, and when the collector is closed; of medians the
+last one that any process wrote is shown.
 
 Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures what the histogram costs.
 """
@@ -58,7 +58,7 @@ from balancekit.observability._instruments import BUCKETS, STATES
 from balancekit.observability._route_metrics import RouteCollector, SupportsRouteStats
 from balancekit.observability._series import OTHER, SeriesNames
 from balancekit.outcome import Completion, Outcome
-from balancekit.protocols import ObservableBalancer, require_balancer
+from balancekit.protocols import ObservableBalancer, SupportsRefusalObservers, require_balancer
 
 __all__ = [
     "BUCKETS",
@@ -133,7 +133,9 @@ class BalancerCollector:
         self._lock = new_lock()
         self._writer: DirectWriter | None = None
         if self._exporter.direct is not None:
-            self._writer = DirectWriter(self._exporter.direct, self.service, self._names, self._balancer)
+            self._writer = DirectWriter(
+                self._exporter.direct, self.service, self._names, self._balancer, self.discovered
+            )
         self.counters: EventCounters = EventCounters(balancer)
         try:
             self._exporter.join(self)  # last, for a scrape may come at once
@@ -147,7 +149,10 @@ class BalancerCollector:
         ]
         if self._writer is not None:
             self._stops.append(balancer.on_start(self._writer.on_start))
-            self._writer.begin(balancer.stats().endpoints)
+            if isinstance(balancer, SupportsRefusalObservers):
+                self._stops.append(balancer.on_refusal(self._writer.on_refusal))
+            stats = balancer.stats()
+            self._writer.begin(stats.endpoints, stats.refused)
 
     @property
     def balancer(self) -> ObservableBalancer[Any] | None:

@@ -9,12 +9,13 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
-from balancekit._support.fork import new_lock
+from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import log_error
 from balancekit.errors import ConfigurationError
@@ -44,6 +45,8 @@ class Arrival(NamedTuple):
     """Requests that were there before it."""
     at: float
     """When it came, by the clock of the meter."""
+    forks: int = 0
+    """Forks that led to the process in which it began."""
 
 
 @final
@@ -64,6 +67,8 @@ class LoadMeter(ConstructorRepr):
         Seconds, monotonic.
     processors
         Called for the processor seconds used so far.
+
+    A forked child meters its own requests alone; those of its parent end in the parent.
 
     Cost: about two microseconds a request, ten more when it is probed.
 
@@ -96,19 +101,32 @@ class LoadMeter(ConstructorRepr):
         self._clock = clock
         self._processors = processors
         self._lock = new_lock()
-        self._open = 0
         self._is_down = False
+        self._forks = 0
         self._by_load = LatencyByLoad()
-        self._begun = self._at = valid.number("clock", clock())
+        self._start_over(valid.number("clock", clock()), valid.number("processors", processors()))
+        call_in_child(self)
+
+    def _start_over(self, now: float, used: float) -> None:
+        self._open = 0
+        self._begun = self._at = now
         self._requests = 0.0
         self._errors = 0.0
         self._cpu = 0.0
-        self._cpu_at, self._cpu_used = self._at, valid.number("processors", processors())
+        self._cpu_at, self._cpu_used = now, used
+
+    def after_fork(self) -> None:
+        """Meter the child from now on: the requests of its parent end in the parent, and its processor seconds are its own."""
+        self._forks += 1
+        now, used = self._at, self._cpu_used
+        with suppress(Exception):  # of functions of the application: the last readings do
+            now, used = valid.number("clock", self._clock()), valid.number("processors", self._processors())
+        self._start_over(now, used)
 
     def started(self) -> Arrival:
         """Note that a request has begun; return what :meth:`finished` is to be given."""
         with self._lock:
-            arrival = Arrival(self._open, valid.number("clock", self._clock()))
+            arrival = Arrival(self._open, valid.number("clock", self._clock()), self._forks)
             self._open += 1
             return arrival
 
@@ -118,10 +136,12 @@ class LoadMeter(ConstructorRepr):
         errors = valid.flag("failed", failed)
         with self._lock:
             now = valid.number("clock", self._clock())
+            if arrival is not None and arrival.forks != self._forks:
+                return  # it began before a fork, in the parent
             if arrival is not None and not errors:
                 self._by_load.record(arrival.found, max(0.0, now - arrival.at))
             self._decay(now)
-            self._open -= 1
+            self._open = max(0, self._open - 1)
             self._requests += 1.0
             self._errors += errors
 

@@ -28,7 +28,13 @@ from balancekit.events import Event, EventSink
 from balancekit.lease import Lease, LeaseExtras
 from balancekit.node import Node
 from balancekit.outcome import CheckResult, Completion, LoadReport, Outcome, classify_exception
-from balancekit.protocols import Clock, ObservableBalancer, UpdatableBalancer, require_balancer
+from balancekit.protocols import (
+    Clock,
+    ObservableBalancer,
+    SupportsRefusalObservers,
+    UpdatableBalancer,
+    require_balancer,
+)
 from balancekit.sim._jsonl_writer import LineWriter
 from balancekit.snapshot import DEFAULT_COST, Key
 from balancekit.statistics_view import BalancerStats
@@ -155,6 +161,12 @@ class Recorder(Generic[T]):
     def on_start(self, observer: Callable[[Endpoint[T]], None], /) -> Callable[[], None]:
         """See :meth:`balancekit.LoadBalancer.on_start`."""
         return self.balancer.on_start(observer)
+
+    def on_refusal(self, observer: Callable[[str], object], /) -> Callable[[], None]:
+        """See :meth:`balancekit.LoadBalancer.on_refusal`; a balancer that does not tell of refusals never calls it."""
+        if isinstance(self.balancer, SupportsRefusalObservers):
+            return self.balancer.on_refusal(observer)
+        return _nothing
 
     def emit(self, event: Event, /) -> None:
         """See :meth:`balancekit.LoadBalancer.emit`."""
@@ -318,3 +330,7 @@ def _in_json(key: Key | None) -> str:
     if isinstance(key, bytes):
         return f'{{"hex":"{key.hex()}"}}'
     return QUOTE(key) if isinstance(key, str) else str(int(key))
+
+
+def _nothing() -> None:
+    """End what has not begun."""
