@@ -391,7 +391,8 @@ class SupportsForget(Protocol):
 class SupportsComparer(Protocol):
     """What the loads of a pool share, if they can be compared faster than by ``value``.
 
-    Found by selectors as the attribute ``pool`` of a load.
+    Found by selectors as the attribute ``pool`` of a load. A load whose comparison counts on the request that it leads to says so
+    by an attribute ``start_compared``: plain requests that were picked by one then do without ``started``.
     """
 
     def comparer(self, *, weighted: bool) -> Callable[[Node, Node, float], Node]:

@@ -56,6 +56,7 @@ __all__ = [
     "load_is_timed",
     "needs_start",
     "reset_load",
+    "start_compared",
 ]
 
 HealthMaker: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
@@ -205,6 +206,11 @@ def health_is_timed(policy: HealthMaker | None) -> bool:
 def needs_start(load: Load) -> bool:
     """Return whether a load wants to know of requests that start."""
     return bool(getattr(load, "needs_start", True))
+
+
+def start_compared(load: Load) -> bool:
+    """Return whether a load knows of requests that were picked by a comparison of its pool's, without ``started``."""
+    return bool(getattr(load, "start_compared", False))
 
 
 def reset_load(load: Load, guard: Guard) -> None:

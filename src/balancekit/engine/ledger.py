@@ -126,6 +126,11 @@ class Ledger:
         return not self.needs_start and not self.start_observers
 
     @property
+    def observed(self) -> bool:
+        """Whether every start is told of."""
+        return bool(self.start_observers)
+
+    @property
     def owner(self) -> LeaseOwner:
         """What ordinary leases report to: a plain success may go the short way only if nothing else must know of it."""
         return self if self._plain and not self.observers else SlowPathOwner(self)

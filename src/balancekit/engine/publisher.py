@@ -15,7 +15,7 @@ from balancekit._selection.pickers import NO_PICKERS, Pick, Pickers, pickers_of
 from balancekit._support.log import contain_error
 from balancekit.engine.fast_path import Current, Published, fast_path
 from balancekit.engine.guard import Guard
-from balancekit.engine.hooks import SelectorHooks
+from balancekit.engine.hooks import SelectorHooks, start_compared
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.slow_start import slow_start_pickers, with_slow_start
 from balancekit.engine.state import PoolState
@@ -141,6 +141,7 @@ class Publisher:
         due: float,
         *,
         lean: bool,
+        observed: bool = False,
         last: Published | None = None,
     ) -> Published:
         """Return what requests are to read for a state. Raises what the selector raises.
@@ -157,15 +158,17 @@ class Publisher:
             When something is due that the state does not know of.
         lean
             Whether plain requests need nothing but a pick and a count.
+        observed
+            Whether every start is told of.
         last
             What the attempt before has prepared, if it came too late; kept as far as it shows the same.
         """
         pickers = base.pickers
         if last is not None and _alike(last.state, state):
-            return self.combine(state, last.pickers, owner, due, lean=lean)
+            return self.combine(state, last.pickers, owner, due, lean=lean, observed=observed)
         if state.snapshot is not base.state.snapshot or not base.sound:
             pickers = self._pickers(state)
-        return self.combine(state, pickers, owner, due, lean=lean)
+        return self.combine(state, pickers, owner, due, lean=lean, observed=observed)
 
     def combine(
         self,
@@ -175,14 +178,21 @@ class Publisher:
         due: float,
         *,
         lean: bool,
+        observed: bool = False,
         sound: bool = True,
     ) -> Published:
         """Return what requests are to read for a state and its pickers."""
         hooks, lean = self.hooks, lean and self._lean
+        if lean:
+            fast = self._fast(pickers)
+        elif self._lean and not observed and _compared(state):
+            fast = (self._fast(pickers)[0], None)
+        else:
+            fast = NO_PICKERS
         deadline = min(state.deadline, due) if sound else -math.inf
         return Published(
             pickers,
-            self._fast(pickers) if lean else NO_PICKERS,
+            fast,
             hooks.selector.select if lean and hooks.trusted and hooks.shared and not state.ramping else None,
             self._clock,
             self._clock if self._timed or hooks.timed or deadline < math.inf else None,
@@ -245,6 +255,12 @@ def _alike(old: PoolState, new: PoolState) -> bool:
         and [id(member.endpoint) for member in old.members.values()]
         == [id(member.endpoint) for member in new.members.values()]
     )
+
+
+def _compared(state: PoolState) -> bool:
+    """Answer whether plain picks of a state are comparisons by which loads know of the requests that follow."""
+    eligible = state.snapshot.eligible
+    return len(eligible) > 1 and not state.ramping and start_compared(eligible[0].load)
 
 
 def _pickable(snapshot: Snapshot) -> frozenset[Node]:

@@ -192,9 +192,9 @@ class Transitions:
         self, state: PoolState, base: Published, last: Published | None, *, strict: bool
     ) -> Published:
         due = min(self._loads.deadline, self._sweep.deadline)
-        owner, lean = self._ledger.owner, self._ledger.lean
+        owner, lean, observed = self._ledger.owner, self._ledger.lean, self._ledger.observed
         try:
-            return self._publisher.prepare(state, base, owner, due, lean=lean, last=last)
+            return self._publisher.prepare(state, base, owner, due, lean=lean, observed=observed, last=last)
         except Exception:
             if strict:
                 raise
@@ -225,7 +225,10 @@ class Transitions:
         while True:
             base = self.current.published
             due = min(self._loads.deadline, self._sweep.deadline)
-            later = self._publisher.combine(base.state, base.pickers, base.owner, due, lean=self._ledger.lean)
+            lean, observed = self._ledger.lean, self._ledger.observed
+            later = self._publisher.combine(
+                base.state, base.pickers, base.owner, due, lean=lean, observed=observed
+            )
             if not base.sound or self._publisher.swap(base, later):
                 return
 

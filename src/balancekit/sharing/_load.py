@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast, final
+from typing import Any, ClassVar, Protocol, cast, final
 
 from balancekit.node import Load, Node
 from balancekit.outcome import Completion, Outcome
@@ -18,12 +18,23 @@ class RemembersPick(Protocol):
     last_pick: SharedLoad | None
     """What was published of it counts on a request that may have gone elsewhere."""
 
+    @property
+    def comparing(self) -> bool:
+        """Whether a selector compares nodes by the function of the pool."""
+        ...
+
+    def count(self, node: Node, /) -> None:
+        """Publish a request that a node is about to get."""
+        ...
+
 
 @final
 class SharedLoad:
     """The load of one endpoint over all processes. Made by :class:`Shared`."""
 
-    __slots__ = ("_succeeded", "inner", "needs_start", "node", "place", "pool")
+    __slots__ = ("_passes_starts", "_succeeded", "inner", "node", "place", "pool")
+
+    needs_start: ClassVar[bool] = True
 
     def __init__(self, pool: RemembersPick, node: Node, policy: LoadPolicy) -> None:
         self.pool: RemembersPick = pool
@@ -31,8 +42,13 @@ class SharedLoad:
         self.place: Place = NO_PLACE
         self.inner: Load = policy(cast("Node", _SummedNode(node)))
         """The load that reads the sum."""
-        self.needs_start: bool = bool(getattr(self.inner, "needs_start", True))
+        self._passes_starts = bool(getattr(self.inner, "needs_start", True))
         self._succeeded = self.inner.succeeded if isinstance(self.inner, SupportsFastSuccess) else None
+
+    @property
+    def start_compared(self) -> bool:
+        """Whether a comparison of the pool's tells as much as :meth:`started`."""
+        return self.pool.comparing and not self._passes_starts
 
     @property
     def others(self) -> float:
@@ -57,8 +73,10 @@ class SharedLoad:
             last.publish()
 
     def started(self, *, now: float, cost: float) -> None:
-        """Pass it on."""
-        self.inner.started(now=now, cost=cost)
+        """Publish the count with this request, and pass it on."""
+        self.pool.count(self.node)
+        if self._passes_starts:
+            self.inner.started(now=now, cost=cost)
 
     def finished(self, completion: Completion, /) -> None:
         """Publish the count and pass it on."""

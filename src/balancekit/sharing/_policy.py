@@ -145,12 +145,12 @@ class SharedPool:
 
     __slots__ = (
         "__weakref__",
-        "_comparing",
         "_forget",
         "_inner",
         "_lock",
         "_replaced",
         "_sweep",
+        "comparing",
         "deadline",
         "due",
         "exchange",
@@ -165,7 +165,8 @@ class SharedPool:
         self._sweep = shared if isinstance(shared, Sweep) else None
         self._forget = shared.forget if isinstance(shared, SupportsForget) else None
         self._lock = new_lock()
-        self._comparing = False
+        self.comparing: bool = False
+        """Whether a selector compares nodes by the function of the pool."""
         self.exchange: Exchange = exchange
         self.deadline: float = -math.inf
         """When :meth:`advance` is due next."""
@@ -227,7 +228,7 @@ class SharedPool:
     def advance(self, *, now: float) -> None:
         """Publish all counts and bring the sums up to date, for selectors that compare values."""
         self.refresh(now)
-        self.deadline = self.due if not self._comparing else max(self.due, now + SWEEP_S)
+        self.deadline = self.due if not self.comparing else max(self.due, now + SWEEP_S)
         if self._sweep is not None:
             if now >= self._sweep.deadline:
                 self._sweep.advance(now=now)
@@ -259,7 +260,7 @@ class SharedPool:
 
         The first on a tie.
         """
-        self._comparing = True
+        self.comparing = True
         counted = {type(load.inner) for load in list(self.loads.values())} == {CountedLoad}
         if not counted:
             return self._comparer(_lower_value)
@@ -270,7 +271,7 @@ class SharedPool:
             if now >= self.due:
                 self.refresh(now)
             chosen = compare(a, b, now)
-            self._count(chosen)
+            self.count(chosen)
             return chosen
 
         return lighter
@@ -280,7 +281,7 @@ class SharedPool:
             if now >= self.due:
                 self.refresh(now)
             chosen = a if a.inflight + a.latency_estimate <= b.inflight + b.latency_estimate else b
-            # What follows is _count, written out.
+            # What follows is count(), written out.
             load: Any = chosen.load
             last = self.last_pick
             if last is not None and last is not load:
@@ -293,7 +294,7 @@ class SharedPool:
 
         return lighter
 
-    def _count(self, node: Node) -> None:
+    def count(self, node: Node) -> None:
         """Publish the request that a pick leads to, and what has become of the one before."""
         last = self.last_pick
         if last is not None:

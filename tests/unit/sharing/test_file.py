@@ -6,11 +6,23 @@ import gc
 import os
 import random
 import stat
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from balancekit import ConfigurationError, Endpoint, LoadBalancer, Outcome, PowerOfChoices
+from balancekit import (
+    ConfigurationError,
+    Endpoint,
+    First,
+    LoadBalancer,
+    Outcome,
+    PowerOfChoices,
+    RingHash,
+    RoundRobin,
+    UniformRandom,
+)
 from balancekit.health import Lifecycle, WarmUp
 from balancekit.loads import FailureAware, InFlight, InFlightCost, PeakEwmaLatency
 from balancekit.sharing import Shared, in_flight
@@ -111,6 +123,56 @@ def test_what_is_published_is_what_is_open(file, load, d, weights):
             open_leases.append(lb.acquire())
         wanted = {id: [lease.target for lease in open_leases].count(id) for id in "abc"}
         assert in_flight(file, ["a", "b", "c"]) == wanted
+
+
+HANGING = {
+    "plain": lambda lb: [lb.acquire()],
+    "with an exclusion": lambda lb: [lb.acquire(exclude=["a"]) for _ in range(3)],
+    "with a cost": lambda lb: [lb.acquire(cost=2.0)],
+    "with attributes": lambda lb: [lb.acquire(attributes={"x": 1})],
+    "with a key": lambda lb: [lb.acquire("k"), lb.acquire("other")],
+    "of attempts": lambda lb: [next(lb.attempts(3))],
+    "before a drain": lambda lb: [lb.acquire(exclude=["b"]), lb.drain("a")][:1],
+    "after a lone endpoint": lambda lb: [lb.drain("a"), lb.acquire(), lb.acquire()][1:],
+    "of which one failed": lambda lb: [lb.acquire(exclude=["a"]), lb.acquire().release(Outcome.FAILURE)][:1],
+}
+
+
+SELECTORS = [PowerOfChoices, partial(PowerOfChoices, 1), RoundRobin, UniformRandom, RingHash, First]
+
+
+@pytest.mark.parametrize("make", SELECTORS, ids=lambda make: repr(make()))
+@pytest.mark.parametrize("load", [InFlight(), PeakEwmaLatency()], ids=repr)
+@pytest.mark.parametrize("requests", HANGING)
+def test_hanging_requests_of_any_kind_are_published(file, make, load, requests):
+    """The file has open leases from their start on, however the endpoints were picked, and though no request follows."""
+    lb = LoadBalancer(["a", "b", "c"], selector=make(), load=Shared(load, file=file), clock=ManualClock())
+    keyed = make is RingHash and requests != "with a key"
+    if keyed:
+        acquire, attempts = lb.acquire, lb.attempts
+        lb = SimpleNamespace(
+            acquire=partial(acquire, "k"), attempts=lambda limit: attempts(limit, "k"), drain=lb.drain
+        )
+    leases = HANGING[requests](lb)
+    wanted = {id: [lease.target for lease in leases].count(id) for id in "abc"}
+    assert in_flight(file, ["a", "b", "c"]) == wanted
+    assert sum(wanted.values()) == len(leases)
+    for lease in leases:
+        lease.release()
+    assert in_flight(file, ["a", "b", "c"]) == {"a": 0, "b": 0, "c": 0}
+
+
+def test_plain_requests_that_are_compared_keep_the_fast_path(file):
+    """Two choices count on the request that follows, so plain ones need no call more; of one endpoint they do."""
+    lb = balancer(["a", "b"], file)
+    assert lb._runtime.current.fast[0] is not None
+    lb.drain("a")
+    assert lb._runtime.current.fast[0] is None
+    lb.undrain("a")
+    stop = lb.on_start(lambda endpoint: None)
+    lb.acquire().release()
+    assert lb._runtime.current.fast[0] is None
+    stop()
 
 
 def test_requests_that_go_elsewhere_leave_nothing(file):
