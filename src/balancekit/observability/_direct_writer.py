@@ -80,6 +80,8 @@ class DirectWriter:
         self._closed = False
         self._refreshed: Counter[tuple[str, str]] = Counter()
         """Answers of sources that this process has written, by source and result."""
+        self._writing = False
+        """Whether a thread visits endpoints and sources. No lock is held meanwhile, for sources may be the user's."""
         self._due = dict.fromkeys(Cause, -math.inf)
         """When sources, and after an end all endpoints, may be visited next."""
 
@@ -149,29 +151,37 @@ class DirectWriter:
     def close(self) -> None:
         """Write the last answers, and take what is in flight away: no end of it will be written."""
         with self._lock:
+            begun, self._begun, self._closed = self._begun, Counter(), True
+            writing, self._writing = self._writing, True
+        if not writing:
             self._write_sources()
             self._write_answers()
-            begun, self._begun, self._closed = self._begun, Counter(), True
         for name, count in begun.items():
             self._direct.inflight.labels(self._service, name).dec(count)
 
     def after_fork(self) -> None:
         """Take nothing away for the leases of the parent: this process writes figures of its own, from 0."""
         self._begun.clear()
+        self._writing = False
 
     def _write_if_due(self, cause: Cause) -> None:
         """Write what is written at most once a second for each cause, and so at once with the first of its kind."""
         now, due = time.monotonic(), self._due
         if now >= due[cause]:
             with self._lock:
-                if now >= due[cause] and not self._closed:  # no other thread was faster
-                    due[cause] = now + ANSWERS_PERIOD_S
-                    self._write_sources()
-                    if cause is not Cause.OTHER:
-                        self._write_answers()
+                if now < due[cause] or self._closed or self._writing:  # another thread was faster
+                    return
+                due[cause] = now + ANSWERS_PERIOD_S
+                self._writing = True
+            try:
+                self._write_sources()
+                if cause is not Cause.OTHER:
+                    self._write_answers()
+            finally:
+                self._writing = False
 
     def _write_sources(self) -> None:
-        """Write what is known of sources of endpoints; the lock is held."""
+        """Write what is known of sources of endpoints."""
         direct, service, written = self._direct, self._service, self._refreshed
         refreshes, at, endpoints = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
         for one in self._discovered():  # several of one name are added up, as at a scrape
@@ -187,7 +197,7 @@ class DirectWriter:
         self._refreshed = refreshes
 
     def _write_answers(self) -> None:
-        """Write first bytes and tokens of all endpoints that have some; the lock is held."""
+        """Write first bytes and tokens of all endpoints that have some."""
         direct, service, written = self._direct, self._service, self._tokens
         balancer = self._balancer()
         found: dict[str, int] = {}

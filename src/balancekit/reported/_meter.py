@@ -125,8 +125,9 @@ class LoadMeter(ConstructorRepr):
 
     def started(self) -> Arrival:
         """Note that a request has begun; return what :meth:`finished` is to be given."""
+        now = valid.number("clock", self._clock())
         with self._lock:
-            arrival = Arrival(self._open, valid.number("clock", self._clock()), self._forks)
+            arrival = Arrival(self._open, now, self._forks)
             self._open += 1
             return arrival
 
@@ -134,8 +135,8 @@ class LoadMeter(ConstructorRepr):
     def finished(self, arrival: Arrival | None = None, *, failed: bool = False) -> None:
         """Note that a request has ended, and whether by an error of the server; without ``arrival`` its time is not learnt."""
         errors = valid.flag("failed", failed)
+        now = valid.number("clock", self._clock())
         with self._lock:
-            now = valid.number("clock", self._clock())
             if arrival is not None and arrival.forks != self._forks:
                 return  # it began before a fork, in the parent
             if arrival is not None and not errors:
@@ -155,13 +156,14 @@ class LoadMeter(ConstructorRepr):
 
     def report(self) -> LoadReport:
         """Return the present load."""
+        now = valid.number("clock", self._clock())
+        if now - self._cpu_at >= CPU_PERIOD_S:
+            self._measure_cpu(now, valid.number("processors", self._processors()))
         with self._lock:
-            now = valid.number("clock", self._clock())
             self._decay(now)
             # counts decay over the window; early on, only a part of it has passed
             passed = self._window * -math.expm1(-max(now - self._begun, CPU_PERIOD_S) / self._window)
             rps, eps = self._requests / passed, self._errors / passed
-            self._measure_cpu(now)
             used = 0.0 if self._capacity is None else self._open / self._capacity
             cpu = self._cpu
         if self._utilization is not None:
@@ -191,14 +193,17 @@ class LoadMeter(ConstructorRepr):
         kept = math.exp(min(0.0, self._at - now) / self._window)
         self._requests *= kept
         self._errors *= kept
-        self._at = now
+        self._at = max(
+            self._at, now
+        )  # another thread may have read the clock before this one, and come later
 
-    def _measure_cpu(self, now: float) -> None:
-        passed = now - self._cpu_at
-        if passed >= CPU_PERIOD_S:
-            used = valid.number("processors", self._processors())
-            self._cpu = max(0.0, used - self._cpu_used) / passed / (os.cpu_count() or 1)
-            self._cpu_at, self._cpu_used = now, used
+    def _measure_cpu(self, now: float, used: float) -> None:
+        processors = os.cpu_count() or 1
+        with self._lock:
+            passed = now - self._cpu_at
+            if passed >= CPU_PERIOD_S:  # no other thread was faster
+                self._cpu = max(0.0, used - self._cpu_used) / passed / processors
+                self._cpu_at, self._cpu_used = now, used
 
 
 F = TypeVar("F", bound=Callable[[], object])
