@@ -10,6 +10,7 @@ cheap, and the report to the balancer, which has a lock of its own.
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, final
 
@@ -79,6 +80,7 @@ class RunnerCore:
         "_balancer",
         "_endpoints",
         "_mistaken",
+        "_notes",
         "_schedule",
         "_shared",
         "_short",
@@ -96,6 +98,8 @@ class RunnerCore:
         self._endpoints: dict[str, Endpoint[Any]] = {}
         self._stale_at = 0.0
         self._mistaken = self._short = False
+        self._notes: deque[tuple[bool, str, tuple[object, ...]]] = deque()
+        """What is to be logged, by :meth:`log_notes`."""
         self.wake: Callable[[], object] = _nothing_waits
         """Called, from any thread, when the list of endpoints has changed."""
         self._stop = balancer.on_event(self._on_event)
@@ -120,6 +124,8 @@ class RunnerCore:
     def result(self, endpoint: Endpoint[Any], found: ProbeResult | Exception) -> CheckResult | None:
         """Judge a result in the light of what the others said; ``None`` if the check found nothing out.
 
+        Call :meth:`log_notes` afterwards, under no lock.
+
         Parameters
         ----------
         found
@@ -130,11 +136,11 @@ class RunnerCore:
             return None
         if isinstance(found, Exception):
             if not self._short:
-                log_change("endpoints cannot be checked: %s", brief_error(found), bad=True)
+                self._notes.append((True, "endpoints cannot be checked: %s", (brief_error(found),)))
             self._short = True
             return None
         if self._short:
-            log_change("endpoints can be checked again", bad=False)
+            self._notes.append((False, "endpoints can be checked again", ()))
         self._short = False
         passed, degraded = self._shared.judge(endpoint.id, found)
         return CheckResult(
@@ -154,6 +160,7 @@ class RunnerCore:
             pass
         except ConfigurationError as error:  # a health policy that takes no results, found out only now
             self._note(endpoint, error)
+            self.log_notes()
         return False
 
     def _is_known(self, endpoint: Endpoint[Any]) -> bool:
@@ -164,12 +171,17 @@ class RunnerCore:
         return known is not None and known.target is endpoint.target
 
     def _note(self, endpoint: Endpoint[Any], error: ConfigurationError) -> None:
-        """Log once that results are not used."""
+        """Note once that results are not used."""
         if not self._mistaken:
             self._mistaken = True
-            log_change(
-                "the check of %r is not used, nor are others like it: %s", endpoint.id, error, bad=True
-            )
+            text = "the check of %r is not used, nor are others like it: %s"
+            self._notes.append((True, text, (endpoint.id, error)))
+
+    def log_notes(self) -> None:
+        """Log what there is to say. A handler of the application may wait, or use the balancer: hold no lock."""
+        while self._notes:
+            bad, text, arguments = self._notes.popleft()
+            log_change(text, *arguments, bad=bad)
 
     def done(self, endpoint: Endpoint[Any], *, changing: bool, now: float) -> None:
         """Plan the next check."""

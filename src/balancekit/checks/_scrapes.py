@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.elsewhere import Elsewhere
-from balancekit._support.fork import call_in_child, new_condition
+from balancekit._support.fork import call_in_child, new_condition, new_lock
 from balancekit._support.log import log_change
 from balancekit._support.loop import is_alive, raise_cancellation, require_own_loop
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
@@ -63,6 +63,7 @@ class _Scraper(ConstructorRepr):
         self._clock = clock
         self.failures: int = 0
         """How many pages could not be read."""
+        self._lock = new_lock()
         self._reset()
 
     def _reset(self) -> None:
@@ -86,16 +87,22 @@ class _Scraper(ConstructorRepr):
         return None, min(REFRESH_S, max(0.0, self._timer.next_at - now))
 
     def _read(self, endpoint: Endpoint[Any], figures: Mapping[str, float]) -> None:
+        """Record figures. No lock is held: the clock, observers of attributes and handlers of the log are the application's."""
         if is_present(self._balancer, endpoint):
             self._attributes.record(endpoint.id, figures, now=self._clock())
-            if endpoint.id in self._unread:
+            with self._lock:
+                unread = endpoint.id in self._unread
                 self._unread.discard(endpoint.id)
+            if unread:
                 log_change("the load of %s can be read again", endpoint.id, bad=False)
 
     def _failed(self, endpoint: Endpoint[Any], error: BaseException) -> None:
-        self.failures += 1
-        if endpoint.id not in self._unread and endpoint.id in self._endpoints:
-            self._unread.add(endpoint.id)
+        with self._lock:
+            self.failures += 1
+            first = endpoint.id not in self._unread and endpoint.id in self._endpoints
+            if first:
+                self._unread.add(endpoint.id)
+        if first:
             log_change(
                 "the load of %s cannot be read, its last figures hold for %g s: %s: %s",
                 endpoint.id,
@@ -190,12 +197,9 @@ class ThreadScrapes(_Scraper, ThreadRunner):
     def _work(self) -> None:
         while (endpoint := self._wait()) is not None:
             try:
-                figures = self._page(endpoint)
-                with self._wakeup:
-                    self._read(endpoint, figures)
+                self._read(endpoint, self._page(endpoint))
             except BaseException as error:  # as SystemExit, which would end the thread
-                with self._wakeup:
-                    self._failed(endpoint, error)
+                self._failed(endpoint, error)
             with self._wakeup:
                 self._done(endpoint)
 

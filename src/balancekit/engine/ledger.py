@@ -290,11 +290,11 @@ class Ledger:
         if not self._serial:
             self._guard.call("selector", learner.learn, node, completion, default=None)
             return
-        with self._locks.serial:
-            try:
+        try:
+            with self._locks.serial:
                 learner.learn(node, completion)
-            except Exception:
-                contain_error("selector %r failed", learner)
+        except Exception:  # outside the lock, for handlers of the log are the application's
+            contain_error("selector %r failed", learner)
 
 
 @final

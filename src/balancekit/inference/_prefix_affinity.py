@@ -240,15 +240,19 @@ class PrefixAffinity(ConstructorRepr):
     ) -> Node:
         """Pick among at least one candidate, and note that its endpoint is sent the blocks."""
         nodes = candidates.nodes
+        # Before the lock: a load may be the user's.
+        values = (
+            None if candidates.even or candidates.counted else [node.load.value(now=now) for node in nodes]
+        )
         with self._lock:
             match = None if blocks is None else self._table.find(blocks)
             runs = NO_RUNS if match is None else match.runs
             if candidates.even:
                 loads: list[float] = [node.inflight for node in nodes]
-            elif candidates.counted:
+            elif values is None:
                 loads = [node.inflight / node.capacity for node in nodes]
             else:
-                loads = [node.load.value(now=now) for node in nodes]
+                loads = values
             if busier is not None:
                 loads = [load + more for load, more in zip(loads, busier, strict=True)]
             added = candidates.added if candidates.counted else [cost / node.capacity for node in nodes]

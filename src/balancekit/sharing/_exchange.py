@@ -43,6 +43,10 @@ class Exchange(Protocol):
         """Return where to write the count of an endpoint."""
         ...
 
+    def log_notes(self) -> None:
+        """Log what joining had to say, under no lock."""
+        ...
+
     def leave(self, id: str, place: Place, /) -> None:
         """Take back such a place."""
         ...

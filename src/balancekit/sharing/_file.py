@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import weakref
+from collections import deque
 from collections.abc import Iterable
 from typing import Final, final
 
@@ -40,6 +41,7 @@ class FileExchange:
         "_living",
         "_loads",
         "_looked_at",
+        "_notes",
         "_period",
         "_row",
         "_sum",
@@ -53,6 +55,7 @@ class FileExchange:
         self._file: RowFile = open_rows(file, make=(max_workers, max_endpoints))
         self._period = period
         self._warned: set[str] = set()
+        self._notes: deque[str] = deque()
         self._row: int | None = None
         self.after_fork()
 
@@ -86,6 +89,11 @@ class FileExchange:
         self._file.set_digest(self._row, slot, digest(id))
         return self._file.words, index
 
+    def log_notes(self) -> None:
+        """Log what joining had to say."""
+        while self._notes:
+            log_change("%s: %s", self._file.path, self._notes.popleft(), bad=True)
+
     def leave(self, id: str, place: Place) -> None:
         """Take back such a place."""
         words, index = place
@@ -116,7 +124,7 @@ class FileExchange:
     def _warn(self, text: str) -> None:
         if text not in self._warned:
             self._warned.add(text)
-            log_change("%s: %s", self._file.path, text, bad=True)
+            self._notes.append(text)
 
 
 @checked_arguments

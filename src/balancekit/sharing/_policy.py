@@ -184,13 +184,14 @@ class SharedPool:
 
     def __call__(self, node: Node) -> SharedLoad:
         """Make the load of one node."""
+        load = SharedLoad(self, node, self._inner)
         with self._lock:
-            load = SharedLoad(self, node, self._inner)
             before = self.loads.get(node.id)
             if before is not None:
                 self._remove(before)
                 self._replaced[node] = before
             self._add(load)
+        self.exchange.log_notes()
         return load
 
     def forget(self, node: Node) -> None:
@@ -205,6 +206,7 @@ class SharedPool:
                 if before is not None:  # the change of its target was refused
                     self._add(before)
             self._replace(node, before)
+        self.exchange.log_notes()
 
     def _replace(self, node: Node, before: SharedLoad | None) -> None:
         """Have those that came in place of a node that has gone go back to what was before it."""

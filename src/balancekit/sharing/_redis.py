@@ -94,6 +94,7 @@ class RedisStore(ConstructorRepr):
         """Start the thread, if it does not run and the store is not closed."""
         if self._thread is not None or self._closed:
             return
+        failed: RuntimeError | None = None
         with self._lock:
             if self._thread is None:
                 arguments = (weakref.ref(self), self._end)
@@ -104,8 +105,9 @@ class RedisStore(ConstructorRepr):
                 except (
                     RuntimeError
                 ) as error:  # the system starts no more threads: a later request tries again
-                    self._thread = None
-                    self.core.failed(error)
+                    self._thread, failed = None, error
+        if failed is not None:  # under no lock, for handlers of the log are the application's
+            self.core.failed(failed)
 
     def synchronize(self) -> None:
         """Exchange now, in this thread. Never raises what the client raises."""

@@ -302,6 +302,9 @@ class StoreExchange:
         """Return where to write a count: nowhere, the runner reads the node."""
         return NO_PLACE
 
+    def log_notes(self) -> None:
+        """Do nothing."""
+
     def leave(self, id: str, place: Place) -> None:
         """Do nothing."""
 
