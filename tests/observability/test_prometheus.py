@@ -598,7 +598,7 @@ def test_what_observes_refusals_may_raise_and_ends() -> None:
     assert told == ["exhausted"]
     assert lb.stats().refused["exhausted"] == 2
     with pytest.raises(ConfigurationError, match="observer=5"):
-        lb.on_refusal(5)  # type: ignore[arg-type]  # on purpose
+        lb.on_refusal(5)
 
 
 def test_a_recorder_tells_of_refusals(tmp_path: Path) -> None:

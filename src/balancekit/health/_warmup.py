@@ -94,10 +94,10 @@ class WarmUp(Policy):
 
     def share(self, elapsed: float) -> float:
         """Return the share after so many seconds of warm-up."""
-        passed = valid.number("elapsed", elapsed)
-        if passed >= self.window:
+        elapsed = valid.number("elapsed", elapsed)
+        if elapsed >= self.window:
             return 1.0
-        return float(max(self.min_share, (max(0.0, passed) / self.window) ** (1.0 / self.aggression)))
+        return float(max(self.min_share, (max(0.0, elapsed) / self.window) ** (1.0 / self.aggression)))
 
     def __call__(self) -> WarmUpMachine:
         """Make the machine of one endpoint."""
