@@ -30,7 +30,8 @@ class Endpoint(Record, Generic[T_co]):
     Parameters
     ----------
     id
-        A non-empty string, unique in its pool. Statistics, health and hash positions follow it.
+        A non-empty string, unique in its pool. Statistics, health and hash positions follow it. Errors, logs, events and metrics
+        show it as it is: where the address holds a password or a key, give another id.
     target
         What a lease hands out: an address, a client, a key, any object. The id if left out.
     weight

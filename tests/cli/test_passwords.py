@@ -12,7 +12,11 @@ from balancekit._support.headers import without_passwords
 from balancekit.cli import main
 from balancekit.cli._top_command import Reading, rates
 
-IDS = ["http://user:hunter2@10.0.0.1:80", "redis://:hunter3@10.0.0.2:6379/0", "plain:80"]
+IDS = [
+    "http://user:hunter2@10.0.0.1:80",
+    "redis://:hunter3@10.0.0.2:6379/0?password=hunter7",
+    "plain:80",
+]
 
 
 @pytest.fixture
@@ -74,8 +78,18 @@ def test_a_table_of_a_process_hides_passwords() -> None:
         ("http://h/a@b", "http://h/a@b"),
         ("mail a@b.c", "mail a@b.c"),
         ("user-7@10.0.0.1", "user-7@10.0.0.1"),
+        ("http://h/v1?token=t-1&zone=eu, b", "http://h/v1?token=***&zone=eu, b"),
+        ("h:80/?zone=eu&API-Key=k#top", "h:80/?zone=eu&API-Key=***#top"),
+        ("'redis://h/0?password=hunter2'", "'redis://h/0?password=***'"),
+        (
+            "http://u:p@h/?X-Amz-Signature=a%2Fb&access_token=c",
+            "http://***@h/?X-Amz-Signature=***&access_token=***",
+        ),
+        ("http://h/?client_secret=s&sig=1&pwd=2", "http://h/?client_secret=***&sig=***&pwd=***"),
+        ("http://h/?key=user-7&tokens=", "http://h/?key=user-7&tokens="),
+        ("/orders?sort=asc&passenger=3", "/orders?sort=asc&passenger=3"),
     ],
 )
-def test_only_the_user_and_password_are_hidden(text: str, shown: str) -> None:
-    """Paths, queries, and texts with an @ that are no URLs stay as they are."""
+def test_only_passwords_are_hidden(text: str, shown: str) -> None:
+    """Paths, parameters that are no secrets by their names, and texts with an @ that are no URLs stay as they are."""
     assert without_passwords(text) == shown
