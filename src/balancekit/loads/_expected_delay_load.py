@@ -9,7 +9,15 @@ import math
 from math import sqrt
 from typing import ClassVar, Final, final
 
-from balancekit.loads._expected_delay_pool import CROWD, LONE, MIN_PACE_S, ExpectedDelayPool, SweepTotals
+from balancekit.loads._expected_delay_pool import (
+    LONE,
+    MAX_FOUND,
+    MIN_PACE_S,
+    QUEUES,
+    ExpectedDelayPool,
+    SweepTotals,
+    queue_count,
+)
 from balancekit.loads._idle_probe import NEW, IdleProbe, Stage
 from balancekit.loads._latency import measured
 from balancekit.loads._reported_utilization import ReportedUtilization
@@ -114,8 +122,7 @@ class ExpectedDelayLoad(HotFields):
         node = self._node
         if node.latency_estimate == -math.inf and not node.inflight:
             return 0.0
-        queue = node.inflight / node.capacity + 1.0
-        return self._price(now) * (queue * (queue + CROWD)) / LONE
+        return self._price(now) * queue_count(node.inflight, node.capacity) / LONE
 
     def started(self, *, now: float, cost: float) -> None:
         """Do nothing: the node counts."""
@@ -158,8 +165,11 @@ class ExpectedDelayLoad(HotFields):
         if price < pool.least:  # noqa: PLR1730 - max() is a call
             price = pool.least
         self.price = price
-        queue = node.inflight / node.capacity + 1.0
-        node.latency_estimate = delay = price * (queue * (queue + CROWD)) + self.turn
+        found = node.inflight
+        if found <= MAX_FOUND and node.capacity == 1.0:
+            node.latency_estimate = delay = price * QUEUES[found] + self.turn
+        else:
+            node.latency_estimate = delay = price * queue_count(found, node.capacity) + self.turn
         recent = self.recent
         if recent is not None and recent[seat].latency_estimate >= delay:
             recent[seat] = node
@@ -175,8 +185,7 @@ class ExpectedDelayLoad(HotFields):
         """Restate what picks compare."""
         node = self._node
         self.price = self._price(now)
-        queue = node.inflight / node.capacity + 1.0
-        node.latency_estimate = self.price * (queue * (queue + CROWD)) + self.turn
+        node.latency_estimate = self.price * queue_count(node.inflight, node.capacity) + self.turn
 
     def sweep(self, now: float, totals: SweepTotals) -> None:
         """Let time pass, and have the endpoint tried if it went without a request for long."""

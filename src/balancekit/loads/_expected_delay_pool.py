@@ -32,6 +32,10 @@ CROWD: Final = 5.0
 """The queue counts ``queue * (queue + 5)``: twice as long, it counts 2.3 times; four times as long, six times."""
 LONE: Final = CROWD + 1.0
 """What it counts for a request that finds no other; so what picks compare is in sixths of a second."""
+QUEUES: Final = tuple([(found + 1.0) * (found + 1.0 + CROWD) for found in range(1024)])
+"""What the queue of a request counts that finds so many others at an endpoint of capacity 1."""
+MAX_FOUND: Final = len(QUEUES) - 1
+"""Of longer queues the figure is computed."""
 SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
 SWEPT_PER_S: Final = 2500
@@ -62,6 +66,12 @@ class PacedLoad(Load, Protocol):
     def sweep(self, now: float, totals: SweepTotals) -> None:
         """Let time pass, and add to the totals of this round."""
         ...
+
+
+def queue_count(found: int, capacity: float) -> float:
+    """Return what the queue of a request counts that finds so many others at an endpoint of this capacity."""
+    queue = found / capacity + 1.0
+    return queue * (queue + CROWD)
 
 
 LoadMaker: TypeAlias = Callable[["ExpectedDelayPool", Node, float], PacedLoad]

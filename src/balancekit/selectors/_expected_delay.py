@@ -1,6 +1,6 @@
 """Shortest expected delay: the endpoint that will answer soonest, as far as the loads know.
 
-Up to 16 endpoints, all are compared. In larger pools, each pick compares eight, going round in an order drawn at random
+Up to 16 endpoints, all are compared. In larger pools, each pick compares six, going round in an order drawn at random
 once, with eight that have just answered. Going round looks at every endpoint again soon, and what is remembered keeps
 the queues finite whatever the speeds are (Shah and Prabhakar), where two draws at random do not. Nodes that were made
 together lie in memory in that order.
@@ -22,15 +22,15 @@ from typing import Any, ClassVar, Final, NamedTuple, final
 from balancekit._support.display import ConstructorRepr
 from balancekit.loads import ExpectedDelay
 from balancekit.loads._expected_delay_load import RECENT
-from balancekit.loads._expected_delay_pool import CROWD, ExpectedDelayPool
+from balancekit.loads._expected_delay_pool import MAX_FOUND, QUEUES, ExpectedDelayPool, queue_count
 from balancekit.selectors._cyclic import cycle
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["ShortestExpectedDelay"]
 
 MAX_SCANNED: Final = 16
-"""Pools up to this size are compared whole: it costs no more than eight and eight of a larger one."""
-WINDOW: Final = 8
+"""Pools up to this size are compared whole: it costs little more than six and eight of a larger one."""
+WINDOW: Final = 6
 """Endpoints looked at in turn by each pick from a larger pool."""
 
 
@@ -50,7 +50,7 @@ class Rota(NamedTuple):
 
 @final
 class ShortestExpectedDelay(ConstructorRepr):
-    """The endpoint with the shortest expected delay, of all or of sixteen; the default.
+    """The endpoint with the shortest expected delay, of all or of fourteen; the default.
 
     *Guarantee.* No queue grows without bound if any policy can keep all of them finite. Among endpoints that are healthy
     and equally fast, none goes without a pick for longer than 30 s or 20 requests per endpoint, whichever is longer.
@@ -163,14 +163,16 @@ def _place(node: Node) -> float:
 def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]:
     """Compare all."""
     first = nodes[0]
-    if any(node.capacity != 1.0 for node in nodes):
-        return _scan_by_capacity(nodes, pool)
 
     def pick(_now: float = 0.0, /) -> Node:
         chosen, least = first, inf
         for node in nodes:
             if node.latency_estimate < least:
                 chosen, least = node, node.latency_estimate
+        found = chosen.inflight
+        if found >= MAX_FOUND or chosen.capacity != 1.0:
+            _take(chosen, pool)
+            return chosen
         # What follows is _take, written out for a capacity of 1.
         load: Any = chosen.load
         price, turn = load.price, load.turn
@@ -180,23 +182,7 @@ def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]
             pool.clock = turn
         paid = price if price < pool.longest else pool.longest  # noqa: FURB136 - min() is a call
         load.turn = turn = turn + pool.turn * paid
-        queue = chosen.inflight + 2.0
-        chosen.latency_estimate = price * (queue * (queue + CROWD)) + turn
-        return chosen
-
-    return pick
-
-
-def _scan_by_capacity(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]:
-    """Compare all, of different weights."""
-    first = nodes[0]
-
-    def pick(_now: float = 0.0, /) -> Node:
-        chosen, least = first, inf
-        for node in nodes:
-            if node.latency_estimate < least:
-                chosen, least = node, node.latency_estimate
-        _take(chosen, pool)
+        chosen.latency_estimate = price * QUEUES[found + 1] + turn
         return chosen
 
     return pick
@@ -215,18 +201,20 @@ def _roll(rota: Rota, pool: ExpectedDelayPool) -> Callable[..., Node]:
         for node in following():
             if node.latency_estimate < least:
                 chosen, least = node, node.latency_estimate
-        # What follows is _take, written out.
+        found = chosen.inflight
+        if found >= MAX_FOUND or chosen.capacity != 1.0:
+            _take(chosen, pool)
+            return chosen
+        # What follows is _take, written out for a capacity of 1.
         load: Any = chosen.load
         price, turn = load.price, load.turn
         if turn < pool.clock:
             turn = pool.clock
         else:
             pool.clock = turn
-        capacity = chosen.capacity
         paid = price if price < pool.longest else pool.longest  # noqa: FURB136 - min() is a call
-        load.turn = turn = turn + pool.turn * paid / capacity
-        queue = (chosen.inflight + 1) / capacity + 1.0
-        chosen.latency_estimate = price * (queue * (queue + CROWD)) + turn
+        load.turn = turn = turn + pool.turn * paid
+        chosen.latency_estimate = price * QUEUES[found + 1] + turn
         return chosen
 
     return pick
@@ -248,22 +236,25 @@ def _soonest_stated(nodes: Sequence[Node], pool: ExpectedDelayPool, exclude: Col
     """Take the shortest of the delays as last stated; ``None`` if in-flight has changed since, or all are excluded."""
     taken = pool.taken
     if taken is not None and taken.latency_estimate != -inf:  # its request may not have begun
-        load: Any = taken.load
-        queue = taken.inflight / taken.capacity + 1.0
-        taken.latency_estimate = load.price * (queue * (queue + CROWD)) + load.turn
+        taken.latency_estimate = _delay(taken)
     chosen: Node | None = None
     least = inf
     for node in nodes:
         if node.latency_estimate < least and node.id not in exclude:
             chosen, least = node, node.latency_estimate
-    if chosen is None:
-        return None
-    load = chosen.load
-    queue = chosen.inflight / chosen.capacity + 1.0
-    if least != load.price * (queue * (queue + CROWD)) + load.turn and least != -inf:
+    if chosen is None or (chosen is not taken and least not in (_delay(chosen), -inf)):
         return None
     _take(chosen, pool)
     return chosen
+
+
+def _delay(node: Node) -> float:
+    """Return the delay of one more request, whatever was stated."""
+    load: Any = node.load
+    found, capacity = node.inflight, node.capacity
+    counted = QUEUES[found] if found <= MAX_FOUND and capacity == 1.0 else queue_count(found, capacity)
+    delay: float = load.price * counted + load.turn
+    return delay
 
 
 def _soonest(nodes: Sequence[Node], ctx: PickContext) -> Node | None:
@@ -272,9 +263,7 @@ def _soonest(nodes: Sequence[Node], ctx: PickContext) -> Node | None:
     chosen, least = None, inf
     for node in nodes:
         if node.id not in exclude:
-            load: Any = node.load
-            queue = node.inflight / node.capacity + 1.0
-            delay = load.price * (queue * (queue + CROWD)) + load.turn
+            delay = _delay(node)
             if delay < least:
                 chosen, least = node, delay
             if node.latency_estimate == -inf:  # to be tried
@@ -296,7 +285,11 @@ def _take(node: Node, pool: ExpectedDelayPool) -> None:
     """Give an endpoint its turn, and count on its request."""
     pool.taken = node
     load: Any = node.load
-    pool.clock = clock = max(pool.clock, load.turn)
-    load.turn = turn = clock + pool.turn * min(load.price, pool.longest) / node.capacity
-    queue = (node.inflight + 1) / node.capacity + 1.0
-    node.latency_estimate = load.price * (queue * (queue + CROWD)) + turn
+    price, turn = load.price, load.turn
+    if turn < pool.clock:
+        turn = pool.clock
+    else:
+        pool.clock = turn
+    paid = price if price < pool.longest else pool.longest  # noqa: FURB136 - min() is a call
+    load.turn = turn = turn + pool.turn * paid / node.capacity
+    node.latency_estimate = price * queue_count(node.inflight + 1, node.capacity) + turn

@@ -84,10 +84,28 @@ def test_a_small_pool_is_compared_whole(weights):
         live(rng, nodes, picked, open_, number / 10.0)
 
 
+@pytest.mark.parametrize("inflight", [0, 1, 1021, 1022, 1023, 1024, 5000])
+@pytest.mark.parametrize("size", [3, 20])
+@pytest.mark.parametrize("weight", [1.0, 2.5])
+def test_queues_count_by_the_same_rule_however_long(inflight, size, weight):
+    """A pick and an answer state the delay by the formula, whether or not its figure is in the table."""
+    nodes = made({f"e{k}": weight for k in range(size)})
+    pick, model = ShortestExpectedDelay().picker(make_snapshot(nodes), rng=Random(3)), Model(nodes)
+    for node in nodes:
+        node.inflight = inflight
+        node.load.succeeded(0.5, 1.0)  # the first answer is not plain
+    for now in (2.0, 3.0):
+        for node in nodes:
+            node.load.succeeded(0.5, now)
+            delay = node.load.price * counted(inflight / node.capacity + 1.0) + node.load.turn
+            assert node.latency_estimate == pytest.approx(delay, rel=1e-12)
+        model.take(pick(now))
+
+
 @pytest.mark.parametrize("size", [17, 20, 24, 40])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_large_pool_is_looked_at_in_windows_of_eight_with_eight_remembered(size, weighted):
-    """Each pick is the least of the next eight in a fixed order and of eight that have just answered."""
+def test_a_large_pool_is_looked_at_in_windows_of_six_with_eight_remembered(size, weighted):
+    """Each pick is the least of the next six in a fixed order and of eight that have just answered."""
     nodes = made({f"e{k}": 1.0 + k % 3 if weighted else 1.0 for k in range(size)})
     rng, selector = Random(2), ShortestExpectedDelay()
     pick = selector.picker(make_snapshot(nodes), rng=rng)
@@ -101,8 +119,8 @@ def test_a_large_pool_is_looked_at_in_windows_of_eight_with_eight_remembered(siz
     model, open_ = Model(nodes), []
     start = 0
     for number in range(600):
-        window = [order[(start + k) % size] for k in range(8)]
-        start = start + 8 if start + 8 < size else 0
+        window = [order[(start + k) % size] for k in range(6)]
+        start = start + 6 if start + 6 < size else 0
         looked = [*recent, *window]
         delays = [node.latency_estimate for node in looked]
         before = list(recent)
@@ -121,7 +139,7 @@ def test_a_large_pool_keeps_its_order():
     for members in [nodes[:50], nodes[5:], *[nodes] * 40]:
         pick = ShortestExpectedDelay().picker(make_snapshot(members), rng=rng)
         looked, recent = [], members[0].load.recent
-        for _ in range(math.ceil(len(members) / 8)):
+        for _ in range(math.ceil(len(members) / 6)):
             for node in members:
                 node.latency_estimate = 2.0 if node in recent else 1.0
             looked.append(pick())
