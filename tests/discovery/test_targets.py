@@ -70,6 +70,18 @@ def test_every_beginning_of_a_list_is_an_error_and_not_a_shorter_list():
         '[{"targets": ["a:80"], "labels": {"__weight__": "-1"}}]',
         '[{"targets": ["a:80"], "labels": {"__priority__": "1.5"}}]',
         '[{"targets": ["a:80"]}, 7]',
+        '[{"targets": ["a:80"], "label": {"__weight__": "3"}}]',
+        '[{"targets": ["a:80"], "labels": {}, "source": "x"}]',
+        '[{"targets": ["a:80"], "labels": []}]',
+        '[{"targets": ["a:80"], "labels": ""}]',
+        '[{"targets": ["a:80"], "labels": false}]',
+        '[{"targets": ["a:80"], "labels": {"__weight__": ""}}]',
+        '[{"targets": ["a:80"], "labels": {"__weight__": "1_0"}}]',
+        '[{"targets": ["a:80"], "labels": {"__priority__": "\u0663"}}]',
+        '[{"targets": [" a:80"]}]',
+        '[{"targets": ["a:80\\n"]}]',
+        '[{"targets": ["a:80,\u00a0b:80"]}]',
+        '[{"targets": ["https://a:443"], "labels": {"__scheme__": "https"}}]',
         "\ud800",
         "[" * 100_000,
     ],
@@ -78,6 +90,39 @@ def test_one_wrong_entry_makes_the_list_an_error(text):
     """A list with one wrong entry is refused whole."""
     with pytest.raises(InvalidTargetsError):
         parse_targets(text)
+
+
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        ('{"targets": ["a:80"], "label": {}}', "unknown field 'label'; a group has targets and labels"),
+        (
+            '{"targets": ["a:80"], "labels": {"__weight__": "heavy"}}',
+            "target 'a:80': __weight__='heavy' is not allowed: expected a number >= 0",
+        ),
+        (
+            '{"targets": ["a:80"], "labels": {"__priority__": "1.5"}}',
+            "target 'a:80': __priority__='1.5' is not allowed: expected a whole number >= 0",
+        ),
+    ],
+)
+def test_an_error_names_the_field_and_what_is_allowed(group, said):
+    """An error about a list says which field or label is wrong, and what is expected."""
+    with pytest.raises(InvalidTargetsError) as caught:
+        parse_targets(f"[{group}]")
+    assert str(caught.value) == said
+
+
+def test_no_labels_may_be_null():
+    """A group without labels may say so."""
+    assert len(parse_targets('[{"targets": ["a:80"], "labels": null}]').endpoints) == 1
+
+
+def test_an_error_about_a_directory_names_it(tmp_path):
+    """A directory in place of the file is an error that names the path."""
+    with pytest.raises(IsADirectoryError) as caught:
+        FileSdResolver(tmp_path).resolve()
+    assert caught.value.filename == str(tmp_path)
 
 
 def test_a_file_is_parsed_again_only_if_its_bytes_have_changed(tmp_path):

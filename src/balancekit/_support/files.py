@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -22,6 +23,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):  # the error of `fdopen` would name the descriptor
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if hasattr(os, "O_NONBLOCK"):
             os.set_blocking(descriptor, True)
         with os.fdopen(descriptor, "rb", closefd=False) as file:

@@ -6,7 +6,7 @@ The format of ``file_sd`` and ``http_sd``::
 
 ``[]`` is legal and means no endpoints. Labels become metadata, except the reserved ones: ``__weight__``, ``__priority__``,
 ``__zone__``, and ``__scheme__``, which turns the target into ``scheme://host:port``. One wrong entry makes the whole
-list an error: half a list is not a list.
+list an error: half a list is not a list. So does a field that is neither ``targets`` nor ``labels``, as in Prometheus.
 
 Source: Prometheus 3, ``discovery/targetgroup`` and the documentation of ``http_sd_config``.
 """
@@ -14,8 +14,9 @@ Source: Prometheus 3, ``discovery/targetgroup`` and the documentation of ``http_
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from balancekit._support.arguments import checked_arguments
 from balancekit.discovery._resolution import Resolution
@@ -26,6 +27,9 @@ __all__ = ["MAX_LIST_BYTES", "InvalidTargetsError", "parse_targets"]
 
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 """What a list may have; more is no list of endpoints."""
+FIELDS: Final = frozenset(("targets", "labels"))
+T = TypeVar("T", int, float)
+_BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 class InvalidTargetsError(BalancekitError):
@@ -59,9 +63,14 @@ def parse_targets(data: bytes | str) -> Resolution:
 def _group(group: Any) -> list[Endpoint[str]]:
     if not isinstance(group, dict) or not isinstance(group.get("targets"), list):
         raise InvalidTargetsError('each group is expected to be {"targets": [...], "labels": {...}}')
-    labels = group.get("labels") or {}
+    for field in group:
+        if field not in FIELDS:
+            raise InvalidTargetsError(f"unknown field {brief(field)}; a group has targets and labels")
+    labels = group.get("labels")
+    if labels is None:
+        labels = {}
     if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
-        raise InvalidTargetsError("labels are expected to be strings")
+        raise InvalidTargetsError("labels are expected to be an object of strings")
     return [_endpoint(target, labels) for target in group["targets"]]
 
 
@@ -72,13 +81,29 @@ def _endpoint(target: object, labels: Mapping[str, str]) -> Endpoint[str]:
         )
     rest = dict(labels)
     scheme = rest.pop("__scheme__", "")
+    if _BLANK.search(target):
+        raise InvalidTargetsError(f"a target is expected to have no blanks, not {brief(target)}")
+    if scheme and "://" in target:
+        raise InvalidTargetsError(
+            f"target {brief(target)} has a scheme already, beside __scheme__={brief(scheme)}"
+        )
     try:
         return Endpoint(
             f"{scheme}://{target}" if scheme else target,
-            weight=float(rest.pop("__weight__", "1")),
-            priority=int(rest.pop("__priority__", "0")),
+            weight=_number("__weight__", rest.pop("__weight__", "1"), float, "a number >= 0"),
+            priority=_number("__priority__", rest.pop("__priority__", "0"), int, "a whole number >= 0"),
             zone=rest.pop("__zone__", ""),
             metadata=rest,
         )
     except ValueError as error:
         raise InvalidTargetsError(f"target {brief(target)}: {error}") from error
+
+
+def _number(label: str, text: str, read: Callable[[str], T], allowed: str) -> T:
+    """Return the number in a label, in plain digits."""
+    try:
+        if text.isascii() and "_" not in text:
+            return read(text)
+    except ValueError:
+        pass
+    raise ValueError(f"{label}={brief(text)} is not allowed: expected {allowed}")
