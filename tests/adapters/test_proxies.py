@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Self
 
 import aiohttp
+import httpx
+import httpx2
 import pytest
 import requests
+import trustme
 
 from balancekit import First, LoadBalancer, Outcome
 from balancekit.adapters import aiohttp as for_aiohttp
+from balancekit.adapters import httpx as for_httpx
+from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters import requests as for_requests
 
 from ._clients import KINDS, play
@@ -136,3 +145,118 @@ def test_a_connection_that_times_out_is_the_endpoints() -> None:
     error = aiohttp.ConnectionTimeoutError("Connection timeout to host http://10.0.0.1")
     error.__cause__ = TimeoutError()
     assert for_aiohttp.classify_error(error).outcome is Outcome.CONNECT_FAILED
+
+
+class ConnectProxy:
+    """A proxy that opens tunnels, or refuses them by a status for each port."""
+
+    def __init__(self, refused: dict[int, int]) -> None:
+        self.refused = refused
+        self.asked: list[int] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,)).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        head = b""
+        with client:
+            while not head.endswith(b"\r\n\r\n"):
+                head += client.recv(65536) or b"\r\n\r\n"
+            port = int(head.split(b" ")[1].rpartition(b":")[2])
+            self.asked.append(port)
+            if port in self.refused:
+                client.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % self.refused[port])
+                return
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                back = threading.Thread(target=_pump, args=(server, client))
+                back.start()
+                _pump(client, server)
+                back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_RDWR)
+
+
+def _client_by(
+    proxy: ConnectProxy, kind: str, lb: LoadBalancer[Any], authority: trustme.CA, path: Path
+) -> Any:
+    """Return a client whose balanced requests go by a proxy."""
+    if kind == "requests":
+        session = requests.Session()
+        session.trust_env = False
+        authority.cert_pem.write_to_path(str(path))
+        session.verify, session.proxies = str(path), {"https": proxy.url}
+        session.mount("https://orders/", for_requests.BalancedAdapter(lb, via_proxy=True, attempts=2))
+        return session
+    module: Any = {"httpx": httpx, "httpx2": httpx2}[kind]
+    adapter: Any = {"httpx": for_httpx, "httpx2": for_httpx2}[kind]
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    def inner(_endpoint: object) -> Any:
+        return module.HTTPTransport(verify=context, proxy=module.Proxy(proxy.url))
+
+    transport = adapter.BalancedTransport(lb, transport_factory=inner, attempts=2)
+    return module.Client(transport=transport, trust_env=False)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("kind", ["requests", "httpx", "httpx2"])
+def test_an_endpoint_that_a_proxy_cannot_reach_is_not_the_last_attempt(
+    kind: str, status: int, tmp_path: Path
+) -> None:
+    """A proxy that cannot reach an endpoint costs the endpoint a failure to connect, and the caller nothing."""
+    authority = trustme.CA()
+    with ExitStack() as stack:
+        server = stack.enter_context(Server("a", authority=authority, names=("orders", "127.0.0.1")))
+        proxy = stack.enter_context(ConnectProxy({1: status}))
+        lb = LoadBalancer(["127.0.0.1:1", server.address], selector=First())
+        ended: list[tuple[str, Outcome]] = []
+        lb.on_completion(lambda node, completion: ended.append((node.id, completion.outcome)))
+        client = stack.enter_context(_client_by(proxy, kind, lb, authority, tmp_path / "ca.pem"))
+        assert client.post("https://orders/ok", data={"a": "once"}, timeout=10).text == "a"
+        assert ended == [("127.0.0.1:1", Outcome.CONNECT_FAILED), (server.address, Outcome.SUCCESS)]
+    assert proxy.asked[0] == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 407, 500])
+@pytest.mark.parametrize("kind", ["requests", "httpx", "httpx2"])
+def test_what_a_proxy_refuses_is_the_callers(kind: str, status: int, tmp_path: Path) -> None:
+    """A proxy that refuses the caller says nothing of the endpoint: one attempt, the client's own error, no failure."""
+    with ExitStack() as stack:
+        proxy = stack.enter_context(ConnectProxy({1: status, 2: status}))
+        lb = LoadBalancer(["127.0.0.1:1", "127.0.0.1:2"], selector=First())
+        ended: list[Outcome] = []
+        lb.on_completion(lambda _, completion: ended.append(completion.outcome))
+        client = stack.enter_context(_client_by(proxy, kind, lb, trustme.CA(), tmp_path / "ca.pem"))
+        expected = {
+            "requests": requests.exceptions.ProxyError,
+            "httpx": httpx.ProxyError,
+            "httpx2": httpx2.ProxyError,
+        }
+        with pytest.raises(expected[kind]):
+            client.get("https://orders/ok", timeout=10)
+    assert (ended, proxy.asked) == ([Outcome.IGNORED], [1])

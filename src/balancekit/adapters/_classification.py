@@ -11,6 +11,9 @@ answer                                     outcome     again, elsewhere
 429; 503 with ``Retry-After``              overloaded  if it can be replayed: it was not taken
 502, 504; 503 without                      failure     if idempotent
 other 5xx                                  failure     never
+502, 503, 504 of a proxy to ``CONNECT``    connect     always: no tunnel leads to the endpoint
+                                           failed
+other refusals of a proxy                  ignored     never: they are for the caller
 401, 403 to an endpoint's own credentials  overloaded  if it can be replayed: the key is out
 =========================================  ==========  =========================================
 
@@ -25,6 +28,7 @@ Source: RFC 9110 sections 9.2.2 (idempotent methods), 10.2.3 and 15; Envoy's ``r
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -42,6 +46,7 @@ __all__ = [
     "RetryScope",
     "classify_foreign",
     "classify_status",
+    "classify_tunnel",
 ]
 
 IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
@@ -84,6 +89,9 @@ SHORTAGE: Final = Classification(Outcome.IGNORED)
 """No connection could be made, for this process has no file descriptor or memory left."""
 UNUSABLE: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNUSABLE, "unusable")
 
+UNREACHABLE: Final = frozenset((502, 503, 504))
+"""Statuses with which a proxy says that it cannot reach the server (RFC 9110 15.6.3 to 15.6.5)."""
+_STATUS: Final = re.compile(r"(?<![^ ])[1-5][0-9]{2}(?![^ ])")
 _REFUSED_KEY: Final = Classification(Outcome.OVERLOADED, RetryScope.REFUSED, "credentials")
 _OVERLOADED: Final = Classification(Outcome.OVERLOADED, RetryScope.REFUSED, "overloaded")
 _GATEWAY: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "gateway")
@@ -125,6 +133,23 @@ def classify_status(
     if own_credentials and status in (401, 403):
         return _REFUSED_KEY
     return _BY_STATUS.get(status) or (_BROKEN if status >= 500 else FINE)
+
+
+def classify_tunnel(text: str) -> Classification:
+    """Classify the error of a proxy that opened no tunnel, by the status that its text has.
+
+    Nothing was sent to the endpoint. With 502, 503 and 504 a proxy says that it could not reach it; anything else, such as a
+    407 for want of credentials, is between the caller and the proxy.
+
+    Example
+    -------
+    >>> classify_tunnel("502 Bad Gateway").outcome, classify_tunnel("407 Proxy Authentication Required").outcome
+    (<Outcome.CONNECT_FAILED: 'connect_failed'>, <Outcome.IGNORED: 'ignored'>)
+    """
+    found = _STATUS.search(text)
+    if found is None or int(found[0]) not in UNREACHABLE:
+        return Classification(Outcome.IGNORED)
+    return Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
 
 
 def classify_foreign(error: Exception, *, replayable: bool) -> Classification:

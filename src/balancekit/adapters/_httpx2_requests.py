@@ -20,6 +20,7 @@ from balancekit.adapters._classification import (
     Classification,
     RetryScope,
     classify_foreign,
+    classify_tunnel,
 )
 from balancekit.adapters._config import AdapterConfig
 from balancekit.adapters._exchange import Rules
@@ -60,7 +61,7 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (httpx2.RemoteProtocolError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
     # Of a record that cannot be read, on asyncio, where the client passes it on as it is; those of handshakes are ConnectErrors.
     (ssl.SSLError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
-    (httpx2.TransportError, Classification(Outcome.IGNORED)),  # a proxy, a wrong URL, our own protocol errors
+    (httpx2.TransportError, Classification(Outcome.IGNORED)),  # a wrong URL, our own protocol errors
     (httpx2.InvalidURL, Classification(Outcome.IGNORED)),
 )
 
@@ -71,6 +72,8 @@ def classify_error(error: BaseException, request: httpx2.Request) -> Classificat
         return CANCELLED
     if isinstance(error, httpx2.RemoteProtocolError) and _is_unprocessed(error):
         return UNPROCESSED
+    if isinstance(error, httpx2.ProxyError):
+        return classify_tunnel(str(error))
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
             return classification

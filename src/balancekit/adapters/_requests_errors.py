@@ -21,6 +21,7 @@ from balancekit.adapters._classification import (
     Classification,
     RetryScope,
     classify_foreign,
+    classify_tunnel,
 )
 from balancekit.outcome import Outcome
 
@@ -28,6 +29,8 @@ __all__ = ["BROKEN", "PIECE", "UnusableEndpointError", "classify_error", "pieces
 
 PIECE: Final = 65_536
 """Bytes of a file that are read at a time."""
+TUNNEL_FAILED: Final = "Tunnel connection failed: "
+"""How the error of ``http.client`` begins if a proxy refuses ``CONNECT``; its status follows."""
 _UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
 BROKEN: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")
 _TOO_LATE: Final = Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")
@@ -40,7 +43,6 @@ class UnusableEndpointError(exceptions.ConnectionError):
 
 _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
-    (exceptions.ProxyError, _OURS),
     (exceptions.ConnectTimeout, _UNSENT),
     (exceptions.SSLError, BROKEN),  # unless it is of the handshake, see below
     (exceptions.Timeout, _TOO_LATE),
@@ -67,12 +69,21 @@ def classify_error(error: BaseException, request: PreparedRequest) -> Classifica
             return _TOO_LATE  # of a body
         if isinstance(error.args[0], urllib3.exceptions.ClosedPoolError):
             return _OURS
+    if isinstance(error, exceptions.ProxyError):
+        return classify_tunnel(_said_by_a_proxy(error))
     if isinstance(error, exceptions.InvalidHeader) and _is_of_the_answer(error):
         return BROKEN
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
             return classification
     return classify_foreign(error, replayable=replayable(request))
+
+
+def _said_by_a_proxy(error: exceptions.ProxyError) -> str:
+    """Return what a proxy answered in place of a tunnel, in the words of the standard library; empty if it did not answer."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)  # of urllib3's MaxRetryError
+    text = str(getattr(reason, "original_error", ""))
+    return text if text.startswith(TUNNEL_FAILED) else ""
 
 
 def _is_of_the_handshake(error: BaseException) -> bool:

@@ -77,7 +77,8 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         How many connections are kept for each, >= 1: at least as many as there are threads.
     via_proxy
         Whether ``https`` requests may go through the session's proxies. Plain ones never do: the proxy would see the
-        logical name and choose the host itself.
+        logical name and choose the host itself. If a proxy answers ``CONNECT`` with 502, 503 or 504, it cannot reach the
+        endpoint, and the request goes to another.
     options
         :class:`~balancekit.adapters.AdapterOptions`: ``service``, ``attempts``, ``budget``, ``key``...
 
