@@ -7,6 +7,7 @@ import math
 import pickle
 import threading
 import traceback
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -482,6 +483,19 @@ def test_an_answer_in_time_is_not_hedged() -> None:
 
     assert asyncio.run(hedge(lb, attempt, delay=5.0)) == "a"
     assert lb.stats()["b"].completed == 0
+
+
+def test_a_delay_in_milliseconds_is_warned_of() -> None:
+    """A delay of more than two minutes was meant in milliseconds, and says so; one of two minutes does not."""
+
+    async def attempt(lease: Any) -> Any:
+        return lease.target
+
+    lb = LoadBalancer(["a", "b"])
+    with pytest.warns(UserWarning, match=r"delay=150 is more than 2 minutes; .* write 0.15 for 150 ms"):
+        asyncio.run(hedge(lb, attempt, delay=150))
+    with warnings.catch_warnings(action="error"):
+        asyncio.run(hedge(lb, attempt, delay=120))
 
 
 def test_a_failure_is_not_hedged_but_one_that_hangs_after_it_is_waited_for() -> None:

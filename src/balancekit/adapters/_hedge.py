@@ -38,6 +38,8 @@ QUANTILES: Final = ("p50", "p95", "p99")
 ASYNCHRONOUS: Final = "an asynchronous function of a lease"
 DELAY_CACHE_S: Final = 1.0
 """Seconds for which a quantile is used before it is read again: reading one looks at every endpoint."""
+LONG_DELAY_S: Final = 120.0
+"""A longer delay was meant in milliseconds: callers have given up by then."""
 MIN_SAMPLES: Final = 20
 """Latencies that must be known before a quantile of them means anything."""
 
@@ -262,7 +264,7 @@ def _another(
 
 def _delay(balancer: ObservableBalancer[T], delay: float | str, clock: Clock) -> float:
     if not isinstance(delay, str):
-        return valid.number("delay", delay, above=0.0)
+        return valid.seconds("delay", delay, above=0.0, long=LONG_DELAY_S)
     if delay not in QUANTILES:
         raise ConfigurationError("delay", delay, f"seconds > 0, or one of {', '.join(QUANTILES)}")
     now = clock()
