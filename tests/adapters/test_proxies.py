@@ -260,3 +260,38 @@ def test_what_a_proxy_refuses_is_the_callers(kind: str, status: int, tmp_path: P
         with pytest.raises(expected[kind]):
             client.get("https://orders/ok", timeout=10)
     assert (ended, proxy.asked) == ([Outcome.IGNORED], [1])
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ("Host unreachable", Outcome.CONNECT_FAILED),
+        ("Network unreachable", Outcome.CONNECT_FAILED),
+        ("Connection refused", Outcome.CONNECT_FAILED),
+        ("TTL expired", Outcome.CONNECT_FAILED),
+        ("General SOCKS server failure", Outcome.IGNORED),
+        ("Connection not allowed by ruleset", Outcome.IGNORED),
+    ],
+)
+def test_a_socks_proxy_that_cannot_reach_an_endpoint_is_asked_for_another(
+    said: str, outcome: Outcome
+) -> None:
+    """Replies of SOCKS that an endpoint is unreachable are failures to connect; the others are for the caller."""
+    lb = LoadBalancer(["10.0.0.1:443", "10.0.0.2:443"], selector=First())
+    ended: list[Outcome] = []
+    lb.on_completion(lambda _, completion: ended.append(completion.outcome))
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.host == "10.0.0.1":
+            raise httpx2.ProxyError(f"Proxy Server could not connect: {said}.")
+        return httpx2.Response(200, text="b")
+
+    inner = httpx2.MockTransport(answer)
+    transport = for_httpx2.BalancedTransport(lb, transport_factory=lambda _: inner, attempts=2)
+    with httpx2.Client(transport=transport) as client:
+        if outcome is Outcome.IGNORED:
+            with pytest.raises(httpx2.ProxyError):
+                client.post("https://orders/")
+        else:
+            assert client.post("https://orders/").text == "b"
+    assert ended[0] is outcome

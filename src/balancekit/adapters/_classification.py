@@ -91,6 +91,10 @@ UNUSABLE: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNUSABLE, "u
 
 UNREACHABLE: Final = frozenset((502, 503, 504))
 """Statuses with which a proxy says that it cannot reach the server (RFC 9110 15.6.3 to 15.6.5)."""
+_SOCKS_REPLY: Final = re.compile(
+    "could not connect: (Network unreachable|Host unreachable|Connection refused|TTL expired)"
+)
+"""Replies 3 to 6 of RFC 1928, in the words of httpcore."""
 _STATUS: Final = re.compile(r"(?<![^ ])[1-5][0-9]{2}(?![^ ])")
 _REFUSED_KEY: Final = Classification(Outcome.OVERLOADED, RetryScope.REFUSED, "credentials")
 _OVERLOADED: Final = Classification(Outcome.OVERLOADED, RetryScope.REFUSED, "overloaded")
@@ -136,10 +140,10 @@ def classify_status(
 
 
 def classify_tunnel(text: str) -> Classification:
-    """Classify the error of a proxy that opened no tunnel, by the status that its text has.
+    """Classify the error of a proxy that opened no tunnel, by the status, or reply of SOCKS, that its text has.
 
-    Nothing was sent to the endpoint. With 502, 503 and 504 a proxy says that it could not reach it; anything else, such as a
-    407 for want of credentials, is between the caller and the proxy.
+    Nothing was sent to the endpoint. With 502, 503 and 504 a proxy says that it could not reach it, and with replies 3 to 6 of
+    SOCKS; anything else, such as a 407 for want of credentials, is between the caller and the proxy.
 
     Example
     -------
@@ -147,9 +151,9 @@ def classify_tunnel(text: str) -> Classification:
     (<Outcome.CONNECT_FAILED: 'connect_failed'>, <Outcome.IGNORED: 'ignored'>)
     """
     found = _STATUS.search(text)
-    if found is None or int(found[0]) not in UNREACHABLE:
-        return Classification(Outcome.IGNORED)
-    return Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
+    if (found is not None and int(found[0]) in UNREACHABLE) or _SOCKS_REPLY.search(text):
+        return Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
+    return Classification(Outcome.IGNORED)
 
 
 def classify_foreign(error: Exception, *, replayable: bool) -> Classification:
