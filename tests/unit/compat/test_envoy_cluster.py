@@ -291,6 +291,61 @@ def test_an_ejected_host_that_fails_its_checks_stays_out():
     assert set(picks(cluster, 6, now=6.0)) == {"a", "b", "c"}
 
 
+@pytest.mark.parametrize(
+    ("ends", "health", "wanted"),
+    [
+        (True, Health.HEALTHY, {"a", "b", "c"}),
+        (True, Health.UNHEALTHY, {"b", "c"}),
+        (False, Health.HEALTHY, {"b", "c"}),
+    ],
+)
+def test_a_check_that_passes_ends_an_ejection(ends, health, wanted):
+    """A check that passes ends the ejection of a host that checks call healthy at once, unless the setting says otherwise."""
+    told = []
+    cluster = Cluster(
+        hosts(),
+        envoy.RoundRobin,
+        update_merge_window=0,
+        outlier_detection=envoy.OutlierDetection(
+            consecutive_5xx=1,
+            interval=10,
+            max_ejection_percent=50,
+            successful_active_health_check_uneject_host=ends,
+        ),
+        listeners=[told.append],
+    )
+    cluster.claim("a", now=0.5)
+    cluster.release("a", now=0.5, status=503)
+    cluster.set_health("a", health, now=0.6)
+    for host in "abc":
+        cluster.check_passed(host, now=0.7)
+    assert set(picks(cluster, 6, now=0.8)) == wanted
+    assert [event.at for event in told] == ([0.5, 0.7] if "a" in wanted else [0.5])
+    with pytest.raises(UnknownEndpointError):
+        cluster.check_passed("d", now=0.9)
+
+
+def test_an_ejection_that_a_check_ended_is_remembered_for_an_interval():
+    """The next ejection is longer by the base until the host has been in for an interval, counted from the check to a tick."""
+    settings = envoy.OutlierDetection(
+        consecutive_5xx=2, interval=10, base_ejection_time=30, max_ejection_percent=50
+    )
+
+    def lasts(again_at):
+        detector = envoy.OutlierDetector(["a", "b", "c"], settings)
+        for now in (1.0, 2.0):
+            detector.observe("a", 500, now=now)
+        assert detector.ejected == ("a",)
+        assert [event.at for event in detector.check_passed("a", now=5.0)] == [5.0]
+        assert detector.check_passed("a", now=5.0) == ()
+        detector.advance(now=again_at)
+        assert detector.observe("a", 500, now=again_at) == ()  # the run of failures has begun anew
+        (event,) = detector.observe("a", 500, now=again_at)
+        return event.until - again_at
+
+    assert [lasts(at) for at in (6.0, 10.5, 15.5, 20.5)] == [60.0, 60.0, 60.0, 30.0]
+
+
 def test_hosts_that_return_at_one_tick_are_shown_one_by_one():
     """Of hosts that return at one tick, policies see the first at once and the others when the merge window ends."""
     cluster = Cluster(

@@ -250,6 +250,14 @@ class Cluster:
         self._changed(node)
 
     @checked_arguments
+    def check_passed(self, host: str, *, now: float) -> None:
+        """Record that an active health check of a host passed: it returns from an ejection, if its health is not failed."""
+        self._node(host)
+        self._advance(now)
+        if self._detector is not None and self._health.get(host) is not Health.UNHEALTHY:
+            self._tell(self._detector.check_passed(host, now=self._now))
+
+    @checked_arguments
     def healthy(self, host: str) -> bool:
         """Whether a host is healthy: neither failed nor ejected. Policies may learn of it later."""
         self._node(host)

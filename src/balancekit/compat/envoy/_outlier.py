@@ -8,7 +8,8 @@ Time passes in interval ticks: a host returns at the first tick at which its tim
 where k counts its ejections and falls again by one with every tick at which the host has been in for at least an
 interval. At every tick the rates of the interval are compared too (``_outlier_rates.py``), before k falls: a host that
 they eject keeps its k. Here ticks are exact; where Envoy's timer comes a millisecond early, the first tick after a return
-does not count.
+does not count. An active health check that passes ends an ejection at once, with ``successful_active_health_check_uneject_host``,
+and k stays until the host has been in for an interval. Monitors that are extensions (``monitors``) are not modelled.
 
 *When not to use it:* without an Envoy to agree with. In a pool of fewer than ten the default cap ejects
 none, time runs in whole intervals, and the first requests after a return are not watched more closely;
@@ -20,6 +21,7 @@ Source: Envoy 1.40, ``outlier_detection``.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
@@ -63,7 +65,7 @@ class _Answers:
 class _Watch:
     """What is known of one host."""
 
-    __slots__ = ("external", "local", "out", "runs", "streak", "until")
+    __slots__ = ("external", "local", "out", "returned_at", "runs", "streak", "until")
 
     def __init__(self) -> None:
         self.runs: Counter[str] = Counter()
@@ -75,6 +77,8 @@ class _Watch:
         self.out = False
         self.until = 0.0
         """When its time has passed, if it is out."""
+        self.returned_at = -math.inf
+        """When an active health check last ended its ejection."""
 
 
 @final
@@ -180,6 +184,15 @@ class OutlierDetector:
         return (*gateway, *self._failed(host, "consecutive_5xx", now))
 
     @checked_arguments
+    def check_passed(self, host: str, *, now: float) -> Sequence[Event]:
+        """Record that an active health check passed, of a host that such checks call healthy; return what that led to."""
+        watch = self._of(host)
+        if not watch.out or not self._settings.successful_active_health_check_uneject_host:
+            return ()
+        watch.returned_at = now
+        return (self._uneject(host, watch, now),)
+
+    @checked_arguments
     def advance(self, *, now: float) -> Sequence[Event]:
         """Let the ticks up to ``now`` pass; return the hosts that came back."""
         events: list[Event] = []
@@ -267,14 +280,12 @@ class OutlierDetector:
 
     def _on_tick(self, now: float) -> list[Event]:
         events: list[Event] = []
-        # Hosts return at ticks, so a host that is in by now has been in for an interval.
-        stayed = [watch for watch in self._watches.values() if not watch.out]
+        # Hosts return at ticks, so a host that is in by now has been in for an interval, unless a check has passed since.
+        since = now - self._settings.interval
+        stayed = [watch for watch in self._watches.values() if not watch.out and watch.returned_at <= since]
         for name, watch in self._watches.items():
             if watch.out and watch.until <= now:
-                watch.out = False
-                watch.runs.clear()
-                self._out -= 1
-                events.append(Restored(endpoint=name, at=now))
+                events.append(self._uneject(name, watch, now))
         self._rates = NOTHING
         if self._ended:
             events += self._by_rates(now)
@@ -282,6 +293,12 @@ class OutlierDetector:
             if not watch.out:
                 watch.streak = max(0, watch.streak - 1)
         return events
+
+    def _uneject(self, host: str, watch: _Watch, now: float) -> Event:
+        watch.out = False
+        watch.runs.clear()
+        self._out -= 1
+        return Restored(endpoint=host, at=now)
 
     def _of(self, host: str) -> _Watch:
         try:

@@ -68,6 +68,8 @@ class OutlierDetection(Policy):
         The same for the other runs.
     enforcing_local_origin_success_rate, enforcing_failure_percentage_local_origin
         The same for the rates of requests that got an answer.
+    successful_active_health_check_uneject_host
+        Whether an active health check that passes ends an ejection.
 
     Raises
     ------
@@ -98,6 +100,7 @@ class OutlierDetection(Policy):
     enforcing_consecutive_local_origin_failure: int = 100
     enforcing_local_origin_success_rate: int = 100
     enforcing_failure_percentage_local_origin: int = 0
+    successful_active_health_check_uneject_host: bool = True
 
     def _check(self) -> None:
         for name in RUNS:
@@ -108,7 +111,8 @@ class OutlierDetection(Policy):
             valid.number("max_ejection_time", self.max_ejection_time, minimum=base)
         valid.integer("max_ejection_percent", self.max_ejection_percent, minimum=0, maximum=100)
         valid.flag("always_eject_one_host", self.always_eject_one_host)
-        valid.flag("split_external_local_origin_errors", self.split_external_local_origin_errors)
+        for name in ("split_external_local_origin_errors", "successful_active_health_check_uneject_host"):
+            valid.flag(name, getattr(self, name))
         valid.number("max_ejection_time_jitter", self.max_ejection_time_jitter, minimum=0.0)
         for name in COUNTS:
             valid.integer(name, getattr(self, name), minimum=0)
