@@ -65,8 +65,7 @@ class FileSdResolver(ConstructorRepr):
         try:
             found = parse_targets(data)
         except InvalidTargetsError as error:
-            error.add_note(f"in {self._path}")
-            raise
+            raise InvalidTargetsError(f"{self._path}: {error}") from error
         self._last = (data, found)
         return found
 
