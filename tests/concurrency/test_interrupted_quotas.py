@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.concurrency._interrupts import Interrupt
+from tests.concurrency._interrupts import Injector, Interrupt
 
 from balancekit import LoadBalancer, UnavailableError
 from balancekit.selectors import RoundRobin
 from balancekit.sharing import RedisStore, SharedRateLimit
+from balancekit.sharing._rate_limit import TokenBlock
 from balancekit.sharing._store import StoreCore
 
 
@@ -87,3 +90,66 @@ def test_an_endpoint_of_an_interrupted_change_has_tokens(
     ask_each(lb)
     store.synchronize()
     assert ask_each(lb) == []
+
+
+def test_tokens_are_neither_lost_nor_made_by_threads() -> None:
+    """What was granted is what was spent and what is held, with exchanges in many threads beside a pick."""
+    block, threads, rounds = TokenBlock("a", 1.0, 1e9, 1.0), 4, 2_000
+
+    def exchange() -> None:
+        for _ in range(rounds):
+            block.question()
+            block.grant(1.0)
+
+    running = [threading.Thread(target=exchange) for _ in range(threads)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in running:
+            thread.start()
+        spent = 0
+        while any(map(threading.Thread.is_alive, running)):
+            block.settle(0.0)
+            if block.has(1.0):
+                block.spend(1.0)
+                spent += 1
+    finally:
+        sys.setswitchinterval(interval)
+    block.settle(0.0)
+    assert block.tokens + spent == threads * rounds
+
+
+@pytest.mark.parametrize("jumps", [False, True])
+@pytest.mark.parametrize("step", ["settle", "spend", "grant", "forfeit"])
+def test_an_interrupted_step_of_a_block_is_made_whole_or_not_at_all(step: str, jumps: bool) -> None:
+    """Tokens, and what the next question asks for, are those before a step or after it, wherever it is interrupted."""
+
+    def made() -> TokenBlock:
+        block = TokenBlock("a", 1.0, 100.0, 1.0)
+        block.grant(5.0)
+        block.settle(0.0)
+        block.spend(2.0)
+        block.grant(3.0)
+        return block
+
+    def state(block: TokenBlock) -> tuple[float, float]:
+        return block.tokens, block.question()[-1]
+
+    acts: dict[str, Callable[[TokenBlock], object]] = {
+        "settle": lambda block: block.settle(1.0),
+        "spend": lambda block: block.spend(2.5),
+        "grant": lambda block: block.grant(7.0),
+        "forfeit": lambda block: block.forfeit(),
+    }
+    done = made()
+    acts[step](done)
+    allowed = [state(made()), state(done)]
+    for place in range(1, 100):
+        block, injector = made(), Injector(place, jumps=jumps)
+        with suppress(Interrupt), injector:
+            acts[step](block)
+        assert state(block) in allowed, injector.where
+        if not injector.where:
+            break
+    else:
+        raise AssertionError("there is no end of places")

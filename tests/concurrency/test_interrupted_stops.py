@@ -28,7 +28,7 @@ from balancekit.ha import VirtualRouter
 from balancekit.l7 import Route, RouteTable
 from balancekit.reported import NodeAttributes, Prequal, ProbedLoad
 from balancekit.sharing import RedisStore, SharedEjections
-from balancekit.sharing._store import SCRIPT
+from balancekit.sharing._script import SCRIPT
 
 MIN_PLACES = 4
 """Fewer would mean that the injector does not see the library."""
@@ -261,7 +261,7 @@ def test_a_second_close_of_a_store_finishes_one_that_was_interrupted() -> None:
         where = injector.where
         store.close()
         assert _threads() <= before, where
-        assert server.calls[-1] == (SCRIPT, *store.core.arguments(leave=True)), where
+        assert server.calls[-1] == (SCRIPT, *store.core.leaving()), where
         store.start()
         assert _threads() <= before, where
     assert place > MIN_PLACES

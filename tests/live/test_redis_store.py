@@ -297,7 +297,7 @@ def test_a_forked_child_is_a_member_of_its_own(client):
 
         def sums():
             found = client.hgetall("balancekit:{fork}:sums")
-            return {key.decode(): int(value) for key, value in found.items()}
+            return {key.decode(): int(value) for key, value in found.items() if key}
 
         assert eventually(sums, {"x": 2})
 
@@ -546,3 +546,85 @@ def test_a_clock_of_the_server_that_jumps_costs_no_more_than_one_exchange(client
     assert others(first) == {"x": 3}
     for lease in held:
         lease.release()
+
+
+def lose_sums(client, prefix, _members):
+    """Lose the sums."""
+    client.delete(prefix + "sums")
+
+
+def lose_members(client, prefix, _members):
+    """Lose who takes part, one of which is gone."""
+    client.delete(prefix + "members")
+
+
+def lose_own_row(client, prefix, members):
+    """Lose the row of one that goes on."""
+    client.delete(prefix + members[0])
+
+
+def lose_row_of_gone(client, prefix, members):
+    """Lose the row of one that is gone."""
+    client.delete(prefix + members[-1])
+
+
+def lose_rows(client, prefix, members):
+    """Lose all rows."""
+    client.delete(*[prefix + member for member in members])
+
+
+def lose_all(client, _prefix, _members):
+    """Lose everything, as a server that starts anew without a snapshot has."""
+    client.flushall()
+
+
+def take_sums_for_something_else(client, prefix, _members):
+    """Write something of another type to the key of the sums, and delete it later."""
+    client.set(prefix + "sums", "a text")
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lose_sums,
+        lose_members,
+        lose_own_row,
+        lose_row_of_gone,
+        lose_rows,
+        lose_all,
+        take_sums_for_something_else,
+    ],
+)
+def test_sums_are_right_again_whichever_key_was_lost(client, lose):
+    """Whichever keys a server evicts or forgets, sums are right when each process has exchanged and the dead ones' time is over."""
+    name = lose.__name__
+    prefix = f"balancekit:{{{name}}}:"
+    stores = [RedisStore(client, name=name, period=0.01, ttl=0.05) for _ in range(3)]
+    for store in stores:
+        store.start = lambda: None
+    pools = [balancer(["x", "y"], store) for store in stores]
+    held = [lb.acquire() for lb in pools for _ in range(3)]
+    for store in stores:
+        store.synchronize()
+    client.persist(prefix + "members")
+    lose(client, prefix, [store.core.member for store in stores])
+    living = list(zip(stores, pools, strict=True))[:2]
+    own = [{one.id: one.inflight for one in lb.stats().endpoints} for _, lb in living]
+
+    def exchange():
+        for store, _ in living:
+            store.synchronize()
+        return [others(lb) for _, lb in living]
+
+    exchange()
+    if lose is take_sums_for_something_else:
+        client.delete(prefix + "sums")
+    assert eventually(exchange, [own[1], own[0]])
+    for lease in held:
+        lease.release()
+    none = {"x": 0, "y": 0}
+    assert exchange()[1] == none
+    assert exchange() == [none, none]
+    for store in stores:
+        store.close()
+    assert not client.exists(prefix + "sums")

@@ -2,24 +2,25 @@
 
 The store holds one bucket for each endpoint. With each exchange a process leases a block: as much as it has used of late,
 and a little more. It spends its block without asking. So all processes together never ask for more than the quota, and a
-pick never waits for the store. While the store does not answer, each process works by its own part of the rate.
+pick never waits for the store. While the store does not answer, each process works by its own part of the rate; so it does
+if an exchange takes longer than three periods, as with a client without a time-out.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 from balancekit._selection.grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.fork import new_lock
 from balancekit.errors import Reason
 from balancekit.protocols import LoadPolicy
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.sharing._redis import AsyncRedisStore, RedisStore
-from balancekit.sharing._store import require_store
+from balancekit.sharing._store import MAX_AGE_PERIODS, require_store
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["SharedRateLimit"]
@@ -30,9 +31,22 @@ HEADROOM: Final = 2.0
 """A block is so many times what was used since the last exchange."""
 
 
+class _Said(NamedTuple):
+    """What the store has said so far. Replaced as a whole, so a pick sees all of it or none."""
+
+    granted: float
+    """Tokens, in total."""
+    answers: int
+    down: bool
+    """Whether it did not answer the last question."""
+
+
 @final
 class TokenBlock:
     """The tokens of one endpoint that this process holds.
+
+    Picks, one at a time, write what they take; those that exchange write what they were granted. Neither writes what the
+    other does, so no pick waits for a lock.
 
     Parameters
     ----------
@@ -42,72 +56,100 @@ class TokenBlock:
         Of the quota, for all processes.
     share
         The part of both that this process takes while the store does not answer.
+    patience
+        Seconds without an answer from which it does so, too.
     """
 
     __slots__ = (
         "__weakref__",
         "_alone_since",
+        "_answered_at",
+        "_answers",
         "_burst",
-        "_granted",
+        "_counted",
+        "_drawn",
         "_key",
+        "_lock",
+        "_patience",
         "_rate",
+        "_said",
+        "_seen",
         "_share",
-        "_used",
-        "tokens",
+        "_spent",
     )
 
-    def __init__(self, key: str, rate: float, burst: float, share: float) -> None:
+    def __init__(self, key: str, rate: float, burst: float, share: float, patience: float = math.inf) -> None:
         self._key = key
         self._rate = rate
         self._burst = burst
         self._share = share
-        self._granted: deque[float | None] = deque()  # by the runner, taken by the next pick
-        self._used = 1.0
+        self._patience = patience
+        # Of those that exchange, under the lock.
+        self._lock = new_lock()
+        self._said = _Said(0.0, 0, down=False)
+        self._counted = -1.0  # of what was spent: the first question is for one request
+        # Of picks.
+        self._spent = 0.0
+        self._seen = 0.0  # of the tokens that were granted
+        self._drawn = 0.0  # on them, less what was taken while the store did not answer
+        self._answers = 0
+        self._answered_at = math.inf
         self._alone_since: float | None = None
-        self.tokens: float = 0.0
+
+    @property
+    def tokens(self) -> float:
         """How many there are to spend; less than none if the last request cost more."""
+        return self._seen + self._drawn
 
     def question(self) -> list[Any]:
-        """Return key, rate, burst and how many tokens are wanted."""
-        used, self._used = self._used, 0.0
-        wanted = math.ceil(
-            min(self._burst, max(1.0, HEADROOM * used) - self.tokens - sum(filter(None, self._granted)))
-        )
+        """Return key, rate, burst and how many tokens are wanted. Any thread may call."""
+        with self._lock:
+            spent = self._spent
+            used, self._counted = spent - self._counted, spent
+            held = self._said.granted + self._drawn
+        wanted = math.ceil(min(self._burst, max(1.0, HEADROOM * used) - held))
         return [self._key, self._rate, self._burst, max(0, wanted)]
 
     def grant(self, tokens: float | None) -> None:
         """Take tokens; ``None`` if the store did not answer. Any thread may call."""
-        self._granted.append(tokens)
+        with self._lock:
+            granted, answers, _ = self._said
+            if tokens is None:
+                self._said = _Said(granted, answers, down=True)
+            else:
+                self._said = _Said(granted + tokens, answers + 1, down=False)
 
     def forfeit(self) -> None:
         """Give up all tokens, also those that were granted last."""
-        self._granted.clear()
-        self.tokens = min(0.0, self.tokens)
+        held = min(0.0, self._seen + self._drawn)
+        self._seen = self._said.granted
+        self._drawn = held - self._seen
 
     def settle(self, now: float) -> None:
         """Let granted tokens count."""
-        alone = self._alone_since
-        while self._granted:
-            granted = self._granted.popleft()
-            if granted is None:
-                alone = now if alone is None else alone
-            else:
-                self.tokens += granted
-                alone = None
-        if alone is not None:
+        granted, answers, down = self._said
+        drawn, since, answered_at = self._drawn, self._alone_since, self._answered_at
+        if answers != self._answers or answered_at == math.inf:
+            since, answered_at = None, now
+        if since is None and (down or now - answered_at > self._patience):
+            since = now
+        if since is not None:
+            held = granted + drawn
             most = max(1.0, self._burst * self._share)
-            self.tokens = max(self.tokens, min(most, self.tokens + (now - alone) * self._rate * self._share))
-            alone = now
-        self._alone_since = alone
+            drawn += max(0.0, min(most - held, (now - since) * self._rate * self._share))
+            since = now
+        # Nothing is called from here on, so no interrupt comes in between.
+        self._seen, self._drawn, self._answers = granted, drawn, answers
+        self._alone_since, self._answered_at = since, answered_at
 
     def has(self, cost: float) -> bool:
         """Answer whether a request of this cost may be made."""
-        return self.tokens + ROUNDING >= min(cost, max(1.0, self._burst * self._share))
+        return self._seen + self._drawn + ROUNDING >= min(cost, max(1.0, self._burst * self._share))
 
     def spend(self, cost: float) -> None:
         """Take the cost of a request out."""
-        self.tokens -= cost
-        self._used += cost
+        self._drawn -= cost
+        self._spent += cost
 
 
 @final
@@ -218,7 +260,8 @@ class SharedRateLimit(ConstructorRepr):
         """Return the block of an endpoint: a new one, without tokens, if a change that would have made it was interrupted."""
         block = self._blocks.get(id)
         if block is None:
-            made = TokenBlock(id, self._rate, self._burst, self._share)
+            patience = MAX_AGE_PERIODS * self._store.core.period
+            made = TokenBlock(id, self._rate, self._burst, self._share, patience)
             self._store.core.add_quota(made)
             block = self._blocks.setdefault(id, made)
         return block

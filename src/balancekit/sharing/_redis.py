@@ -21,7 +21,8 @@ from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import join
 from balancekit.errors import ConfigurationError
-from balancekit.sharing._store import SCRIPT, StoreCore, StoreExchange
+from balancekit.sharing._script import SCRIPT
+from balancekit.sharing._store import StoreCore, StoreExchange
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -110,12 +111,13 @@ class RedisStore(ConstructorRepr):
             self.core.failed(failed)
 
     def synchronize(self) -> None:
-        """Exchange now, in this thread. Never raises what the client raises."""
+        """Exchange now, in this thread; several threads may. Never raises what the client raises."""
+        question = self.core.ask()
         try:
-            self.core.answered(self._client.eval(SCRIPT, *self.core.arguments()))
+            self.core.answered(question, self._client.eval(SCRIPT, *question.arguments))
         except Exception as error:
             raise_interrupt()
-            self.core.failed(error)
+            self.core.failed(error, question)
 
     def close(self) -> None:
         """End the thread, and take the counts of this process back.
@@ -130,7 +132,7 @@ class RedisStore(ConstructorRepr):
                 return
         if self.core.answers:
             with contextlib.suppress(Exception):
-                self._client.eval(SCRIPT, *self.core.arguments(leave=True))
+                self._client.eval(SCRIPT, *self.core.leaving())
 
     def __enter__(self) -> Self:
         self._blocks += 1
@@ -210,12 +212,13 @@ class AsyncRedisStore(ConstructorRepr):
         """Do nothing: ``async with`` starts the task."""
 
     async def synchronize(self) -> None:
-        """Exchange now. Never raises what the client raises."""
+        """Exchange now; several tasks may. Never raises what the client raises."""
+        question = self.core.ask()
         try:
-            self.core.answered(await self._client.eval(SCRIPT, *self.core.arguments()))
+            self.core.answered(question, await self._client.eval(SCRIPT, *question.arguments))
         except (Exception, asyncio.CancelledError) as error:
             raise_cancellation()
-            self.core.failed(error)
+            self.core.failed(error, question)
 
     async def __aenter__(self) -> Self:
         if not is_alive(self._task):
@@ -236,7 +239,7 @@ class AsyncRedisStore(ConstructorRepr):
         if self.core.answers:  # else the counts end with ttl, and the program need not wait
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(self.core.ttl):
-                    await self._client.eval(SCRIPT, *self.core.arguments(leave=True))
+                    await self._client.eval(SCRIPT, *self.core.leaving())
 
     def after_fork(self) -> None:
         """Be another member in a child, whose loop is another."""

@@ -17,11 +17,19 @@ from uuid import uuid4
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
-from balancekit._support.log import log_change
+from balancekit._support.log import contain_error, log_change
 from balancekit.errors import ConfigurationError
 from balancekit.sharing._exchange import NO_PLACE, Counts, Place
 
-__all__ = ["SCRIPT", "Hint", "Quota", "StoreCore", "StoreExchange", "require_store"]
+__all__ = [
+    "MAX_AGE_PERIODS",
+    "Hint",
+    "Question",
+    "Quota",
+    "StoreCore",
+    "StoreExchange",
+    "require_store",
+]
 
 MAX_AGE_PERIODS: Final = 3.0
 """Sums older than this many periods are dropped: two choices by old counts are worse than by own ones."""
@@ -35,84 +43,10 @@ MAX_HINT_S: Final = 86_400.0
 """The longest time that a hint is in force; one without an end would be no number to the store."""
 MAX_HINTS: Final = 10_000
 """Hints that wait for an exchange; the oldest are dropped."""
+MAX_COUNT: Final = 2**53
+"""The largest sum that is one: the store counts in floating-point numbers."""
 MAX_SHOWN: Final = 200
 """Characters of an answer in an error."""
-SCRIPT: Final = """
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local members, sums, hints, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local member, ttl, kept, prefix = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local ask = cjson.decode(ARGV[5])
-
-local function add(id, by)
-  if by ~= 0 and redis.call('HINCRBY', sums, id, by) == 0 then redis.call('HDEL', sums, id) end
-end
-local function each(key, visit)
-  local row = redis.call('HGETALL', key)
-  for i = 1, #row, 2 do visit(row[i], tonumber(row[i + 1])) end
-end
-local function withdraw(name)
-  each(prefix .. name, function(id, count) add(id, -count) end)
-  redis.call('DEL', prefix .. name)
-  redis.call('ZREM', members, name)
-end
-
-if redis.call('ZSCORE', members, member) and redis.call('EXISTS', own) == 0 then
-  redis.call('DEL', sums)  -- keys were evicted: add up again
-  for _, name in ipairs(redis.call('ZRANGE', members, 0, -1)) do each(prefix .. name, add) end
-end
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', members, '-inf', now)) do withdraw(name) end
-if ask.leave then
-  withdraw(member)
-  return '{}'
-end
-
-local old = {}
-each(own, function(id, count) old[id] = count end)
-old[''] = nil
-redis.call('HSET', own, '', 0)
-for _, pair in ipairs(ask.counts) do
-  local id, count = pair[1], pair[2]
-  if count ~= old[id] then
-    add(id, count - (old[id] or 0))
-    redis.call('HSET', own, id, count)
-  end
-  old[id] = nil
-end
-for id, count in pairs(old) do
-  add(id, -count)
-  redis.call('HDEL', own, id)
-end
-redis.call('ZADD', members, now + ttl, member)
-
-redis.call('ZREMRANGEBYSCORE', hints, '-inf', now)
-for _, hint in ipairs(ask.hints) do
-  redis.call('ZADD', hints, now + hint[2], cjson.encode({member, hint[1]}))
-end
-for i = 1, 4 do redis.call('EXPIRE', KEYS[i], kept) end
-
-local answer = {sums = {}, hints = {}, granted = {}}
-for i, pair in ipairs(ask.counts) do
-  answer.sums[i] = tonumber(redis.call('HGET', sums, pair[1]) or 0)
-end
-local listed = redis.call('ZRANGE', hints, 0, -1, 'WITHSCORES')
-for i = 1, #listed, 2 do
-  local hint = cjson.decode(listed[i])
-  answer.hints[#answer.hints + 1] = {hint[1], hint[2], tonumber(listed[i + 1]) - now}
-end
-for i, quota in ipairs(ask.quotas) do
-  local key, rate, burst, want = prefix .. 'quota:' .. quota[1], quota[2], quota[3], quota[4]
-  local row = redis.call('HMGET', key, 'tokens', 'at')
-  local at = tonumber(row[2] or now)
-  local tokens = math.min(burst, tonumber(row[1] or burst) + math.max(0, now - at) * rate)
-  local granted = math.floor(math.min(want, tokens))
-  redis.call('HSET', key, 'tokens', tokens - granted, 'at', string.format('%.6f', now))
-  redis.call('EXPIRE', key, math.ceil(burst / rate) + 60)
-  answer.granted[i] = granted
-end
-return cjson.encode(answer)
-"""
-"""Keys: members, sums, hints, own counts. Arguments: member, ttl, seconds to keep keys, prefix, what is asked for."""
 
 
 class Hint(NamedTuple):
@@ -142,9 +76,21 @@ class Quota(Protocol):
         ...
 
 
+class Question(NamedTuple):
+    """One question of a process to the store. Made by :meth:`StoreCore.ask`."""
+
+    arguments: list[Any]
+    """What to call the script with: how many keys, keys and arguments."""
+    posted: dict[StoreExchange, dict[str, int]]
+    """The counts of each pool."""
+    hints: dict[str, tuple[float]]
+    """Seconds by endpoint."""
+    quotas: list[Quota]
+
+
 @final
 class StoreCore:
-    """One process, as the store sees it. Sans-IO; one caller of :meth:`ask` and :meth:`answered` at a time.
+    """One process, as the store sees it. Sans-IO. Each question knows what was asked, so several may be under way at once.
 
     Parameters
     ----------
@@ -157,13 +103,10 @@ class StoreCore:
     """
 
     __slots__ = (
-        "_asked",
-        "_asked_hints",
         "_down",
         "_exchanges",
         "_hints",
         "_lock",
-        "_posted",
         "_quotas",
         "answers",
         "listeners",
@@ -179,11 +122,8 @@ class StoreCore:
         self.ttl: float = 10.0 * self.period if ttl is None else valid.number("ttl", ttl, above=self.period)
         self._lock = new_lock()
         self._exchanges: weakref.WeakSet[StoreExchange] = weakref.WeakSet()
-        self._posted: dict[StoreExchange, dict[str, int]] = {}
-        self._hints: dict[str, float] = {}
+        self._hints: dict[str, tuple[float]] = {}  # until the store has taken them
         self._quotas: weakref.WeakSet[Quota] = weakref.WeakSet()
-        self._asked: list[Quota] = []
-        self._asked_hints: dict[str, float] = {}
         self._down = False
         self.answers: bool = False
         """Whether the store answered the last question."""
@@ -198,9 +138,7 @@ class StoreCore:
     def start_over(self) -> None:
         """Be another member, with nothing posted: in a forked child."""
         self.member = uuid4().hex
-        self._posted = {}
         self._hints = {}
-        self._asked_hints = {}
         self._down = self.answers = False
         for quota in list(self._quotas):
             quota.forfeit()
@@ -214,7 +152,7 @@ class StoreCore:
     def hint(self, endpoint: str, seconds: float) -> None:
         """Tell the others, with the next exchange, that this process has ejected an endpoint for a while."""
         with self._lock:
-            self._hints[endpoint] = min(seconds, MAX_HINT_S)
+            self._hints[endpoint] = (min(seconds, MAX_HINT_S),)
             if len(self._hints) > MAX_HINTS:  # as long as the store is not started
                 del self._hints[next(iter(self._hints))]
 
@@ -222,31 +160,34 @@ class StoreCore:
         """Lease tokens for a quota with each exchange from now on, for as long as it is there."""
         self._quotas.add(quota)
 
-    def arguments(self, *, leave: bool = False) -> list[Any]:
-        """Return what to call the script with: how many keys, keys and arguments."""
-        prefix = f"balancekit:{{{self.name}}}:"
-        keys = [prefix + "members", prefix + "sums", prefix + "hints", prefix + self.member]
-        question = {"leave": True} if leave else self._question()
-        return [len(keys), *keys, self.member, self.ttl, KEPT_S, prefix, json.dumps(question)]
-
-    def _question(self) -> dict[str, Any]:
-        self._posted = {exchange: exchange.counts() for exchange in list(self._exchanges)}
+    def ask(self) -> Question:
+        """Return what to ask the store now."""
+        posted = {exchange: exchange.counts() for exchange in list(self._exchanges)}
         total: dict[str, int] = {}
-        for counts in self._posted.values():
+        for counts in posted.values():
             for id, count in counts.items():
                 total[id] = total.get(id, 0) + count
         with self._lock:
-            self._asked_hints = hints = self._hints
-            self._hints = {}
-        self._asked = list(self._quotas)
-        return {
+            hints = self._hints.copy()
+        quotas = list(self._quotas)
+        asked = {
             "counts": list(total.items()),
-            "hints": list(hints.items()),
-            "quotas": [quota.question() for quota in self._asked],
+            "hints": [(endpoint, seconds) for endpoint, (seconds,) in hints.items()],
+            "quotas": [quota.question() for quota in quotas],
         }
+        return Question(self._arguments(asked), posted, hints, quotas)
 
-    def answered(self, answer: str | bytes) -> None:
-        """Take note of the answer to the last question.
+    def leaving(self) -> list[Any]:
+        """Return what to call the script with to take the counts of this process back."""
+        return self._arguments({"leave": True})
+
+    def _arguments(self, asked: dict[str, Any]) -> list[Any]:
+        prefix = f"balancekit:{{{self.name}}}:"
+        keys = [prefix + "members", prefix + "sums", prefix + "hints", prefix + self.member]
+        return [len(keys), *keys, self.member, self.ttl, KEPT_S, prefix, json.dumps(asked)]
+
+    def answered(self, question: Question, answer: str | bytes) -> None:
+        """Take note of an answer.
 
         Raises
         ------
@@ -254,12 +195,13 @@ class StoreCore:
             If it is no answer of the script; nothing has changed. Call :meth:`failed` with it.
         """
         sums, hints, granted = _read(json.loads(answer))
-        self._asked_hints = {}
-        ids = dict.fromkeys(id for counts in self._posted.values() for id in counts)
+        with self._lock:
+            self._hints = _without(self._hints, question.hints)
+        ids = dict.fromkeys(id for counts in question.posted.values() for id in counts)
         of = dict(zip(ids, sums, strict=False))
-        for exchange, counts in self._posted.items():
+        for exchange, counts in question.posted.items():
             exchange.take({id: of.get(id, 0) - count for id, count in counts.items()})
-        for quota, tokens in zip(self._asked, granted, strict=False):
+        for quota, tokens in zip(question.quotas, granted, strict=False):
             quota.grant(tokens)
         self.answers = True
         if self._down:
@@ -267,13 +209,13 @@ class StoreCore:
             log_change("store of shared loads %r: answers again", self.name, bad=False)
         others = [hint for hint in hints if hint.member != self.member]
         for listener in self.listeners:
-            listener(others)
+            _tell(listener, others)
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException, question: Question | None = None) -> None:
         """Go on with own data: the store did not answer. Hints are given with the next exchange, while they are in force."""
-        kept, self._asked_hints = _still_in_force(self._asked_hints, self.period), {}
-        with self._lock:
-            self._hints = kept | self._hints
+        if question is not None:
+            with self._lock:
+                self._hints = _later(self._hints, question.hints, self.period)
         for exchange in list(self._exchanges):
             exchange.take({})
         for quota in list(self._quotas):
@@ -351,7 +293,7 @@ def require_store(store: S) -> S:
 def _read(answer: dict[str, Any]) -> tuple[list[int], list[Hint], list[float]]:
     """Return sums, hints and granted tokens of an answer; raise if it is none, before any of it counts."""
     sums, granted = answer["sums"], answer["granted"]
-    if not all(isinstance(count, int) for count in sums):
+    if not all(isinstance(count, int) and abs(count) <= MAX_COUNT for count in sums):
         raise ValueError(f"sums that are no counts: {str(sums)[:MAX_SHOWN]}")
     if not all(isinstance(tokens, int | float) and 0.0 <= tokens < math.inf for tokens in granted):
         raise ValueError(f"granted tokens that are no numbers: {str(granted)[:MAX_SHOWN]}")
@@ -363,13 +305,35 @@ def _read(answer: dict[str, Any]) -> tuple[list[int], list[Hint], list[float]]:
 
 def _is_hint(hint: Hint) -> bool:
     member, endpoint, seconds = hint
-    return isinstance(member, str) and isinstance(endpoint, str) and isinstance(seconds, int | float)
+    return (
+        isinstance(member, str)
+        and isinstance(endpoint, str)
+        and isinstance(seconds, int | float)
+        and math.isfinite(seconds)
+    )
 
 
 def _no_pool() -> None:
     return None
 
 
-def _still_in_force(hints: dict[str, float], seconds: float) -> dict[str, float]:
-    """Return hints as they are some seconds later."""
-    return {endpoint: left - seconds for endpoint, left in hints.items() if left > seconds}
+def _tell(listener: Callable[[list[Hint]], None], hints: list[Hint]) -> None:
+    """Tell of hints. What a balancer raises for them is no failure of the store."""
+    try:
+        listener(hints)
+    except Exception:
+        contain_error("hints of ejections: %r failed", listener)
+
+
+def _without(hints: dict[str, tuple[float]], taken: dict[str, tuple[float]]) -> dict[str, tuple[float]]:
+    """Return hints without those that the store has taken; one that is newer than that stays."""
+    return {endpoint: hint for endpoint, hint in hints.items() if taken.get(endpoint) is not hint}
+
+
+def _later(
+    hints: dict[str, tuple[float]], asked: dict[str, tuple[float]], seconds: float
+) -> dict[str, tuple[float]]:
+    """Return hints as they are some seconds later; those that are newer as they are."""
+    aged = {endpoint: (left - seconds,) for endpoint, (left,) in asked.items() if left > seconds}
+    kept = _without(hints, asked)
+    return {endpoint: hint for endpoint, hint in aged.items() if endpoint in hints} | kept

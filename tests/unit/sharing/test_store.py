@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -408,3 +409,111 @@ def test_a_pause_is_a_period_on_average():
     assert 1.5 <= min(pauses) < 1.6
     assert 2.4 < max(pauses) <= 2.5
     assert statistics.fmean(pauses) == pytest.approx(2.0, abs=5 * (1.0 / 12**0.5) / 1_000**0.5)
+
+
+def test_hints_of_a_question_that_was_interrupted_are_given_again():
+    """A hint stays until the store has taken it, whatever becomes of a question; one that is newer stays beyond that."""
+    core = RedisStore(ThreadClient(), name="x").core
+    core.hint("a", 10.0)
+    core.hint("b", 10.0)
+    core.ask()  # and an interrupt
+    question = core.ask()
+    core.hint("a", 30.0)
+    core.answered(question, EMPTY)
+    assert json.loads(core.ask().arguments[-1])["hints"] == [["a", 30.0]]
+
+
+def test_a_failure_ages_what_was_asked_once():
+    """Of two questions that fail with the same hint, one makes it a period older; what was taken meanwhile does not come back."""
+    core = RedisStore(ThreadClient(), name="x", period=1.0).core
+    core.hint("a", 10.0)
+    first, second, third = core.ask(), core.ask(), core.ask()
+    core.failed(OSError(), first)
+    core.failed(OSError(), second)
+    assert json.loads(core.ask().arguments[-1])["hints"] == [["a", 9.0]]
+    core.answered(core.ask(), EMPTY)
+    core.failed(OSError(), third)
+    assert json.loads(core.ask().arguments[-1])["hints"] == []
+
+
+def test_two_questions_at_once_are_answered_each_by_its_own():
+    """Counts, and tokens of quotas, are those of the question that is answered, whatever was asked meanwhile."""
+    store = RedisStore(ThreadClient(), name="x")
+    store.start = lambda: None
+    lb = LoadBalancer(["a"], selector=PowerOfChoices(), load=Shared(InFlight(), store=store))
+    held = [lb.acquire(), lb.acquire()]
+    node = next(iter(next(iter(store.core._exchanges))._pool().loads.values())).node
+    first = store.core.ask()
+    block = TokenBlock("a", 10.0, 10.0, 1.0)
+    store.core.add_quota(block)
+    held.append(lb.acquire())
+    second = store.core.ask()
+    store.core.answered(first, json.dumps({"sums": [7], "hints": [], "granted": []}))
+    assert (node.latency_estimate, block._said.granted) == (5, 0.0)
+    store.core.answered(second, json.dumps({"sums": [7], "hints": [], "granted": [2.0]}))
+    assert (node.latency_estimate, block._said.granted) == (4, 2.0)
+    for lease in held:
+        lease.release()
+
+
+def test_what_was_used_is_asked_for_once():
+    """Of two questions at once, one asks for what the requests since the last one used."""
+    block = TokenBlock("a", 10.0, 100.0, 1.0)
+    block.question()
+    block.spend(4.0)
+    assert [block.question()[-1] for _ in range(2)] == [12, 5]  # twice what was used, or one, and the debt
+
+
+def test_a_balancer_that_raises_for_hints_is_no_failure_of_the_store(caplog):
+    """What one listener raises for hints is logged; the others hear of them, and the store counts as one that answers."""
+    core, heard, block = RedisStore(ThreadClient(), name="x").core, [], TokenBlock("a", 5.0, 5.0, 1.0)
+    core.listeners = (lambda _hints: 1 / 0, heard.append)
+    core.add_quota(block)
+    question = core.ask()
+    core.answered(question, json.dumps({"sums": [], "hints": [["p", "a", 1.0]], "granted": [1.0]}))
+    assert heard == [[Hint("p", "a", 1.0)]]
+    assert core.answers
+    assert block._said.granted == 1.0
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("replicas", [1, 4])
+def test_a_store_that_neither_answers_nor_fails_leaves_each_its_part(replicas):
+    """Three periods after the last answer, each process works by its part of the rate: a client without a time-out may hang."""
+    now = 100.0
+    store = RedisStore(ThreadClient(), name="x", period=1.0)
+    store.start = lambda: None
+    limit = SharedRateLimit(store, 8.0, burst=8.0, replicas=replicas)
+    lb = LoadBalancer(["a"], selector=limit, clock=lambda: now)
+
+    def served(seconds):
+        nonlocal now
+        count = 0
+        for _ in range(16 * seconds):
+            now += 1 / 16
+            with contextlib.suppress(SaturatedError):
+                lb.acquire().release()
+                count += 1
+        return count
+
+    assert served(3) == 0
+    assert served(10) == pytest.approx(80 / replicas, abs=1.0)
+    held = limit._blocks["a"]
+    held.grant(0.0)
+    assert served(3) <= 8 / replicas
+    assert served(10) == pytest.approx(80 / replicas, abs=1.0)
+
+
+@pytest.mark.parametrize("values", [["p", "a", math.nan], ["p", "a", math.inf], ["p", "a", -math.inf]])
+def test_a_hint_without_a_time_is_no_answer(values):
+    """A hint whose time is no finite number makes the answer none, before any of it counts."""
+    core = RedisStore(ThreadClient(), name="x").core
+    with pytest.raises(ValueError, match="hints that are none"):
+        core.answered(core.ask(), json.dumps({"sums": [], "hints": [values], "granted": []}))
+
+
+def test_a_sum_that_no_float_holds_is_no_answer():
+    """A sum beyond what the store can count exactly makes the answer none."""
+    core = RedisStore(ThreadClient(), name="x").core
+    with pytest.raises(ValueError, match="sums that are no counts"):
+        core.answered(core.ask(), json.dumps({"sums": [10**400], "hints": [], "granted": []}))
