@@ -15,6 +15,7 @@ import pytest
 from tests.live._lab import Lab, why_not
 
 from balancekit import ConfigurationError
+from balancekit.adapters._vrrp_sockets import AdvertSocket, Announcer
 from balancekit.adapters.vrrp import AsyncVrrp, RoleChange, VrrpThread, ip_address_hook
 from balancekit.ha import (
     Role,
@@ -267,6 +268,129 @@ def test_a_cut_wire_is_a_fault_and_the_other_router_takes_over(lab):
     finally:
         one.stop()
         other.stop()
+
+
+SIX = VirtualRouter(vrid=51, addresses=("fe80::100",), source="fe80::11", priority=150, interval=0.1)
+PAIRS = pytest.mark.parametrize(
+    ("one", "other"), [(R1, R2), (SIX, SIX.replace(source="fe80::12", priority=100))], ids=["IPv4", "IPv6"]
+)
+
+
+@PAIRS
+def test_an_interface_that_was_made_anew_is_used(lab, one, other):
+    """A router whose interface is deleted is faulty; made anew under the same name, it is sent and received on, again and again."""
+    space, switch = lab.prefix + "r1", lab.prefix + "switch"
+    one = started(lab, "r1", VrrpThread(one, interface="eth0"))
+    other = started(lab, "r2", VrrpThread(other, interface="eth0"))
+    try:
+        reach(lambda: one.role is Role.ACTIVE and other.role is Role.BACKUP)
+        for _ in range(3):
+            lab.run(*f"ip -n {space} link del eth0".split())
+            reach(lambda: one.role is Role.FAULT and other.role is Role.ACTIVE)
+            lab.run(*f"ip -n {space} link add eth0 type veth peer name r1 netns {switch}".split())
+            lab.run(*f"ip -n {switch} link set r1 master br0 up".split())
+            lab.run(*f"ip -n {space} address add 192.0.2.11/24 dev eth0".split())
+            lab.run(*f"ip -n {space} link set eth0 up".split())
+            lab.run(*f"ip -n {space} address replace fe80::11/64 dev eth0 nodad".split())
+            reach(lambda: one.role is Role.ACTIVE and other.role is Role.BACKUP)
+    finally:
+        one.stop()
+        other.stop()
+
+
+@PAIRS
+def test_a_router_without_its_own_address_gives_its_role_up(lab, one, other):
+    """A router whose own address was taken from the machine cannot send an advert: it is faulty, and does not stay active beside another."""
+    address = f"{one.source}/{64 if ':' in one.source else 24}"
+    space = lab.prefix + "r1"
+    one = started(lab, "r1", VrrpThread(one, interface="eth0"))
+    other = started(lab, "r2", VrrpThread(other, interface="eth0"))
+    try:
+        reach(lambda: one.role is Role.ACTIVE and other.role is Role.BACKUP)
+        lab.run("ip", "-n", space, "address", "del", address, "dev", "eth0")
+        reach(lambda: one.role is Role.FAULT and other.role is Role.ACTIVE)
+        assert one.explain() == "fault: source address"
+        lab.run(*f"ip -n {space} address add {address} dev eth0".split(), *["nodad"] * (":" in address))
+        reach(lambda: one.role is Role.ACTIVE and other.role is Role.BACKUP)
+    finally:
+        one.stop()
+        other.stop()
+
+
+def test_a_router_starts_in_fault_without_its_own_address_unless_it_protects_it(lab):
+    """A router whose address is not there starts in fault; one that sends from the address it protects has it when it is active."""
+    absent = R1.replace(source="192.0.2.77")
+    driver = started(lab, "r1", VrrpThread(absent, interface="eth0"))
+    assert driver.explain() == "fault: source address"
+    driver.stop()
+    hook = ip_address_hook("eth0", f"{VIP}/24")
+    owner = R1.replace(source=VIP, priority=255)
+    driver = started(
+        lab, "r1", VrrpThread(owner, interface="eth0", on_active=hook.add, on_backup=hook.remove)
+    )
+    try:
+        reach(lambda: lab.has("r1", VIP))
+        assert driver.role is Role.ACTIVE
+    finally:
+        driver.stop()
+
+
+@pytest.mark.parametrize("source", ["192.0.2.11", "fe80::11"])
+def test_whether_an_advert_could_be_sent_is_known_without_sending_it(lab, source):
+    """An address that is not there is told from one that is, also where addresses of others may be bound; nothing is sent."""
+    absent = source.replace("11", "77")
+    router = VirtualRouter(vrid=51, addresses=("fe80::100" if ":" in source else VIP,), source=source)
+    for setting in ("net.ipv4.ip_nonlocal_bind=0", "net.ipv4.ip_nonlocal_bind=1"):
+        lab.inside("r1", "sysctl", "-qw", setting)
+        with lab.entered("r1"):
+            present, other = AdvertSocket("eth0", router), AdvertSocket("eth0", router.replace(source=absent))
+        with lab.entered("r2"):
+            hearing = AdvertSocket("eth0", router.replace(source=source.replace("11", "12")))
+        assert present.can_send()
+        assert not other.can_send()
+        assert hearing.receive() is None
+        present.send(b"one", "ff02::12" if ":" in source else "224.0.0.18")
+        reach(lambda hearing=hearing: hearing.receive() is not None)
+        for one in (present, other, hearing):
+            one.close()
+
+
+def test_announcements_tell_the_present_hardware_address(lab):
+    """An address is announced with the hardware address that the interface has now."""
+    with lab.entered("r1"):
+        announcer = Announcer("eth0")
+    inner, frames = announcer._socket, []
+
+    class Heard:
+        getsockname, close = inner.getsockname, inner.close
+
+        def send(self, frame):
+            frames.append(frame)
+
+    announcer._socket = Heard()
+    announcer.announce((VIP,))
+    lab.run(*f"ip -n {lab.prefix}r1 link set eth0 address 02:00:00:00:00:99".split())
+    announcer.announce((VIP, "2001:db8::100"))
+    announcer.close()
+    new = bytes.fromhex("020000000099")
+    assert [new in frame for frame in frames] == [False, True, True]
+
+
+def test_an_address_is_removed_whatever_its_prefix_length(lab):
+    """What a predecessor left with another prefix length goes too, and others stay; an interface that is gone has none."""
+    hook = ip_address_hook("eth0", f"{VIP}/24", "2001:db8::100/64")
+    change = RoleChange("router", Role.BACKUP, Role.ACTIVE, "", (VIP, "2001:db8::100"))
+    for address in (f"{VIP}/24", f"{VIP}/32", "2001:db8::100/128"):
+        lab.inside("r1", "ip", "address", "add", address, "dev", "eth0")
+    with lab.entered("r1"):
+        hook.remove(change)
+        hook.remove(change)
+    assert not lab.has("r1", VIP)
+    assert not lab.has("r1", "2001:db8::100")
+    assert lab.has("r1", "192.0.2.11")
+    lab.run(*f"ip -n {lab.prefix}r1 link del eth0".split())
+    with lab.entered("r1"):
+        hook.remove(change)
 
 
 def test_tracked_checks_fault_the_router(lab):
@@ -553,10 +677,10 @@ def test_an_address_that_cannot_be_removed_keeps_no_other(monkeypatch):
     tried = []
 
     def run(words, **_options):
-        tried.append(words[3])
-        if words[3].startswith("192.0.2.100"):
+        tried.append(words[4])
+        if words[4].startswith("192.0.2.100"):
             return subprocess.CompletedProcess(words, 2, "", "RTNETLINK answers: Operation not permitted")
-        if words[3].startswith("192.0.2.101"):
+        if words[4].startswith("192.0.2.101"):
             raise subprocess.TimeoutExpired(words, 5.0)
         return subprocess.CompletedProcess(words, 0, "", "")
 
@@ -566,7 +690,7 @@ def test_an_address_that_cannot_be_removed_keeps_no_other(monkeypatch):
     change = RoleChange("router", Role.BACKUP, Role.ACTIVE, "", addresses)
     with pytest.raises(OSError, match="not permitted"):
         hook.remove(change)
-    assert tried == [f"{address}/24" for address in addresses]
+    assert tried == [f"{address}/32" for address in addresses]
     with pytest.raises(TimeoutError, match="5 s"):
         hook.remove(change._replace(addresses=addresses[1:]))
 

@@ -37,7 +37,7 @@ class IpAddressHook:
             _ip("address", "replace", address, "dev", self.interface, *extra)
 
     def remove(self, change: RoleChange) -> None:
-        """Remove the addresses of the virtual router; those that are not there are no error.
+        """Remove the addresses of the virtual router, whatever their prefix length; those that are not there are no error.
 
         Raises
         ------
@@ -47,9 +47,11 @@ class IpAddressHook:
         failed: list[OSError] = []
         for address in self._of(change):
             try:
-                _ip("address", "del", address, "dev", self.interface)
+                alone = ipaddress.ip_interface(address).ip
+                one = f"{alone}/{alone.max_prefixlen}"
+                _ip("address", "flush", "to", one, "dev", self.interface)
             except OSError as error:
-                if "Cannot assign" not in str(error) and "not found" not in str(error):
+                if "does not exist" not in str(error):  # an interface that is gone has none
                     failed.append(error)
         if failed:
             raise failed[0]

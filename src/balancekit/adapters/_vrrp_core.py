@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_change, log_error
-from balancekit.adapters._vrrp_sockets import AdvertSocket, Announcer, Packet, link_is_up
+from balancekit.adapters._vrrp_sockets import AdvertSocket, Announcer, Packet
 from balancekit.errors import ConfigurationError
 from balancekit.ha import (
     Announce,
@@ -51,6 +51,8 @@ MAX_REASONS: Final = 64
 MIN_SKEW_GAP_S: Final = 0.02
 """Skews that are closer than this differ by less than schedulers and bridges delay packets."""
 LINK: Final = "link"
+ADDRESS: Final = "source address"
+"""The reason of a router whose own address is not there: it could not send an advert, and two would be active."""
 
 
 class HookKind(enum.Enum):
@@ -163,8 +165,8 @@ class VrrpCore:
 
     def start(self, now: float) -> None:
         """Begin as backup, or in fault without a link."""
-        if self._check_link and not link_is_up(self.interface):
-            self.machine.fault(LINK, now=now)
+        if self._check_link:
+            self._look_at_interface(now)
         if self.tracking is not None:
             self.carry_out(self.tracking.apply(self.machine, now=now))
         self.carry_out(self.machine.start(now=now))
@@ -189,10 +191,7 @@ class VrrpCore:
         """Look at the link and the timers."""
         if self._check_link and now >= self._next_poll:
             self._next_poll = now + self._link_poll
-            if link_is_up(self.interface):
-                self.carry_out(self.machine.clear(LINK, now=now))
-            else:
-                self.carry_out(self.machine.fault(LINK, now=now))
+            self._look_at_interface(now)
         deadline = self.machine.deadline
         if deadline is not None and deadline <= now:
             self.carry_out(self.machine.advance(now=now))
@@ -246,6 +245,31 @@ class VrrpCore:
         if self.tracking is None:
             raise ConfigurationError("tracking", None, "a Tracking, given when the driver is made")
         return self.tracking
+
+    def _look_at_interface(self, now: float) -> None:
+        """Fault the routers while there is no link or no address to send from. Belong to an interface that was made anew."""
+        if not self._has_link():
+            self.carry_out(self.machine.fault(LINK, now=now))
+            return
+        for member, router in self.group.routers.items():
+            one = self.sockets[6 if ":" in router.source else 4]
+            # One that sends from the protected address has it when it is active.
+            there = router.source in router.addresses or one.can_send()
+            change = self.machine.clear if there else self.machine.fault
+            self.carry_out(change(ADDRESS, member=member, now=now))
+        self.carry_out(self.machine.clear(LINK, now=now))
+
+    def _has_link(self) -> bool:
+        sockets = self.sockets.values()
+        if not all(one.link_is_up() for one in sockets):
+            return False
+        try:
+            for one in (*sockets, self._announcer):
+                if one is not None:
+                    one.attach()
+        except OSError:  # it went away again
+            return False
+        return True
 
     def _note(self, member: str, router: VirtualRouter, became: Became) -> None:
         log_change("VRRP %s (%d): %s", member, router.vrid, became, bad=became.role is Role.FAULT)

@@ -14,6 +14,7 @@ import ipaddress
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, final
 
 from balancekit.errors import ConfigurationError
@@ -26,15 +27,18 @@ from balancekit.ha import (
     unsolicited_na,
 )
 
-__all__ = ["AdvertSocket", "Announcer", "Packet", "interface_address", "link_is_up"]
+__all__ = ["AdvertSocket", "Announcer", "Packet", "interface_address"]
 
 MAX_PACKET_BYTES: Final = 65_535
 ANCILLARY_BYTES: Final = 256
 SIOCGIFFLAGS: Final = 0x8913
 SIOCGIFADDR: Final = 0x8915
+SIOCGIFINDEX: Final = 0x8933
 IFF_UP: Final = 0x1
 IFF_RUNNING: Final = 0x40
 IP_PKTINFO: Final = 8
+ONLY_PROBE: Final = 0x800 | 0x10
+"""MSG_CONFIRM and MSG_PROBE: a message without data finds its route and its source, and is not sent."""
 HOP_LIMIT: Final = 255
 NAME_BYTES: Final = 15
 """The longest name of an interface."""
@@ -64,7 +68,9 @@ class AdvertSocket:
     def __init__(self, interface: str, router: VirtualRouter) -> None:
         if not hasattr(socket, "AF_PACKET"):
             raise ConfigurationError("interface", interface, "one of a Linux system")
-        self._index = _index(interface)
+        _index(interface)
+        self._interface = interface
+        self._index = 0
         self._source = ipaddress.ip_address(router.source.partition("%")[0])
         family = socket.AF_INET if self._source.version == 4 else socket.AF_INET6
         try:
@@ -72,26 +78,55 @@ class AdvertSocket:
         except PermissionError as error:
             raise PermissionError(error.errno, "VRRP needs raw sockets: root, or CAP_NET_RAW") from None
         try:
-            self._set_up(interface)
+            self.socket.setblocking(False)
+            self.attach()
         except BaseException:
             self.socket.close()
             raise
 
-    def _set_up(self, interface: str) -> None:
+    def attach(self) -> None:
+        """Belong to the interface, also if it was made anew under the same name; raises ``OSError`` if it is not there."""
+        index = int.from_bytes(_ask(self.socket, self._interface, SIOCGIFINDEX)[16:20], sys.byteorder)
+        if index != self._index:
+            self._set_up(index)
+            self._index = index
+
+    def link_is_up(self) -> bool:
+        """Return whether the interface is up and has a carrier; ``False`` if it is gone."""
+        try:
+            flags = int.from_bytes(_ask(self.socket, self._interface, SIOCGIFFLAGS)[16:18], sys.byteorder)
+        except OSError:
+            return False
+        return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
+
+    def can_send(self) -> bool:
+        """Return whether the system would send an advert: not if the router's own address is none of the machine's."""
+        try:
+            self._send(b"", IPV4_GROUP if self._source.version == 4 else IPV6_GROUP, ONLY_PROBE)
+        except OSError:
+            return False
+        return True
+
+    def _set_up(self, index: int) -> None:
         raw = self.socket
-        raw.setblocking(False)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
         if self._source.version == 4:
             own = self._source.packed
-            membership = ipaddress.ip_address(IPV4_GROUP).packed + own + struct.pack("@i", self._index)
+            group = ipaddress.ip_address(IPV4_GROUP).packed
+            membership, old = [group + own + struct.pack("@i", one) for one in (index, self._index)]
             raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(4) + membership[4:])
+            with suppress(OSError):  # it has none yet
+                raw.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, old)
             raw.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
             raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, HOP_LIMIT)
             raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
             raw.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, HOP_LIMIT)
         else:
-            membership = ipaddress.ip_address(IPV6_GROUP).packed + struct.pack("@i", self._index)
-            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self._index)
+            group = ipaddress.ip_address(IPV6_GROUP).packed
+            membership, old = [group + struct.pack("@i", one) for one in (index, self._index)]
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            with suppress(OSError):  # it has none yet
+                raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, old)
             raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
             raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, HOP_LIMIT)
             raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
@@ -105,13 +140,16 @@ class AdvertSocket:
 
     def send(self, data: bytes, destination: str) -> None:
         """Send a payload from the router's own address; raises ``OSError`` if the system refuses."""
+        self._send(data, destination, 0)
+
+    def _send(self, data: bytes, destination: str, flags: int) -> None:
         if self._source.version == 4:
             info = struct.pack("@i4s4s", self._index, self._source.packed, bytes(4))
-            self.socket.sendmsg([data], [(socket.IPPROTO_IP, IP_PKTINFO, info)], 0, (destination, 0))
+            self.socket.sendmsg([data], [(socket.IPPROTO_IP, IP_PKTINFO, info)], flags, (destination, 0))
         else:
             info = self._source.packed + struct.pack("@i", self._index)
             where = (destination, 0, 0, self._index)
-            self.socket.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)], 0, where)
+            self.socket.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)], flags, where)
 
     def receive(self) -> Packet | None:
         """Return the next packet that has arrived, ``None`` if there is none."""
@@ -155,30 +193,26 @@ class Announcer:
     def __init__(self, interface: str) -> None:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
-            self._socket.bind((interface, 0))
-            self.mac: bytes = self._socket.getsockname()[4]
+            self._interface = interface
+            self.attach()
         except BaseException:
             self._socket.close()
             raise
 
+    def attach(self) -> None:
+        """Belong to the interface, also if it was made anew; raises ``OSError`` if it is not there."""
+        self._socket.bind((self._interface, 0))
+
     def announce(self, addresses: tuple[str, ...]) -> None:
-        """Send one announcement for each address; raises ``OSError`` if the system refuses."""
+        """Send one announcement for each address, from the present hardware address; raises ``OSError`` if the system refuses."""
+        mac: bytes = self._socket.getsockname()[4]
         for address in addresses:
-            frame = unsolicited_na(address, self.mac) if ":" in address else gratuitous_arp(address, self.mac)
+            frame = unsolicited_na(address, mac) if ":" in address else gratuitous_arp(address, mac)
             self._socket.send(frame)
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-
-def link_is_up(interface: str) -> bool:
-    """Return whether an interface is up and has a carrier; ``False`` if it is gone."""
-    try:
-        flags = int.from_bytes(_ask(interface, SIOCGIFFLAGS)[16:18], sys.byteorder)
-    except OSError:
-        return False
-    return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
 
 
 def interface_address(interface: str) -> str:
@@ -191,14 +225,15 @@ def interface_address(interface: str) -> str:
     """
     _index(interface)
     try:
-        return socket.inet_ntoa(_ask(interface, SIOCGIFADDR)[20:24])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            return socket.inet_ntoa(_ask(any_socket, interface, SIOCGIFADDR)[20:24])
     except OSError:
         raise ConfigurationError("interface", interface, "an interface with an IPv4 address") from None
 
 
-def _ask(interface: str, request: int) -> bytes:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        return fcntl.ioctl(any_socket, request, struct.pack("@256s", interface.encode()[:NAME_BYTES]))
+def _ask(of: socket.socket, interface: str, request: int) -> bytes:
+    """Ask about an interface of the network namespace in which a socket was made."""
+    return fcntl.ioctl(of, request, struct.pack("@256s", interface.encode()[:NAME_BYTES]))
 
 
 def _index(interface: str) -> int:

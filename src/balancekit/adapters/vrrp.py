@@ -56,7 +56,8 @@ class VrrpThread(ThreadRunner):
     tracking
         Checks that :meth:`report` may move the priority by, or fault the router.
     check_link
-        Whether a lost carrier is a fault. It is noticed within a quarter of a second, or half an interval.
+        Whether a lost carrier is a fault, and a source address that the machine has no more: its adverts could not be sent.
+        Noticed within a quarter of a second, or half an interval, as is an interface that was deleted and made anew.
     advert_log
         A file to append every received packet to, for :func:`~balancekit.ha.replay_adverts`.
 
