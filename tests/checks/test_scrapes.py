@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from balancekit import ConfigurationError, LoadBalancer, PowerOfChoices
-from balancekit.checks import AsyncScrapes, Gauges, MetricsPage, Schedule, ThreadScrapes
+from balancekit.checks import AsyncScrapes, Gauges, MetricsPage, Schedule, ThreadScrapes, read_gauges
 from balancekit.reported import NodeAttributes, Probed
 
 PAGES = {
@@ -274,10 +274,45 @@ def test_pages_that_cannot_be_used_are_errors():
     for text in ("", "five 5\n", "one -5\ntwo 1\n", "one +Inf\ntwo 1\n"):
         with pytest.raises(ValueError, match="none of: sum, most"):
             page.read(text)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="none of: sum, most"):
         page.read("<html>{}")
+    with pytest.raises(ValueError):
+        page.read('one 1\ntwo{label="\n')
     with pytest.raises(ValueError, match="more than"):
         page.read("#" * 4_000_001)
+
+
+def test_lines_of_other_gauges_are_not_read():
+    """The lines of a gauge are found in every spelling of the format, and no other line is read: broken ones do no harm."""
+    text = """# TYPE busy gauge
+busy{model="a"} 1
+  busy{model="b"}\t2
+{"busy",model="c"} 4
+busy_total 8
+not_busy 16
+busy.more 32
+broken{ nonsense
+"""
+    assert read_gauges(text, ("busy",)) == 7.0
+    assert MetricsPage({"busy": Gauges(("busy",))}, fetch=str).read(text) == {"busy": 7.0}
+
+
+HOSTILE = {
+    "one line of labels": "busy{" + ",".join([f'l{k}="v"' for k in range(300_000)]) + "} 1\n",
+    "one long label": 'busy{a="' + "\\\\" * 1_900_000 + '"} 1\n',
+    "many samples": "busy 1\n" * 500_000,
+    "many labels in many lines": ("busy{" + ",".join([f'l{k}="v"' for k in range(300)]) + "} 1\n") * 1_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_page_does_not_hold_up_a_loop(name):
+    """A page whose samples would take long to read is an error before they are read."""
+    page = MetricsPage({"busy": Gauges(("busy",))}, fetch=str)
+    with pytest.raises(ValueError, match="more than 200000 characters of samples"):
+        page.read(HOSTILE[name])
+    with pytest.raises(ValueError, match="more than 200000 characters of samples"):
+        read_gauges(HOSTILE[name], ("busy",))
 
 
 def test_what_cannot_be_scraped_is_refused():

@@ -11,16 +11,16 @@ from typing import Final
 
 from balancekit.inference import ADAPTER_PREFIX, FREE_ADAPTERS
 
-__all__ = ["adapter_figures"]
+__all__ = ["ADAPTER_GAUGE", "adapter_figures"]
 
-GAUGE: Final = "vllm:lora_requests_info"
+ADAPTER_GAUGE: Final = "vllm:lora_requests_info"
 MAX_ADAPTERS: Final = 1_000
 """Of a page; more are left out."""
 
 
 def adapter_figures(samples: Mapping[str, Sequence[tuple[Mapping[str, str], float]]]) -> dict[str, float]:
     """Return ``"adapter:NAME"`` of each adapter that has requests, and how many more there is room for."""
-    found = samples.get(GAUGE)
+    found = samples.get(ADAPTER_GAUGE)
     if not found:
         return {}
     labels, _ = max(found, key=lambda sample: sample[1])

@@ -13,7 +13,8 @@ Source: the servers' documentation of metrics, 2026; the text format by ``promet
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from inspect import isawaitable
 from types import MappingProxyType
 from typing import Any, Final, final
@@ -23,7 +24,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Record, field
 from balancekit._support.text import plain
-from balancekit.checks._adapter_figures import adapter_figures
+from balancekit.checks._adapter_figures import ADAPTER_GAUGE, adapter_figures
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.reported import ProbedLoad
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 MAX_PAGE_CHARACTERS: Final = 4_000_000
+MAX_SAMPLE_CHARACTERS: Final = 200_000
+"""Of the lines that are read: a tenth of a second for usual ones, and in one line, time grows with the square of its labels."""
 
 
 class Gauges(Record):
@@ -117,7 +120,7 @@ def read_gauges(page: str, gauges: tuple[str, ...]) -> float:
     Raises
     ------
     ValueError
-        If one is not there, a sum is no number >= 0, or the page cannot be read.
+        If one is not there, a sum is no number >= 0, or the lines of the gauges cannot be read: see :meth:`MetricsPage.read`.
 
     Example
     -------
@@ -129,7 +132,7 @@ def read_gauges(page: str, gauges: tuple[str, ...]) -> float:
     >>> read_gauges(page, INFERENCE_METRICS["vllm"])
     6.0
     """
-    samples = _samples(page)
+    samples = _samples(page, [_parsed(gauge)[0] for gauge in gauges])
     for gauge in gauges:
         if _figure(samples, Gauges((gauge,))) is None:
             raise ValueError(f"the page has no gauge {gauge}")
@@ -250,6 +253,9 @@ class MetricsPage(_MetricsReader):
             )
         self._gauges: Mapping[str, Gauges] = dict(known)
         self._with_adapters = isinstance(gauges, str)
+        self._names = [_parsed(name)[0] for gauge in self._gauges.values() for name in gauge.names]
+        if self._with_adapters:
+            self._names.append(ADAPTER_GAUGE)
         super().__init__(fetch, path)
 
     def __call__(self, endpoint: Endpoint[Any]) -> Any:
@@ -270,9 +276,10 @@ class MetricsPage(_MetricsReader):
         Raises
         ------
         ValueError
-            If it has none of the gauges, is longer than 4,000,000 characters, or is not in the text format of Prometheus.
+            If it has none of the gauges, is longer than 4,000,000 characters, or if the lines of the gauges are longer than
+            200,000 characters, or not in the text format of Prometheus.
         """
-        samples = _samples(page)
+        samples = _samples(page, self._names)
         figures = {}
         for name, gauges in self._gauges.items():
             figure = _figure(samples, gauges)
@@ -286,14 +293,26 @@ class MetricsPage(_MetricsReader):
         return self.read(await page)
 
 
-def _samples(page: str) -> dict[str, list[tuple[Mapping[str, str], float]]]:
-    """Return the samples of a page by the name of their gauge."""
+def _samples(page: str, names: Iterable[str]) -> dict[str, list[tuple[Mapping[str, str], float]]]:
+    """Return the samples of some gauges of a page, by name. The other lines are not read.
+
+    So a page of any kind takes some ten milliseconds for each million characters.
+    """
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - an extra
 
     if len(page) > MAX_PAGE_CHARACTERS:
         raise ValueError(f"a page of {len(page)} characters, more than {MAX_PAGE_CHARACTERS}")
+    one = "|".join([re.escape(name) for name in dict.fromkeys(names)])
+    line = re.compile(rf"""^[^\S\n]*+(?:(?:{one})(?=[\s{{])|\{{[^\S\n]*+"(?:{one})").*""", re.MULTILINE)
+    lines: list[str] = []
+    room = MAX_SAMPLE_CHARACTERS
+    for found in line.finditer(page):
+        lines.append(found[0])
+        room -= len(found[0])
+        if room < 0:
+            raise ValueError(f"more than {MAX_SAMPLE_CHARACTERS} characters of samples")
     samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
-    for family in text_string_to_metric_families(page):
+    for family in text_string_to_metric_families("\n".join(lines)):
         for sample in family.samples:
             samples.setdefault(sample.name, []).append((sample.labels, float(sample.value)))
     return samples
