@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
-from typing import Final, final
+from copy import copy
+from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
+from balancekit._support.whole import whole
 from balancekit.errors import ConfigurationError
 from balancekit.health import Damping, FlapDamping
 
@@ -186,6 +188,7 @@ class SiteMachine:
             return max(at, self._damper.reuse_at)
         return at
 
+    @whole
     @checked_arguments
     def observe(self, *, share: float, now: float) -> bool:
         """Record which share of the site is up, in [0, 1]; return whether it announces."""
@@ -208,3 +211,9 @@ class SiteMachine:
         if deadline is not None and now >= deadline:
             self.announcing = True
         return bool(self.announcing)
+
+    def _saved(self) -> tuple[Any, ...]:
+        return self.announcing, self._up_since, copy(self._damper)
+
+    def _restore(self, saved: tuple[Any, ...]) -> None:
+        self.announcing, self._up_since, self._damper = saved

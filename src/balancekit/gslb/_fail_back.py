@@ -16,12 +16,14 @@ from routing (RFC 2439 for the damping).
 from __future__ import annotations
 
 import enum
+from copy import copy
 from types import MappingProxyType
-from typing import Final, final
+from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
+from balancekit._support.whole import whole
 from balancekit.errors import ConfigurationError
 from balancekit.health import Damping, FlapDamping, Table, following
 
@@ -147,6 +149,7 @@ class FailBackMachine:
             return self._step_at(self._step + 1)
         return None
 
+    @whole
     @checked_arguments
     def observe(self, *, up: bool, now: float) -> float:
         """Record whether the site is up; return its share."""
@@ -160,6 +163,7 @@ class FailBackMachine:
             self.advance(now=now)
         return self.share
 
+    @whole
     @checked_arguments
     def advance(self, *, now: float) -> float:
         """Let time pass; return the share."""
@@ -173,6 +177,12 @@ class FailBackMachine:
             if self._step >= self._config.steps - 1:
                 self.state = following(FAIL_BACK, self.state, SiteTrigger.FULL)
         return self.share
+
+    def _saved(self) -> tuple[Any, ...]:
+        return self._since, self._step, self.state, copy(self._damper)
+
+    def _restore(self, saved: tuple[Any, ...]) -> None:
+        self._since, self._step, self.state, self._damper = saved
 
     def _released_at(self) -> float:
         held = self._since + self._config.hold_down

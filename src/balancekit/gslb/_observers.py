@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Final, NamedTuple, Protocol, final
 
 from balancekit._support import validation as valid
@@ -139,10 +140,12 @@ class RegionalHealth:
         vote = self._votes.get((observer, endpoint))
         if vote is not None and at <= vote.at:
             return
-        machine = vote.machine if vote is not None and at < vote.ends else self._detection()
+        # A copy learns, and takes the place of the old one in one step: a record that is interrupted can be made again.
+        machine = copy(vote.machine) if vote is not None and at < vote.ends else self._detection()
         machine.observe(passed=passed, now=at)
-        self._votes[observer, endpoint] = _Vote(machine, at, at + self._expiry)
-        self._now = max(self._now, at)
+        latest, voted = max(self._now, at), _Vote(machine, at, at + self._expiry)
+        self._votes[observer, endpoint] = voted
+        self._now = latest
 
     @checked_arguments
     def forget(self, endpoint: str, /) -> None:

@@ -139,12 +139,14 @@ class LoadMeter(ConstructorRepr):
         with self._lock:
             if arrival is not None and arrival.forks != self._forks:
                 return  # it began before a fork, in the parent
-            if arrival is not None and not errors:
-                self._by_load.record(arrival.found, max(0.0, now - arrival.at))
             self._decay(now)
-            self._open = max(0, self._open - 1)
+            still_open = max(0, self._open - 1)
+            # Nothing is called until all is counted, so no interrupt comes in between.
+            self._open = still_open
             self._requests += 1.0
             self._errors += errors
+            if arrival is not None and not errors:
+                self._by_load.record(arrival.found, max(0.0, now - arrival.at))
 
     def probed(self) -> ProbedLoad:
         """Return what a probe is to be answered: requests open, and the latency that so many mean, in seconds.

@@ -175,36 +175,39 @@ class GradientLimit:
                     self._end_measurement(now)
 
     def _end_interval(self, now: float) -> None:
-        config = self.config
+        config, before, limit, at_minimum = self.config, self.limit, self.limit, self._at_minimum
+        if self._samples:
+            gradient = config.gradient(min_rtt=self.min_rtt, sample_rtt=self._quantile())
+            limit = config.next_limit(before, gradient=gradient)
+            at_minimum = at_minimum + 1 if before == limit == config.min_limit else 0
+        # Nothing is called from here on, so no interrupt comes in between.
+        self.limit, self._at_minimum = limit, at_minimum
+        self._samples = []
         self._deadline = now + config.interval
-        if not self._samples:
-            return
-        before = self.limit
-        gradient = config.gradient(min_rtt=self.min_rtt, sample_rtt=self._take_quantile())
-        self.limit = config.next_limit(before, gradient=gradient)
-        self._at_minimum = self._at_minimum + 1 if before == self.limit == config.min_limit else 0
-        if self._at_minimum >= MAX_AT_MINIMUM and config.min_rtt is None:
+        if at_minimum >= MAX_AT_MINIMUM and config.min_rtt is None:
             self._measure_at = now
 
     def _begin_measurement(self, now: float) -> None:
         self.measuring = True
         self._before, self.limit = self.limit, self.config.min_limit
-        self._samples.clear()
+        self._samples = []
         self._epoch = now
         self._at_minimum = 0
 
     def _end_measurement(self, now: float) -> None:
-        config = self.config
+        config, min_rtt = self.config, self._quantile()
+        measure_at = now + config.min_rtt_interval * (1.0 + config.jitter * self._rng.random())
+        # Nothing is called from here on, so no interrupt comes in between.
         self.measuring = False
-        self.min_rtt = self._take_quantile()
+        self.min_rtt = min_rtt
+        self._samples = []
         self.limit = self._before
         self._epoch = -math.inf
         self._deadline = now + config.interval
-        self._measure_at = now + config.min_rtt_interval * (1.0 + config.jitter * self._rng.random())
+        self._measure_at = measure_at
 
-    def _take_quantile(self) -> float:
+    def _quantile(self) -> float:
         samples = sorted(self._samples)
-        self._samples.clear()
         return samples[max(0, math.ceil(self.config.quantile * len(samples)) - 1)]
 
 
@@ -275,14 +278,16 @@ class AimdLimit:
         with self._lock:
             if completion.outcome in DROPS or (completion.outcome is Outcome.SUCCESS and slow):
                 if completion.started_at >= self._decreased_at or math.isnan(completion.started_at):
+                    limit = max(config.min_limit, int(self.limit * config.backoff))
+                    # Nothing is called from here on, so no interrupt comes in between.
                     self._decreased_at = completion.ended_at
-                    self.limit = max(config.min_limit, int(self.limit * config.backoff))
+                    self.limit = limit
                     self._successes = 0
             elif completion.outcome is Outcome.SUCCESS and inflight * 2 >= self.limit:
-                self._successes += 1
-                if self._successes >= self.limit:
-                    self.limit = min(config.max_limit, self.limit + 1)
-                    self._successes = 0
+                limit, successes = self.limit, self._successes + 1
+                if successes >= limit:
+                    limit, successes = min(config.max_limit, limit + 1), 0
+                self.limit, self._successes = limit, successes
 
 
 def _check_limits(low: int, high: int) -> None:

@@ -242,7 +242,7 @@ class RateLimit(ConstructorRepr):
                 self._settle()
             buckets = self._full_at
             if node not in buckets:
-                buckets[node] = self._inherited(node, now)
+                self._inherit(node, now)
             burst = max(1.0, burst)
             spare, step = (burst - min(cost, burst)) / rate, cost / rate
             full_at = buckets[node]  # nothing is called from here on
@@ -253,19 +253,27 @@ class RateLimit(ConstructorRepr):
             buckets[node] = full_at + step
         return True
 
-    def _inherited(self, node: Node, now: float) -> float:
-        """Take over the bucket of an endpoint of the same id that has left; return when it is full."""
-        before = self._asked.get(node.id)
+    def _inherit(self, node: Node, now: float) -> None:
+        """Make the bucket of an endpoint, or take over that of one of the same id that has left."""
+        before, buckets = self._asked.get(node.id), self._full_at
+        full_at = now if before is None else buckets.get(before, now)
+        # Nothing is called from here on, so no interrupt comes in between.
+        buckets[node] = full_at
         self._asked[node.id] = node
-        return now if before is None else self._full_at.pop(before, now)
+        if before is not None and before is not node and before in buckets:
+            del buckets[before]
 
     def _settle(self) -> None:
-        while self._corrections:
-            id, by = self._corrections.popleft()
+        """Charge what answers have said; a correction is in the queue until it is in the bucket."""
+        corrections, buckets = self._corrections, self._full_at
+        while corrections:
+            id, by = corrections[0]
             node = self._asked.get(id)
-            if node is not None:
-                longer = by / (self._rate * self._scale(node))
-                self._full_at[node] += longer
+            longer = 0.0 if node is None else by / (self._rate * self._scale(node))
+            # Nothing is called from here on: an interrupt charges neither twice nor never.
+            if node is not None and node in buckets:
+                buckets[node] += longer
+            del corrections[0]
 
     def _cost(self, ctx: PickContext) -> float:
         return ctx.cost if self._by_cost else 1.0

@@ -119,8 +119,8 @@ class SharedEjections:
         """Eject an endpoint as others have."""
         detail = f"ejected by {others} other processes"
         result = CheckResult(passed=False, detail=detail, holds_for=max(seconds, 1e-3))
-        self._joining.add(endpoint)
         try:
+            self._joining.add(endpoint)
             _fail(balancer, endpoint, result)
         except UnknownEndpointError:
             pass

@@ -83,11 +83,13 @@ class FileExchange:
                 f"there is room for {self._file.max_endpoints} endpoints; the load of others is not shared"
             )
             return NO_PLACE
-        slot = self._free.pop()
+        slot = self._free[-1]
         index = self._file.count_at(self._row, slot)
         self._file.words[index] = 0
         self._file.set_digest(self._row, slot, digest(id))
-        return self._file.words, index
+        place = self._file.words, index
+        del self._free[-1]  # no call, so an interrupt takes no slot that nothing uses
+        return place
 
     def log_notes(self) -> None:
         """Log what joining had to say."""
@@ -101,7 +103,7 @@ class FileExchange:
             slot = index - self._file.count_at(self._row, 0)
             self._file.set_digest(self._row, slot, 0)
             words[index] = 0
-            self._free.append(slot)
+            self._free += (slot,)
 
     def refresh(self, pool: Counts, now: float) -> float:
         """Add up what others have in flight."""
