@@ -120,17 +120,17 @@ def test_an_interrupt_loses_none_of_those_that_next_takes_out(jumps: bool) -> No
         try:
             with injector:
                 chosen, refused = queue.next(now=6.0)
-                told = [one.request for one in (chosen, *refused) if one is not None]
         except Interrupt:
             assert is_whole(queue), injector.where
+        else:
+            told = [one.request for one in (chosen, *refused) if one is not None]
         while True:
             chosen, refused = queue.next(now=6.0)
             told += [one.request for one in refused]
             if chosen is None:
                 break
             told.append(chosen.request)
-        if "balancekit" in injector.where:
-            assert sorted(told) == ["a1", "a2", "b1", "b2", "c1", "c2"], injector.where
+        assert sorted(told) == ["a1", "a2", "b1", "b2", "c1", "c2"], injector.where
         if not injector.where:
             break
     else:
