@@ -63,7 +63,7 @@ class MaglevScheduler:
     Parameters
     ----------
     destinations
-        In the kernel's order, at least one of weight above 0: the kernel puts each new server *first*, so the last that
+        In the kernel's order, at most 4,093, at least one of weight above 0: the kernel puts each new server *first*, so the last that
         ``ipvsadm -a`` added comes first.
     port
         The flag ``mh-port``: the client's port counts.
@@ -101,6 +101,10 @@ class MaglevScheduler:
         if not _are_destinations(destinations):
             raise ConfigurationError(
                 "destinations", destinations, "a list of Destination(address=..., port=...)"
+            )
+        if len(destinations) > TABLE_SIZE:
+            raise ConfigurationError(
+                "destinations", destinations, f"at most {TABLE_SIZE:,} of them, as the kernel has slots"
             )
         turns = _turns([one.weight for one in destinations])
         if not any(turns):

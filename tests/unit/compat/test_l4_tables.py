@@ -81,6 +81,7 @@ def test_katran_shares_a_ring_equally_if_all_weigh_nothing(version):
         ("hash", lambda: katran.Ring([katran.Real(hash=1)]).lookup(-1)),
         ("destinations", lambda: ipvs.MaglevScheduler([])),
         ("destinations", lambda: ipvs.MaglevScheduler("ab")),
+        ("destinations", lambda: ipvs.MaglevScheduler([SERVERS[1]] * 4_094)),
         (
             "destinations",
             lambda: ipvs.MaglevScheduler([ipvs.Destination(address="10.0.0.1", port=1, weight=0)]),
