@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from random import Random
 from typing import ClassVar
 
@@ -110,10 +111,25 @@ def test_a_key_is_on_the_same_side_by_either_path(name):
             assert lease.target == lb.explain(key).picked
 
 
+class FastOnly:
+    """A selector without keys that has a fast path and no other."""
+
+    keyed, thread_safe = False, True
+
+    def select(self, snapshot, ctx):
+        """Fail: this is the slow path."""
+        raise AssertionError
+
+    def picker(self, snapshot, *, rng):
+        """Return the fast path."""
+        turns = cycle(snapshot.eligible)
+        return lambda _now=0.0: next(turns)
+
+
 @pytest.mark.parametrize("name", ["Priority", "Locality", "Canary"])
-def test_a_key_that_the_child_does_not_hash_is_on_its_side_too(name):
-    """A keyed request goes to the tier or side of its key, and there to whatever a child that needs no key picks."""
-    lb = LoadBalancer(POOL, selector=ROUTERS[name](RoundRobin), health=None)
+def test_a_key_that_the_child_does_not_hash_takes_the_fast_path_of_its_side(name):
+    """A keyed request goes to the tier or side of its key, and there to what a child that needs no key picks fast."""
+    lb = LoadBalancer(POOL, selector=ROUTERS[name](FastOnly), health=None)
     two_down(lb)
     if name == "Canary":
         sides = {endpoint.id: endpoint.metadata["track"] for endpoint in POOL}
