@@ -18,10 +18,11 @@ from balancekit import ConfigurationError, Endpoint, LoadBalancer, MaglevHash, R
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.plain import converter
 from balancekit._support.record import Record
-from balancekit.adapters import HttpTarget
+from balancekit.adapters import HttpTarget, RequestOptions
+from balancekit.adapters._gslb import BalancerStandings
 from balancekit.checks import HttpCheck, MetricsProbe
 from balancekit.discovery import DnsResolver, StaticResolver, parse_targets
-from balancekit.gslb import Answer, Client, Query, ResolverCache
+from balancekit.gslb import Answer, Client, Query, ResolverCache, Standing
 from balancekit.ha import SyncGroup, Tracking, VirtualRouter, priorities_for
 from balancekit.hashing import (
     AnchorHash,
@@ -39,7 +40,7 @@ from balancekit.outcome import LoadReport
 from balancekit.proxyconfig import read_haproxy, read_nginx
 from balancekit.reported import NodeAttributes, ProbePool, format_orca
 from balancekit.retry import RetryBudget
-from balancekit.routing import deterministic_subset, rendezvous_subset
+from balancekit.routing import Sticky, StickyValues, deterministic_subset, rendezvous_subset
 from balancekit.scheduling import AliasTable
 from balancekit.sim import read_recording, scenario_text
 from balancekit.stats import Ewma, PeakEwma
@@ -318,6 +319,44 @@ def test_an_answer_is_stored_with_a_time_to_live_that_is_a_number(ttl: Any) -> N
     assert cache.expire(now=0.0) == 0
     cache.store(query, Answer(("a",)), now=0.0)
     assert cache.look_up(query, now=1.0) is not None
+
+
+ENDLESS: dict[str, Callable[[Any], float]] = {
+    "the end of a standing": lambda endless: Standing(up=True, until=endless).until,
+    "a horizon": lambda endless: BalancerStandings(LoadBalancer(["a"]), horizon=endless)("a").until,
+    "a bound": lambda endless: Sticky(StickyValues("pool", [b"sixteen secrets!"]), bound=endless)._bound,
+    "a deadline of a request": lambda endless: RequestOptions(deadline=endless).deadline or 0.0,
+    "a deadline in a queue": lambda endless: WaitingQueue[str](max_waiting=1).offer("a", now=0.0, deadline=endless)[0].deadline,
+    "a time to live": lambda endless: stored_for_ever(Answer(("a",), ttl=endless)),
+}  # fmt: skip
+
+
+def stored_for_ever(answer: Answer) -> float:
+    """Return for how long a cache without a limit of its own keeps an answer."""
+    cache, query = ResolverCache(max_ttl=1e9), Query(name="www", client=Client(address="192.0.2.1"))
+    cache.store(query, answer, now=0.0)
+    return math.inf if cache.look_up(query, now=1e9 - 1.0) is not None else 0.0
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [math.inf, np.float32("inf"), np.float64("inf"), OddFloat("inf"), Decimal("Infinity")],
+    ids=["float", "float32", "float64", "a class derived from float", "decimal"],
+)
+@pytest.mark.parametrize("name", ENDLESS)
+def test_infinity_may_be_of_any_class(name: str, endless: Any) -> None:
+    """Where infinity is allowed, one of another class is stored as a ``float``."""
+    found = ENDLESS[name](endless)
+    assert type(found) is float
+    assert found == math.inf
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_is_no_number_is_no_infinity(name: str) -> None:
+    """Where infinity is allowed, what is no number is refused, and so are several and a text."""
+    for wrong in (math.nan, "inf", np.array([math.inf, 1.0])):
+        with pytest.raises(ConfigurationError, match=r"a finite number.* or infinity$"):
+            ENDLESS[name](wrong)
 
 
 def test_no_time_is_refused_where_one_is_needed() -> None:

@@ -61,12 +61,13 @@ def number(
     minimum: float = -math.inf,
     maximum: float = math.inf,
     above: float | None = None,
+    infinite: bool = False,
     unit: str = "",
     hint: str = "",
 ) -> float:
     """Return a finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given.
 
-    The error names the unit, and ends with ``hint``; where at most 1 is allowed, a percentage gets the share that was
+    With ``infinite``, infinity is allowed, too. The error names the unit, and ends with ``hint``; where at most 1 is allowed, a percentage gets the share that was
     probably meant.
     """
     result = math.nan
@@ -76,13 +77,13 @@ def number(
         except Exception:
             raise_interrupt()
             result = math.nan
-        if math.isfinite(result) and minimum <= result <= maximum and (above is None or result > above):
+        finite = math.isfinite(result) or (infinite and result == math.inf)
+        if finite and minimum <= result <= maximum and (above is None or result > above):
             return result
     if maximum == 1.0 and 1.0 < result <= 100.0:
         hint = f"; for {result:g} % write {result / 100.0:g}"
-    raise ConfigurationError(
-        parameter, value, f"a finite number{unit and ' of '}{unit}{_range(minimum, maximum, above)}{hint}"
-    )
+    range_ = _range(minimum, maximum, above) + (" or infinity" if infinite else "")
+    raise ConfigurationError(parameter, value, f"a finite number{unit and ' of '}{unit}{range_}{hint}")
 
 
 def seconds(

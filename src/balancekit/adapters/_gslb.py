@@ -11,7 +11,6 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.display import same
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Query, Reply, ResourceRecord, Standing, Standings, StaticRecords, Zone
 from balancekit.health import ELIGIBLE
@@ -73,9 +72,7 @@ class BalancerStandings:
     ) -> None:
         require_balancer(balancer)
         self._balancer: Final = balancer
-        self._horizon: Final = (
-            math.inf if same(horizon, math.inf) else valid.number("horizon", horizon, minimum=0.0)
-        )
+        self._horizon: Final = valid.number("horizon", horizon, minimum=0.0, infinite=True)
         self._max_age: Final = valid.number("max_age", max_age, minimum=0.0)
         if isinstance(up_states, str | bytes) or not isinstance(up_states, Collection):
             raise ConfigurationError("up_states", up_states, "a collection of names of health states")

@@ -73,8 +73,8 @@ class RequestOptions(Record):
 
     def _check(self) -> None:
         valid.request(self.key, 1.0 if self.cost is None else self.cost, self.attributes)
-        if self.deadline is not None and not (isinstance(self.deadline, float) and self.deadline == math.inf):
-            valid.number("deadline", self.deadline)
+        if self.deadline is not None:
+            valid.number("deadline", self.deadline, infinite=True)
         if self.attempts is not None:
             valid.integer("attempts", self.attempts, minimum=1)
         if self.idempotent is not None:

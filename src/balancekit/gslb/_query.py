@@ -235,7 +235,7 @@ def checked_answer(answer: Answer) -> Answer:
     chosen, ttl, scope, word, _ = answer
     if not isinstance(chosen, tuple) or not all(isinstance(id, str) for id in chosen):
         raise ConfigurationError("chosen", chosen, _ids_wanted(chosen))
-    seconds = ttl if ttl == math.inf else valid.number("ttl", ttl, minimum=0.0)
+    seconds = valid.number("ttl", ttl, minimum=0.0, infinite=True)
     bits = valid.integer("scope", scope, minimum=0, maximum=MAX_SCOPE)
     if word is not None and word.__class__ is not Exhausted:
         raise ConfigurationError("exhausted", word, f"None, or {valid.members(Exhausted)}")

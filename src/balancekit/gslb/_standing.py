@@ -15,7 +15,6 @@ from typing import NamedTuple, Protocol, Self, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.display import same
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Standing", "Standings", "fixed_standings", "read_standing", "standings_of"]
@@ -53,7 +52,7 @@ class Standing(_Standing):
     def __new__(cls, up: bool, until: float = math.inf) -> Self:  # noqa: FBT001 - a field
         """Make one, with a number of any class as a ``float``."""
         if until.__class__ is not float or math.isnan(until):
-            until = math.inf if same(until, math.inf) else valid.number("until", until)
+            until = valid.number("until", until, infinite=True)
         return super().__new__(cls, valid.flag("up", up), until)
 
 

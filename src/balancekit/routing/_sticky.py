@@ -78,7 +78,7 @@ class Sticky(ConstructorRepr):
         if not isinstance(values, StickyValues):
             raise ConfigurationError("values", values, "StickyValues(pool, secrets)")
         self._values = values
-        self._bound = bound if bound == math.inf else valid.number("bound", bound, above=1.0)
+        self._bound = valid.number("bound", bound, above=1.0, infinite=True)
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         self.thread_safe: bool = self._children.thread_safe

@@ -167,8 +167,8 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             For a value that is not allowed; the queue is as it was.
         """
         now = valid.number("now", now)
-        if deadline != math.inf:
-            deadline = valid.number("deadline", deadline)
+        if deadline.__class__ is not float or deadline != math.inf:
+            deadline = valid.number("deadline", deadline, infinite=True)
         criticality = valid.integer("criticality", criticality, minimum=0, maximum=len(self._levels) - 1)
         valid.text("tenant", tenant, empty=True, any_text=True)
         cost = valid.number("cost", cost, above=0.0)

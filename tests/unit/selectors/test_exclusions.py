@@ -36,6 +36,17 @@ SELECTORS = {
 }
 
 
+@pytest.mark.parametrize("selector", [MaglevHash, RendezvousHash, RingHash, SourceHash])
+def test_the_first_attempt_goes_where_its_key_is_at_home(selector):
+    """The first attempt of a request goes where a request with the key goes that makes one, and one that excludes nothing."""
+    lb = LoadBalancer([f"e{k}" for k in range(10)], selector=selector(), health=None)
+    for number in range(50):
+        key = f"k{number}"
+        with lb.acquire(key) as plain, lb.acquire(key, exclude=[]) as lease:
+            assert lease.target == plain.target
+        assert [lease.target for lease in lb.attempts(1, key)] == [plain.target]
+
+
 @pytest.mark.parametrize("name", SELECTORS)
 @pytest.mark.parametrize("size", [2, 3, 10, 40])
 def test_no_excluded_endpoint_is_picked_and_all_others_can_be(name, size):

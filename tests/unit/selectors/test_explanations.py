@@ -59,6 +59,16 @@ def test_choices_refuse_a_wrong_number_at_construction(d: object) -> None:
     assert caught.value.parameter == "d"
 
 
+def test_an_explanation_has_the_load_of_each_candidate() -> None:
+    """Of each endpoint an explanation has what its load says: how many requests are in flight."""
+    lb = LoadBalancer(["a", "b", "c"], selector=LeastRequest(), load=InFlight())
+    leases = [lb.acquire(exclude=exclude) for exclude in (["b", "c"], ["b", "c"], ["a", "c"])]
+    found = {one.id: (one.inflight, one.load) for one in lb.explain().candidates}
+    assert found == {"a": (2, 2.0), "b": (1, 1.0), "c": (0, 0.0)}
+    for lease in leases:
+        lease.release()
+
+
 def test_an_explanation_has_the_load_that_was_least() -> None:
     """An explanation has the least load, and the number of endpoints that it was the least of."""
     lb = LoadBalancer(["a", "b", "c"], selector=LeastResponseTime())
