@@ -129,9 +129,9 @@ class HashedOne:
         """Return the first endpoint that is up in the subnet's ranking."""
         key, scope = subnet_key(query.client, self._prefix4, self._prefix6)
         until = math.inf
-        first = None
+        chosen: tuple[str, ...] = ()
         for skipped, id in enumerate(self._structure.candidates(key)):
-            first = first or id
+            chosen = chosen or (id,)
             standing = read_standing(standings, id)
             until = min(until, standing.until)
             if standing.up:
@@ -139,7 +139,6 @@ class HashedOne:
                 steps = (Step("HashedOne", text),) if explain else ()
                 return Answer((id,), max(0.0, until - now), scope, None, steps)
         steps = (Step("HashedOne", f"none up: exhausted ({self._exhausted})"),) if explain else ()
-        chosen = () if first is None else (first,)
         return exhausted_answer(self._exhausted, chosen, max(0.0, until - now), scope, steps)
 
     @checked_arguments

@@ -71,7 +71,7 @@ def test_a_threshold_is_the_decimal_share_it_was_written_as(threshold, total, up
     assert sorted(answer.chosen) == sorted(ids[:up] if enough else ids)
 
 
-@pytest.mark.parametrize(
+POLICIES = pytest.mark.parametrize(
     "policy",
     [
         lambda word: AllUp(["a", "b"], exhausted=word),
@@ -83,7 +83,20 @@ def test_a_threshold_is_the_decimal_share_it_was_written_as(threshold, total, up
         lambda word: GroupedSubset({"g": {"a": 1, "b": 1}}, exhausted=word),
         lambda word: HashedOne(["a", "b"], exhausted=word),
     ],
+    ids=[
+        "AllUp",
+        "PrimaryBackup",
+        "Rotation",
+        "WeightedOne",
+        "WeightedSubset",
+        "GroupedOne",
+        "GroupedSubset",
+        "HashedOne",
+    ],
 )
+
+
+@POLICIES
 @pytest.mark.parametrize("word", list(Exhausted))
 def test_one_word_says_what_happens_when_all_are_down(policy, word):
     """OPEN answers endpoints although they are down, NEXT and CLOSED nothing; the answer carries the word."""
@@ -116,11 +129,57 @@ def test_one_word_says_what_happens_when_all_are_down(policy, word):
         (WeightedOne({"a": 1, "b": 1}), {"a": Standing(up=True, until=9.0)}, 0.0),
         (WeightedOne({"a": 1, "b": 1}), {}, math.inf),
         (GroupedOne({"g": {"a": 1, "b": 1}}), {"b": Standing(up=True, until=19.0)}, 9.0),
+        (HashedOne(["a"]), {"a": Standing(up=True, until=25.0)}, 15.0),
     ],
 )
 def test_the_ttl_ends_when_a_standing_that_decided_could_change(policy, standings, ttl):
     """Seconds from now to the earliest ``until`` of what was asked, never below 0, without a bound infinity."""
     assert ask(policy, standings, now=10.0).ttl == ttl
+
+
+@POLICIES
+@pytest.mark.parametrize(("until", "ttl"), [(12.5, 2.5), (10.0, 0.0), (4.0, 0.0), (math.inf, math.inf)])
+@pytest.mark.parametrize("up", [True, False])
+def test_the_ttl_of_every_policy_ends_with_the_standings(policy, until, ttl, up):
+    """If all standings may change at one time, that is when the answer ends, up or down, and never before now."""
+    standings = dict.fromkeys("ab", Standing(up=up, until=until))
+    assert ask(policy(Exhausted.OPEN), standings, now=10.0).ttl == ttl
+
+
+def test_all_that_are_up_are_answered_in_every_order():
+    """Of two and of three endpoints that are up, each order comes as often as any other."""
+    for ids in ("ab", "abc"):
+        policy, rng, orders = AllUp(list(ids)), Random(5), math.factorial(len(ids))
+        counts = Counter(ask(policy, rng=rng).chosen for _ in range(3000))
+        assert len(counts) == orders
+        assert all(near(count, 3000, 1 / orders) for count in counts.values())
+
+
+def test_a_limit_may_be_one():
+    """A limit of one answers one endpoint, each as often as any other."""
+    rng = Random(9)
+    counts = Counter(ask(AllUp(["a", "b"], limit=1), rng=rng).chosen for _ in range(2000))
+    assert set(counts) == {("a",), ("b",)}
+    assert near(counts["a",], 2000, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "points"), [("rendezvous", math.inf), ("ring", 600), ("maglev", math.inf)]
+)
+def test_hashed_subnets_go_by_weight(scheme, points):
+    """An endpoint of weight 3 has three times the subnets of one of weight 1, as far as 4000 subnets and the points tell."""
+    policy = HashedOne({"a": 1, "b": 3}, scheme=scheme)
+    counts = Counter(
+        ask(
+            policy,
+            query=Query(
+                name="www", client=Client(address="192.0.2.53", subnet=f"10.{k // 250}.{k % 250}.0/24")
+            ),
+        ).chosen
+        for k in range(4000)
+    )
+    spread = math.sqrt(0.25 * 0.75 * (1 / 4000 + 1 / points))
+    assert abs(counts["a",] / 4000 - 0.25) < Z * spread
 
 
 def test_weighted_one_draws_by_weight_among_those_up():
