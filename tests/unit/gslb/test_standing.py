@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from balancekit import ConfigurationError
-from balancekit.gslb import AllUp, Client, Failover, Query, Soa, Standing, Zone
+from balancekit.gslb import AllUp, Client, Failover, Query, Soa, Standing, Zone, standings_of
+from balancekit.testing import make_snapshot
 
 ZONE = Zone(
     "example.com",
@@ -49,6 +50,21 @@ def test_what_is_no_standing_is_refused_where_it_is_made(parameter, values):
     """A wrong value is named when the standing is made, and not in the middle of an answer."""
     with pytest.raises(ConfigurationError, match=rf"^{parameter}="):
         Standing(**values)
+
+
+def test_the_standings_of_a_snapshot_are_what_may_be_picked():
+    """What may be picked is up, all else down; each until its bound, if it has one."""
+    ask = standings_of(
+        make_snapshot(["a", "b", "ejected"], down=["ejected"]),
+        until={"a": 5.0, "ejected": 7.0, "gone": 9.0},
+    )
+    assert [ask(id) for id in ("a", "b")] == [Standing(up=True, until=5.0), Standing(up=True)]
+    assert [ask(id) for id in ("ejected", "gone", "stranger")] == [
+        Standing(up=False, until=7.0),
+        Standing(up=False, until=9.0),
+        Standing(up=False),
+    ]
+    assert standings_of(make_snapshot(["a"]))("a") == Standing(up=True)
 
 
 def test_a_standing_is_a_pair_that_can_be_copied():

@@ -193,6 +193,12 @@ def test_requests_that_go_elsewhere_leave_nothing(file):
         assert in_flight(file, ["a", "b", "c"]) == {"a": 0, "b": 0, "c": 0}
 
 
+def test_a_file_that_no_worker_has_made_has_nothing_in_flight(file):
+    """Before the first worker starts, nothing is in flight, and to ask makes no file."""
+    assert in_flight(file, ["a", "b"]) == {"a": 0, "b": 0}
+    assert not file.exists()
+
+
 def test_picks_avoid_what_others_load(file):
     """With two endpoints, one loaded by others, every pick takes the other one until loads are equal."""
     clock = ManualClock()
