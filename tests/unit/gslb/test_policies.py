@@ -146,6 +146,15 @@ def test_the_ttl_of_every_policy_ends_with_the_standings(policy, until, ttl, up)
     assert ask(policy(Exhausted.OPEN), standings, now=10.0).ttl == ttl
 
 
+@POLICIES
+@pytest.mark.parametrize("up", [True, False])
+def test_an_answer_that_does_not_look_at_the_subnet_is_for_all_clients(policy, up):
+    """The scope is 0, up or down, but for a policy that hashes the subnet of the client: then it is as long as was hashed."""
+    made = policy(Exhausted.OPEN)
+    query = Query(name="www", client=Client(address="192.0.2.53", subnet="10.1.2.0/25"))
+    assert ask(made, dict.fromkeys("ab", up), query=query).scope == (24 if isinstance(made, HashedOne) else 0)
+
+
 def test_all_that_are_up_are_answered_in_every_order():
     """Of two and of three endpoints that are up, each order comes as often as any other."""
     for ids in ("ab", "abc"):
