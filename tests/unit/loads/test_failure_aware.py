@@ -101,3 +101,18 @@ def test_a_clock_that_was_set_back_a_day_leaves_the_estimate(outcome: Outcome) -
     pool.advance(now=now)
     assert 0.1 <= load.latency <= 0.4
     assert load.value(now=now) >= load.latency
+
+
+@pytest.mark.parametrize(("each_second", "tried"), [(50, True), (1, False)])
+def test_an_idle_endpoint_is_tried_after_30_seconds_if_others_have_had_many_requests(
+    each_second: int, tried: bool
+) -> None:
+    """Of a pool of three, a slow one is free to be tried once 300 requests have passed it by; those in use are not."""
+    pool, (*busy, idle) = answered(0.01, 0.01, 100.0)
+    for second in range(101, 131):
+        for node in busy:
+            node.successes += each_second
+            load_of(node).succeeded(0.01, float(second))
+        pool.advance(now=float(second))
+    assert (load_of(idle).value(now=130.0) == 0.0) is tried
+    assert [load_of(node).value(now=130.0) for node in busy] == pytest.approx([0.01, 0.01])
