@@ -92,8 +92,8 @@ def test_elections_converge_and_never_leave_or_double_for_long(history):
         for part in set(cell.values()):
             members = {name for name in alive if cell[name] == part}
             holders = active & members
-            if begin >= settled and members:
-                assert len(holders) == 1, f"{sorted(holders)} hold at {begin}"
+            if end > settled and members:
+                assert len(holders) == 1, f"{sorted(holders)} hold from {begin} to {end}"
             if holders or not members:
                 without.pop(part, None)
             else:

@@ -6,7 +6,7 @@ import itertools
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from balancekit.compat import envoy
@@ -61,8 +61,13 @@ def test_slots_are_rounded_up_twice():
     active=st.lists(st.integers(0, 9), min_size=1, max_size=7),
     position=st.integers(0, 2**64 - 1),
     factor=st.integers(100, 300),
+    not_counted=st.integers(0, 63),
 )
-def test_a_key_goes_to_its_owner_if_there_is_room_and_else_to_who_has_most(active, position, factor):
+@example(active=[9, 5, 5], position=0, factor=100, not_counted=19)
+@example(active=[5, 0, 0], position=0, factor=100, not_counted=0)
+def test_a_key_goes_to_its_owner_if_there_is_room_and_else_to_who_has_most(
+    active, position, factor, not_counted
+):
     """A key goes to its owner while that is not overloaded, else to any that is not.
 
     If all are overloaded, it goes to the least overloaded.
@@ -70,7 +75,7 @@ def test_a_key_goes_to_its_owner_if_there_is_room_and_else_to_who_has_most(activ
     count = len(active)
     owner = position % count
     shares = [1 / count] * count
-    total = sum(active)
+    total = max(0, sum(active) - not_counted)  # else all are never overloaded
     loads = [overload(one, total, share, factor) for one, share in zip(active, shares, strict=True)]
     host = within_bounds(owner, position, active=active, total=total, shares=shares, factor=factor)
     if loads[owner] <= 1:
