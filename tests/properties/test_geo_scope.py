@@ -105,7 +105,12 @@ def test_every_address_in_a_scope_has_the_order_and_one_bit_wider_has_not(count,
         (network.version, int(network.network_address) + rng.randrange(network.num_addresses))
         for network in maps
     ]
-    version, key = rng.choice([*near, (4, rng.getrandbits(32)), (6, rng.getrandbits(128))])
+    carried = rng.choice([key for version, key in near if version == 4] or [rng.getrandbits(32)])
+    carriers = [0x2002 << 112 | carried << 80, 0x20010000 << 96 | carried ^ 0xFFFFFFFF]
+    carriers += [0xFFFF << 32 | carried, 0x0064_FF9B << 96 | carried]
+    version, key = rng.choice(
+        [*near, (4, rng.getrandbits(32)), (6, rng.getrandbits(128)), (6, rng.choice(carriers))]
+    )
     make, bits = (IPv4Address, 32) if version == 4 else (IPv6Address, 128)
     order, scope = geo_map.look_up(make(key))
     assert order == longest(maps, default, make(key))
