@@ -109,6 +109,7 @@ class TestKeys:
             (Uri(depth=9), "/a?/b", b"/a"),
             (Source(), "10.1.2.3", 0x0A010203),
             (Source(), "::1", 1),
+            (Source(), b"10.1.2.3", 0x0A010203),
         ],
     )
     def test_the_part_that_counts(self, by, value, hashed):
@@ -624,6 +625,7 @@ WRONG = [
     ("depth", lambda: Uri(depth=-1)),
     ("length", lambda: Uri(length=True)),
     ("key", lambda: Source().of("no address")),
+    ("key", lambda: Source().of(bytes([10, 1, 2, 3]))),
     ("servers", lambda: Backend([])),
     ("servers", lambda: Backend(["a"])),
     ("servers", lambda: Backend([Server(name="a"), Server(name="a")])),
@@ -647,6 +649,13 @@ def test_a_part_of_a_second_of_slow_start_counts_as_a_whole_one():
     """``slowstart 2500ms`` lasts three seconds, ``900ms`` one."""
     assert [-(-slow_start(100, seconds=2.5, elapsed=e) // 16) for e in range(4)] == [7, 38, 69, 100]
     assert [-(-slow_start(100, seconds=0.9, elapsed=e) // 16) for e in range(2)] == [7, 100]
+
+
+def test_slow_start_begins_when_the_server_came_up():
+    """Before that, as a clock that was set back has it, the weight is that of the first second."""
+    assert [slow_start(100, seconds=10, elapsed=e) for e in (-1, -60)] == [
+        slow_start(100, seconds=10, elapsed=0)
+    ] * 2
 
 
 @pytest.mark.parametrize(("parameter", "make"), WRONG)
