@@ -109,6 +109,13 @@ def test_ipvs_gives_turns_by_weight_and_none_to_weight_zero():
     assert all(abs(counts[place] - 4093 * place / 6) <= 6 for place in range(1, 4))
 
 
+def test_an_ipvs_destination_without_a_weight_weighs_one():
+    """A destination without a weight has as many slots as one of weight 1, within one lap."""
+    plain = ipvs.Destination(address="10.0.0.1", port=80)
+    given = ipvs.Destination(address="10.0.0.2", port=80, weight=1)
+    assert abs(Counter(ipvs.MaglevScheduler([plain, given]).table)[0] - 4093 / 2) <= 1
+
+
 def test_ipvs_shifts_large_weights_down():
     """The largest number of turns is below 64, so 1000:1 becomes 62:1; nothing that has weight gets no turn."""
     far = [ipvs.Destination(address="10.0.0.1", port=80, weight=w) for w in (1000, 1)]

@@ -71,6 +71,37 @@ def test_sglang_gives_up_affinity_when_out_of_balance():
     assert policy.admissible("pro234567890", {"a": 1, "b": 0}) == {"b"}
 
 
+@pytest.mark.parametrize(
+    ("counts", "kept"),
+    [((64, 0), True), ((65, 0), False), ((300, 200), True), ((301, 200), False)],
+    ids=["64 more", "65 more", "1.5 times", "above 1.5 times"],
+)
+def test_the_thresholds_of_sglang_are_64_and_one_and_a_half(counts, kept):
+    """Without options, affinity holds up to 64 open requests more than the fewest, and up to 1.5 times as many."""
+    policy = sglang.CacheAware()
+    policy.history.add("a", "prompt")
+    assert policy.admissible("prompt", dict(zip("ab", counts, strict=True))) == ({"a"} if kept else {"b"})
+
+
+def test_sglang_needs_a_match_of_three_tenths():
+    """Without options, 30 of 100 characters are no match, and 31 are."""
+    policy = sglang.CacheAware()
+    policy.history.add("a", "x" * 31)
+    assert policy.admissible("x" * 30 + "y" * 70, {"a": 1, "b": 0}) == {"b"}
+    assert policy.admissible("x" * 31 + "y" * 69, {"a": 1, "b": 0}) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("option", "least", "wrong"),
+    [("max_tree_size", 1, 0), ("balance_abs_threshold", 0, -1), ("balance_rel_threshold", 1.0, 0.99)],
+)
+def test_the_least_figures_of_sglang_are_taken_and_less_is_not(option, least, wrong):
+    """Each figure has a least value that is allowed."""
+    sglang.CacheAware(**{option: least})
+    with pytest.raises(ConfigurationError, match=option):
+        sglang.CacheAware(**{option: wrong})
+
+
 @pytest.mark.parametrize("make", [sglang.CacheAware, smg.CacheAware], ids=["sglang", "smg"])
 @pytest.mark.parametrize(("threshold", "matched"), [(0.29, 29), (0.57, 57), (0.3, 30), (1.0, 100)])
 def test_a_match_that_equals_the_threshold_is_not_enough(make, threshold, matched):
