@@ -79,6 +79,7 @@ def test_what_is_not_said_has_a_default(tmp_path):
         (("rate = 10.0", "speed = 10.0"), "arrivals"),
         (('"deterministic"', '"sometimes"'), "servers.s.service.kind"),
         (("[servers.s]", "[servers.s]\ncolour = 1"), "servers.s"),
+        (("[servers.s]", "[[servers]]"), "servers"),
         (
             (
                 "[servers.s]",

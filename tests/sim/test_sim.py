@@ -142,6 +142,7 @@ class TestFaults:
         alone = simulate(servers(5), Poisson(rate=200.0), **options)
         report = simulate(servers(5), Poisson(rate=200.0), attempts=3, **options)
         assert alone.failures > 0
+        assert (alone.retries, alone.attempts) == (0, 1.0)
         assert report.failures == 0
         assert report.retries > 0
         assert any(isinstance(event, Ejected) and event.endpoint == "s0" for event in report.events)
@@ -293,6 +294,7 @@ def test_evenness():
         ("seconds", lambda: RecordedArrivals(seconds=(2.0, 1.0))),
         ("rate", lambda: Poisson(rate=-1.0)),
         ("workers", lambda: Server(service=Deterministic(mean=1.0), workers=0)),
+        ("weight", lambda: Server(service=Deterministic(mean=1.0), weight=-0.5)),
         ("service", lambda: Server(service=1.0)),
         ("servers", lambda: Simulation({}, Poisson(rate=1.0))),
         ("arrivals", lambda: Simulation(servers(1), 5.0)),
