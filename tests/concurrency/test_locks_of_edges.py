@@ -17,8 +17,12 @@ import pytest
 
 from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices
 from balancekit._support import fork
+from balancekit._support.log import LateLog
+from balancekit.adapters._vrrp_core import clock
+from balancekit.adapters.vrrp import VrrpThread
 from balancekit.checks import ThreadChecks, ThreadScrapes
 from balancekit.checks._schedule import Schedule
+from balancekit.ha import VirtualRouter
 from balancekit.inference import PrefixAffinity
 from balancekit.observability._direct_writer import DirectWriter
 from balancekit.observability._series import SeriesNames
@@ -27,6 +31,7 @@ from balancekit.sharing import RedisStore, Shared
 from balancekit.testing import ManualClock
 
 PATIENCE_S = 20.0
+ROUTER = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12")
 SOON = Schedule(interval=0.01, timeout=0.01, jitter=0.0)
 
 
@@ -81,15 +86,15 @@ def test_the_watch_sees_a_lock(watch: Watch) -> None:
 
 def test_clocks_of_a_meter(watch: Watch) -> None:
     """The clock of a meter, its seconds of processors and its figures are read under no lock."""
-    clock = ManualClock()
+    seconds = ManualClock()
     meter = LoadMeter(
-        clock=lambda: watch.at("clock", clock()),
+        clock=lambda: watch.at("clock", seconds()),
         processors=lambda: watch.at("processors", 0.0),
         utilization=lambda: watch.at("utilization", 0.5),
         metrics=lambda: watch.at("metrics", {}),
     )
     arrival = meter.started()
-    clock.advance(2.0)
+    seconds.advance(2.0)
     meter.finished(arrival)
     meter.report()
     assert watch.calls["processors"] == 2
@@ -164,8 +169,8 @@ def test_pages_that_cannot_be_read(watch: Watch) -> None:
             raise OSError("refused")
         return {"waiting": 1.0}
 
-    clock = ManualClock()
-    with ThreadScrapes(lb, attributes, page, schedule=SOON, clock=lambda: watch.at("clock", clock())):
+    seconds = ManualClock()
+    with ThreadScrapes(lb, attributes, page, schedule=SOON, clock=lambda: watch.at("clock", seconds())):
         watch.wait_for("handler", 2)
         watch.wait_for("observer")
     assert set(watch.calls) == {"clock", "page", "observer", "handler"}
@@ -225,3 +230,35 @@ def test_sources_that_an_exporter_writes(watch: Watch) -> None:
         lb.acquire(exclude=["a"])
     writer.close()
     assert min(watch.calls["source"], watch.calls["balancer"]) >= 2
+
+
+def test_roles_of_a_router(watch: Watch) -> None:
+    """The log is told of a change of role, and of what a driver could not do, when the lock of the driver is free."""
+    driver = VrrpThread(ROUTER, interface="lo", check_link=False)
+    driver._core.start(clock())
+    driver.fault("maintenance")
+    driver.clear("maintenance")
+    assert watch.calls["handler"] >= 2
+
+
+def test_late_messages_have_the_exception_of_their_time(caplog: pytest.LogCaptureFixture) -> None:
+    """A message that is logged later has its level, and the traceback of the exception that was being handled."""
+    late = LateLog()
+    caplog.set_level(logging.DEBUG)
+    try:
+        {}["of that time"]
+    except KeyError:
+        late.error("failed at %s", "a")
+    late.error("slow")
+    late.change("worse", bad=True)
+    late.change("better", bad=False)
+    assert caplog.records == []
+    late.flush()
+    late.flush()
+    assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
+        (40, "failed at a"),
+        (40, "slow"),
+        (30, "worse"),
+        (20, "better"),
+    ]
+    assert [one.exc_info and one.exc_info[0] for one in caplog.records] == [KeyError, None, None, None]

@@ -6,13 +6,17 @@ Silent unless the application configures logging. ``logging`` is imported when t
 
 from __future__ import annotations
 
+import sys
+from collections import deque
+from typing import final
+
 from balancekit._support.interrupts import raise_interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from logging import Logger
 
-__all__ = ["contain_error", "log_change", "log_error"]
+__all__ = ["LateLog", "contain_error", "log_change", "log_error"]
 
 
 def contain_error(message: str, *arguments: object) -> None:
@@ -35,6 +39,33 @@ def log_change(message: str, *arguments: object, bad: bool) -> None:
         _logger().log(30 if bad else 20, message, *arguments)
     except Exception:  # as in `log_error`
         raise_interrupt()
+
+
+@final
+class LateLog:
+    """Messages of code that holds a lock, logged when it is free: a handler of the application may wait, or use the library."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, str, tuple[object, ...], BaseException | None]] = deque()
+
+    def change(self, message: str, *arguments: object, bad: bool) -> None:
+        """Keep what :func:`log_change` would log."""
+        self._waiting.append((30 if bad else 20, message, arguments, None))
+
+    def error(self, message: str, *arguments: object) -> None:
+        """Keep what :func:`log_error` would log, with the exception being handled."""
+        self._waiting.append((40, message, arguments, sys.exc_info()[1]))
+
+    def flush(self) -> None:
+        """Log what is kept. Call it under no lock."""
+        while self._waiting:
+            level, message, arguments, error = self._waiting.popleft()
+            try:
+                _logger().log(level, message, *arguments, exc_info=error)
+            except Exception:  # as in `log_error`
+                raise_interrupt()
 
 
 def _logger() -> Logger:

@@ -151,6 +151,7 @@ class AsyncVrrp(AsyncRunner):
             with self._lock:
                 if session is not None and session is self._session:
                     self._end()
+            self._core.notes.flush()
         finally:
             resigned.put(None)
 
@@ -158,7 +159,7 @@ class AsyncVrrp(AsyncRunner):
         try:
             self._core.stop(clock())
         except Exception:
-            log_error("VRRP on %s: the driver could not resign", self._core.interface)
+            self._core.notes.error("VRRP on %s: the driver could not resign", self._core.interface)
         finally:
             self._core.close()
             self._session = None
@@ -216,7 +217,8 @@ class AsyncVrrp(AsyncRunner):
         self._settle()
 
     def _settle(self) -> None:
-        """Let hooks be called, and be woken when the next thing is due."""
+        """Log what there is to say, let hooks be called, and be woken when the next thing is due."""
+        self._core.notes.flush()
         if self._core.calls:
             self._woken.set()
         if self._loop is None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, final
 
 from balancekit._support import validation as valid
-from balancekit._support.log import log_change, log_error
+from balancekit._support.log import LateLog
 from balancekit.adapters._vrrp_sockets import AdvertSocket, Announcer, Packet
 from balancekit.errors import ConfigurationError
 from balancekit.ha import (
@@ -119,6 +119,8 @@ class VrrpCore:
         self.group: SyncGroup = router
         self.machine: SyncGroupMachine = router()
         self.calls: deque[HookCall] = deque()
+        self.notes: LateLog = LateLog()
+        """What is to be logged under no lock."""
         self.rejected: Counter[str] = Counter()
         self.sockets: dict[int, AdvertSocket] = {}
         self._announcer: Announcer | None = None
@@ -272,7 +274,7 @@ class VrrpCore:
         return True
 
     def _note(self, member: str, router: VirtualRouter, became: Became) -> None:
-        log_change("VRRP %s (%d): %s", member, router.vrid, became, bad=became.role is Role.FAULT)
+        self.notes.change("VRRP %s (%d): %s", member, router.vrid, became, bad=became.role is Role.FAULT)
         change = RoleChange(member, became.role, became.was, became.why, router.addresses)
         if became.role is Role.ACTIVE:
             self.calls.append(HookCall(HookKind.ACTIVE, change))
@@ -290,7 +292,7 @@ class VrrpCore:
             self._sending = True
         except OSError:
             if self._sending:  # once, not once an interval
-                log_error("VRRP %d: an advert could not be sent on %s", router.vrid, self.interface)
+                self.notes.error("VRRP %d: an advert could not be sent on %s", router.vrid, self.interface)
             self._sending = False
 
     def _receive(self, packet: Packet, now: float) -> None:
@@ -311,7 +313,9 @@ class VrrpCore:
             )
         except RejectedAdvert as error:
             if error.reason not in self.rejected and len(self.rejected) < MAX_REASONS:
-                log_change("VRRP: rejected an advert from %s: %s", packet.source, error.reason, bad=True)
+                self.notes.change(
+                    "VRRP: rejected an advert from %s: %s", packet.source, error.reason, bad=True
+                )
             if error.reason in self.rejected or len(self.rejected) < MAX_REASONS:
                 self.rejected[error.reason] += 1
             return
@@ -329,7 +333,7 @@ class VrrpCore:
             gap = abs(advert.priority - machine.priority) / 256 * machine.active_interval
             if 0.0 < gap < MIN_SKEW_GAP_S:
                 self._warned.add(source)
-                log_change(
+                self.notes.change(
                     "VRRP %d: the down timers of %s and of this router differ by %.1f ms, less than delays do: "
                     "both may become active at once. Spread the priorities",
                     advert.vrid,

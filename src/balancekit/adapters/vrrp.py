@@ -20,7 +20,6 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_lock
-from balancekit._support.log import log_error
 from balancekit._support.runner import ThreadRunner, join
 from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
 from balancekit.adapters._vrrp_async import AsyncVrrp
@@ -151,6 +150,7 @@ class VrrpThread(ThreadRunner):
             if self._thread is None:
                 self._core.open()
                 self._begin(self._core)
+        self._core.notes.flush()
 
     def _begin(self, core: VrrpCore) -> None:
         """Start the threads; the lock is held, so that they wait for what follows."""
@@ -188,6 +188,7 @@ class VrrpThread(ThreadRunner):
                 self._close()  # what a start that failed has left
                 self._thread = self._hook_thread = None
                 self._ends = False
+        self._core.notes.flush()
 
     def _end(self, core: VrrpCore) -> None:
         """Resign if active, and close what is open; the lock is held."""
@@ -197,7 +198,7 @@ class VrrpThread(ThreadRunner):
             if self._hook_thread is not None:
                 self._hook_thread.stop(0.0)  # it ends after the hooks that wait
         except Exception:
-            log_error("VRRP on %s: the driver could not resign", core.interface)
+            core.notes.error("VRRP on %s: the driver could not resign", core.interface)
         finally:
             self._close()
 
@@ -274,6 +275,7 @@ class VrrpThread(ThreadRunner):
             yield clock()
             self._pass_on()
             self._wake()
+        self._core.notes.flush()
 
     def _pass_on(self) -> None:
         """Give the hook thread what there is to call."""
@@ -298,7 +300,7 @@ class VrrpThread(ThreadRunner):
         begun = None if hooks is None else hooks.running_since
         if begun is not None and now - begun > self._hook_timeout:
             if self._hook_failed_at is None:
-                log_error("VRRP: a hook takes longer than %g s", self._hook_timeout)
+                self._core.notes.error("VRRP: a hook takes longer than %g s", self._hook_timeout)
             self._hook_failed_at = now
             self._core.carry_out(self._core.machine.fault(HOOK, now=now))
         elif (
@@ -326,10 +328,12 @@ class VrrpThread(ThreadRunner):
                 with self._lock:
                     if self._thread is this and not self._ends:
                         self._run(core)
+                core.notes.flush()
         finally:
             with self._lock:
                 if self._thread is this:
                     self._end(core)
+            core.notes.flush()
 
     def _run(self, core: VrrpCore) -> None:
         try:
@@ -339,7 +343,7 @@ class VrrpThread(ThreadRunner):
             self._watch_hooks(now)
             self._pass_on()
         except Exception:
-            log_error("VRRP on %s: a turn of the driver failed", core.interface)
+            core.notes.error("VRRP on %s: a turn of the driver failed", core.interface)
 
     # ------------------------------------------------------------------ forking
 

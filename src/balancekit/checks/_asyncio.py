@@ -140,7 +140,7 @@ class AsyncChecks(CheckRunner, AsyncRunner):
     async def _examine(self, core: RunnerCore, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
         changing = False
         result = core.result(endpoint, await run_check(self._check, endpoint, self._schedule.timeout))
-        core.log_notes()
+        core.notes.flush()
         try:
             changing = core.report(endpoint, result)
         except Exception:

@@ -10,13 +10,12 @@ cheap, and the report to the balancer, which has a lock of its own.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
-from balancekit._support.log import log_change
+from balancekit._support.log import LateLog
 from balancekit._support.shortage import is_shortage
 from balancekit.checks._dependencies import SharedDependencies
 from balancekit.checks._requirements import require_check, require_checked
@@ -80,13 +79,13 @@ class RunnerCore:
         "_balancer",
         "_endpoints",
         "_mistaken",
-        "_notes",
         "_schedule",
         "_shared",
         "_short",
         "_stale_at",
         "_stop",
         "_timer",
+        "notes",
         "wake",
     )
 
@@ -98,8 +97,8 @@ class RunnerCore:
         self._endpoints: dict[str, Endpoint[Any]] = {}
         self._stale_at = 0.0
         self._mistaken = self._short = False
-        self._notes: deque[tuple[bool, str, tuple[object, ...]]] = deque()
-        """What is to be logged, by :meth:`log_notes`."""
+        self.notes: LateLog = LateLog()
+        """What is to be logged under no lock."""
         self.wake: Callable[[], object] = _nothing_waits
         """Called, from any thread, when the list of endpoints has changed."""
         self._stop = balancer.on_event(self._on_event)
@@ -124,7 +123,7 @@ class RunnerCore:
     def result(self, endpoint: Endpoint[Any], found: ProbeResult | Exception) -> CheckResult | None:
         """Judge a result in the light of what the others said; ``None`` if the check found nothing out.
 
-        Call :meth:`log_notes` afterwards, under no lock.
+        Flush :attr:`notes` afterwards.
 
         Parameters
         ----------
@@ -136,11 +135,11 @@ class RunnerCore:
             return None
         if isinstance(found, Exception):
             if not self._short:
-                self._notes.append((True, "endpoints cannot be checked: %s", (brief_error(found),)))
+                self.notes.change("endpoints cannot be checked: %s", brief_error(found), bad=True)
             self._short = True
             return None
         if self._short:
-            self._notes.append((False, "endpoints can be checked again", ()))
+            self.notes.change("endpoints can be checked again", bad=False)
         self._short = False
         passed, degraded = self._shared.judge(endpoint.id, found)
         return CheckResult(
@@ -160,7 +159,7 @@ class RunnerCore:
             pass
         except ConfigurationError as error:  # a health policy that takes no results, found out only now
             self._note(endpoint, error)
-            self.log_notes()
+            self.notes.flush()
         return False
 
     def _is_known(self, endpoint: Endpoint[Any]) -> bool:
@@ -175,13 +174,7 @@ class RunnerCore:
         if not self._mistaken:
             self._mistaken = True
             text = "the check of %r is not used, nor are others like it: %s"
-            self._notes.append((True, text, (endpoint.id, error)))
-
-    def log_notes(self) -> None:
-        """Log what there is to say. A handler of the application may wait, or use the balancer: hold no lock."""
-        while self._notes:
-            bad, text, arguments = self._notes.popleft()
-            log_change(text, *arguments, bad=bad)
+            self.notes.change(text, endpoint.id, error, bad=True)
 
     def done(self, endpoint: Endpoint[Any], *, changing: bool, now: float) -> None:
         """Plan the next check."""

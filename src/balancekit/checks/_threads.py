@@ -131,7 +131,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
                 if self._core is not core:  # cut short by stop(): it says nothing about the endpoint
                     return
                 result = core.result(endpoint, found)
-            core.log_notes()
+            core.notes.flush()
             changing = self._report(core, endpoint, result)
             with self._wakeup:
                 core.done(endpoint, changing=changing, now=time.monotonic())

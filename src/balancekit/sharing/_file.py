@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import os
 import weakref
-from collections import deque
 from collections.abc import Iterable
 from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.log import log_change
+from balancekit._support.log import LateLog
 from balancekit.errors import ConfigurationError
 from balancekit.sharing._exchange import NO_PLACE, Counts, HasNode, Place
 from balancekit.sharing._rows import LIVENESS_S, RowFile, RowSum, digest, open_rows
@@ -55,7 +54,7 @@ class FileExchange:
         self._file: RowFile = open_rows(file, make=(max_workers, max_endpoints))
         self._period = period
         self._warned: set[str] = set()
-        self._notes: deque[str] = deque()
+        self._notes = LateLog()
         self._row: int | None = None
         self.after_fork()
 
@@ -93,8 +92,7 @@ class FileExchange:
 
     def log_notes(self) -> None:
         """Log what joining had to say."""
-        while self._notes:
-            log_change("%s: %s", self._file.path, self._notes.popleft(), bad=True)
+        self._notes.flush()
 
     def leave(self, id: str, place: Place) -> None:
         """Take back such a place."""
@@ -126,7 +124,7 @@ class FileExchange:
     def _warn(self, text: str) -> None:
         if text not in self._warned:
             self._warned.add(text)
-            self._notes.append(text)
+            self._notes.change("%s: %s", self._file.path, text, bad=True)
 
 
 @checked_arguments
