@@ -28,10 +28,10 @@ from balancekit._support.record import Policy, field
 from balancekit.endpoint import Endpoint
 from balancekit.node import Node
 
-__all__ = ["Candidate", "Choice", "ExhaustionPolicy", "FailClosed", "FailOpen", "LeastBad"]
+__all__ = ["Choice", "ExhaustionPolicy", "FailClosed", "FailOpen", "LeastBad", "PoolMember"]
 
 
-class Candidate(Protocol):
+class PoolMember(Protocol):
     """One endpoint as an exhaustion policy sees it. A value: it does not change while the policy looks at it."""
 
     @property
@@ -68,7 +68,7 @@ class Candidate(Protocol):
 class Choice(NamedTuple):
     """The endpoints that may be picked, and whether that is in spite of health."""
 
-    members: Sequence[Candidate]
+    members: Sequence[PoolMember]
     panic: bool = False
 
 
@@ -79,7 +79,7 @@ class ExhaustionPolicy(Protocol):
     that raises is logged, and the healthy endpoints are used.
     """
 
-    def __call__(self, members: Sequence[Candidate], healthy: Sequence[Candidate], /) -> Choice:
+    def __call__(self, members: Sequence[PoolMember], healthy: Sequence[PoolMember], /) -> Choice:
         """Choose among those that serve (are not draining), some of which are healthy. Pure."""
         ...
 
@@ -96,7 +96,7 @@ class FailClosed(Policy):
     >>> lb = LoadBalancer(["a", "b"], exhaustion=FailClosed())
     """
 
-    def __call__(self, _members: Sequence[Candidate], healthy: Sequence[Candidate], /) -> Choice:
+    def __call__(self, _members: Sequence[PoolMember], healthy: Sequence[PoolMember], /) -> Choice:
         """Choose the healthy ones."""
         return Choice(healthy)
 
@@ -130,7 +130,7 @@ class FailOpen(Policy):
     def _check(self) -> None:
         valid.number("threshold", self.threshold, minimum=0.0, maximum=1.0)
 
-    def __call__(self, members: Sequence[Candidate], healthy: Sequence[Candidate], /) -> Choice:
+    def __call__(self, members: Sequence[PoolMember], healthy: Sequence[PoolMember], /) -> Choice:
         """Choose the healthy ones, or all."""
         if members and (not healthy or len(healthy) < self.threshold * len(members)):
             return Choice(members, panic=True)
@@ -154,7 +154,7 @@ class LeastBad(Policy):
     'a'
     """
 
-    def __call__(self, members: Sequence[Candidate], healthy: Sequence[Candidate], /) -> Choice:
+    def __call__(self, members: Sequence[PoolMember], healthy: Sequence[PoolMember], /) -> Choice:
         """Choose the healthy ones, or those whose time comes first."""
         if healthy or not members:
             return Choice(healthy)

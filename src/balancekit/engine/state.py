@@ -22,7 +22,7 @@ from balancekit.engine.hooks import HealthHooks, Reading
 from balancekit.engine.member import Member
 from balancekit.errors import UnknownEndpointError
 from balancekit.events import Cooling, Drained, Draining, Event
-from balancekit.exhaustion import Candidate, ExhaustionPolicy
+from balancekit.exhaustion import ExhaustionPolicy, PoolMember
 from balancekit.health import Membership, Move
 from balancekit.node import ALL_CALLBACKS, Assignments, Node
 from balancekit.outcome import Completion, Outcome
@@ -158,7 +158,7 @@ class Exhaustion:
         return self._answer
 
 
-def _nodes(chosen: Sequence[Candidate]) -> tuple[tuple[Node, ...], bool]:
+def _nodes(chosen: Sequence[PoolMember]) -> tuple[tuple[Node, ...], bool]:
     nodes = [member.node for member in chosen if member.endpoint.weight] or [member.node for member in chosen]
     return tuple(nodes), any([member.ramping for member in chosen])
 

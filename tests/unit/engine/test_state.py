@@ -28,7 +28,7 @@ from balancekit.engine.state import (
     undrained,
 )
 from balancekit.events import Cooling, Drained, Draining, Event
-from balancekit.exhaustion import Candidate, Choice, FailClosed
+from balancekit.exhaustion import Choice, FailClosed, PoolMember
 from balancekit.health import Health, Lifecycle, Membership
 from balancekit.loads import InFlight
 from balancekit.node import Node
@@ -135,7 +135,7 @@ def test_if_all_cool_down_all_are_offered() -> None:
     assert eligible(state) == []  # member.eligible: cooling endpoints are not
     policy_saw: list[list[str]] = []
 
-    def policy(serving: list[Candidate], healthy: list[Candidate]) -> Choice:
+    def policy(serving: list[PoolMember], healthy: list[PoolMember]) -> Choice:
         policy_saw.append([candidate.endpoint.id for candidate in serving])
         return Choice(healthy)
 
@@ -165,7 +165,7 @@ def test_an_exhaustion_policy_is_asked_once_for_the_same_question() -> None:
     """Attempts at one change ask the policy again only if the members they ask about differ."""
     asked = []
 
-    def policy(serving: list[Candidate], healthy: list[Candidate]) -> Choice:
+    def policy(serving: list[PoolMember], healthy: list[PoolMember]) -> Choice:
         asked.append(len(serving))
         return Choice(healthy, panic=True)
 
@@ -184,7 +184,7 @@ def test_an_exhaustion_policy_that_raises_is_replaced_by_the_healthy_endpoints(
 ) -> None:
     """The healthy endpoints are offered without panic, and the error is logged."""
 
-    def policy(serving: list[Candidate], healthy: list[Candidate]) -> Choice:
+    def policy(serving: list[PoolMember], healthy: list[PoolMember]) -> Choice:
         raise ValueError("boom")
 
     members = list(pool("a", "b").members.values())
