@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar, final
 
+from balancekit._support.display import StateRepr
 from balancekit.node import Node
 
 __all__ = ["Key", "Members", "Node", "PickContext", "Snapshot", "Trace"]
@@ -127,7 +128,7 @@ def _remembered(memo: dict[object, Any], build: Callable[..., object], source: o
         return memo.setdefault(build, build(source))
 
 
-class Trace:
+class Trace(StateRepr):
     """The reasons that selectors give while a pick is being explained."""
 
     __slots__ = ("notes",)
@@ -141,7 +142,7 @@ class Trace:
 
 
 @final
-class PickContext:
+class PickContext(StateRepr, prints=("key", "cost", "exclude", "attributes", "now", "trace")):
     """The request of one attempt. Key, cost and attributes are shared by a request's attempts.
 
     Parameters

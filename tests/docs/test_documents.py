@@ -17,6 +17,7 @@ from sybil import Document, Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.example import Example
 from sybil.parsers.rest import DocTestParser
+from tests._public_classes import HOT, public_classes
 from tests.docs._paste import blocks
 
 import balancekit
@@ -29,6 +30,7 @@ CODE = Sybil(parsers=[SESSIONS], document_types={".py": PythonDocStringDocument}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITH_CODE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
 MODULES = sorted((ROOT / "src").rglob("*.py"))
+PUBLIC = {kind for kind in public_classes() if kind.__name__ not in HOT}
 PROGRAMS = {"redis.md": "redis-server", "sessions.md": "redis-server"}
 """Programs that a page starts."""
 
@@ -111,8 +113,13 @@ def test_inline_calls_of_the_readme_run(code: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=name)
 def test_every_example_in_a_docstring_runs(module: Path) -> None:
-    """Each docstring example prints what it shows."""
-    run(CODE.parse(module))
+    """Each docstring example prints what it shows, and no object of a public class that it makes prints an address in memory."""
+    document = CODE.parse(module)
+    example: Example
+    for example in document.examples():
+        example.evaluate()
+        made = [value for value in example.namespace.values() if type(value) in PUBLIC]
+        assert [text for text in map(repr, made) if " at 0x" in text] == []
 
 
 def test_the_pages_have_examples_at_all() -> None:

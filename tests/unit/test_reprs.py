@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from redis import Redis
+from tests._public_classes import HOT, public_classes
 
 import balancekit.adapters.httpx as httpx_adapters
 import balancekit.adapters.httpx2 as httpx2_adapters
-from balancekit import LoadBalancer
+from balancekit import LoadBalancer, PickContext
+from balancekit._support.display import StateRepr
 from balancekit.adapters.requests import BalancedAdapter
 from balancekit.checks import (
     AsyncChecks,
@@ -91,3 +95,50 @@ def test_no_text_has_a_secret():
     store = RedisStore(Redis(password=SECRET), name="x")
     for made in (ThreadChecks(lb, check, schedule=Schedule(5.0)), ThreadDiscovery(lb, source), store):
         assert SECRET not in repr(made)
+
+
+def test_every_public_class_has_a_text():
+    """No public class prints as its type and an address in memory; protocols have no instances of their own."""
+    assert {kind.__name__ for kind in public_classes() if kind.__repr__ is object.__repr__} == HOT
+
+
+class Place(StateRepr):
+    """State in a slot and in attributes, public and private."""
+
+    __slots__ = ("__dict__", "at", "unset")
+
+    def __init__(self):
+        self.at = object()
+        self.name = "x" * 300
+        self._secret = SECRET
+
+
+class Named(StateRepr, prints=("size", "gone")):
+    """State in a property; one of the names is missing."""
+
+    size = 3
+
+    def __len__(self):
+        return 2
+
+
+class Circle(StateRepr):
+    """State that leads back to itself."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_state_is_printed_without_what_is_private():
+    """Public slots and attributes that are set are printed, each cut at 200 characters, or those that the class names."""
+    assert repr(Place()) == f"<Place at=<object> name='{'x' * 196}...>"
+    assert repr(Named()) == "<Named of 2 size=3>"
+    assert repr(Circle()) == "<Circle itself=<...>>"
+
+
+def test_a_context_prints_its_request():
+    """A context prints what the request asks for, and not its generator."""
+    text = repr(PickContext(rng=random.Random(1), key="user:1", cost=2.0, now=5.0))
+    assert text == (
+        "<PickContext key='user:1' cost=2.0 exclude=() attributes=mappingproxy({}) now=5.0 trace=None>"
+    )

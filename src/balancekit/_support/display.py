@@ -1,6 +1,7 @@
 """Values printed as the call of the constructor that makes them, without what is at its default.
 
 :class:`ConstructorRepr` keeps the arguments of ``__init__`` and prints them; :func:`call` is what it and records print with.
+:class:`StateRepr` is for objects that are known by their state, or made too often to keep arguments.
 Values without a text of their own are printed by their type, so that no address appears and equal configurations of two
 processes print alike. A text above :data:`MAX_TEXT_CHARS` is cut.
 
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import enum
 import functools
+import reprlib
 import types
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Mapping, Sized
+from typing import Any, ClassVar, Final, cast
 
 from balancekit._support.interrupts import raise_interrupt
 
-__all__ = ["ConstructorRepr", "call", "same", "shown"]
+__all__ = ["ConstructorRepr", "StateRepr", "call", "same", "shown"]
 
 MAX_TEXT_CHARS: Final = 200
 """Of one argument."""
@@ -69,6 +71,45 @@ class ConstructorRepr:
             elif not same(given[name], parameter.default):
                 named[name] = given[name]
         return call(type(self).__name__, positional, named)
+
+
+class StateRepr:
+    """A base class whose instances print what can be read of them: their public attributes, or those named in ``prints``.
+
+    One that has a length prints it. Costs nothing before it is printed.
+
+    Example
+    -------
+    >>> class Window(StateRepr, prints=("count",)):
+    ...     seconds = 5.0
+    ...     count = 3
+    >>> Window()
+    <Window count=3>
+    """
+
+    __slots__ = ()
+    _prints: ClassVar[tuple[str, ...] | None] = None
+
+    def __init_subclass__(cls, *, prints: tuple[str, ...] | None = None) -> None:
+        super().__init_subclass__()
+        if prints is not None:
+            type.__setattr__(cls, "_prints", prints)
+
+    @reprlib.recursive_repr("<...>")
+    def __repr__(self) -> str:
+        names = _public_attributes(self) if self._prints is None else self._prints
+        size = f" of {len(self)}" if isinstance(self, Sized) else ""
+        values = [f" {name}={_cut(getattr(self, name))}" for name in names if hasattr(self, name)]
+        return f"<{type(self).__name__}{size}{''.join(values)}>"
+
+
+def _public_attributes(given: object) -> list[str]:
+    """Return the names of an object's own attributes without those that begin with an underscore."""
+    names: list[str] = []
+    for kind in reversed(type(given).__mro__):
+        slots = kind.__dict__.get("__slots__", ())
+        names += (slots,) if isinstance(slots, str) else slots
+    return [name for name in [*names, *getattr(given, "__dict__", ())] if not name.startswith("_")]
 
 
 def _remembering(init: Callable[..., None]) -> Callable[..., None]:

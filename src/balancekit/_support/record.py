@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
 
 from balancekit._support.containers import TextCheck, text_check
-from balancekit._support.display import call, same
+from balancekit._support.display import call, same, shown
 from balancekit._support.plain import PLAIN, Converter, converter
 
 TYPE_CHECKING = False
@@ -191,7 +191,7 @@ class Record:
         return hash(tuple([_hashable(getattr(self, name)) for name in self._fields]))
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
+        fields = ", ".join(f"{name}={shown(getattr(self, name))}" for name in self._fields)
         return f"{type(self).__name__}({fields})"
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Query, Reply, ResourceRecord, Standing, Standings, StaticRecords, Zone
 from balancekit.health import ELIGIBLE
@@ -25,7 +26,7 @@ _DOWN: Final = Standing(up=False)
 
 
 @final
-class BalancerStandings:
+class BalancerStandings(ConstructorRepr):
     """The standings of a balancer's endpoints, read at most every ``max_age`` seconds.
 
     Parameters
@@ -95,7 +96,7 @@ class BalancerStandings:
         return standings.get(endpoint, _DOWN)
 
 
-class ZoneResponder(ABC):
+class ZoneResponder(ConstructorRepr, ABC):
     """A zone, what it needs to answer, and the clock."""
 
     @checked_arguments

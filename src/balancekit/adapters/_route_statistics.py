@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.fork import new_lock
 from balancekit._support.record import Record
 from balancekit.stats import Quantiles, RecentWindow
@@ -52,7 +53,7 @@ class _Counts:
 
 
 @final
-class RouteStatistics:
+class RouteStatistics(StateRepr):
     """Counters by route. Share one between the transports and middlewares of a table. Thread-safe.
 
     *Guarantee.* Counts are exact. Names are those of routes, so their number is bounded by the tables'.

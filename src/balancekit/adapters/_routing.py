@@ -10,6 +10,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Generic, TypeVar, final
 
+from balancekit._support.display import StateRepr
 from balancekit._support.fork import new_lock
 from balancekit.adapters._keys import found_in
 from balancekit.adapters._request_options import RequestOptions
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 @final
-class RoutedRequest:
+class RoutedRequest(StateRepr):
     """What a middleware found for a request: its match and a lease on an endpoint of the pool."""
 
     __slots__ = ("lease", "match")

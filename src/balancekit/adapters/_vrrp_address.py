@@ -7,6 +7,7 @@ import subprocess
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.adapters._vrrp_core import RoleChange
 from balancekit.errors import ConfigurationError
 
@@ -17,7 +18,7 @@ ALLOWED: Final = "an address with a prefix length, as 192.0.2.100/24"
 
 
 @final
-class IpAddressHook:
+class IpAddressHook(ConstructorRepr):
     """Adds addresses to an interface, and removes them. Made by :func:`ip_address_hook`."""
 
     def __init__(self, interface: str, addresses: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any, Final, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive, raise_cancellation
@@ -28,7 +29,7 @@ HOOK: Final = "hook"
 
 
 @final
-class AsyncVrrp(AsyncRunner):
+class AsyncVrrp(ConstructorRepr, AsyncRunner):
     """Take part in an election, on asyncio.
 
     Parameters

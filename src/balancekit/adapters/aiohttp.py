@@ -25,6 +25,7 @@ from traceback import walk_tb
 from typing import Any, Final, Unpack, final
 from weakref import ref
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("aiohttp"):
@@ -206,7 +207,7 @@ def balanced(
 
 @spelled(AdapterOptions)
 @final
-class Balanced:
+class Balanced(ConstructorRepr):
     """The middleware; made by :func:`balanced`."""
 
     def __init__(self, balancer: ObservableBalancer[Any], **options: Unpack[AdapterOptions]) -> None:

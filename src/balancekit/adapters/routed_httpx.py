@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import Any, Self, Unpack, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("httpx"):
@@ -31,7 +32,7 @@ __all__ = ["AsyncRoutedTransport", "RoutedTransport"]
 
 @spelled(AdapterOptions)
 @final
-class RoutedTransport(httpx.BaseTransport):
+class RoutedTransport(ConstructorRepr, httpx.BaseTransport):
     """A transport for ``httpx.Client`` that sends each request to the pool that a route table picks.
 
     Parameters
@@ -121,7 +122,7 @@ class RoutedTransport(httpx.BaseTransport):
 
 @spelled(AdapterOptions)
 @final
-class AsyncRoutedTransport(httpx.AsyncBaseTransport):
+class AsyncRoutedTransport(ConstructorRepr, httpx.AsyncBaseTransport):
     """A transport for ``httpx.AsyncClient``, on asyncio or trio. As :class:`RoutedTransport`.
 
     Example

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import Any, Self, Unpack, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("httpx2"):
@@ -30,7 +31,7 @@ __all__ = ["AsyncRoutedTransport", "RoutedTransport"]
 
 @spelled(AdapterOptions)
 @final
-class RoutedTransport(httpx2.BaseTransport):
+class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
     """A transport for ``httpx2.Client`` that sends each request to the pool that a route table picks.
 
     Parameters
@@ -120,7 +121,7 @@ class RoutedTransport(httpx2.BaseTransport):
 
 @spelled(AdapterOptions)
 @final
-class AsyncRoutedTransport(httpx2.AsyncBaseTransport):
+class AsyncRoutedTransport(ConstructorRepr, httpx2.AsyncBaseTransport):
     """A transport for ``httpx2.AsyncClient``, on asyncio or trio. As :class:`RoutedTransport`.
 
     Example

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import Any, NoReturn, Unpack, cast, final
 from urllib.parse import urlsplit
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("requests"):
@@ -31,7 +32,7 @@ __all__ = ["RoutedAdapter"]
 
 @spelled(AdapterOptions)
 @final
-class RoutedAdapter(BaseAdapter):
+class RoutedAdapter(ConstructorRepr, BaseAdapter):
     """An adapter for ``requests.Session`` that sends each request to the pool that a route table picks.
 
     Parameters

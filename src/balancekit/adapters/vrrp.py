@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.runner import ThreadRunner, join
 from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
@@ -31,7 +32,7 @@ __all__ = ["AsyncVrrp", "IpAddressHook", "RoleChange", "VrrpThread", "ip_address
 
 
 @final
-class VrrpThread(ThreadRunner):
+class VrrpThread(ConstructorRepr, ThreadRunner):
     """Take part in an election, in a thread.
 
     Parameters

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Record
 
 __all__ = ["Timer", "Timing", "machine"]
@@ -69,7 +70,7 @@ class Timing(Record):
     ratio: float
 
 
-class Timer:
+class Timer(ConstructorRepr):
     """Cases to be run interleaved.
 
     Parameters

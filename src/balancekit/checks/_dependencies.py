@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.checks._result import ProbeResult
 
 __all__ = ["SharedDependencies"]
 
 
 @final
-class SharedDependencies:
+class SharedDependencies(ConstructorRepr):
     """What endpoints last said about their dependencies.
 
     Parameters

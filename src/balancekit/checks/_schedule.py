@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Record, field
 from balancekit.errors import ConfigurationError
 
@@ -74,7 +75,7 @@ class Schedule(Record):
 
 
 @final
-class CheckTimer:
+class CheckTimer(ConstructorRepr):
     """When each endpoint is due. One per runner.
 
     Parameters

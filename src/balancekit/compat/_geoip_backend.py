@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpAddress, IpNetwork
 from balancekit.compat._client import chosen_by
 from balancekit.errors import ConfigurationError
@@ -49,7 +50,7 @@ class GeoReply(NamedTuple):
 
 
 @final
-class GeoIpBackend:
+class GeoIpBackend(ConstructorRepr):
     """The GeoIP backend: a service's names are made from where the client is, and tried in order.
 
     The scope is the longest of what was used on the way: the prefix of the database's row for each place that was looked up, the

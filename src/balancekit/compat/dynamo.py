@@ -19,6 +19,7 @@ import mmh3
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.inference import token_key
 
@@ -45,7 +46,7 @@ class _Request(NamedTuple):
 
 
 @final
-class KvRouter:
+class KvRouter(ConstructorRepr):
     """Dynamo's KV-aware costs, and the requests that they come from. Sans-IO.
 
     Parameters

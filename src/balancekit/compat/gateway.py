@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import (
@@ -43,7 +44,7 @@ PATHS: Final[dict[str, Callable[[str], PathPattern]]] = {
 
 
 @final
-class HttpRoutes:
+class HttpRoutes(ConstructorRepr):
     """Listeners and the routes attached to them.
 
     Parameters

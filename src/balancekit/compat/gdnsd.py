@@ -17,6 +17,7 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr, StateRepr
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
@@ -119,7 +120,7 @@ class ServiceType(Record):
 
 
 @final
-class Monitor:
+class Monitor(StateRepr, prints=("state", "ttl")):
     """State and TTL of one address. Made by :class:`ServiceType`."""
 
     __slots__ = ("_interval", "_machine")
@@ -225,7 +226,7 @@ def weighted(
 
 
 @final
-class Simplefo:
+class Simplefo(ConstructorRepr):
     """The ``simplefo`` plugin: the primary if up, else the secondary if up, else the primary.
 
     The TTL is the primary's while it is up, the lesser of the two while the secondary serves, and the secondary's while both

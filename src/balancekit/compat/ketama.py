@@ -19,6 +19,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
@@ -26,7 +27,7 @@ __all__ = ["Ketama"]
 
 
 @final
-class Ketama:
+class Ketama(ConstructorRepr):
     """libketama's ring. Immutable.
 
     Parameters

@@ -15,6 +15,7 @@ from random import Random
 from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpNetwork
 from balancekit.compat._canonical import canonical_order
 from balancekit.compat._client import chosen_by
@@ -37,7 +38,7 @@ class KnotReply(NamedTuple):
 
 
 @final
-class Subnets:
+class Subnets(ConstructorRepr):
     """The subnet mode: the longest configured network that holds the client.
 
     Parameters
@@ -72,7 +73,7 @@ class Subnets:
 
 
 @final
-class GeoDb:
+class GeoDb(ConstructorRepr):
     """The geodb mode: entries of country and city, matched from the left.
 
     Parameters

@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpNetwork
 from balancekit.compat._client import chosen_by
 from balancekit.compat._entries import check_entries, total_weight
@@ -227,7 +228,7 @@ def lua_scope(client: Client) -> int:
 
 
 @final
-class IfUp:
+class IfUp(ConstructorRepr):
     """``ifportup`` and ``ifurlup``: the first group with an address that is up, by a selector.
 
     Parameters

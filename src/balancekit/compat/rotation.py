@@ -11,6 +11,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat._canonical import canonical_order
 from balancekit.errors import ConfigurationError
 
@@ -18,7 +19,7 @@ __all__ = ["RrsetOrder", "nsd_order"]
 
 
 @final
-class RrsetOrder:
+class RrsetOrder(ConstructorRepr):
     """BIND's ``rrset-order``.
 
     Parameters

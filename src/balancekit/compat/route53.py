@@ -19,6 +19,7 @@ from typing import Final, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
     AllUp,
@@ -58,7 +59,7 @@ EARTH_RADIUS_KM: Final = 6371.0
 
 
 @final
-class RecordOrder:
+class RecordOrder(ConstructorRepr):
     """The first healthy record in the order that a client has; the first if none is healthy.
 
     Parameters

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpAddress, IpNetwork
 from balancekit.compat._address_tree import AddressTree, Kept
 from balancekit.errors import ConfigurationError
@@ -36,7 +37,7 @@ class SubnetReply(NamedTuple):
 
 
 @final
-class SubnetResolver:
+class SubnetResolver(ConstructorRepr):
     """One resolver: its two caches, and how it asks.
 
     Parameters

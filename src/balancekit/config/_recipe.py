@@ -13,6 +13,7 @@ from balancekit import routing
 from balancekit._support import tables
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.balancer import LoadBalancer
 from balancekit.config import _vocabulary as vocabulary
 from balancekit.endpoint import Endpoint
@@ -26,7 +27,7 @@ BALANCER_WORDS: Final = ("selector", "options", "load", "health", "exhaustion", 
 
 
 @final
-class Recipe:
+class Recipe(ConstructorRepr):
     """What is needed to make balancers that are alike.
 
     Parameters

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any, TypeAlias, final
 
+from balancekit._support.display import StateRepr
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
@@ -47,7 +48,7 @@ class State(enum.StrEnum):
 
 
 @final
-class Reconciler:
+class Reconciler(StateRepr, prints=("state", "next_at")):
     """What one source has said, and what is to be made of it.
 
     Parameters

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import derived
 from balancekit.discovery._targets import InvalidTargetsError
 from balancekit.endpoint import Endpoint
@@ -39,7 +40,7 @@ class WatchExpiredError(BalancekitError):
 
 
 @final
-class EndpointSlices:
+class EndpointSlices(ConstructorRepr):
     """The slices of one service.
 
     Parameters

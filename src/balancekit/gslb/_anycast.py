@@ -17,6 +17,7 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Record
 from balancekit._support.whole import whole
 from balancekit.errors import ConfigurationError
@@ -165,7 +166,7 @@ class Site(Record):
 
 
 @final
-class SiteMachine:
+class SiteMachine(StateRepr):
     """Whether one site announces. Made by :class:`Site`; knows no clock."""
 
     __slots__ = ("_config", "_damper", "_up_since", "announcing")

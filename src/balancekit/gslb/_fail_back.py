@@ -22,6 +22,7 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Record
 from balancekit._support.whole import whole
 from balancekit.errors import ConfigurationError
@@ -119,7 +120,7 @@ class FailBack(Record):
 
 
 @final
-class FailBackMachine:
+class FailBackMachine(StateRepr):
     """The share of one site. Made by :class:`FailBack`; knows no clock and takes no lock."""
 
     __slots__ = ("_config", "_damper", "_since", "_step", "state")

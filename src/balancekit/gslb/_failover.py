@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
@@ -169,7 +170,7 @@ def _below(name: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 @final
-class Failover:
+class Failover(ConstructorRepr):
     """The first policy in a list that has not failed.
 
     Parameters

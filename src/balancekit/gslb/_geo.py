@@ -8,6 +8,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpAddress
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
@@ -20,7 +21,7 @@ __all__ = ["Geo", "Regional"]
 
 
 @final
-class Geo:
+class Geo(ConstructorRepr):
     """The first site in the client's order that has not failed.
 
     Parameters
@@ -124,7 +125,7 @@ class Geo:
 
 
 @final
-class Regional:
+class Regional(ConstructorRepr):
     """A policy that sees endpoints as the observers in the client's region see them.
 
     A region that cannot reach a site steers around it, without a decision for the whole world.

@@ -26,6 +26,7 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.ip import IpAddress
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._change import ChangePlan, change_plan
@@ -83,7 +84,7 @@ def nearest(
 
 
 @final
-class GeoMap:
+class GeoMap(StateRepr, prints=("sites",)):
     """Ordered sites by client address. Immutable; made by :meth:`build`.
 
     *When not to use it:* to steer by load or by measured latency; a location is a guess about latency.

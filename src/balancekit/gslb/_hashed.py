@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpAddress
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Client, Exhausted, Query, Step
@@ -60,7 +61,7 @@ def subnet_point(
 
 
 @final
-class HashedOne:
+class HashedOne(ConstructorRepr):
     """One endpoint per client subnet, the same as long as it is up.
 
     Parameters

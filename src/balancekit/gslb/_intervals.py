@@ -23,6 +23,7 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 
 __all__ = ["Block", "IntervalMap", "flatten", "overlay"]
 
@@ -102,7 +103,7 @@ def overlay(
 
 
 @final
-class IntervalMap:
+class IntervalMap(StateRepr, prints=()):
     """Numbers by address, with the scope in which they hold. Immutable.
 
     Parameters

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, Self, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, checked_stream
+from balancekit._support.display import StateRepr
 from balancekit._support.extras import extra
 from balancekit._support.ip import IpAddress, IpNetwork
 from balancekit.errors import ConfigurationError, brief
@@ -103,7 +104,7 @@ NO_LOCATION: Final = Location()
 
 
 @final
-class Locations:
+class Locations(StateRepr, prints=()):
     """Networks and where they are. Immutable.
 
     Parameters

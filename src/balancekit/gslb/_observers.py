@@ -23,6 +23,7 @@ from typing import Final, NamedTuple, Protocol, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._standing import Standing, Standings
 from balancekit.gslb._threshold import needed, share
@@ -54,7 +55,7 @@ class Detector(Protocol):
 
 
 @final
-class RegionalHealth:
+class RegionalHealth(ConstructorRepr):
     """Standings from the checks of several observers.
 
     Parameters

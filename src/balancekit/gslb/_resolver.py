@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpNetwork
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Client, Query, checked_answer
@@ -49,7 +50,7 @@ class _Entry(NamedTuple):
 
 
 @final
-class ResolverCache:
+class ResolverCache(ConstructorRepr):
     """The cache of one resolver that sends client subnets.
 
     Parameters

@@ -13,6 +13,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Exhausted, Query, Step
 from balancekit.gslb._standing import Standings, read_standing
@@ -22,7 +23,7 @@ __all__ = ["AllUp", "PrimaryBackup", "Rotation"]
 
 
 @final
-class AllUp:
+class AllUp(ConstructorRepr):
     """All endpoints that are up, in random order.
 
     Parameters
@@ -113,7 +114,7 @@ class AllUp:
 
 
 @final
-class PrimaryBackup:
+class PrimaryBackup(ConstructorRepr):
     """The primary while it is up, else the backup.
 
     Parameters
@@ -178,7 +179,7 @@ class PrimaryBackup:
 
 
 @final
-class Rotation:
+class Rotation(ConstructorRepr):
     """All endpoints that are up, rotated by one from answer to answer: DNS round robin.
 
     Parameters

@@ -16,6 +16,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._failover import child_policies
 from balancekit.gslb._geo_map import GeoMap
@@ -99,7 +100,7 @@ def _apportioned(offers: Mapping[str, int], capacity: int) -> dict[str, int]:
 
 
 @final
-class Spill:
+class Spill(ConstructorRepr):
     """The nearest site with capacity; what it cannot take spills to the next.
 
     Parameters

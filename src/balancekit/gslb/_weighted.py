@@ -18,6 +18,7 @@ from random import Random
 from typing import Final, NamedTuple, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Exhausted, Query, Step
 from balancekit.gslb._standing import Standings, read_standing
@@ -98,7 +99,7 @@ def _steps(name: str, weights: _Weights, live: _Live) -> tuple[Step, ...]:
     return (Step(name, text if live.word is None else f"{text}: exhausted ({live.word})"),)
 
 
-class _Flat(ABC):
+class _Flat(ConstructorRepr, ABC):
     """Weights by endpoint."""
 
     def __init__(
@@ -202,7 +203,7 @@ class WeightedSubset(_Flat):
         return tuple(chosen)
 
 
-class _Grouped(ABC):
+class _Grouped(ConstructorRepr, ABC):
     """Weights by group and endpoint."""
 
     def __init__(

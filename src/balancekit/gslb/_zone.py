@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Record
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
@@ -153,7 +154,7 @@ class Reply(NamedTuple):
 
 
 @final
-class Zone:
+class Zone(ConstructorRepr):
     """Names below one origin, each with a policy or with static records. Immutable.
 
     Parameters

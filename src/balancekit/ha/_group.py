@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Record
 from balancekit._support.whole import whole
 from balancekit.errors import ConfigurationError
@@ -73,7 +74,7 @@ class SyncGroup(Record):
         return SyncGroupMachine(self)
 
 
-class SyncGroupMachine:
+class SyncGroupMachine(StateRepr, prints=("role", "deadline")):
     """The machines of one sync group. Made by :class:`SyncGroup`; called as :class:`VrrpMachine` is.
 
     Every effect comes with the name of its member. Not thread-safe: one driver owns it.

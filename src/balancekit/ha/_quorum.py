@@ -22,6 +22,7 @@ import math
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -70,7 +71,7 @@ class Quorum(Record):
         return QuorumMachine(self)
 
 
-class QuorumMachine:
+class QuorumMachine(StateRepr):
     """The quorum of one group. Made by :class:`Quorum`."""
 
     @checked_arguments
@@ -141,7 +142,7 @@ class Majority(Record):
         return VoteMachine(self, now=now)
 
 
-class MajorityMachine:
+class MajorityMachine(StateRepr):
     """The votes of one candidate. Made by :class:`Majority`."""
 
     @checked_arguments
@@ -199,7 +200,7 @@ class MajorityMachine:
         return ends[needed - 1] if len(ends) >= needed else None
 
 
-class VoteMachine:
+class VoteMachine(StateRepr):
     """The vote of one voter. Made by :meth:`Majority.voter`."""
 
     @checked_arguments

@@ -24,6 +24,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Record
 from balancekit._support.whole import put_back
 from balancekit.errors import ConfigurationError
@@ -151,7 +152,7 @@ class Tracking(Record):
         return TrackingMachine(self, router)
 
 
-class TrackingMachine:
+class TrackingMachine(StateRepr, prints=("state",)):
     """The checks of one router. Made by :class:`Tracking`."""
 
     @checked_arguments

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.whole import whole
 from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Announce, Became, Effect, Send, Withdraw
@@ -27,7 +28,7 @@ MAX_RIVALS: Final = 255
 """Routers remembered: as many as there are priorities."""
 
 
-class VrrpMachine:
+class VrrpMachine(StateRepr):
     """The state of one virtual router. Made by :class:`VirtualRouter`.
 
     Call :meth:`advance` when :attr:`deadline` has come, :meth:`receive` with every advert, and carry out the

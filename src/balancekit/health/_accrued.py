@@ -22,6 +22,7 @@ import enum
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.health._table import Table, following, frozen
 from balancekit.health._threshold import CheckState
@@ -98,7 +99,7 @@ class AccruedFailures(Policy):
 
 
 @final
-class AccruedFailuresMachine:
+class AccruedFailuresMachine(StateRepr):
     """What the checks say of one endpoint. Made by :class:`AccruedFailures`."""
 
     __slots__ = ("_config", "_failures", "_passes", "failing", "since", "state")

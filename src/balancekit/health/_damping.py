@@ -26,6 +26,7 @@ import math
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 from balancekit.health._table import Table, following, frozen
@@ -153,7 +154,7 @@ class FlapDamping(Policy):
 
 
 @final
-class Damper:
+class Damper(StateRepr):
     """The penalty of one endpoint. Made by :class:`FlapDamping`."""
 
     __slots__ = ("_at", "_config", "_penalty", "state")

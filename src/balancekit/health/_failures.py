@@ -14,6 +14,7 @@ import enum
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy, field
 from balancekit.health._table import Table, following, frozen
 from balancekit.outcome import FAILURES, Outcome
@@ -97,7 +98,7 @@ class ConsecutiveFailures(Policy):
 
 
 @final
-class FailureRun:
+class FailureRun(StateRepr):
     """The run of failures of one endpoint. Made by :class:`ConsecutiveFailures`."""
 
     __slots__ = ("_classes", "_config", "count", "since", "state")

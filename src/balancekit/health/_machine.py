@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, final
 
 from balancekit._support.arguments import MAX_TIME_S
+from balancekit._support.display import StateRepr
 from balancekit.events import Degraded, Ejected, EjectionRefused, Event, Probing, Restored, Suppressed
 from balancekit.health._accrued import AccruedFailures
 from balancekit.health._damping import Damping, FlapDamping
@@ -43,7 +44,7 @@ class Parts(NamedTuple):
 
 
 @final
-class LifecycleMachine:
+class LifecycleMachine(StateRepr, prints=("state", "deadline")):
     """The health of one endpoint. ``Lifecycle`` makes it."""
 
     __slots__ = (

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.events import Ejected, EjectionRefused, Event, Probing, Restored
 from balancekit.health._ejection import LAST_STAYS, Ejection
@@ -104,7 +105,7 @@ class MaxFails(Policy):
 
 
 @final
-class MaxFailsMachine:
+class MaxFailsMachine(StateRepr, prints=("state", "deadline")):
     """The nginx health of one endpoint. Made by :class:`MaxFails`."""
 
     __slots__ = ("_checked", "_config", "_endpoint", "_fails", "_may_eject", "health")

@@ -14,6 +14,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.health._table import Table, following, frozen
 
@@ -85,7 +86,7 @@ class Probation(Policy):
 
 
 @final
-class TrialMachine:
+class TrialMachine(StateRepr):
     """The trial of one endpoint. Made by :class:`Probation`."""
 
     __slots__ = ("_config", "_count", "_since", "state")

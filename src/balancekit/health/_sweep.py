@@ -20,6 +20,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.log import contain_error
 from balancekit.errors import ConfigurationError
 from balancekit.health._report import EndpointReport
@@ -63,7 +64,7 @@ class Note(NamedTuple):
 
 
 @final
-class OutlierSweep:
+class OutlierSweep(ConstructorRepr):
     """The sweeps over one pool.
 
     Parameters

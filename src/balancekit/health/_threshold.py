@@ -19,6 +19,7 @@ import enum
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.health._table import Table, following, frozen
 
@@ -133,7 +134,7 @@ class Thresholds(Policy):
 
 
 @final
-class ThresholdMachine:
+class ThresholdMachine(StateRepr):
     """What the checks say of one endpoint. Made by :class:`Thresholds`."""
 
     __slots__ = ("_config", "_count", "since", "state")

@@ -18,6 +18,7 @@ import enum
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy, field
 from balancekit.health._table import Table, following, frozen
 
@@ -105,7 +106,7 @@ class WarmUp(Policy):
 
 
 @final
-class WarmUpMachine:
+class WarmUpMachine(StateRepr):
     """The warm-up of one endpoint. Made by :class:`WarmUp`."""
 
     __slots__ = ("_began", "_config", "_steps", "share", "state")

@@ -30,6 +30,7 @@ from typing import Final, final
 import numpy as np
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit.errors import ConfigurationError
 from balancekit.inference._block_slots import EPOCH_SHIFT, HOLDERS, TAG, TAG_SHIFT, WAYS, BlockSlots
 from balancekit.inference._blocks import MAX_BLOCKS, Blocks
@@ -59,7 +60,7 @@ MAX_HOLDER_SETS: Final = 0x1_0000
 
 
 @final
-class PrefixTable:
+class PrefixTable(StateRepr, prints=("capacity",)):
     """Which endpoints have which leading parts of prompts.
 
     Parameters

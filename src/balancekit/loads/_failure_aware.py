@@ -45,6 +45,7 @@ from math import exp
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.loads._idle_probe import IdleProbe, Stage
 from balancekit.loads._latency import measured
@@ -189,7 +190,7 @@ def _lighter_by_weight(a: Node, b: Node, now: float) -> Node:
 
 
 @final
-class FailureAwareLoad:
+class FailureAwareLoad(StateRepr, prints=("tried",)):
     """The failure-aware load of one endpoint. Made by :class:`FailureAware`."""
 
     __slots__ = (

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, final
 
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.outcome import Completion
 
@@ -81,7 +82,7 @@ class WaitingCost(Policy):
         return WaitingLoad(node)
 
 
-class _ReadLoad:
+class _ReadLoad(StateRepr):
     """A load that is read from its node, which counts open leases and adds up their costs by itself."""
 
     __slots__ = ("_node",)

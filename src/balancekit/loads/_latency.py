@@ -20,6 +20,7 @@ from math import inf, log
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy, field
 from balancekit.outcome import Completion, Outcome
 from balancekit.stats import Ewma, PeakEwma
@@ -85,7 +86,7 @@ class PeakEwmaLatency(Policy):
 
 
 @final
-class LatencyLoad:
+class LatencyLoad(StateRepr, prints=("decay",)):
     """An average of latency times (requests in flight / capacity + 1)."""
 
     __slots__ = ("_average", "_node", "changed", "decay")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.fork import new_lock
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
 from balancekit.protocols import ObservableBalancer, require_balancer
@@ -35,7 +36,7 @@ def reason(cause: str) -> str:
 
 
 @final
-class EventCounters:
+class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refused")):
     """Totals of a balancer's events.
 
     Parameters

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("prometheus"):
@@ -39,7 +40,7 @@ class SupportsRouteStats(Protocol):
 
 
 @final
-class RouteCollector(Collector):
+class RouteCollector(ConstructorRepr, Collector):
     """Export the statistics of a table's routes.
 
     Parameters

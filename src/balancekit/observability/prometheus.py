@@ -40,6 +40,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("prometheus"):
@@ -79,7 +80,7 @@ class SupportsDiscoveryStats(Protocol):
 
 
 @final
-class BalancerCollector:
+class BalancerCollector(ConstructorRepr):
     """The metrics of one balancer.
 
     Parameters

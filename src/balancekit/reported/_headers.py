@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.log import log_change
 from balancekit.outcome import LoadReport
 from balancekit.reported._orca import LOAD_HEADER, InvalidLoadReportError, parse_orca
@@ -14,7 +15,7 @@ __all__ = ["HeaderReports"]
 
 
 @final
-class HeaderReports:
+class HeaderReports(StateRepr):
     """Reads load reports from headers.
 
     Example

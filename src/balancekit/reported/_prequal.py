@@ -24,7 +24,7 @@ from sortedcontainers import SortedList
 from balancekit._selection.sampling import sample, sampler
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.display import ConstructorRepr
+from balancekit._support.display import ConstructorRepr, StateRepr
 from balancekit._support.fork import new_lock
 from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
@@ -106,7 +106,7 @@ class _Probe:
 
 
 @final
-class ProbePoolMachine:
+class ProbePoolMachine(StateRepr):
     """The probes of one balancer. Sans-IO; made by :class:`ProbePool`. Any thread may call."""
 
     __slots__ = (

@@ -25,6 +25,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import LoadReport
@@ -127,7 +128,7 @@ class ReportedWeights(Policy):
 
 
 @final
-class ReportedWeightsMachine:
+class ReportedWeightsMachine(StateRepr):
     """The reports of one pool. Made by :class:`ReportedWeights`. One caller at a time."""
 
     @checked_arguments

@@ -15,6 +15,7 @@ from typing import Final, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AliasTable"]
@@ -27,7 +28,7 @@ MAX_EXACT: Final = 1e280
 
 
 @final
-class AliasTable(Generic[T]):
+class AliasTable(StateRepr, Generic[T], prints=("size",)):
     """Draws items in proportion to their weights.
 
     Parameters

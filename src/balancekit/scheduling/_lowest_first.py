@@ -28,6 +28,7 @@ from random import Random
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit.scheduling._score_buckets import MAX_REPORTS
 
 __all__ = ["LowestFirst"]
@@ -50,7 +51,7 @@ function for its score. A plain tuple, for the heap compares thousands."""
 
 
 @final
-class LowestFirst(Generic[C]):
+class LowestFirst(StateRepr, Generic[C], prints=()):
     """Items by score, lowest first.
 
     Parameters

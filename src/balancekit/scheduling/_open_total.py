@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from typing import Generic, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit.scheduling._score_buckets import MAX_REPORTS, BucketItem
 
 __all__ = ["OpenTotal"]
@@ -26,7 +27,7 @@ C = TypeVar("C", bound=BucketItem)
 
 
 @final
-class OpenTotal(Generic[C]):
+class OpenTotal(StateRepr, Generic[C], prints=()):
     """The requests in flight of some items, added up.
 
     Parameters

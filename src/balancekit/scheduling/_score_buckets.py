@@ -30,6 +30,7 @@ from random import Random
 from typing import Final, Generic, Protocol, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 
 __all__ = ["ScoreBuckets"]
 
@@ -60,7 +61,7 @@ C = TypeVar("C", bound=BucketItem)
 
 
 @final
-class ScoreBuckets(Generic[C]):
+class ScoreBuckets(StateRepr, Generic[C], prints=()):
     """Items by score, lowest first.
 
     Parameters

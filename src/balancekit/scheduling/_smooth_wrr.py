@@ -25,6 +25,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit.errors import ConfigurationError
 
 __all__ = ["SmoothWrr", "smooth_cycle"]
@@ -34,7 +35,7 @@ MAX_TURNS: Final = 100_000
 
 
 @final
-class SmoothWrr:
+class SmoothWrr(StateRepr, prints=()):
     """An endless smooth order over positions 0 to n - 1.
 
     Parameters

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ def staggered_cycle(weights: Sequence[int]) -> list[int]:
 
 
 @final
-class StaggeredEdf:
+class StaggeredEdf(StateRepr, prints=()):
     """An endless staggered order, made block by block; for weights without a short cycle.
 
     Parameters

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.weak import weakly
 from balancekit.endpoint import Endpoint
 from balancekit.errors import UnknownEndpointError
@@ -28,7 +29,7 @@ _EJECTED: Final = "ejected"
 
 
 @final
-class SharedEjections:
+class SharedEjections(ConstructorRepr):
     """Hints of ejections, given and taken through a store.
 
     Parameters

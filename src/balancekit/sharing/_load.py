@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol, cast, final
 
+from balancekit._support.display import StateRepr
 from balancekit.node import Load, Node
 from balancekit.outcome import Completion, Outcome
 from balancekit.protocols import LoadPolicy, SupportsFastSuccess, SupportsReset
@@ -29,7 +30,7 @@ class RemembersPick(Protocol):
 
 
 @final
-class SharedLoad:
+class SharedLoad(StateRepr, prints=("place",)):
     """The load of one endpoint over all processes. Made by :class:`Shared`."""
 
     __slots__ = ("_passes_starts", "_succeeded", "inner", "node", "place", "pool")

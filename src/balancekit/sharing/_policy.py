@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol, cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.record import Policy, field
 from balancekit.errors import ConfigurationError
@@ -132,7 +133,7 @@ class Shared(Policy):
 
 
 @final
-class SharedPool:
+class SharedPool(StateRepr, prints=("version",)):
     """What the loads of one pool share.
 
     Parameters

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Policy, Query, ResolverCache, Standing, Ttl
@@ -85,7 +86,7 @@ class DnsReport(Record):
 
 
 @final
-class DnsSimulation:
+class DnsSimulation(ConstructorRepr):
     """Resolvers with caches in front of a policy whose endpoints are monitored.
 
     Parameters

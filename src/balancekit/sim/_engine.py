@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.signature import spelled
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
@@ -40,7 +41,7 @@ def _plain(endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Rand
     return LoadBalancer(endpoints, clock=clock, rng=rng)
 
 
-class Simulation:
+class Simulation(ConstructorRepr):
     """A model of clients, balancers and servers. Run it with :meth:`run`.
 
     Parameters

@@ -23,6 +23,7 @@ from typing import Final, Generic, NoReturn, Self, TypeVar, cast, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr, StateRepr
 from balancekit.endpoint import Endpoint
 from balancekit.events import Event, EventSink
 from balancekit.lease import Lease, LeaseExtras
@@ -49,7 +50,7 @@ QUOTE: Final = json.JSONEncoder().encode
 
 
 @final
-class Recorder(Generic[T]):
+class Recorder(ConstructorRepr, Generic[T]):
     """A balancer that writes down what becomes of each request. Use it where the balancer would be used.
 
     Parameters
@@ -224,7 +225,7 @@ class Recorder(Generic[T]):
 
 
 @final
-class RecordedLease(Generic[T_co]):
+class RecordedLease(StateRepr, Generic[T_co], prints=("endpoint", "cost", "active")):
     """A lease whose end is written down. Made by :meth:`Recorder.acquire`, used like a :class:`~balancekit.Lease`."""
 
     __slots__ = ("_began", "_cost", "_key", "_lease", "_recorder")

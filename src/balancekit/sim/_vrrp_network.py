@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.ha import (
     Became,
@@ -94,7 +95,7 @@ class _Node:
         self.backlog: deque[tuple[bytes, str, str, int]] = deque()
 
 
-class VrrpSimulation:
+class VrrpSimulation(ConstructorRepr):
     """Routers, a network between them and what happens to both.
 
     Parameters

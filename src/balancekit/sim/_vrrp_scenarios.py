@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from balancekit._support.display import call
 from balancekit.ha import Role, VirtualRouter
 from balancekit.sim._vrrp_events import VrrpDo, VrrpEvent
 from balancekit.sim._vrrp_network import VrrpSimulation
@@ -45,6 +46,9 @@ class VrrpClaim(NamedTuple):
 
     text: str
     measure: Callable[[VrrpReport], tuple[bool, str]]
+
+    def __repr__(self) -> str:
+        return call("VrrpClaim", self, {})
 
 
 class VrrpScenario(NamedTuple):

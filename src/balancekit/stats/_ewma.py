@@ -17,6 +17,7 @@ from typing import NoReturn, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, refuse
+from balancekit._support.display import StateRepr
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Ewma", "PeakEwma"]
@@ -30,7 +31,7 @@ def _refuse(sample: float, now: float) -> NoReturn:
 
 
 @final
-class Ewma:
+class Ewma(StateRepr):
     """A symmetric moving average.
 
     Parameters
@@ -97,7 +98,7 @@ class Ewma:
 
 
 @final
-class PeakEwma:
+class PeakEwma(StateRepr):
     """A moving average that jumps up to any sample above it and decays like :class:`Ewma` otherwise.
 
     Parameters

@@ -16,6 +16,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, refuse
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -32,7 +33,7 @@ class Quantiles(Record):
 
 
 @final
-class RecentWindow:
+class RecentWindow(StateRepr, prints=("recorded",)):
     """The last ``size`` values.
 
     Parameters

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from balancekit._support import validation as valid
+from balancekit._support.display import StateRepr
 from balancekit._support.parser import Parser
 from balancekit._support.signature import spelled
 from balancekit.errors import ConfigurationError
@@ -39,7 +40,7 @@ POLL_S: Final = 0.2
 """Between two looks of the command for a signal."""
 
 
-class ToyServer:
+class ToyServer(StateRepr, prints=("name", "address")):
     """One server of :class:`ToyServers`, which makes it.
 
     Example
@@ -119,7 +120,7 @@ class ToyServer:
         self._thread.run(self._toy.start())
 
 
-class ToyServers:
+class ToyServers(StateRepr, prints=("addresses",)):
     """Some toy servers on loopback, on one background thread. A context manager.
 
     Parameters

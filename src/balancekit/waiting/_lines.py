@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar, final
 
+from balancekit._support.display import StateRepr
+
 __all__ = ["Ranking", "TenantLine", "Waiter"]
 
 T = TypeVar("T")
 
 
 @final
-class Waiter(Generic[T]):
+class Waiter(StateRepr, Generic[T]):
     """One request in a queue. Made by :meth:`WaitingQueue.offer`."""
 
     __slots__ = ("arrived", "cost", "criticality", "deadline", "queue", "request", "tenant", "waiting")

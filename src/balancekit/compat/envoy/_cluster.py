@@ -20,6 +20,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat.envoy._balancer import Balancer, BalancerOptions, Level
 from balancekit.compat.envoy._health import Health
 from balancekit.compat.envoy._host import Host, distinct
@@ -43,7 +44,7 @@ NOT_SERVING: Final = frozenset({Health.UNHEALTHY, Health.DRAINING})
 
 
 @final
-class Cluster:
+class Cluster(ConstructorRepr):
     """The choices of one Envoy cluster.
 
     Parameters

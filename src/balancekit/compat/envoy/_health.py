@@ -27,6 +27,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 
@@ -101,7 +102,7 @@ class HealthCheck(Policy):
 
 
 @final
-class HealthChecker:
+class HealthChecker(StateRepr):
     """The machine of one host: takes every result, and the time.
 
     Parameters

@@ -16,6 +16,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import LeaseError
 
 __all__ = ["RetryBudget", "TokenBucket"]
@@ -25,7 +26,7 @@ ROUNDING = 1e-9
 
 
 @final
-class RetryBudget:
+class RetryBudget(ConstructorRepr):
     """The retries that a cluster may have in progress, beside its requests.
 
     Parameters
@@ -81,7 +82,7 @@ class RetryBudget:
 
 
 @final
-class TokenBucket:
+class TokenBucket(ConstructorRepr):
     """The local rate limit.
 
     Parameters

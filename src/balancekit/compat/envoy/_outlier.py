@@ -29,6 +29,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat.envoy._outlier_rates import NOTHING, Rates, rates
 from balancekit.compat.envoy._outlier_settings import ENFORCING, OutlierDetection
 from balancekit.errors import ConfigurationError, UnknownEndpointError
@@ -82,7 +83,7 @@ class _Watch:
 
 
 @final
-class OutlierDetector:
+class OutlierDetector(ConstructorRepr):
     """The machine: takes every response, and the time.
 
     Parameters

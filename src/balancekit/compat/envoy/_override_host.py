@@ -13,6 +13,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat.envoy._cluster import Cluster
 from balancekit.compat.envoy._host import Host, distinct
 from balancekit.compat.envoy._request import Request
@@ -22,7 +23,7 @@ __all__ = ["OverrideHost"]
 
 
 @final
-class OverrideHost:
+class OverrideHost(ConstructorRepr):
     """The choice of a cluster whose requests may name their hosts.
 
     Parameters

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.url_paths import ESCAPED_SLASH
 from balancekit._support.url_paths import envoy as read_path
 from balancekit.compat._routing import RawRequest, Routed, raw_bytes, split_target
@@ -118,7 +119,7 @@ BAD_REQUEST: Final = Routed(status=400)
 
 
 @final
-class RouteConfig:
+class RouteConfig(ConstructorRepr):
     """A ``RouteConfiguration`` behind an HTTP connection manager.
 
     Parameters

@@ -15,6 +15,7 @@ from typing import cast, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat.haproxy._balance import Balance, Structure
 from balancekit.compat.haproxy._keys import UrlParam
 from balancekit.compat.haproxy._members import (
@@ -36,7 +37,7 @@ __all__ = ["Backend"]
 
 
 @final
-class Backend:
+class Backend(ConstructorRepr):
     """A ``backend`` section: servers, a balancing method, states, cookies and queues.
 
     Parameters

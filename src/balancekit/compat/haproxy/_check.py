@@ -22,6 +22,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import StateRepr
 from balancekit._support.record import Record
 from balancekit.compat.haproxy._members import SCALE
 
@@ -57,7 +58,7 @@ class Check(Record):
 
 
 @final
-class Checker:
+class Checker(StateRepr):
     """The machine of one server: takes every result, and the time. It starts up.
 
     Parameters

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, final
 
+from balancekit._support.display import StateRepr
 from balancekit.compat.haproxy._members import Member
 from balancekit.errors import LeaseError
 
@@ -30,7 +31,7 @@ class Queue(Protocol):
 
 
 @final
-class Request:
+class Request(StateRepr):
     """One request. Made by ``Backend.request``.
 
     It is *served* by a server, *waiting* for a slot, or *over*. :meth:`refused` tries again by the rules of

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.compat.haproxy._normalize import normalizer
 from balancekit.compat.haproxy._patterns import METHODS, Lookup, lookup, matcher, value_matcher
@@ -27,7 +28,7 @@ VALUE = "val"
 
 
 @final
-class UseBackend:
+class UseBackend(ConstructorRepr):
     """The ``use_backend`` rules of a frontend.
 
     Parameters

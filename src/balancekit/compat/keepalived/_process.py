@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Record
 from balancekit.compat.keepalived._instance import Instance
 from balancekit.errors import ConfigurationError
@@ -116,7 +117,7 @@ class Keepalived(Record):
         return KeepalivedProcess(self)
 
 
-class KeepalivedProcess:
+class KeepalivedProcess(ConstructorRepr):
     """A process, without its I/O. Made by :class:`Keepalived`; called as a :class:`~balancekit.ha.SyncGroupMachine` is."""
 
     @checked_arguments

@@ -22,6 +22,7 @@ from typing import Any, Final, final
 from urllib.parse import quote
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.url_paths import nginx as read_path
 from balancekit.compat._routing import RawRequest, Routed, compiled, raw_bytes, split_target
 from balancekit.compat.nginx._host_names import HostNames
@@ -125,7 +126,7 @@ class _Redirect:
 
 
 @final
-class Locations:
+class Locations(ConstructorRepr):
     """The ``server`` and ``location`` blocks of one listening address.
 
     Parameters

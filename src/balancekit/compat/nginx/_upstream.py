@@ -14,6 +14,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr, StateRepr
 from balancekit._support.text import to_bytes
 from balancekit.compat.nginx._methods import Method, RoundRobin, Search
 from balancekit.compat.nginx._peers import Group, Peer, Server
@@ -23,7 +24,7 @@ __all__ = ["Request", "Upstream"]
 
 
 @final
-class Upstream:
+class Upstream(ConstructorRepr):
     """An ``upstream`` block: servers, a method, and what is remembered of failures.
 
     Parameters
@@ -130,7 +131,7 @@ class Upstream:
 
 
 @final
-class Request:
+class Request(StateRepr):
     """One request and its attempts. Made by :meth:`Upstream.request`.
 
     Ask :meth:`next` for a server, say :meth:`succeeded` or :meth:`failed`, and after a failure ask again. After an answer 403

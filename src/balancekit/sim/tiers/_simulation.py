@@ -11,6 +11,7 @@ import numpy as np
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -42,7 +43,7 @@ def _one_route(pool: LoadBalancer[str]) -> RouteTable[LoadBalancer[str]]:
 
 
 @final
-class TierSimulation:
+class TierSimulation(ConstructorRepr):
     """A model of clients in front of four tiers. Run it with :meth:`run`.
 
     Clients hold connections and send requests over them at random; a connection stays with its site, and with its L7 node.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("testing"):
@@ -19,7 +20,7 @@ from balancekit.testing.strategies import SUPPRESSED_CHECKS
 __all__ = ["Law", "Subject"]
 
 
-class Subject:
+class Subject(ConstructorRepr):
     """A selector on trial.
 
     Parameters
