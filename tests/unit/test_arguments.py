@@ -189,3 +189,15 @@ def test_a_key_that_one_of_several_documents_lacks_is_named():
     assert caught.value.parameter == "rules"
     with pytest.raises(KeyError):
         pools([], "other")
+
+
+def test_a_time_behind_a_collecting_parameter_is_checked():
+    """``now`` is found by its name behind ``*ids``, and the ids stay as they are."""
+
+    @checked_arguments
+    def picked(*ids: str, now: float) -> object:
+        return ids, now
+
+    assert picked("a", "b", now=Decimal(3)) == (("a", "b"), 3.0)
+    with pytest.raises(ConfigurationError, match="now=nan"):
+        picked("a", "b", now=float("nan"))

@@ -84,51 +84,32 @@ def checked_stream(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
-    parameters = inspect.signature(function).parameters
-    place = list(parameters).index("now") if "now" in parameters else -1
-    optional = place >= 0 and "None" in str(parameters["now"].annotation)
-    conversions = [
-        (sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else index, name, convert)
-        for index, (name, parameter) in enumerate(parameters.items())
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        and (convert := converter(parameter.annotation)) is not None
-    ]
-    text_checks = [
-        (sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else index, name, check)
-        for index, (name, parameter) in enumerate(parameters.items())
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        and (check := text_check(parameter.annotation)) is not None
-    ]
+    slots = _slots(function)
+    times = [(index, "None" in str(annotation)) for index, name, annotation in slots if name == "now"]
+    place, optional = times[0] if times else (-1, False)
+    converters = [(index, name, converter(annotation)) for index, name, annotation in slots]
+    conversions = [(index, name, convert) for index, name, convert in converters if convert is not None]
+    checks = [(index, name, text_check(annotation)) for index, name, annotation in slots]
+    text_checks = [(index, name, check) for index, name, check in checks if check is not None]
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: Any, **kwargs: Any) -> R:
         if place >= 0:  # a time that is no number would be kept, and found out by a later call
-            given = len(args) > place or "now" in kwargs
-            now = kwargs.get("now") if len(args) <= place else args[place]
-            plain = now.__class__ in PLAIN_NUMBERS and -MAX_TIME_S <= now <= MAX_TIME_S  # type: ignore[operator]  # its class is known
-            if given and not plain and not (now is None and optional):
-                number: Any = valid.number("now", now, minimum=-MAX_TIME_S, maximum=MAX_TIME_S)
-                if len(args) <= place:
-                    kwargs["now"] = number
-                else:
-                    args = (*args[:place], number, *args[place + 1 :])  # type: ignore[assignment]  # same arity
+            value = args[place] if place < len(args) else kwargs.get("now", 0.0)
+            if not _is_time(value) and not (value is None and optional):
+                number = valid.number("now", value, minimum=-MAX_TIME_S, maximum=MAX_TIME_S)
+                args, kwargs = _with(args, kwargs, place, "now", number)
         for index, name, refuse_text in text_checks:
-            if index < len(args):
-                refuse_text(name, args[index])
-            elif name in kwargs:
-                refuse_text(name, kwargs[name])
-        if reads:
-            for value in (*args, *kwargs.values()):
-                if hasattr(value, "__next__") or (type(value) is range and value[valid.MAX_ITEMS :]):
-                    args, kwargs = _read(function, args, kwargs)
-                    break
+            refuse_text(name, args[index] if index < len(args) else kwargs.get(name))
+        for value in (*args, *kwargs.values()) if reads else ():
+            if hasattr(value, "__next__") or (type(value) is range and value[valid.MAX_ITEMS :]):
+                args, kwargs = _read(function, args, kwargs)
+                break
         try:
             for index, name, convert in conversions:
-                if index < len(args):
-                    if args[index].__class__ not in PLAIN:
-                        args = (*args[:index], convert(args[index]), *args[index + 1 :])  # type: ignore[assignment]  # same arity
-                elif name in kwargs and kwargs[name].__class__ not in PLAIN:
-                    kwargs[name] = convert(kwargs[name])
+                value = args[index] if index < len(args) else kwargs.get(name)
+                if value.__class__ not in PLAIN:
+                    args, kwargs = _with(args, kwargs, index, name, convert(value))
             return function(*args, **kwargs)
         except BalancekitError:
             raise
@@ -137,6 +118,29 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
             raise
 
     return call
+
+
+def _slots(function: Callable[..., object]) -> list[tuple[int, str, object]]:
+    """Return place, name and annotation of each parameter that takes one argument; without a place, it is beyond all."""
+    parameters = inspect.signature(function).parameters.values()
+    return [
+        (sys.maxsize if one.kind is one.KEYWORD_ONLY else index, one.name, one.annotation)
+        for index, one in enumerate(parameters)
+        if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in PLAIN_NUMBERS and -MAX_TIME_S <= value <= MAX_TIME_S
+
+
+def _with(
+    args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str, value: object
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call with another value for one of them."""
+    if index < len(args):
+        return (*args[:index], value, *args[index + 1 :]), kwargs
+    return args, {**kwargs, name: value}
 
 
 def refuse(error: Exception, function: Callable[..., object], /, *args: object, **kwargs: object) -> NoReturn:
