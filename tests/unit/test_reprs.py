@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 
 import pytest
@@ -10,8 +11,8 @@ from tests._public_classes import HOT, public_classes
 
 import balancekit.adapters.httpx as httpx_adapters
 import balancekit.adapters.httpx2 as httpx2_adapters
-from balancekit import LoadBalancer, PickContext
-from balancekit._support.display import StateRepr
+from balancekit import LoadBalancer, PickContext, RoundRobin
+from balancekit._support.display import ConstructorRepr, StateRepr
 from balancekit.adapters.requests import BalancedAdapter
 from balancekit.checks import (
     AsyncChecks,
@@ -37,6 +38,7 @@ from balancekit.discovery import (
 )
 from balancekit.reported import LoadMeter, NodeAttributes, Prequal, WsgiLoadReports
 from balancekit.retry import RetryBudget
+from balancekit.routing import MaxInFlight
 from balancekit.sharing import RedisStore
 from balancekit.waiting import ClientThrottle, WaitingQueue
 
@@ -142,3 +144,15 @@ def test_a_context_prints_its_request():
     assert text == (
         "<PickContext key='user:1' cost=2.0 exclude=() attributes=mappingproxy({}) now=5.0 trace=None>"
     )
+
+
+def test_routers_print_their_child():
+    """Every class that takes what makes a child says so, and then a function prints as what it makes."""
+    routers = [
+        kind
+        for kind in public_classes()
+        if issubclass(kind, ConstructorRepr) and "child" in inspect.signature(kind).parameters
+    ]
+    assert len(routers) >= 9
+    assert [kind for kind in routers if kind._makers != ("child",)] == []
+    assert repr(MaxInFlight(3, child=lambda: RoundRobin())) == "MaxInFlight(3, child=lambda: RoundRobin())"

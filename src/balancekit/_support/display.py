@@ -31,7 +31,8 @@ _FUNCTIONS: Final = (types.FunctionType, types.BuiltinFunctionType, types.Method
 class ConstructorRepr:
     """A base class whose instances print as the call that made them.
 
-    A function that makes children prints as a ``lambda`` of the child that it makes, for which it is called.
+    A class names in ``makers`` its parameters that take a function that makes children: it prints as a ``lambda`` of the child
+    that it makes, for which it is called.
 
     Example
     -------
@@ -39,12 +40,19 @@ class ConstructorRepr:
     ...     def __init__(self, seconds: float, *, buckets: int = 10) -> None: ...
     >>> Window(5.0), Window(seconds=5.0, buckets=20)
     (Window(5.0), Window(5.0, buckets=20))
+    >>> class Windows(ConstructorRepr, makers=("make",)):
+    ...     def __init__(self, make) -> None: ...
+    >>> Windows(lambda: Window(5.0))
+    Windows(lambda: Window(5.0))
     """
 
     __slots__ = ("_given",)
+    _makers: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, makers: tuple[str, ...] = ()) -> None:
         super().__init_subclass__()
+        if makers:
+            type.__setattr__(cls, "_makers", makers)
         if "__init__" in cls.__dict__:
             # An assignment would declare it anew, without a type.
             type.__setattr__(cls, "__init__", _remembering(cls.__init__))
@@ -60,7 +68,7 @@ class ConstructorRepr:
         for name, parameter in list(parameters.items())[1:]:
             if name not in given:
                 continue
-            if "MakeSelector" in str(parameter.annotation) and isinstance(given[name], types.FunctionType):
+            if name in self._makers and isinstance(given[name], types.FunctionType):
                 given[name] = _Made(given[name])
             if parameter.kind is parameter.VAR_POSITIONAL:
                 positional += given[name]

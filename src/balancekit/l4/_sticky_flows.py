@@ -31,7 +31,7 @@ OnEjected: TypeAlias = Literal["move", "keep"]
 
 
 @final
-class StickyFlows(ConstructorRepr):
+class StickyFlows(ConstructorRepr, makers=("child",)):
     """Send a key to the endpoint that had it last, and others to a child.
 
     Parameters

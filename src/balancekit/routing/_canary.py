@@ -28,7 +28,7 @@ POSITIONS: Final = float(1 << 64)
 
 
 @final
-class Canary(ConstructorRepr):
+class Canary(ConstructorRepr, makers=("child",)):
     """A stable share of the keys goes to endpoints with certain labels, the rest to the others.
 
     Parameters

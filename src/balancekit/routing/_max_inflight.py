@@ -35,7 +35,7 @@ _Known: TypeAlias = tuple[Node, GradientLimit | AimdLimit]
 
 
 @final
-class MaxInFlight(ConstructorRepr):
+class MaxInFlight(ConstructorRepr, makers=("child",)):
     """Pass over endpoints that have as many requests in flight as they may.
 
     Parameters

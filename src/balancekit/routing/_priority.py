@@ -94,7 +94,7 @@ def _loads(tiers: Sequence[tuple[int, int]], overprovisioning: float) -> tuple[i
     return tuple(loads)
 
 
-class _TierSelector(ConstructorRepr):
+class _TierSelector(ConstructorRepr, makers=("child",)):
     """Selection by tiers, which are a function of the node; lower ones first."""
 
     def __init__(

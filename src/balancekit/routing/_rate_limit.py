@@ -39,7 +39,7 @@ MAX_SINGLE_EXCLUSIONS: Final = 4
 
 
 @final
-class RateLimit(ConstructorRepr):
+class RateLimit(ConstructorRepr, makers=("child",)):
     """Pass over endpoints that have been asked as often as they may be.
 
     Parameters

@@ -31,7 +31,7 @@ STICKY: Final = "sticky"
 
 
 @final
-class Sticky(ConstructorRepr):
+class Sticky(ConstructorRepr, makers=("child",)):
     """Send a request that carries a valid value to the endpoint it names, the others to a child.
 
     Parameters

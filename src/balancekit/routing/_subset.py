@@ -25,7 +25,7 @@ __all__ = ["Subset"]
 
 
 @final
-class Subset(ConstructorRepr):
+class Subset(ConstructorRepr, makers=("child",)):
     """Only endpoints whose metadata match the labels that a request asks for.
 
     Parameters

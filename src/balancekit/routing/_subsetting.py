@@ -97,7 +97,7 @@ def _names(ids: object) -> list[str]:
 
 
 @final
-class Subsetting(ConstructorRepr):
+class Subsetting(ConstructorRepr, makers=("child",)):
     """Use only a part of the pool, chosen by a function of all ids; the whole pool if none of the part is left.
 
     Parameters

@@ -153,7 +153,7 @@ class TokenBlock:
 
 
 @final
-class SharedRateLimit(ConstructorRepr):
+class SharedRateLimit(ConstructorRepr, makers=("child",)):
     """Pass over endpoints that all processes together have asked as often as they may be.
 
     Parameters
