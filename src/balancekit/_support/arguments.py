@@ -144,7 +144,7 @@ def _with(
 
 
 def refuse(error: Exception, function: Callable[..., object], /, *args: object, **kwargs: object) -> NoReturn:
-    """Raise a ``ConfigurationError`` for the argument of a call that caused an error; raise the error itself if none did.
+    """Raise a ``ConfigurationError`` for the argument that caused an error, or the error itself if none did.
 
     For the ``except`` clause of methods that each request calls: until something raises, it costs nothing.
     """
@@ -198,7 +198,10 @@ def _raised_in_method_of(value: object, error: BaseException) -> bool:
 
 
 def fits(value: object, annotation: object, names: dict[str, Any]) -> bool:
-    """Return whether a value may be passed for the text of an annotation; what cannot be told may, what cannot be read may not."""
+    """Return whether a value may be passed for the text of an annotation.
+
+    What cannot be told may, what cannot be read may not.
+    """
     try:
         kind = eval(str(annotation), names)  # noqa: S307 - the text of our own source
     except Exception:  # a name that only type checkers import

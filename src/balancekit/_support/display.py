@@ -82,7 +82,9 @@ class ConstructorRepr:
 
 
 class StateRepr:
-    """A base class whose instances print what can be read of them: their public attributes, or those named in ``prints``.
+    """A base class whose instances print what can be read of them.
+
+    Their public attributes, or those named in ``prints``.
 
     One that has a length prints it. Costs nothing before it is printed.
 

@@ -63,7 +63,10 @@ def new_lock() -> AbstractContextManager[object]:
 
 
 class _Condition(threading.Condition):
-    """A condition whose ``with`` block begins without a call: a signal between the lock and the block would leave it locked."""
+    """A condition whose ``with`` block begins without a call.
+
+    A signal between the lock and the block would leave it locked.
+    """
 
     if not TYPE_CHECKING:  # type checkers know that they are methods
         __enter__: Any = property(attrgetter("_lock.__enter__"))

@@ -1,4 +1,6 @@
-"""Logging to the standard library's logger ``balancekit``: exceptions of user callbacks, and changes for the worse or better.
+"""Logging to the standard library's logger ``balancekit``.
+
+Exceptions of user callbacks, and changes for the worse or better.
 
 Silent unless the application configures logging. ``logging`` is imported when there is something to say: that takes
 18 ms, and a balancer that nothing goes wrong with never needs it.
@@ -26,7 +28,10 @@ def contain_error(message: str, *arguments: object) -> None:
 
 
 def log_error(message: str, *arguments: object) -> None:
-    """Log an error with the traceback of the exception being handled; what a handler of the application raises goes nowhere."""
+    """Log an error with the traceback of the exception being handled.
+
+    What a handler of the application raises goes nowhere.
+    """
     try:
         _logger().error(message, *arguments, exc_info=True)
     except Exception:  # or a handler that fails would do what the callback may not

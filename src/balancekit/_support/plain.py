@@ -25,7 +25,10 @@ PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
 
 
 def is_truth(value: object) -> bool:
-    """Return whether a value is true or false, and so no number: a ``bool``, or one of numpy, which is told by its name."""
+    """Return whether a value is true or false, and so no number.
+
+    A ``bool``, or one of numpy, which is recognised by its name.
+    """
     kind = type(value)
     return kind is bool or (kind.__name__ in _TRUTHS and kind.__module__ == "numpy")
 
@@ -119,7 +122,9 @@ _CONVERTERS: Final = _known()
 
 
 def converter(annotation: object) -> Converter | None:
-    """Return how values of a field or a parameter are converted, by the text of its annotation; ``None`` if they are not.
+    """Return how values of a field or a parameter are converted; ``None`` if they are not.
+
+    The text of the annotation decides.
 
     Example
     -------

@@ -38,7 +38,9 @@ def join_all(threads: list[threading.Thread], timeout: float | None = None) -> N
 
 
 class ThreadRunner(ABC):
-    """A runner in threads: started at the entry of a ``with`` block, and stopped at its end; of blocks inside each other, of the last.
+    """A runner in threads, started and stopped by a ``with`` block.
+
+    Of blocks inside each other, the end of the last stops it.
 
     A ``stop`` that is interrupted, by a second Ctrl-C for example, is finished by the next: what is to be ended is
     noted before it is ended, and forgotten afterwards.
@@ -77,7 +79,9 @@ class ThreadRunner(ABC):
 
 
 class AsyncRunner(ABC):
-    """A runner on asyncio: started at the entry of an ``async with`` block, and stopped at its end; of several, of the last.
+    """A runner on asyncio, started and stopped by an ``async with`` block.
+
+    Of several blocks, the end of the last stops it.
 
     A ``stop`` that is cancelled raises when no task is left. One in another loop than that of ``start`` raises
     ``ConfigurationError`` and stops nothing.

@@ -85,7 +85,9 @@ def decimal(value: int) -> str:
 
 
 def ascii_host(host: str) -> str | None:
-    """Return the one spelling of a host: a name in A-labels and lower case, without the dot of the root; an address as short as it can be.
+    """Return the one spelling of a host name or an address.
+
+    A name in A-labels and lower case, without the dot of the root; an address as short as it can be.
 
     ``None`` for what is neither a host name that resolvers take nor an IP address. Names are taken by IDNA 2008, which
     allows no full-width letters and the like (RFC 5891), and four numbers are an address or nothing (RFC 1123, 2.1). The

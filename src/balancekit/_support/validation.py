@@ -117,7 +117,10 @@ def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.i
 
 
 def text(parameter: str, value: object, *, empty: bool = False, any_text: bool = False) -> str:
-    """Return a plain string, non-empty unless ``empty``; without lone surrogates, which cannot be sent, unless ``any_text``."""
+    """Return a plain string, non-empty unless ``empty``.
+
+    Lone surrogates, which cannot be sent, are refused unless ``any_text``.
+    """
     if isinstance(value, str) and ((found := plain(value)) or empty):
         if any_text or encodable(found):
             return found
@@ -126,7 +129,10 @@ def text(parameter: str, value: object, *, empty: bool = False, any_text: bool =
 
 
 def path(parameter: str, value: Any, *, allowed: str = "the path of a file") -> str:
-    """Return a path as text; a number is refused, which ``open`` would take for the descriptor of an open file, and close."""
+    """Return a path as text.
+
+    A number is refused: ``open`` would take it for the descriptor of an open file, and close that.
+    """
     if isinstance(value, str | os.PathLike):
         found = os.fspath(value)
         if isinstance(found, str) and (found := plain(found)) and _names_a_file(found):
@@ -142,7 +148,10 @@ def _names_a_file(path_: str) -> bool:
 
 
 def items(parameter: str, value: Iterable[T], *, limit: int = MAX_ITEMS) -> list[T]:
-    """Return what an iterable yields, up to a limit: one that never ends is refused, and not read for ever; so is a text."""
+    """Return what an iterable yields, up to a limit.
+
+    One that never ends is refused, and not read for ever; so is a text.
+    """
     if isinstance(value, str):
         raise ConfigurationError(parameter, value, f"several values, such as [{brief(value)}]")
     found = list(islice(value, limit + 1))

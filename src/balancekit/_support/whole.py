@@ -68,7 +68,10 @@ def whole(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P],
 
 
 def put_back(other: object) -> Callable[[], None]:
-    """Return what makes an object be as it is now, for a call that changes several; nothing happens to one that cannot be."""
+    """Return what makes an object be as it is now, for a call that changes several.
+
+    Nothing happens to one that cannot be put back.
+    """
     save: Callable[[], tuple[Any, ...]] | None = getattr(other, "_saved", None)
     if save is None:
         return _nothing

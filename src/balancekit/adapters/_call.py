@@ -72,7 +72,7 @@ class CallInfo:
         return tuple(self._call.tried)
 
     def report_tokens(self, count: int) -> None:
-        """Note how many tokens the answer had: as :meth:`Lease.report_tokens`. Before a stream ends, to have its speed as well."""
+        """Record how many tokens the answer had; before a stream ends, so that its speed is known too."""
         self._call.lease.report_tokens(count)
 
     def __repr__(self) -> str:

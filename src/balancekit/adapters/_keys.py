@@ -92,7 +92,10 @@ def from_query(name: str) -> KeySource:
 
 
 def _unquoted(value: str) -> str:
-    """Return the text that a value of a cookie in quotes stands for, as ``http.cookies`` writes them; any other as it is."""
+    """Return the text that a quoted value of a cookie stands for.
+
+    Quotes are those of ``http.cookies``; any other value is returned as it is.
+    """
     if not value.startswith('"'):
         return value
     read = SimpleCookie(f"x={value}").get("x")
@@ -100,7 +103,10 @@ def _unquoted(value: str) -> str:
 
 
 def _token(name: str) -> str:
-    """Return a name that a header or a cookie can have; no request has another, and clients raise when they are asked for it."""
+    """Return a name that a header or a cookie can have.
+
+    No request has another one, and clients raise for it.
+    """
     if HEADER_NAME.fullmatch(valid.text("name", name)) is None:
         raise ConfigurationError(
             "name", name, "a name as HTTP has them: ASCII letters, digits and !#$%&'*+-.^_`|~"

@@ -59,7 +59,10 @@ def limit_timeout(seconds: float | None, call: Call) -> TimeLeft:
 
 
 def addresses_of(host: str, port: int | None) -> list[str]:
-    """Return the addresses of a host, to be tried one after the other: a client would give each of them the whole time-out."""
+    """Return the addresses of a host, to be tried one after the other.
+
+    A client would give each of them the whole time-out.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # the client says it in its own words

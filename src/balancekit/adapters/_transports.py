@@ -192,7 +192,10 @@ class TransportPool(Generic[InnerTransport]):
         return [*self._closing, *made, *[inner for _, _, inner in self._leaving]]
 
     def after_fork(self) -> None:
-        """Use no connection of the parent's in a forked child. Nothing is closed: that could wait for a lock which another thread held."""
+        """Use no connection of the parent's in a forked child.
+
+        Nothing is closed: that could wait for a lock which another thread held.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             self._routes, self._leaving, self._closing = {}, [], []

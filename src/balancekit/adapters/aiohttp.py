@@ -361,7 +361,7 @@ def _cut(response: ClientResponse) -> None:
 
 
 def _pass_on_errors(protocol: ResponseHandler) -> None:
-    """Fail the body that a connection carries if it cannot be parsed: aiohttp hangs up, and its reader waits on, for ever."""
+    """Fail a body that cannot be parsed: aiohttp hangs up, and its reader waits on, for ever."""
     if "set_exception" not in protocol.__dict__:
         protocol.set_exception = partial(_set_exception, ref(protocol))  # type: ignore[method-assign]  # of this connection
     error = protocol.exception()

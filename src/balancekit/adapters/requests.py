@@ -282,7 +282,10 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         return response
 
     def close(self) -> None:
-        """Close all connections. Log a warning if there was no request: requests never asks an adapter mounted without a scheme."""
+        """Close all connections, and log a warning if there was no request.
+
+        requests never uses an adapter mounted without a scheme.
+        """
         super().close()
         if not self._asked:
             log_change(

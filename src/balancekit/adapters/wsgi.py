@@ -102,7 +102,10 @@ class RoutingMiddleware(ConstructorRepr):
 
 
 def _outcome(error: BaseException) -> Outcome:
-    """Return what an error of the application means; what is no ``Exception`` comes from the server, as a time-out of gunicorn."""
+    """Return what an error of the application means.
+
+    What is no ``Exception`` comes from the server, as a time-out of gunicorn.
+    """
     return Outcome.FAILURE if isinstance(error, Exception) else Outcome.CANCELLED
 
 

@@ -224,7 +224,10 @@ def runs(cell: Cell, choice: str, seed: int, requests: int) -> Run:
 
 
 def best_others(found: Sequence[Run]) -> tuple[str, str]:
-    """Return the other choices of the least p99 and of the least mean in the runs of one cell; every other must have one."""
+    """Return the other choices of the least p99 and of the least mean in the runs of one cell.
+
+    Every other choice must have a run.
+    """
     by: dict[str, list[Run]] = {}
     for run in found:
         by.setdefault(run.choice, []).append(run)

@@ -267,7 +267,10 @@ def _tls(tls: Any) -> Any:
 
 @cache
 def _default_tls() -> Any:
-    """Return the context of all checks that were given none: to read the system's certificates takes tens of milliseconds."""
+    """Return the context of all checks that were given none.
+
+    Reading the system's certificates takes tens of milliseconds.
+    """
     import ssl  # noqa: PLC0415 - it costs 10 ms, and most checks inside a network are plain
 
     return ssl.create_default_context()

@@ -187,7 +187,10 @@ class RunnerCore:
 
 
 def is_present(balancer: ObservableBalancer[Any], endpoint: Endpoint[Any]) -> bool:
-    """Return whether a balancer has an endpoint, by the target at which it was asked: what comes late may be of another."""
+    """Return whether a balancer has an endpoint with the target that was checked.
+
+    A late result may be of another endpoint with the same id.
+    """
     return any(one.id == endpoint.id and one.target is endpoint.target for one in balancer.endpoints)
 
 

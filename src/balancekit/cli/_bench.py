@@ -102,7 +102,10 @@ def _executor(workers: int) -> Executor:
 
 @contextmanager
 def _ended_with_an_error() -> Iterator[None]:
-    """End the workers at once if the block raises, an interruption included: the executor would wait for what they have begun."""
+    """End the workers at once if the block raises, an interruption included.
+
+    The executor would wait for what they have begun.
+    """
     try:
         yield
     except BaseException:

@@ -16,7 +16,10 @@ SIGNAL_POLL_S: Final = 0.25
 
 @final
 class Ending:
-    """An event that signal handlers may set: ``threading.Event.set`` in a handler waits for the lock that it interrupted."""
+    """An event that signal handlers may set.
+
+    ``threading.Event.set`` in a handler waits for the lock that it interrupted.
+    """
 
     def __init__(self) -> None:
         self._set = False

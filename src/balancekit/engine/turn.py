@@ -80,7 +80,10 @@ class Turn:
         return events
 
     def _empty(self, events: list[Event]) -> None:
-        """Do all that is in line; a method, for CPython 3.13 lets an interrupt at a jump of ``while`` pass a ``finally`` around it."""
+        """Do all that is in line.
+
+        A method, for CPython 3.13 lets an interrupt at a jump of ``while`` pass a ``finally`` around it.
+        """
         while self.line:
             events += self.line.popleft()()
 

@@ -274,7 +274,10 @@ class VrrpMachine(StateRepr):
     # ------------------------------------------------------------------ inside
 
     def _saved(self) -> tuple[Any, ...]:
-        """Return the state that an interrupted call goes back to: a change whose effects no driver carries out must not count."""
+        """Return the state that an interrupted call goes back to.
+
+        A change whose effects no driver carries out must not count.
+        """
         kept = [getattr(self, name) for name in self.__slots__]
         return tuple([dict(value) if isinstance(value, dict) else value for value in kept])
 

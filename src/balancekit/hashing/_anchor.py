@@ -40,7 +40,10 @@ because that unpacks faster than a named one."""
 
 
 class AnchorState(NamedTuple):
-    """The buckets at one time, by the letters of the paper. Replaced whole, so that readers see it before or after a change."""
+    """The buckets at one time, by the letters of the paper.
+
+    Replaced whole, so that readers see it before or after a change.
+    """
 
     anchors: list[int]
     """A: the size of the working set when the bucket was removed; 0 if it is in use."""

@@ -210,7 +210,10 @@ class Slots:
         return places, entries & np.uint32(self.mask)
 
     def _fill(self, words: Words, slots: Indices, first: Indices, entries: Words, base: int) -> Words:
-        """Write the words of slots with points, whose entries begin at ``first``; return the groups, which begin at an index."""
+        """Write the words of slots with points; return the groups, which begin at an index.
+
+        The entries of the words begin at ``first``.
+        """
         words[slots] = own = entries[first]
         counts = np.diff(first, append=len(entries))
         many = np.flatnonzero((counts > 1) | (own <= self.mask))

@@ -118,7 +118,10 @@ def _bytes_of(key: str | int) -> bytes:
 
 @lru_cache(maxsize=16)
 def _factors(block: int) -> NDArray[np.float64]:
-    """Return the factors of multilinear hashing: an integer for each two bytes of a block, so small that sums are exact."""
+    """Return the factors of multilinear hashing.
+
+    An integer for each two bytes of a block, so small that sums are exact.
+    """
     numbers = mix64(np.arange(block // 2, dtype=np.uint64))
     return (numbers >> np.uint64(64 - _factor_bits(block))).astype(np.float64)
 

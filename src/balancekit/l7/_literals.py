@@ -45,7 +45,10 @@ def literal_of(pattern: str) -> str:
 
 
 def _alternatives(pattern: str) -> bool:
-    """Whether a pattern may have a ``|`` outside of groups; with a ``#``, which may begin a comment, any ``|`` is taken for one."""
+    """Whether a pattern may have a ``|`` outside of groups.
+
+    With a ``#``, which may begin a comment, any ``|`` is taken for one.
+    """
     if "|" not in pattern or "#" in pattern:
         return "|" in pattern
     depth = 0

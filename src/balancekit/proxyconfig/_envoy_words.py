@@ -1,4 +1,7 @@
-"""Fields of Envoy's configuration: those that decide nothing about balancing, and those that may and are not followed."""
+"""Fields of Envoy's configuration.
+
+Those that decide nothing about balancing, and those that may and are not followed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Writer of HAProxy's configuration: one frontend, its routes as ``use_backend`` in the order of the table, the backends."""
+"""Writer of HAProxy's configuration.
+
+One frontend, its routes as ``use_backend`` in the order of the table, and the backends.
+"""
 
 from __future__ import annotations
 

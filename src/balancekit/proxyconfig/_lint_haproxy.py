@@ -250,7 +250,10 @@ def _rules(
 
 
 def _order(frontend: Any) -> Iterator[LintFinding]:
-    """Yield rules that others take everything from; a rule is only compared with those that begin with one of its terms."""
+    """Yield rules that others take everything from.
+
+    A rule is only compared with those that begin with one of its terms.
+    """
     before: dict[str, list[tuple[int, Any, Any]]] = {}
     always: Any = None
     for number, (rule, line) in enumerate(zip(frontend.rules, frontend.lines, strict=True)):

@@ -1,4 +1,7 @@
-"""Directives of nginx by what they mean to a decision: read, without effect, or with an effect that is not modelled."""
+"""Directives of nginx by what they mean to a decision.
+
+They are read, without effect, or with an effect that is not modelled.
+"""
 
 # ruff: noqa: SIM905 - lists of words are texts here
 

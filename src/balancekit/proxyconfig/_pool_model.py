@@ -1,4 +1,6 @@
-"""Pools of a proxy as balancers: its method, weights, backups, failures and attempts, for programs and for simulations.
+"""Pools of a proxy as balancers, for programs and for simulations.
+
+With its method, weights, backups, failures and attempts.
 
 Cost: of a pick, that of the machine in :mod:`balancekit.compat`; O(n) for nginx and HAProxy.
 """

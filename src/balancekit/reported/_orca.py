@@ -194,7 +194,10 @@ def _figure(value: Any) -> float:
 
 
 def _number(text: str) -> float:
-    """Read a number as Abseil does: ``float()`` would take underscores and the digits of other scripts, and no hexadecimal ones."""
+    """Read a number as Abseil does.
+
+    ``float()`` would take underscores and the digits of other scripts, and no hexadecimal ones.
+    """
     text = text.strip(_BLANKS)
     if _DECIMAL.fullmatch(text):
         return float(text)

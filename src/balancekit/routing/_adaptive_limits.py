@@ -1,4 +1,6 @@
-"""Limits of requests in flight that find their number themselves: by the gradient of latency, or by what is dropped.
+"""Limits of requests in flight that find their number themselves.
+
+By the gradient of latency, or by what is dropped.
 
 .. code-block:: text
 

@@ -39,7 +39,9 @@ __all__ = ["Locality", "Priority", "tier_loads"]
 
 @checked_arguments
 def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) -> tuple[int, ...]:
-    """Return how many per cent of the traffic each tier gets; they add up to 100, or to 0 if no tier is healthy for one.
+    """Return how many per cent of the traffic each tier gets.
+
+    They add up to 100, or to 0 if no tier is healthy for one.
 
     Parameters
     ----------
@@ -123,7 +125,10 @@ class _TierSelector(ConstructorRepr, makers=("child",)):
         return f"tier {tier}, of loads {', '.join(f'{t}: {load} %' for t, load in loads)}"
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Draw the tier, then let its child pick; the next tiers if it has none that was not tried, or all are at their limit."""
+        """Draw the tier, then let its child pick.
+
+        The next tiers pick if it has no endpoint that was not tried, or all are at their limit.
+        """
         views, loads = self._tiers.views(snapshot), snapshot.derive(self._loads)
         point = (ctx.rng.randrange(100) if ctx.key is None else hash64(ctx.key) % 100) + 1
         reached, drawn = 0, None

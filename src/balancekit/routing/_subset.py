@@ -90,7 +90,10 @@ class Subset(ConstructorRepr, makers=("child",)):
         self._children.prepare({WHOLE_POOL: snapshot, **self._parts.views(snapshot)})
 
     def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
-        """Return the fast paths for a snapshot with eligible nodes: those of the whole pool's child, as plain requests name no labels."""
+        """Return the fast paths of the whole pool's child, for a snapshot with eligible nodes.
+
+        Plain requests name no labels.
+        """
         return self._children.pickers(WHOLE_POOL, snapshot, rng)
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:

@@ -1,4 +1,6 @@
-"""Simulated network of VRRP routers in virtual time: which router holds the addresses, and for how long none or two do.
+"""Simulated network of VRRP routers in virtual time.
+
+It shows which router holds the addresses, and for how long none or two do.
 
 Routers are the very machines that drivers run, packets the very bytes that they send. Events kill, stop, freeze and
 restart routers, cut wires, split the network and lose packets.

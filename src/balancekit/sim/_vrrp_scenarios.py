@@ -1,4 +1,6 @@
-"""Scenarios of VRRP: a split network, a frozen process, a cut wire, lost adverts; each with claims that are measured.
+"""Scenarios of VRRP, each with claims that are measured.
+
+A split network, a frozen process, a cut wire, lost adverts.
 
 ``balancekit vrrp simulate`` plays them.
 """

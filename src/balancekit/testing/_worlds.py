@@ -1,4 +1,7 @@
-"""Other worlds: clocks, module-level randomness and hashes of text that differ, for code that must not depend on them."""
+"""Other worlds for code that must not depend on them.
+
+Clocks, module-level randomness and hashes of text that differ.
+"""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ class Handover(Generic[T]):
             self.notify()
 
     def pause(self) -> float:
-        """Return after how many seconds a waiting request is to poll: when time may have freed a slot; many requests less often."""
+        """Return after how many seconds a waiting request is to poll; many requests poll less often."""
         soonest = min(self._due - monotonic(), TIMED_POLL_S if self._timed else POLL_S)
         return min(POLL_S, max(soonest, len(self.queue) / MAX_POLLS_PER_S))
 
@@ -352,7 +352,7 @@ class Handover(Generic[T]):
     def _search(
         self, ranking: Iterator[Waiter[Request[T]]], now: float, hopeless: list[Waiter[Request[T]]]
     ) -> Waiter[Request[T]] | None:
-        """Do that under the lock, without the refusals; a function, for a ``with`` block guards a call and not each of its jumps."""
+        """Do that under the lock, without the refusals; a ``with`` block guards a call, not each jump."""
         for waiter in ranking:
             if waiter.request.gone:  # an interrupt kept it from taking itself out
                 self.queue.withdraw(waiter)

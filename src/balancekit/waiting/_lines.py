@@ -60,7 +60,10 @@ class TenantLine(Generic[T]):
 
 @final
 class Ranking(Generic[T]):
-    """All that waits, in the order in which it is to be served. No generator: one that is dropped half way swallows a signal."""
+    """All that waits, in the order in which it is to be served.
+
+    No generator: one that is dropped half way swallows a signal.
+    """
 
     __slots__ = ("_first", "_lines", "_others")
 

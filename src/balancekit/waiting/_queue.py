@@ -190,7 +190,9 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return waiter, [victim]
 
     def _victim(self, newcomer: Waiter[T], own: TenantLine[T]) -> tuple[Waiter[T], float]:
-        """Return the newest request of the tenant with the most waiting, in the lowest criticality, and where its tenant stands.
+        """Return the newest request of the tenant with the most waiting, in the lowest criticality.
+
+        And where its tenant stands.
 
         Looks at the queue as it will be with the newcomer, which may be the answer.
         """

@@ -308,7 +308,10 @@ class WaitingRoom(Generic[T]):
         return True  # an empty room is still a room
 
     def close(self) -> None:
-        """Refuse what waits and what will come, and stop listening to the balancer. Leases go on; a second call changes nothing."""
+        """Refuse what waits and what will come, and stop listening to the balancer.
+
+        Leases go on; a second call changes nothing.
+        """
         self._handover.close()
 
     def __enter__(self) -> Self:

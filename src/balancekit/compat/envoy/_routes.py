@@ -307,7 +307,10 @@ class _Route:
 
 
 def _read_line(request: RawRequest) -> tuple[str | None, str] | None:
-    """Return the authority, if there is one, and the path; ``None`` where the parser gives up, before anything is looked at."""
+    """Return the authority, if there is one, and the path.
+
+    ``None`` where the parser gives up, before anything is looked at.
+    """
     target = request.target
     if NOT_SENT.search(target) or request.method not in METHODS:
         return None

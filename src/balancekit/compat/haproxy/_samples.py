@@ -73,7 +73,10 @@ def parse(request: RawRequest) -> Parsed | None:
 
 
 def _same_authority(one: str, other: str, port: str | None) -> bool:
-    """Whether two authorities are alike; with a scheme, ``port`` is the port that may be left out, as may be its number."""
+    """Whether two authorities are alike.
+
+    With a scheme, ``port`` is the port that may be left out, as may be its number.
+    """
     if one.lower() == other.lower():
         return True
     found = [PORT.search(text) for text in (one, other)]

@@ -65,7 +65,10 @@ DEFAULT_WEIGHT: Final = 1
 
 
 class TrackFile(Record):
-    """A ``track_file`` section: the number in it, times the weight, is added to the priority; of weight 0 it is a fault."""
+    """A ``track_file`` section.
+
+    The number in the file, times the weight, is added to the priority; of weight 0 it is a fault.
+    """
 
     weight: int = DEFAULT_WEIGHT
     instances: tuple[str, ...] = ()

@@ -238,7 +238,10 @@ def locations(rules: Mapping[str, Any]) -> Locations:
 
 
 def path_and_query(target: str) -> tuple[str, str]:
-    """Return the path as sent and the query of a target, of an absolute one what follows its authority; ``#`` ends both."""
+    """Return the path as sent and the query of a target.
+
+    Of an absolute target, what follows its authority; ``#`` ends both.
+    """
     path, _, query = target.partition("#")[0].partition("?")
     return path if path.startswith("/") else "/" + path, query
 

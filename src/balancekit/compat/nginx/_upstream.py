@@ -152,7 +152,10 @@ class Request(StateRepr):
 
     @property
     def last(self) -> bool:
-        """Whether the attempt under way, or the next one, is the last: its bad answer is passed on, and counts as a success."""
+        """Whether the attempt under way, or the next one, is the last.
+
+        Its bad answer is passed on, and counts as a success.
+        """
         return self._left <= (0 if self._peer else 1)
 
     def next(self, *, now: float) -> str | None:

@@ -1,4 +1,7 @@
-"""The scenario of a capacity plan: the same nodes at a fraction of their rates, and the losses it promises to survive."""
+"""The scenario of a capacity plan.
+
+The same nodes at a fraction of their rates, and the losses that the plan promises to survive.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Simulation in tiers: one request through resolver, GSLB, L4, L7 and server, with the decision objects of production."""
+"""Simulation in tiers, with the decision objects of production.
+
+One request passes resolver, GSLB, L4, L7 and server.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,10 @@ TRIES: Final = 3
 
 
 def uses_only_its_generator(subject: Subject) -> None:
-    """Law 4. Picks depend on ``ctx.rng`` alone: not on module-level randomness, a clock, or ``hash()`` of text, which differs in each process."""
+    """Law 4. Picks depend on no randomness but ``ctx.rng``.
+
+    Not on module-level randomness, a clock, or ``hash()`` of text, which differs in each process.
+    """
 
     @subject.search(snapshot=snapshots(min_size=2), key=st.none() | keys())
     def law(snapshot: Snapshot, key: Key | None) -> None:

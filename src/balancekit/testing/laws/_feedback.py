@@ -57,7 +57,9 @@ Answer = Callable[[int, float, int], tuple[float, Outcome]]
 
 
 def starves_none(subject: Subject) -> None:
-    """Law 13. Of equal endpoints none goes without a pick for longer than 30 s or 20 requests per endpoint, whichever is longer.
+    """Law 13. Of equal endpoints none starves.
+
+    None goes without a pick for longer than 30 s or 20 requests per endpoint, whichever is longer.
 
     At 1, 30 and 80 % load, two and five endpoints; the first answer of one endpoint takes 50 times the mean.
     """
@@ -84,7 +86,9 @@ def starves_none(subject: Subject) -> None:
 
 
 def keeps_queues_finite(subject: Subject) -> None:
-    """Law 14. Queues that another selector keeps finite do not grow: 6 fast and 6 slow servers at 90 % of their capacity.
+    """Law 14. Queues that another selector keeps finite do not grow.
+
+    6 fast and 6 slow servers are at 90 % of their capacity.
 
     The mean time of the second half of the run is compared with that of the first, by ten batches each, at 4.5 standard errors.
     """
@@ -108,7 +112,9 @@ def keeps_queues_finite(subject: Subject) -> None:
 
 
 def avoids_failing(subject: Subject) -> None:
-    """Law 15. Of ten endpoints, one that fails fast gets at most 2 % of the requests, and at least 5 % in the 20 s after.
+    """Law 15. An endpoint that fails fast attracts no requests.
+
+    Of ten endpoints, it gets at most 2 % of the requests, and at least 5 % in the 20 s after.
 
     Without a health policy: the selector and its loads alone.
     """
@@ -132,7 +138,10 @@ def avoids_failing(subject: Subject) -> None:
 
 
 def learns_nothing_from_ignored(subject: Subject) -> None:
-    """Law 16. Of four endpoints, one whose requests all end ignored, or cancelled, at once gets at most 1.2 of what is fair."""
+    """Law 16. An endpoint whose requests end ignored does not look idle.
+
+    Of four endpoints, one whose requests all end ignored, or cancelled, at once gets at most 1.2 of what is fair.
+    """
     for outcome in (Outcome.IGNORED, Outcome.CANCELLED):
         chance, clock = Random(34), ManualClock()
         balancer = _balancer(subject, 4, clock)
