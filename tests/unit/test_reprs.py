@@ -40,13 +40,24 @@ from balancekit.reported import LoadMeter, NodeAttributes, Prequal, WsgiLoadRepo
 from balancekit.retry import RetryBudget
 from balancekit.routing import MaxInFlight
 from balancekit.sharing import RedisStore
+from balancekit.stats import Ewma, PeakEwma
 from balancekit.waiting import ClientThrottle, WaitingQueue
 
 LB = "<LoadBalancer of 1 endpoint by ShortestExpectedDelay()>"
 PREQUAL = Prequal()
+
+
+def averaged(average, sample, at):
+    """Return an average that has taken a sample."""
+    average.observe(sample, now=at)
+    return average
+
+
 SECRET = "hunter2"
 MADE = [
     (lambda lb: RetryBudget(ratio=0.1), "RetryBudget(ratio=0.1)"),
+    (lambda lb: PeakEwma(decay=5.0), "<PeakEwma seen=False>"),
+    (lambda lb: averaged(Ewma(), 0.25, at=2.0), "<Ewma value=0.25 at=2>"),
     (lambda lb: ClientThrottle(k=1.1), "ClientThrottle(k=1.1)"),
     (lambda lb: WaitingQueue(max_waiting=8), "WaitingQueue(max_waiting=8)"),
     (

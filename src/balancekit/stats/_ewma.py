@@ -17,7 +17,6 @@ from typing import NoReturn, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, refuse
-from balancekit._support.display import StateRepr
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Ewma", "PeakEwma"]
@@ -30,8 +29,50 @@ def _refuse(sample: float, now: float) -> NoReturn:
     raise ConfigurationError("sample", sample, "a number that is a finite distance from the average")
 
 
+class _TimedAverage:
+    """An average over time; how it takes a sample is left to its subclasses.
+
+    Parameters
+    ----------
+    decay
+        Time constant in seconds, > 0.
+    """
+
+    __slots__ = ("_at", "_rate", "_value", "seen")
+
+    @checked_arguments
+    def __init__(self, *, decay: float = 10.0) -> None:
+        self._rate = 1.0 / valid.number("decay", decay, above=0.0)
+        self._value = 0.0
+        self._at = 0.0
+        self.seen: bool = False
+        """Whether there has been any sample."""
+
+    def value(self, *, now: float, rest: float | None = None) -> float:
+        """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
+        try:
+            if now.__class__ is not float or now - now != 0.0:
+                now = valid.number("now", now)
+            if rest is None:
+                return self._value
+            if rest.__class__ is not float or rest - rest != 0.0:
+                rest = valid.number("rest", rest)
+            since = self._at - now
+            return rest + (self._value - rest) * (exp(since * self._rate) if since < 0.0 else 1.0)
+        except Exception as error:
+            refuse(error, _TimedAverage.value, self, now=now, rest=rest)
+
+    def rank(self) -> float:
+        """Return the logarithm of the value at time 0, faded towards 0: it orders averages of equal decay at any time."""
+        return log(self._value) + self._at * self._rate if self._value > 0.0 else -inf
+
+    def __repr__(self) -> str:
+        state = f"value={self._value:.6g} at={self._at:.6g}" if self.seen else "seen=False"
+        return f"<{type(self).__name__} {state}>"
+
+
 @final
-class Ewma(StateRepr):
+class Ewma(_TimedAverage):
     """A symmetric moving average.
 
     Parameters
@@ -51,15 +92,7 @@ class Ewma(StateRepr):
     0.368
     """
 
-    __slots__ = ("_at", "_rate", "_value", "seen")
-
-    @checked_arguments
-    def __init__(self, *, decay: float = 10.0) -> None:
-        self._rate = 1.0 / valid.number("decay", decay, above=0.0)
-        self._value = 0.0
-        self._at = 0.0
-        self.seen: bool = False
-        """Whether there has been any sample."""
+    __slots__ = ()
 
     def observe(self, sample: float, *, now: float) -> None:
         """Take a sample. The first one is believed whole."""
@@ -78,27 +111,9 @@ class Ewma(StateRepr):
         self._at = at
         self.seen = True
 
-    def value(self, *, now: float, rest: float | None = None) -> float:
-        """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
-        try:
-            if now.__class__ is not float or now - now != 0.0:
-                now = valid.number("now", now)
-            if rest is None:
-                return self._value
-            if rest.__class__ is not float or rest - rest != 0.0:
-                rest = valid.number("rest", rest)
-            since = self._at - now
-            return rest + (self._value - rest) * (exp(since * self._rate) if since < 0.0 else 1.0)
-        except Exception as error:
-            refuse(error, Ewma.value, self, now=now, rest=rest)
-
-    def rank(self) -> float:
-        """Return the logarithm of the value at time 0, faded towards 0: it orders averages of equal decay at any time."""
-        return log(self._value) + self._at * self._rate if self._value > 0.0 else -inf
-
 
 @final
-class PeakEwma(StateRepr):
+class PeakEwma(_TimedAverage):
     """A moving average that jumps up to any sample above it and decays like :class:`Ewma` otherwise.
 
     Parameters
@@ -118,15 +133,7 @@ class PeakEwma(StateRepr):
     0.9
     """
 
-    __slots__ = ("_at", "_rate", "_value", "seen")
-
-    @checked_arguments
-    def __init__(self, *, decay: float = 10.0) -> None:
-        self._rate = 1.0 / valid.number("decay", decay, above=0.0)
-        self._value = 0.0
-        self._at = 0.0
-        self.seen: bool = False
-        """Whether there has been any sample."""
+    __slots__ = ()
 
     def observe(self, sample: float, *, now: float) -> None:
         """Take a sample. The first one is believed whole."""
@@ -156,21 +163,3 @@ class PeakEwma(StateRepr):
                 valid.number("now", now)
         except Exception as error:
             refuse(error, PeakEwma.raise_to, self, bound, now=now)
-
-    def value(self, *, now: float, rest: float | None = None) -> float:
-        """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
-        try:
-            if now.__class__ is not float or now - now != 0.0:
-                now = valid.number("now", now)
-            if rest is None:
-                return self._value
-            if rest.__class__ is not float or rest - rest != 0.0:
-                rest = valid.number("rest", rest)
-            since = self._at - now
-            return rest + (self._value - rest) * (exp(since * self._rate) if since < 0.0 else 1.0)
-        except Exception as error:
-            refuse(error, PeakEwma.value, self, now=now, rest=rest)
-
-    def rank(self) -> float:
-        """Return the logarithm of the value at time 0, faded towards 0: it orders averages of equal decay at any time."""
-        return log(self._value) + self._at * self._rate if self._value > 0.0 else -inf
