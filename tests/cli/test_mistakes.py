@@ -29,7 +29,7 @@ from balancekit.cli._check_command import SCHEMES
 from balancekit.cli._ending import Ending
 from balancekit.cli._gslb_serve import PORTS_TRIED, _listening
 from balancekit.cli._log_lines import log_lines
-from balancekit.cli._vrrp import _passes, _tell
+from balancekit.cli._vrrp import _passes, _report_change
 from balancekit.discovery._source import _BUILT_IN
 from balancekit.errors import ConfigurationError
 
@@ -431,7 +431,7 @@ def test_a_lost_reader_does_not_fail_a_router(monkeypatch):
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stdout", Gone())
-    _tell(role="active")
+    _report_change(role="active")
 
 
 def test_a_check_ends_when_the_router_does():

@@ -59,8 +59,8 @@ class Jars:
         if jar is None:
             return
         try:
-            asked = _asked(url, headers)
-            jar.add_cookie_header(asked)
+            request = _seen_request(url, headers)
+            jar.add_cookie_header(request)
         except Exception as error:
             raise_interrupt()
             log_change(
@@ -70,7 +70,7 @@ class Jars:
                 bad=True,
             )
             return
-        pairs = (asked.get_header("Cookie") or "").split(";")
+        pairs = (request.get_header("Cookie") or "").split(";")
         own = "; ".join([pair.strip() for pair in pairs if pair.isascii()])  # clients send no others
         if not own:
             return
@@ -103,7 +103,7 @@ class Jars:
         with self._lock:
             jar = self._jars.setdefault(address, _Jar())
         try:
-            jar.extract_cookies(cast("Any", _Answer(answer)), _asked(url, headers))
+            jar.extract_cookies(cast("Any", _Answer(answer)), _seen_request(url, headers))
         except Exception as error:
             raise_interrupt()
             log_change("cookies of %s cannot be read: %s", address.netloc, brief_error(error), bad=True)
@@ -143,7 +143,7 @@ class _Answer:
         return self._headers
 
 
-def _asked(url: str, headers: MutableMapping[str, Any]) -> Request:
+def _seen_request(url: str, headers: MutableMapping[str, Any]) -> Request:
     """Return a request as the endpoint sees it: its authority is the one in ``Host``."""
     authority = _text(headers.get("Host") or "")
     return Request(urlsplit(url)._replace(netloc=authority).geturl())  # noqa: S310 - it is never opened

@@ -86,7 +86,7 @@ class AdvertSocket:
 
     def attach(self) -> None:
         """Belong to the interface, also if it was made anew under the same name; raises ``OSError`` if it is not there."""
-        index = int.from_bytes(_ask(self.socket, self._interface, SIOCGIFINDEX)[16:20], sys.byteorder)
+        index = int.from_bytes(_ioctl(self.socket, self._interface, SIOCGIFINDEX)[16:20], sys.byteorder)
         if index != self._index:
             self._set_up(index)
             self._index = index
@@ -94,7 +94,7 @@ class AdvertSocket:
     def link_is_up(self) -> bool:
         """Return whether the interface is up and has a carrier; ``False`` if it is gone."""
         try:
-            flags = int.from_bytes(_ask(self.socket, self._interface, SIOCGIFFLAGS)[16:18], sys.byteorder)
+            flags = int.from_bytes(_ioctl(self.socket, self._interface, SIOCGIFFLAGS)[16:18], sys.byteorder)
         except OSError:
             return False
         return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
@@ -226,12 +226,12 @@ def interface_address(interface: str) -> str:
     _index(interface)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            return socket.inet_ntoa(_ask(any_socket, interface, SIOCGIFADDR)[20:24])
+            return socket.inet_ntoa(_ioctl(any_socket, interface, SIOCGIFADDR)[20:24])
     except OSError:
         raise ConfigurationError("interface", interface, "an interface with an IPv4 address") from None
 
 
-def _ask(of: socket.socket, interface: str, request: int) -> bytes:
+def _ioctl(of: socket.socket, interface: str, request: int) -> bytes:
     """Ask about an interface of the network namespace in which a socket was made."""
     return fcntl.ioctl(of, request, struct.pack("@256s", interface.encode()[:NAME_BYTES]))
 

@@ -112,7 +112,7 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         self._via_proxy = valid.flag("via_proxy", via_proxy)
         self._config.check(reachable)
         self._addresses = AddressCache(balancer)
-        self._asked = False
+        self._used = False
         super().__init__(
             pool_connections=valid.integer("pool_connections", pool_connections, minimum=1),
             pool_maxsize=valid.integer("pool_maxsize", pool_maxsize, minimum=1),
@@ -138,7 +138,7 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""
-        self._asked = True
+        self._used = True
         url = urlsplit(request.url or "")
         if not self._config.matcher.matches(url.hostname or "", url.port, url.scheme):
             with self._config.matcher.passing(url.hostname or ""):
@@ -287,7 +287,7 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         requests never uses an adapter mounted without a scheme.
         """
         super().close()
-        if not self._asked:
+        if not self._used:
             log_change(
                 "an adapter was closed without a request; mount it as 'http://NAME/', with scheme and slash",
                 bad=True,

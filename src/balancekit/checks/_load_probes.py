@@ -124,7 +124,7 @@ class ThreadProbes(_Prober, ThreadRunner):
         self._calls: SimpleQueue[bool] = SimpleQueue()  # an event's lock would be lost by an interrupt
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
-        self._asking: set[threading.Thread] = set()
+        self._sending: set[threading.Thread] = set()
         self._selector.on_due = _nothing
 
     @property
@@ -149,7 +149,7 @@ class ThreadProbes(_Prober, ThreadRunner):
             self._calls.put(False)
             self._ending.append(thread)
             self._thread = None
-        if threading.current_thread() not in self._asking:
+        if threading.current_thread() not in self._sending:
             join_all(self._ending)
 
     def _run(self, calls: SimpleQueue[bool]) -> None:
@@ -158,16 +158,16 @@ class ThreadProbes(_Prober, ThreadRunner):
             while calls.get():
                 for endpoint in self._due():
                     if free.acquire(blocking=False):
-                        executor.submit(self._ask, endpoint, free)
+                        executor.submit(self._send, endpoint, free)
 
-    def _ask(self, endpoint: Endpoint[Any], free: threading.Semaphore) -> None:
-        self._asking.add(threading.current_thread())
+    def _send(self, endpoint: Endpoint[Any], free: threading.Semaphore) -> None:
+        self._sending.add(threading.current_thread())
         try:
             self._answered(endpoint, self._probe(endpoint))
         except BaseException:
             self._failed()
         finally:
-            self._asking.discard(threading.current_thread())
+            self._sending.discard(threading.current_thread())
             free.release()
 
 
@@ -214,7 +214,7 @@ class AsyncProbes(_Prober, AsyncRunner):
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self._timeout = valid.seconds("timeout", timeout, above=0.0)
         self._woken = asyncio.Event()
-        self._asking: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
         call_in_child(self)
 
     @property
@@ -226,7 +226,7 @@ class AsyncProbes(_Prober, AsyncRunner):
         """Start sending. Does nothing if it is started."""
         if not is_alive(self._main):
             loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
-            woken, self._asking = self._woken, set()
+            woken, self._sending = self._woken, set()
             self._selector.on_due = lambda: _set_soon(loop, woken)
             self._main = asyncio.create_task(self._run(), name="balancekit-probes")
 
@@ -237,7 +237,7 @@ class AsyncProbes(_Prober, AsyncRunner):
             require_own_loop(main)
         self._main, self._selector.on_due = None, _nothing
         if main is not None and is_alive(main):
-            tasks = [main, *self._asking]
+            tasks = [main, *self._sending]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -250,12 +250,12 @@ class AsyncProbes(_Prober, AsyncRunner):
             await self._woken.wait()
             self._woken.clear()
             for endpoint in self._due():
-                if len(self._asking) < self._concurrency:
-                    task = asyncio.create_task(self._ask(endpoint))
-                    self._asking.add(task)
-                    task.add_done_callback(self._asking.discard)
+                if len(self._sending) < self._concurrency:
+                    task = asyncio.create_task(self._send(endpoint))
+                    self._sending.add(task)
+                    task.add_done_callback(self._sending.discard)
 
-    async def _ask(self, endpoint: Endpoint[Any]) -> None:
+    async def _send(self, endpoint: Endpoint[Any]) -> None:
         try:
             async with asyncio.timeout(self._timeout):
                 self._answered(endpoint, await self._probe(endpoint))

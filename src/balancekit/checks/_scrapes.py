@@ -287,7 +287,7 @@ class AsyncScrapes(_Scraper, AsyncRunner):
                     endpoint, wait = self._next()
                     if endpoint is None:
                         break
-                    task = asyncio.create_task(self._ask(endpoint, woken), name=f"scrape {endpoint.id}")
+                    task = asyncio.create_task(self._scrape(endpoint, woken), name=f"scrape {endpoint.id}")
                     reading.add(task)
                     task.add_done_callback(reading.discard)
                 with contextlib.suppress(TimeoutError):
@@ -298,7 +298,7 @@ class AsyncScrapes(_Scraper, AsyncRunner):
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
 
-    async def _ask(self, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
+    async def _scrape(self, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(self._schedule.timeout):
                 figures = await self._page(endpoint)

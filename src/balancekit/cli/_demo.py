@@ -101,14 +101,14 @@ class Demo:
             await asyncio.sleep(0.125)
 
     def _on_event(self, event: Event) -> None:
-        self._tell(Note.of(event, self._began))
+        self._record(Note.of(event, self._began))
 
     def _note(self, event: str, endpoint: str) -> None:
-        self._tell(Note(time=time.monotonic() - self._began, event=event, endpoint=endpoint))
+        self._record(Note(time=time.monotonic() - self._began, event=event, endpoint=endpoint))
 
-    def _tell(self, note: Note) -> None:
+    def _record(self, note: Note) -> None:
         self.notes.append(note)
-        self._view.tell(note)
+        self._view.record(note)
 
 
 async def _play(seconds: float, view: View) -> DemoReport:

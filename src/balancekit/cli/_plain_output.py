@@ -46,6 +46,6 @@ class PlainOutput:
         except OSError as error:
             self._error = error
 
-    def tell(self, note: Note) -> None:
+    def record(self, note: Note) -> None:
         """Write that something happened."""
         self.write(note.time, note)

@@ -198,7 +198,7 @@ class TiersDemo:
     def _note(self, event: str, node: str) -> None:
         note = Note(time=time.monotonic() - self._began, event=event, endpoint=node)
         self.notes.append(note)
-        self._view.tell(note)
+        self._view.record(note)
 
     def _addresses(self, stack: ExitStack) -> list[SiteAddress]:
         """Return the addresses of the sites, and keep their common port while the stack is open."""

@@ -131,13 +131,13 @@ class Resolver:
         query = Query(name=HOST, client=Client(address=self._address, subnet=subnet))
         answer = self._cache.look_up(query, now=time.monotonic())
         if answer is None:
-            answer = await self._ask(self._cache.upstream(query))
+            answer = await self._query(self._cache.upstream(query))
             if answer is None:
                 return None
             self._cache.store(query, answer, now=time.monotonic())
         return answer.chosen[0] if answer.chosen else None
 
-    async def _ask(self, query: Query) -> Answer | None:
+    async def _query(self, query: Query) -> Answer | None:
         network, _, prefix = str(query.client.subnet).partition("/")
         option = dns.edns.ECSOption(network, int(prefix))
         message = dns.message.make_query(query.name, query.kind, use_edns=0, options=[option])

@@ -31,7 +31,7 @@ class TiersView(Protocol):
     def show(self, elapsed: float, top: str, nodes: Mapping[str, Node], notes: Sequence[Note]) -> None:
         """Show how things stand; ``top`` is a line about callers and DNS."""
 
-    def tell(self, note: Note) -> None:
+    def record(self, note: Note) -> None:
         """Show that something happened."""
 
 
@@ -67,7 +67,7 @@ class SilentTiers:
 
     def show(self, elapsed: float, top: str, nodes: Mapping[str, Node], notes: Sequence[Note]) -> None: ...
 
-    def tell(self, note: Note) -> None: ...
+    def record(self, note: Note) -> None: ...
 
 
 class PlainTiers(SilentTiers):
@@ -85,8 +85,8 @@ class PlainTiers(SilentTiers):
         )
         self._output.write(elapsed, f"{top}; {alive}")
 
-    def tell(self, note: Note) -> None:
-        self._output.tell(note)
+    def record(self, note: Note) -> None:
+        self._output.record(note)
 
 
 class LiveTiers(SilentTiers):

@@ -35,7 +35,7 @@ class View(Protocol):
     def show(self, elapsed: float, stats: BalancerStats, notes: Sequence[Note]) -> None:
         """Show how things stand."""
 
-    def tell(self, note: Note) -> None:
+    def record(self, note: Note) -> None:
         """Show that something happened."""
 
 
@@ -54,7 +54,7 @@ class Silent:
 
     def show(self, elapsed: float, stats: BalancerStats, notes: Sequence[Note]) -> None: ...
 
-    def tell(self, note: Note) -> None: ...
+    def record(self, note: Note) -> None: ...
 
 
 class PlainView(Silent):
@@ -68,8 +68,8 @@ class PlainView(Silent):
             parts = [f"{e.id} {e.state}, {e.inflight} in flight" for e in stats.endpoints]
             self._output.write(elapsed, f"{stats.completed} attempts ended; {'; '.join(parts)}")
 
-    def tell(self, note: Note) -> None:
-        self._output.tell(note)
+    def record(self, note: Note) -> None:
+        self._output.record(note)
 
 
 class LiveView(Silent):

@@ -144,8 +144,8 @@ def _run(options: argparse.Namespace) -> int:
     router = _router(options, options.source or interface_address(options.interface))
     hook = None if options.no_addresses else ip_address_hook(options.interface, *options.address)
 
-    def tell(change: RoleChange) -> None:
-        _tell(role=change.role.value, was=change.was.value, why=change.why)
+    def report(change: RoleChange) -> None:
+        _report_change(role=change.role.value, was=change.was.value, why=change.why)
 
     tracking = Tracking(
         checks={command: TrackedCheck(rise=options.rise, fall=options.fall) for command in checks}
@@ -158,7 +158,7 @@ def _run(options: argparse.Namespace) -> int:
         interface=options.interface,
         on_active=None if hook is None else hook.add,
         on_backup=None if hook is None else hook.remove,
-        on_change=tell,
+        on_change=report,
         tracking=tracking if checks else None,
         advert_log=options.advert_log,
     )
@@ -216,9 +216,9 @@ def _replay(options: argparse.Namespace) -> int:
     text = read_text(options.log, parameter="log")
     found = replay_adverts(read_advert_log(text.splitlines()), _router(options, options.source))
     for t, change in found.changes:
-        _say(t=round(t, 3), role=change.role.value, was=change.was.value, why=change.why)
+        _write(t=round(t, 3), role=change.role.value, was=change.was.value, why=change.why)
     for reason, count in sorted(found.rejected.items()):
-        _say(rejected=reason, count=count)
+        _write(rejected=reason, count=count)
     return int(found.takeovers > 0)
 
 
@@ -246,12 +246,12 @@ def _simulate(options: argparse.Namespace) -> int:
     return int(broken > 0)
 
 
-def _tell(**facts: object) -> None:
+def _report_change(**facts: object) -> None:
     """Print a change of role; a reader that went away is no reason to give an address away."""
     with suppress(OSError):
-        _say(**facts)
+        _write(**facts)
 
 
-def _say(**facts: object) -> None:
+def _write(**facts: object) -> None:
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()

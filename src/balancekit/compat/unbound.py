@@ -156,7 +156,7 @@ class SubnetResolver(ConstructorRepr):
         longest, bits = self._longest[address.version], address.max_prefixlen
         sent = min(prefix, longest)
         subnet: IpNetwork = ip_network((address, sent), strict=False)
-        answer = self._ask(query, subnet)
+        answer = self._query_authority(query, subnet)
         if (int(address) ^ int(subnet.network_address)) >> (bits - (sent + 7) // 8 * 8):
             other, asked = self._without_subnet(query, second)
             return SubnetReply(other, None, (subnet, *asked))
@@ -173,7 +173,7 @@ class SubnetResolver(ConstructorRepr):
         found = self._look_up_shared(query, second)
         if found is not None:
             return found, ()
-        answer = self._ask(query, None)._replace(scope=0)
+        answer = self._query_authority(query, None)._replace(scope=0)
         if keep:
             self._shared[_key(query)] = Kept(answer, second + int(answer.ttl))
         return answer, (None,)
@@ -184,7 +184,7 @@ class SubnetResolver(ConstructorRepr):
             return None
         return kept.answer._replace(ttl=float(kept.expires - second))
 
-    def _ask(self, query: Query, subnet: IpNetwork | None) -> Answer:
+    def _query_authority(self, query: Query, subnet: IpNetwork | None) -> Answer:
         """Return what the authority answers, its TTL in whole seconds within the limits."""
         client = self._own.replace(subnet=subnet)
         answer = self._authority(query.replace(client=client))

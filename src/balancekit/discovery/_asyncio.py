@@ -68,14 +68,14 @@ class AsyncDiscovery(AsyncRunner):
         self._subscription: Subscription | None = None
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
-        self._asked: asyncio.Future[tuple[object, BaseException | None]] | None = None
+        self._pending: asyncio.Future[tuple[object, BaseException | None]] | None = None
         self._asked_at = 0.0
         call_in_child(self)
 
     def after_fork(self) -> None:
         """Be stopped in a forked child, with the statistics of the parent: the loop is the parent's."""
         super().after_fork()
-        self._stats, self._subscription, self._asked = self.stats(), None, None
+        self._stats, self._subscription, self._pending = self.stats(), None, None
 
     def __repr__(self) -> str:
         # Not the source as it was given: a URL may have a password.
@@ -97,7 +97,7 @@ class AsyncDiscovery(AsyncRunner):
             return
         if self._subscription is not None:  # its loop has ended over it
             self._stats = self.stats()
-        self._woken, self._changed, self._asked = asyncio.Event(), asyncio.Event(), None  # of this loop
+        self._woken, self._changed, self._pending = asyncio.Event(), asyncio.Event(), None  # of this loop
         now = time.monotonic()
         subscription = Subscription(
             self._balancer, self._source, self._listeners, now=now, before=self._stats
@@ -158,7 +158,7 @@ class AsyncDiscovery(AsyncRunner):
                 watch.begin()
                 subscription.settle(now=time.monotonic(), wall=time.time())
                 if subscription.due(now=time.monotonic()):
-                    await self._ask(subscription)
+                    await self._resolve(subscription)
                 self._changed.set()
                 # Not wait_for: in Python 3.11 it forgets a cancellation that comes as the wait ends.
                 with contextlib.suppress(TimeoutError):
@@ -167,7 +167,7 @@ class AsyncDiscovery(AsyncRunner):
         finally:
             watch.end()
 
-    async def _ask(self, subscription: Subscription) -> None:
+    async def _resolve(self, subscription: Subscription) -> None:
         try:
             async with asyncio.timeout(self._source.refresh.timeout):
                 answer = await self._answer()
@@ -183,11 +183,11 @@ class AsyncDiscovery(AsyncRunner):
         if inspect.iscoroutinefunction(resolve):
             self._asked_at = time.monotonic()
             return await resolve()
-        if self._asked is None or self._asked.done():
+        if self._pending is None or self._pending.done():
             self._asked_at = time.monotonic()
-            self._asked = _in_thread(resolve)
-        await asyncio.wait({self._asked})
-        answer, error = self._asked.result()
+            self._pending = _in_thread(resolve)
+        await asyncio.wait({self._pending})
+        answer, error = self._pending.result()
         if error is not None:
             raise error
         return answer

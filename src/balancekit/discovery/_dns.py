@@ -91,7 +91,7 @@ class DnsResolver(ConstructorRepr):
         dns.exception.DNSException
             If there is no answer.
         """
-        answers = [_ask(self._client, self._host, kind) for kind in self._kinds]
+        answers = [_query(self._client, self._host, kind) for kind in self._kinds]
         addresses = [str(record.address) for records, _ in answers for record in records]
         found = [Endpoint(joined(address, self._port)) for address in reachable(addresses)]
         return Resolution(endpoints=found, ttl=_least(answers))
@@ -136,7 +136,7 @@ class SrvResolver(ConstructorRepr):
         dns.exception.DNSException
             If there is no answer.
         """
-        records, ttl = _ask(self._client, self._name, "SRV")
+        records, ttl = _query(self._client, self._name, "SRV")
         real = [record for record in records if record.target.to_text() != "."]
         unweighted = {
             p for p in {r.priority for r in real} if not any(r.weight for r in real if r.priority == p)
@@ -154,7 +154,7 @@ class SrvResolver(ConstructorRepr):
         )
 
 
-def _ask(client: Client, name: str, kind: str) -> tuple[list[Any], float]:
+def _query(client: Client, name: str, kind: str) -> tuple[list[Any], float]:
     """Return the records and their TTL; no records if there is no such name, or none of this kind."""
     import dns.resolver  # noqa: PLC0415 - 0.5 s, only for resolvers that ask DNS themselves
 

@@ -126,7 +126,7 @@ class KubernetesResolver(ConstructorRepr):
             try:
                 client = self._connected()
                 slices = self._list(client)
-                self._tell(slices, push, stop)
+                self._publish(slices, push, stop)
                 for event, piece in self._events(client, slices.version):
                     failures = 0
                     if stop.is_set():
@@ -134,7 +134,7 @@ class KubernetesResolver(ConstructorRepr):
                     with self._lock:
                         changed = slices.apply(event, piece)
                     if changed:
-                        self._tell(slices, push, stop)
+                        self._publish(slices, push, stop)
             except Exception as error:
                 if failures == 1 and not stop.is_set():  # one break is nothing out of the ordinary
                     log_change("watch of service %s: %s", self.service, error, bad=True)
@@ -144,14 +144,14 @@ class KubernetesResolver(ConstructorRepr):
             failures += 1
             stop.wait(min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** (failures - 2)) * rng.uniform(0.5, 1.0))
 
-    def _tell(
+    def _publish(
         self, slices: EndpointSlices, push: Callable[[Resolution], None], stop: threading.Event
     ) -> None:
         with self._lock:
             self._followed = slices
-            said = Resolution(endpoints=slices.endpoints())
+            resolution = Resolution(endpoints=slices.endpoints())
         if not stop.is_set():
-            push(said)
+            push(resolution)
 
     def _connected(self) -> Any:
         client = self._client

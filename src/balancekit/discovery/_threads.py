@@ -93,7 +93,7 @@ class ThreadDiscovery(ThreadRunner):
         self._wakeup = new_condition()
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
-        self._asking: set[threading.Thread] = set()
+        self._resolving: set[threading.Thread] = set()
         self._subscription: Subscription | None = None
 
     def __repr__(self) -> str:
@@ -142,9 +142,9 @@ class ThreadDiscovery(ThreadRunner):
                 self._ending.append(self._thread)
             self._subscription = self._thread = None
             self._wakeup.notify_all()
-            asks = not self._asking.isdisjoint(self._ending)
+            resolves = not self._resolving.isdisjoint(self._ending)
         timeout = self._source.refresh.timeout
-        join_all(self._ending, min(timeout, MAX_RESOLVER_WAIT_S) if asks else timeout)
+        join_all(self._ending, min(timeout, MAX_RESOLVER_WAIT_S) if resolves else timeout)
 
     def refresh(self) -> None:
         """Ask the source now, whatever its schedule. Returns at once."""
@@ -193,14 +193,14 @@ class ThreadDiscovery(ThreadRunner):
         with self._wakeup:
             if self._subscription is not subscription:
                 return
-            self._asking.add(this)
+            self._resolving.add(this)
         asked_at = time.monotonic()
         try:
             answer = resolver.resolve()
         except BaseException as error:  # SystemExit of a resolver, for one, would end the thread
             trouble = error
         finally:
-            self._asking.discard(this)
+            self._resolving.discard(this)
         if self._subscription is not subscription:
             return  # stopped meanwhile
         if trouble is None:

@@ -73,7 +73,7 @@ class _Here(ThreadLocal):
     def __init__(self) -> None:
         self.waiting: deque[_Notice] = deque()
         """If the thread was interrupted, the next notice comes after what was left here."""
-        self.telling: _Notice | None = None
+        self.delivering: _Notice | None = None
         self.caused = 0
         """How often callbacks have caused something in this thread."""
 
@@ -94,7 +94,7 @@ class Delivery:
         self._guard = guard
         self._here = _Here()
 
-    def tell(
+    def deliver(
         self,
         message: str,
         entries: tuple[Entry[Callable[..., object]], ...],
@@ -107,21 +107,21 @@ class Delivery:
         if not entries:
             return
         here = self._here
-        cause = here.telling
+        cause = here.delivering
         for arguments in happened:
             here.waiting.append(_Notice(message, entries, arguments, cause))
         if cause is not None:
             here.caused += 1
-        while here.waiting and here.telling is None:  # again, if a signal handler came at the end
+        while here.waiting and here.delivering is None:  # again, if a signal handler came at the end
             try:
-                self._tell_all(here)
+                self._deliver_all(here)
             finally:
-                here.telling = None
+                here.delivering = None
 
-    def _tell_all(self, here: _Here) -> None:
+    def _deliver_all(self, here: _Here) -> None:
         """Tell everything that waits; a method, for the reason that ``Turn._empty`` is one."""
         while here.waiting:
-            here.telling = notice = here.waiting.popleft()
+            here.delivering = notice = here.waiting.popleft()
             causing = notice.causing if notice.follows else None
             for entry in notice.entries:
                 if causing is not None and causing[entry] >= MAX_CAUSING_CALLS:

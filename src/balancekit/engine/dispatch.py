@@ -70,14 +70,14 @@ class HealthDispatch:
     def check(self, id: str, result: CheckResult, now: float) -> bool:
         """Record how an active check ended; answer whether the endpoint is changing.
 
-        If another thread is telling the health machines, the answer is the one from before.
+        If another thread is at the health machines, the answer is the one from before.
         """
         member = find(self._transitions.state, id)
         machine, id = member.health, member.endpoint.id
         if machine is None:
             raise ConfigurationError("health", None, CHECKED_POLICY)
         checks = machine.checks()
-        self._tell_health(lambda: self._told(id, machine, machine.checked(result, now=now), now))
+        self._take_turn(lambda: self._consequences(id, machine, machine.checked(result, now=now), now))
         return self._guard.call("health policy", lambda: bool(checks.changing), default=False)
 
     def record(self, node: Node, completion: Completion, /) -> None:
@@ -87,9 +87,9 @@ class HealthDispatch:
             member.watch()
             if not completion.retry_after:
                 return
-        self._tell_health(partial(self._tell, node, completion))
+        self._take_turn(partial(self._observe, node, completion))
 
-    def _tell_health(self, task: Task) -> None:
+    def _take_turn(self, task: Task) -> None:
         """Tell a health machine something when it is this thread's turn, and hand out what it led to."""
         try:
             events = self.turn.take(task)
@@ -98,7 +98,7 @@ class HealthDispatch:
             raise
         self._listeners.dispatch(events)
 
-    def _tell(self, node: Node, completion: Completion) -> list[Event]:
+    def _observe(self, node: Node, completion: Completion) -> list[Event]:
         now = completion.ended_at
         before = self._transitions.state
         member = before.members.get(node.id)
@@ -113,7 +113,7 @@ class HealthDispatch:
         )
         return events if self._transitions.state.snapshot is before.snapshot else events + self._let_back(now)
 
-    def _told(self, id: str, machine: HealthHooks, events: list[Event], now: float) -> list[Event]:
+    def _consequences(self, id: str, machine: HealthHooks, events: list[Event], now: float) -> list[Event]:
         """Draw the consequences of what a health machine was told outside a request."""
         member = self._transitions.state.members.get(id)
         if member is None or member.health is not machine:
@@ -127,10 +127,10 @@ class HealthDispatch:
         return self._transitions.publish(lambda state, show: refreshed(state, machine, id, reading, show))
 
     def advance(self) -> None:
-        """Do what is due, unless another thread is telling the health machines."""
+        """Do what is due, unless another thread is at the health machines."""
         try:
             events = self.turn.take_unless_taken(self._pass_time)
-        except BaseException:  # as in `_tell_health`
+        except BaseException:  # as in `_take_turn`
             self._transitions.close_fast_path()
             raise
         self._listeners.dispatch(events)

@@ -49,7 +49,7 @@ class Guard:
             contain_error("%s %r failed", what, getattr(hook, "__self__", hook))
             return default
 
-    def tell(
+    def events(
         self, what: str, hook: Callable[..., Iterable[Event]], *arguments: object, now: float
     ) -> list[Event]:
         """Return the events that a health machine answers with, none if it raises."""

@@ -298,25 +298,25 @@ class HealthHooks:
         """Tell how a request ended."""
         if self._own:
             return list(self.policy.observe(completion, now=now))
-        return self._guard.tell("health policy", self.policy.observe, completion, now=now)
+        return self._guard.events("health policy", self.policy.observe, completion, now=now)
 
     def advance(self, *, now: float) -> list[Event]:
         """Let time pass."""
         if self._own:
             return list(self.policy.advance(now=now))
-        return self._guard.tell("health policy", self.policy.advance, now=now)
+        return self._guard.events("health policy", self.policy.advance, now=now)
 
     def on_outlier(self, cause: str, *, now: float) -> list[Event]:
         """Tell that a sweep found the endpoint to be an outlier, if the machine takes that."""
         if not isinstance(self.policy, SupportsOutlierEjection):
             return []
-        return self._guard.tell("health policy", self.policy.on_outlier, cause, now=now)
+        return self._guard.events("health policy", self.policy.on_outlier, cause, now=now)
 
     def uneject(self, *, now: float) -> list[Event]:
         """Let the endpoint back before its time, if the machine can."""
         if not isinstance(self.policy, SupportsUneject):
             return []
-        return self._guard.tell("health policy", self.policy.uneject, now=now)
+        return self._guard.events("health policy", self.policy.uneject, now=now)
 
     def checks(self) -> SupportsCheckResults:
         """Return the machine as one that takes the results of checks.
@@ -332,7 +332,7 @@ class HealthHooks:
 
     def checked(self, result: CheckResult, *, now: float) -> list[Event]:
         """Tell how an active check ended."""
-        return self._guard.tell("health policy", self.checks().checked, result, now=now)
+        return self._guard.events("health policy", self.checks().checked, result, now=now)
 
     def _due(self) -> float:
         due = self.policy.deadline

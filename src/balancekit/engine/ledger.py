@@ -170,7 +170,9 @@ class Ledger:
             lease = open_cost_lease(node, SlowPathOwner(self), started_at, cost)
         if site is not None:
             lease.extras.site = site
-        self._delivery.tell("observer %r failed on a start at %r", self.start_observers, [(node.endpoint,)])
+        self._delivery.deliver(
+            "observer %r failed on a start at %r", self.start_observers, [(node.endpoint,)]
+        )
         return lease
 
     # ------------------------------------------------------------------ what leases call
@@ -260,7 +262,7 @@ class Ledger:
             self._learn(self._learner, node, completion)
         if node.health_watching or outcome in FAILURES or retry_after:
             self._sink(node, completion)
-        self._delivery.tell("observer %r failed on %r", self.observers, [(node.endpoint, completion)])
+        self._delivery.deliver("observer %r failed on %r", self.observers, [(node.endpoint, completion)])
 
     def collect(self, tell: Callable[[LeaseLost], None]) -> None:
         """End the leases that were never released, and warn of each. To be called without a lock.

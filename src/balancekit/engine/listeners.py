@@ -60,7 +60,7 @@ class Listeners:
 
     def dispatch(self, events: Iterable[Event]) -> None:
         """Hand events to the listeners, in the order they happened."""
-        self._delivery.tell("listener %r failed on %r", self._listeners, [(event,) for event in events])
+        self._delivery.deliver("listener %r failed on %r", self._listeners, [(event,) for event in events])
 
     def dispatch_one(self, event: Event) -> None:
         """Hand one event to the listeners."""

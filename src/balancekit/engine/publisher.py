@@ -95,14 +95,14 @@ class Publisher:
     def select(self, published: Published, ctx: PickContext) -> Node | None:
         """Ask the selector, again while its answer takes less than its share."""
         if published.state.ramping:
-            return with_slow_start(self._ask, published.state.snapshot, ctx)
-        return self._ask(published.state.snapshot, ctx)
+            return with_slow_start(self._call_selector, published.state.snapshot, ctx)
+        return self._call_selector(published.state.snapshot, ctx)
 
-    def _ask(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+    def _call_selector(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
         """Ask the selector and check its answer."""
         hooks = self.hooks
         if not hooks.trusted:
-            return self._ask_foreign(snapshot, ctx)
+            return self._call_foreign(snapshot, ctx)
         try:
             if hooks.shared:
                 node = hooks.selector.select(snapshot, ctx)
@@ -116,7 +116,7 @@ class Publisher:
             raise SelectorError(hooks.name, node.id, _ALLOWED)
         return node
 
-    def _ask_foreign(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+    def _call_foreign(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
         """Ask a selector of the user."""
         hooks = self.hooks
         if hooks.shared:
@@ -235,7 +235,7 @@ class Publisher:
         if not hooks.trusted:
             pickers = _checked(pickers, hooks.name, frozenset(snapshot.eligible))
         if state.ramping:
-            return slow_start_pickers(pickers, self._ask, snapshot, self._rng)
+            return slow_start_pickers(pickers, self._call_selector, snapshot, self._rng)
         return pickers
 
     def _made(self, snapshot: Snapshot) -> Pickers:

@@ -212,7 +212,7 @@ class Runtime:
         name = REFUSALS[type(error)]
         with self.locks.writer:
             self._refused[name] += 1
-        self._delivery.tell("observer %r failed on %r", self._refusal_observers, [(name,)])
+        self._delivery.deliver("observer %r failed on %r", self._refusal_observers, [(name,)])
         return error
 
     def _why(self, published: Published, ctx: PickContext) -> UnavailableError:

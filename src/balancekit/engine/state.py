@@ -130,13 +130,13 @@ class Exhaustion:
         Of the balancer.
     """
 
-    __slots__ = ("_answer", "_asked", "_guard", "_policy", "_question")
+    __slots__ = ("_answer", "_guard", "_kept", "_policy", "_question")
 
     def __init__(self, policy: ExhaustionPolicy, guard: Guard) -> None:
         self._policy = policy
         self._guard = guard
         self._question: list[int] | None = None
-        self._asked: list[Member] = []
+        self._kept: list[Member] = []
         self._answer: tuple[tuple[Node, ...], bool, bool] = ((), False, False)
 
     def choose(self, serving: list[Member], healthy: list[Member]) -> tuple[tuple[Node, ...], bool, bool]:
@@ -154,7 +154,7 @@ class Exhaustion:
                 contain_error("exhaustion policy %r failed", self._policy)
                 self._answer = (*_nodes(healthy), False)
             self._question = question
-            self._asked = serving  # so that the identities stay theirs
+            self._kept = serving  # so that the identities stay theirs
         return self._answer
 
 

@@ -102,13 +102,13 @@ class OutlierSweep(ConstructorRepr):
             if reports is None:
                 reports = [_report(node, notes, now - rule.window) for node, notes in self._notes.items()]
                 windows[rule.window] = reports
-            for id, cause in _ask(rule, reports).items():
+            for id, cause in _evaluate(rule, reports).items():
                 if rule.enforcing >= 1.0 or self._rng.random() < rule.enforcing:
                     outliers.setdefault(id, cause)
         return outliers
 
 
-def _ask(rule: Rule, reports: Sequence[EndpointReport]) -> Mapping[str, str]:
+def _evaluate(rule: Rule, reports: Sequence[EndpointReport]) -> Mapping[str, str]:
     """Ask a rule; one that raises is logged and ejects none: it may not break a request."""
     try:
         return rule(reports)

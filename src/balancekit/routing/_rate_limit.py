@@ -104,7 +104,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         self._by_cost = valid.flag("by_cost", by_cost)
         self._per_weight = valid.flag("per_weight", per_weight)
         self._full_at: dict[Node, float] = {}  # when the bucket of each endpoint that was asked is full
-        self._asked: dict[str, Node] = {}  # by id: whose bucket it is
+        self._owners: dict[str, Node] = {}  # by id: whose bucket it is
         self._corrections: deque[tuple[str, float]] = deque()
         self._now = -math.inf
         self._lock = new_lock()
@@ -255,11 +255,11 @@ class RateLimit(ConstructorRepr, makers=("child",)):
 
     def _inherit(self, node: Node, now: float) -> None:
         """Make the bucket of an endpoint, or take over that of one of the same id that has left."""
-        before, buckets = self._asked.get(node.id), self._full_at
+        before, buckets = self._owners.get(node.id), self._full_at
         full_at = now if before is None else buckets.get(before, now)
         # Nothing is called from here on, so no interrupt comes in between.
         buckets[node] = full_at
-        self._asked[node.id] = node
+        self._owners[node.id] = node
         if before is not None and before is not node and before in buckets:
             del buckets[before]
 
@@ -268,7 +268,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         corrections, buckets = self._corrections, self._full_at
         while corrections:
             id, by = corrections[0]
-            node = self._asked.get(id)
+            node = self._owners.get(id)
             longer = 0.0 if node is None else by / (self._rate * self._scale(node))
             # Nothing is called from here on: an interrupt charges neither twice nor never.
             if node is not None and node in buckets:
@@ -290,12 +290,12 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         for node, full_at in list(self._full_at.items()):
             if node.id not in there and full_at <= self._now:
                 self._full_at.pop(node, None)
-                self._asked.pop(node.id, None)
+                self._owners.pop(node.id, None)
 
     def _room_at(self, node: Node, ctx: PickContext) -> float:
         """Return when the node's bucket holds what the request costs, or is full."""
-        asked = self._asked.get(node.id)
-        full_at = None if asked is None else self._full_at.get(asked)
+        owner = self._owners.get(node.id)
+        full_at = None if owner is None else self._full_at.get(owner)
         if full_at is None:
             return -math.inf
         scale = self._scale(node)

@@ -82,8 +82,8 @@ class Subset(ConstructorRepr, makers=("child",)):
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the subset picks; by the fallback if none matches."""
-        asked = self._asked(snapshot, ctx)
-        return None if asked is None else asked.child.select(asked.view, asked.ctx)
+        delegate = self._delegate(snapshot, ctx)
+        return None if delegate is None else delegate.child.select(delegate.view, delegate.ctx)
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
@@ -98,38 +98,40 @@ class Subset(ConstructorRepr, makers=("child",)):
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the reason for each endpoint that does not match, and the child's reasons for those that do."""
-        asked = self._asked(snapshot, ctx)
+        delegate = self._delegate(snapshot, ctx)
         found = {node.id: Reason.UNMATCHED for node in snapshot.candidates(ctx)}
-        if asked is None:
+        if delegate is None:
             return found
-        for node in asked.view.candidates(asked.ctx):
+        for node in delegate.view.candidates(delegate.ctx):
             found.pop(node.id, None)
-        return found | dict(self._children.refusals(asked.part, asked.view, asked.ctx))
+        return found | dict(self._children.refusals(delegate.part, delegate.view, delegate.ctx))
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the child of the subset would pick an endpoint."""
-        asked = self._asked(snapshot, ctx)
-        return None if asked is None else self._children.retry_at(asked.part, asked.view, asked.ctx)
+        delegate = self._delegate(snapshot, ctx)
+        return (
+            None if delegate is None else self._children.retry_at(delegate.part, delegate.view, delegate.ctx)
+        )
 
-    def _asked(self, snapshot: Snapshot, ctx: PickContext) -> _Asked | None:
+    def _delegate(self, snapshot: Snapshot, ctx: PickContext) -> _Delegate | None:
         """Return the child that serves a request and what it is shown; ``None`` if no endpoint matches."""
         wanted = {key: ctx.attributes[key] for key in self._keys if key in ctx.attributes}
         if not wanted:
             return self._whole(snapshot, ctx)
         for labels in (wanted, self._default):
-            asked = None if labels is None else self._within(snapshot, ctx, labels)
-            if asked is not None:
-                return asked
+            delegate = None if labels is None else self._within(snapshot, ctx, labels)
+            if delegate is not None:
+                return delegate
         if not self._any_endpoint:
             return None
         if ctx.trace is not None:
             ctx.trace.note(f"no endpoint matches {wanted}")
         return self._whole(snapshot, ctx)
 
-    def _whole(self, snapshot: Snapshot, ctx: PickContext) -> _Asked:
-        return _Asked(WHOLE_POOL, self._children.of(WHOLE_POOL), snapshot, ctx)
+    def _whole(self, snapshot: Snapshot, ctx: PickContext) -> _Delegate:
+        return _Delegate(WHOLE_POOL, self._children.of(WHOLE_POOL), snapshot, ctx)
 
-    def _within(self, snapshot: Snapshot, ctx: PickContext, wanted: Mapping[str, object]) -> _Asked | None:
+    def _within(self, snapshot: Snapshot, ctx: PickContext, wanted: Mapping[str, object]) -> _Delegate | None:
         """Return the child for the eligible endpoints with these labels, unless there are none.
 
         One that is excluded counts: neither a retry nor a limit around this selector may leave the subset.
@@ -142,7 +144,7 @@ class Subset(ConstructorRepr, makers=("child",)):
                 return None
             if view is None or not view.eligible:
                 return None
-            return _Asked(whole, self._children.of(whole), view, ctx)
+            return _Delegate(whole, self._children.of(whole), view, ctx)
         matching = {
             node.id
             for node in snapshot.eligible
@@ -154,7 +156,7 @@ class Subset(ConstructorRepr, makers=("child",)):
         return self._whole(snapshot, ctx.excluding(others))
 
 
-class _Asked(NamedTuple):
+class _Delegate(NamedTuple):
     """The child that serves a request, and what it is shown."""
 
     part: Hashable

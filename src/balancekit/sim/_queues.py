@@ -218,19 +218,19 @@ class ProcessorSharing(Generic[J]):
         if self._present:
             self._schedule(self._present[0][2], inf)
         heappush(self._present, (self._done + length * self.scale, next(self._serial), job))
-        self._tell()
+        self._schedule_end()
 
     def leave(self, now: float, job: J) -> None:
         """Let the others have what it leaves."""
         self._move_to(now)
         self._done = heappop(self._present)[0]  # what it was but for rounding
-        self._tell()
+        self._schedule_end()
 
     def change_pace(self, now: float, factor: float) -> None:
         """Work on everything at another pace."""
         self._move_to(now)
         self._clock.change(now, factor)
-        self._tell()
+        self._schedule_end()
 
     def clear(self, now: float) -> list[J]:
         """Lose everything."""
@@ -249,7 +249,7 @@ class ProcessorSharing(Generic[J]):
             self._done += (time - self._at) * self._rate()
         self._at = time
 
-    def _tell(self) -> None:
+    def _schedule_end(self) -> None:
         """Schedule the first end, if none comes or goes until then."""
         if self._present:
             end, _, job = self._present[0]

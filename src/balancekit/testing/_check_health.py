@@ -136,7 +136,7 @@ def _history(
             eligible = machine.eligible
             what, told = _something(rng, machine, now)
             if not (sparing and what == "observe(SUCCESS)" and not machine.watching):
-                events = _tell(what, told)
+                events = _events(what, told)
                 _check_change(machine, what, events, eligible=eligible, spare=spare, now=now)
             if other is not None:
                 failed = Completion(Outcome.FAILURE, started_at=now - 0.1, ended_at=now)
@@ -176,7 +176,7 @@ def _answer(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:
         raise LawBroken(f"3, {what} raises nothing", f"{type(error).__name__}: {error}") from error
 
 
-def _tell(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:
+def _events(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:
     events = _answer(what, call)
     for event in events:
         if not isinstance(event, Event) or event.endpoint != ENDPOINT:
@@ -221,7 +221,7 @@ def _pass_time(machine: HealthPolicy, now: float) -> None:
     before, eligible = machine.deadline, machine.eligible
     if before is None or before > now:
         return
-    events = _tell("advance", lambda: machine.advance(now=now))
+    events = _events("advance", lambda: machine.advance(now=now))
     _look(machine)
     after = machine.deadline
     if after is not None and after <= now and after <= before:
@@ -241,7 +241,7 @@ def _check_return(machine: HealthPolicy, now: float) -> None:
         if not machine.eligible:
             break
         done = Completion(Outcome.FAILURE, started_at=now - 0.1, ended_at=now)
-        _tell("observe(FAILURE)", partial(machine.observe, done, now=now))
+        _events("observe(FAILURE)", partial(machine.observe, done, now=now))
     for _ in range(MAX_RETURN_STEPS):
         if machine.eligible:
             return
@@ -249,7 +249,7 @@ def _check_return(machine: HealthPolicy, now: float) -> None:
         _pass_time(machine, now)
         if isinstance(one, SupportsCheckResults):
             result = CheckResult(passed=True)
-            _tell("checked", partial(one.checked, result, now=now))
+            _events("checked", partial(one.checked, result, now=now))
     raise LawBroken(
         "6, it comes back",
         f"{machine.state!r} after {MAX_RETURN_STEPS * RETURN_STEP_S:,.0f} s, deadline {machine.deadline!r}: "

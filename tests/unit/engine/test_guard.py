@@ -15,14 +15,14 @@ def boom(*_: object, **__: object) -> list[object]:
 
 @pytest.mark.parametrize("name", ["writer", "serial", "listeners"])
 def test_no_hook_is_called_under_a_lock_in_a_balancer_for_debugging(name: str) -> None:
-    """Calling or telling a hook while this thread holds an engine lock raises, naming the lock."""
+    """Calling a hook, for a value or for events, while this thread holds an engine lock raises, naming the lock."""
     locks = EngineLocks()
     guard, careless = Guard(locks, debug=True), Guard(locks, debug=False)
     with getattr(locks, name):
         assert locks.held() == (name,)
         for ask in (
             lambda: guard.call("load", lambda: 1, default=0),
-            lambda: guard.tell("health policy", lambda *, now: [], now=1.0),
+            lambda: guard.events("health policy", lambda *, now: [], now=1.0),
             guard.check,
         ):
             with pytest.raises(AssertionError, match=f"under {name}"):
@@ -36,6 +36,6 @@ def test_a_hook_that_raises_is_logged_and_answered_by_the_default(caplog: pytest
     """``call`` returns its default and ``tell`` no events; the log names what failed."""
     guard = Guard(EngineLocks(), debug=True)
     assert guard.call("load", boom, default=7) == 7
-    assert guard.tell("health policy", boom, now=1.0) == []
+    assert guard.events("health policy", boom, now=1.0) == []
     assert "load" in caplog.text
     assert "health policy" in caplog.text

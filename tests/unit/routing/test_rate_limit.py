@@ -213,7 +213,7 @@ def test_who_leaves_and_comes_back_has_spent_what_it_had() -> None:
         clock.advance(10.0)
     spend(lb)
     lb.add("c")
-    assert set(limit._asked) <= {"a", "b", "c", "pod-99"}
+    assert set(limit._owners) <= {"a", "b", "c", "pod-99"}
 
 
 def test_threads_share_the_buckets_exactly() -> None:

@@ -223,7 +223,7 @@ class Cluster(ConstructorRepr):
         self._advance(now)
         node.inflight -= 1
         if self._detector is not None:
-            self._tell(self._detector.observe(host, status, now=self._now))
+            self._apply(self._detector.observe(host, status, now=self._now))
 
     @checked_arguments
     def active(self, host: str) -> int:
@@ -300,7 +300,7 @@ class Cluster(ConstructorRepr):
                     if level.due <= due:
                         self._publish(balancer, level)
             if self._detector is not None:
-                self._tell(self._detector.advance(now=due))
+                self._apply(self._detector.advance(now=due))
         self._now = max(self._now, now)
 
     def _balancer(self, nodes: Sequence[Node]) -> Balancer:
@@ -329,7 +329,7 @@ class Cluster(ConstructorRepr):
         except KeyError:
             raise UnknownEndpointError(host, tuple(self._nodes)) from None
 
-    def _tell(self, events: Sequence[Event]) -> None:
+    def _apply(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Ejected):
                 self._ejected.add(event.endpoint)
