@@ -489,7 +489,7 @@ class LoadBalancer(Generic[T]):
     def drain(self, id: str, /, *, deadline: float = 300.0) -> None:
         """Send nothing new to an endpoint; it stays in the pool.
 
-        A ``Drained`` event tells when its last lease has ended, or that the deadline passed with leases
+        A ``Drained`` event reports that its last lease has ended, or that the deadline passed with leases
         still open. :meth:`undrain` brings it back, :meth:`remove` takes it out.
 
         Parameters
@@ -520,7 +520,7 @@ class LoadBalancer(Generic[T]):
 
     @property
     def takes_checks(self) -> bool:
-        """Whether the health policy takes the results of active checks; the runners of ``balancekit.checks`` ask."""
+        """Whether the health policy takes the results of active checks; read by the runners of ``balancekit.checks``."""
         return self._runtime.takes_checks
 
     def report_check(self, id: str, result: CheckResult, /) -> bool:
@@ -588,9 +588,9 @@ class LoadBalancer(Generic[T]):
         """Call ``listener`` with each event from now on; return a function that ends that.
 
         Listeners run in the thread that caused the event, with no lock held. One that raises is logged
-        and changes nothing. One may use the balancer: what it causes is told when all listeners have been told of its
-        cause, so it must not wait for that. One that causes more whenever it is told of what it has caused is not told
-        of the rest after 1,000 times.
+        and changes nothing. One may use the balancer: what it causes is delivered when all listeners have received its
+        cause, so it must not wait for that. One that causes more whenever it receives what it has caused receives
+        nothing of the rest after 1,000 times.
         """
         if not callable(listener):
             raise ConfigurationError("listener", listener, "a callable of an event")

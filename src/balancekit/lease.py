@@ -134,7 +134,7 @@ class Lease(Generic[T_co]):
 
     @property
     def extras(self) -> LeaseExtras:
-        """What few leases have; made when first asked for."""
+        """What few leases have; made when first used."""
         try:
             return self._extras
         except AttributeError:

@@ -1,6 +1,6 @@
 """Outcomes of requests and results of checks.
 
-An :class:`Outcome` is what loads and health machines are told of a finished lease. Whether the request
+An :class:`Outcome` is what loads and health machines receive of a finished lease. Whether the request
 is tried again elsewhere is a separate decision and the caller's.
 """
 

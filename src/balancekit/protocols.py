@@ -1,4 +1,4 @@
-"""The protocols of balancekit: what it asks of code that you write, and what it promises code that embeds it.
+"""The protocols of balancekit: what it requires of code that you write, and what it promises code that embeds it.
 
 Everything here is structural: no base classes. The whole architecture in one page:
 
@@ -7,7 +7,7 @@ Everything here is structural: no base classes. The whole architecture in one pa
 - A :class:`Selector` is an algorithm: one method from a snapshot and a context to a node.
 - A :class:`Load` says how busy a node is, a :class:`HealthPolicy` whether it may be picked. Both
   receive the time as ``now``; neither reads a clock.
-- The rest are optional hooks. What an object supports is asked once, when a balancer is made or an endpoint joins.
+- The rest are optional hooks. What an object supports is resolved once, when a balancer is made or an endpoint joins.
 
 *Hooks.* Each says when it is called. Unless it says otherwise, it is called by the thread that caused it, several
 threads may call it at the same time, it runs under no lock, it may use the balancer, and it must not wait for
@@ -173,7 +173,7 @@ class SupportsRefusalObservers(Protocol):
 
 @runtime_checkable
 class UpdatableBalancer(ObservableBalancer[T], Protocol[T]):
-    """A balancer as discovery sees it: it can be told which endpoints there are."""
+    """A balancer as discovery sees it: it takes the list of endpoints."""
 
     def update(
         self,
@@ -264,7 +264,7 @@ class SupportsPrepare(Protocol):
 class SupportsPicker(Protocol):
     """A selector with a fast path: everything a plain pick needs, bound once per snapshot.
 
-    ``keyed`` says whether picks hash the request's key. The balancer asks for a picker only when some
+    ``keyed`` says whether picks hash the request's key. The balancer makes a picker only when some
     node is eligible and uses it for requests that name no exclusion and no cost: it calls
     ``pick(now)``, or ``pick(key, now)`` if keyed. Arguments may be left out by those that need none:
     ``picker(snapshot)()`` picks. A picker must be callable from many threads at once, and answer as
@@ -303,9 +303,9 @@ class SupportsPickers(Protocol):
         *,
         rng: random.Random,
     ) -> tuple[Callable[..., Node | None] | None, Callable[..., Node | None] | None]:
-        """Return ``pick(now)`` and ``pick(key, now)``; either may answer ``None`` to have ``select`` asked instead.
+        """Return ``pick(now)`` and ``pick(key, now)``; either may return ``None`` to have ``select`` called instead.
 
-        Without the second, keys do not matter. Without the first, requests without a key ask ``select``.
+        Without the second, keys do not matter. Without the first, requests without a key call ``select``.
         """
         ...
 
@@ -314,8 +314,8 @@ class SupportsPickers(Protocol):
 class SupportsFeedback(Protocol):
     """A selector that learns from how requests end.
 
-    With an attribute ``learns_from_successes = False`` it need not be told of plain successes, which makes requests
-    cheaper: it is told of those that carry a load report and of all that did not succeed, and may be told of others.
+    With an attribute ``learns_from_successes = False`` it need not receive plain successes, which makes requests
+    cheaper: it receives those that carry a load report and all that did not succeed, and may receive others.
     """
 
     def learn(self, node: Node, completion: Completion, /) -> None:
@@ -348,7 +348,7 @@ class SupportsRetryAt(Protocol):
 class SupportsTiming(Protocol):
     """A load or health policy that says whether it looks at times.
 
-    ``timed = False`` of a load policy spares two clock readings a request, ``timed = True`` of a health policy asks for
+    ``timed = False`` of a load policy spares two clock readings a request, ``timed = True`` of a health policy requests
     them. Left out, a load looks at times and a health policy does not. Read once, when a balancer is made.
     """
 

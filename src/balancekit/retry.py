@@ -2,7 +2,7 @@
 
 A budget keeps retries from multiplying an outage: every request pays in a fifth of a retry, a retry takes out a
 whole one, and a small reserve lets quiet clients retry at all. Amplification is at most ``1 + ratio`` plus
-the reserve, whatever fails. It is told the time and safe to share between threads.
+the reserve, whatever fails. It receives the time and is safe to share between threads.
 
 To drop first attempts as well while a backend refuses most of them, use :class:`~balancekit.waiting.ClientThrottle`.
 

@@ -1,7 +1,7 @@
 """Snapshots: what an algorithm sees when it picks.
 
 A :class:`Snapshot` holds the endpoints in the pool (:class:`Members`) and those of them that may be picked
-(``eligible``), each as a :class:`~balancekit.node.Node` that tells how busy it is *now*. The first two are immutable
+(``eligible``), each as a :class:`~balancekit.node.Node` that shows how busy it is *now*. The first two are immutable
 and replaced whole; the nodes are live and outlive every snapshot they appear in.
 
 Tables are memoised *on* what they were built from: a ring on the members, a schedule on the snapshot.
@@ -54,7 +54,7 @@ class Members:
     def derive(self, build: Callable[[Members], D]) -> D:
         """Return ``build(self)``, made once and kept for as long as these members are.
 
-        Threads that ask at the same moment may both build; all of them get the same result. Pass a
+        Threads that call it at the same moment may both build; all of them get the same result. Pass a
         function that stays the same object or compares equal (a module function, a bound method), not a
         fresh ``lambda``.
         """
@@ -185,7 +185,7 @@ class PickContext(StateRepr, prints=("key", "cost", "exclude", "attributes", "no
         self.trace: Trace | None = trace
 
     def excluding(self, ids: Collection[str]) -> PickContext:
-        """Return the context of the same request with further endpoints excluded: for selectors that ask another again.
+        """Return the context of the same request with further endpoints excluded: for selectors that call another again.
 
         Example
         -------
@@ -209,7 +209,7 @@ class PickContext(StateRepr, prints=("key", "cost", "exclude", "attributes", "no
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is asked but to pick: no exclusion, cost, attributes or trace."""
+        """Whether nothing is requested but a pick: no exclusion, cost, attributes or trace."""
         return not self.exclude and self.cost == 1.0 and not self.attributes and self.trace is None
 
 

@@ -16,11 +16,11 @@ from balancekit.snapshot import Node, Snapshot
 __all__ = ["NO_PICKERS", "Pick", "Pickers", "keyless", "pickers_of"]
 
 Pick: TypeAlias = Callable[..., Node | None]
-"""Picks for a plain request: ``pick(now)`` or, by key, ``pick(key, now)``; ``None`` has the selector asked."""
+"""Picks for a plain request: ``pick(now)`` or, by key, ``pick(key, now)``; ``None`` has the selector called."""
 
 Pickers: TypeAlias = tuple[Pick | None, Pick | None]
 """The pick without a key and the one by key. Without the second, keys do not matter; without the first, requests
-without a key ask the selector."""
+without a key call the selector."""
 
 NO_PICKERS: Final[Pickers] = (None, None)
 

@@ -34,7 +34,7 @@ _IN_FORCE: Final[ContextVar[tuple[RequestOptions, ...]]] = ContextVar(
 
 
 class RequestOptions(Record):
-    """What one request asks for; what is left out is as the adapter was told.
+    """What one request asks for; what is left out is as the adapter was configured.
 
     Parameters
     ----------

@@ -174,7 +174,7 @@ class TransportPool(Generic[InnerTransport]):
     def close(self) -> list[InnerTransport]:
         """Return all transports, to be closed; none of them is used again. A request that comes nevertheless makes others.
 
-        Those that :meth:`closed` is not told of, because something came between, are returned again.
+        Those for which :meth:`closed` is not called, because something came between, are returned again.
         """
         stop = self._stop
         if stop is not None:

@@ -1,4 +1,4 @@
-"""Decoders of bodies that tell a call when a body is not what its ``Content-Encoding`` says.
+"""Decoders of bodies that notify a call when a body is not what its ``Content-Encoding`` says.
 
 Cost: one call a piece.
 """

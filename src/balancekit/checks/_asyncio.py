@@ -152,7 +152,7 @@ class AsyncChecks(CheckRunner, AsyncRunner):
 async def run_check(
     check: NetworkCheck | AsyncCallable,
     endpoint: Endpoint[Any],
-    timeout: float,  # noqa: ASYNC109 - a check is told it
+    timeout: float,  # noqa: ASYNC109 - a check receives it
 ) -> ProbeResult | Exception:
     """Return what a check says of an endpoint, or why it says nothing."""
     try:

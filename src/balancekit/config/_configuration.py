@@ -29,7 +29,7 @@ FIRST_LIST_TIMEOUT_S: Final = 10.0
 
 
 class Retries(Record):
-    """The ``[retry]`` table: what adapters and ``lb.attempts`` are told.
+    """The ``[retry]`` table: settings of adapters and ``lb.attempts``.
 
     Parameters
     ----------

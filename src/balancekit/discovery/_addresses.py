@@ -1,6 +1,6 @@
 """Resolver of all addresses of a host name, by the system's resolver.
 
-The system's resolver knows ``/etc/hosts`` and search domains, and tells no TTL: the name is asked for every 30 s. It
+The system's resolver knows ``/etc/hosts`` and search domains, and gives no TTL: the name is resolved every 30 s. It
 cannot be interrupted either; a question that hangs delays the next one, never a request.
 
 Of a name with addresses of both families, those of a family without a route are left out.

@@ -58,7 +58,7 @@ class HttpSdResolver:
     tls
         How to check certificates; the system's way if left out.
     interval
-        What the service is told in ``X-Prometheus-Refresh-Interval-Seconds``, and how often it is asked.
+        What the service receives in ``X-Prometheus-Refresh-Interval-Seconds``, and how often it is called.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class KubernetesResolver(ConstructorRepr):
     """
 
     refresh: ClassVar[Refresh] = Refresh(interval=300.0)
-    """The list is asked for again every five minutes; a watch tells of changes."""
+    """The list is asked for again every five minutes; a watch reports changes."""
 
     def __init__(self, service: str, *, port: str | int | None = None, client: Client | None = None) -> None:
         name, _, namespace = valid.text("service", service).partition(".")

@@ -69,7 +69,7 @@ class AsyncResolver(Protocol):
 
 @runtime_checkable
 class SupportsWatch(Protocol):
-    """A resolver that also tells by itself when something has changed."""
+    """A resolver that also reports by itself that something has changed."""
 
     def watch(self, push: Callable[[Resolution], None], /) -> Callable[[], None]:
         """Call ``push`` from now on, from any thread, with each new list; return a function that ends that."""

@@ -42,7 +42,7 @@ _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
 }
 _NAMES: Final = ("dns", "dns_ttl", "srv", "kubernetes")
 """Schemes whose address is a name, and no URL."""
-_TAKES_INTERVAL: Final = "http_sd"  # the service is told of it
+_TAKES_INTERVAL: Final = "http_sd"  # the service receives it
 _DEFAULT_REFRESH: Final = Refresh()
 
 

@@ -1,12 +1,12 @@
 """The calls of listeners and observers of one balancer, one at a time in each thread.
 
 A callback may use the balancer, and what it causes concerns the callbacks too: a listener drains the endpoint that was
-added, an observer of starts acquires. Such a notice waits until all have been told of what came before. So each is told in
+added, an observer of starts acquires. Such a notice waits until all have received what came before. So each receives all in
 the order in which things happened, and none is called while it runs, unless by another thread.
 
 Callbacks that cause something whenever they are called would do so for ever, two of them twice as often at each step. One
-that has caused more, :data:`MAX_CAUSING_CALLS` times, in answer to what followed from one and the same notice, is not told
-of what else follows from that. The others are, a warning is logged, and the request or change goes on.
+that has caused more, :data:`MAX_CAUSING_CALLS` times, in answer to what followed from one and the same notice, receives
+nothing else that follows from it. The others are, a warning is logged, and the request or change goes on.
 
 Cost: one call a callback and notice, and about 25 empty method calls a notice; nothing without callbacks.
 """
@@ -24,8 +24,8 @@ from balancekit.engine.guard import Guard
 __all__ = ["MAX_CAUSING_CALLS", "Delivery", "Entry"]
 
 MAX_CAUSING_CALLS: Final = 1_000
-"""As deep as CPython lets functions call each other, unless told otherwise: an endless loop ends as an endless recursion
-does. A listener that changes 1,000 endpoints one by one when it is told of one change is told of all of them."""
+"""As deep as CPython lets functions call each other, unless set otherwise: an endless loop ends as an endless recursion
+does. A listener that changes 1,000 endpoints one by one when it receives one change receives all of them."""
 
 C_co = TypeVar("C_co", bound=Callable[..., object], covariant=True)
 
@@ -42,7 +42,7 @@ class Entry(Generic[C_co]):
 
 @final
 class _Notice:
-    """Something that callbacks are told of."""
+    """Something that callbacks receive."""
 
     __slots__ = ("arguments", "causing", "entries", "follows", "message")
 
@@ -59,7 +59,7 @@ class _Notice:
         self.follows: Final = cause is not None
         """Whether a callback has caused it."""
         self.causing: Counter[Entry[Any]] | None = None
-        """How often each callback has caused more while it was told of what follows from the same notice."""
+        """How often each callback has caused more while it received what follows from the same notice."""
         if cause is not None:
             if cause.causing is None:
                 cause.causing = Counter()
@@ -68,7 +68,7 @@ class _Notice:
 
 @final
 class _Here(ThreadLocal):
-    """What one thread is telling, and what waits for it."""
+    """What one thread delivers, and what waits for it."""
 
     def __init__(self) -> None:
         self.waiting: deque[_Notice] = deque()
@@ -137,12 +137,12 @@ class Delivery:
 
 
 def _count(causing: Counter[Entry[Any]], entry: Entry[Any]) -> None:
-    """Note that a callback has caused more when it was told of what a callback had caused."""
+    """Note that a callback has caused more when it received what a callback had caused."""
     causing[entry] += 1
     if causing[entry] == MAX_CAUSING_CALLS:
         log_change(
-            "%r has used the balancer each of the %d times that it was told of what followed from one use; it is not told"
-            " of what else follows. Let it return at once when it is told of what it has caused",
+            "%r has used the balancer each of the %d times that it received what followed from one use; it receives"
+            " nothing else that follows. Let it return at once when it receives what it has caused",
             entry.callback,
             MAX_CAUSING_CALLS,
             bad=True,

@@ -1,7 +1,7 @@
-"""What health machines are told, and what follows from it.
+"""Inputs of health machines, and what follows from them.
 
-Ends of requests, results of checks and time come here. One thread at a time tells the machines (``turn.py``); each
-thing told leads to at most one transition of the pool, and its events go to the listeners, under no lock.
+Ends of requests, results of checks and time come here. One thread at a time calls the machines (``turn.py``); each
+input leads to at most one transition of the pool, and its events go to the listeners, under no lock.
 
 Cost: O(1) for a request's end that changes nothing, O(n) for a change of eligibility. When time has passed, O(1) and
 the batch of the loads if only they are due, else O(n) and one call for each machine that is due.
@@ -31,7 +31,7 @@ __all__ = ["HealthDispatch"]
 
 @final
 class HealthDispatch:
-    """What tells the health machines of one balancer.
+    """The inputs of the health machines of one balancer.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class HealthDispatch:
         return events if self._transitions.state.snapshot is before.snapshot else events + self._let_back(now)
 
     def _consequences(self, id: str, machine: HealthHooks, events: list[Event], now: float) -> list[Event]:
-        """Draw the consequences of what a health machine was told outside a request."""
+        """Return all events that follow from an input outside a request."""
         member = self._transitions.state.members.get(id)
         if member is None or member.health is not machine:
             return events

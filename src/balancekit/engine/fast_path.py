@@ -3,8 +3,8 @@
 A request is *plain* if it names no exclusion, cost or attributes. A plain request reads one reference that holds one
 immutable :class:`FastPath`, picks and opens a lease: no lock, no context object, and no clock unless time is needed.
 ``LoadBalancer.acquire`` has that written out. :func:`acquire` takes the *short* path for an exclusion, a cost or
-attributes: it asks the selector itself, with a context. Everything else goes the long way: something that is due, a
-lost lease, an endpoint in slow start, a selector of the user, a load that must be told of starts, a balancer for
+attributes: it calls the selector itself, with a context. Everything else goes the long way: something that is due, a
+lost lease, an endpoint in slow start, a selector of the user, a load that wants to know of starts, a balancer for
 debugging, a request that nothing was picked for.
 
 Cost of the short path: about 40 empty method calls beyond the selector's own, at most 12 Python calls and two objects
@@ -272,7 +272,7 @@ def _acquire(
     *,
     plain: bool,
 ) -> Lease[object]:
-    """Open a lease the long way: do what is due, pick with every check, tell whatever wants to know."""
+    """Open a lease the long way: do what is due, pick with every check, notify all that observe."""
     now = engine.wake()
     published = engine.current.published
     node = _pick(published.pickers, key, now) if plain else None
@@ -361,7 +361,7 @@ def _pick(pickers: Pickers, key: Key | None, now: float) -> Node | None:
         return None if pick is None else pick(now)
     except SelectorError:
         raise
-    except Exception:  # a load or a generator of the user; the selector is asked instead
+    except Exception:  # a load or a generator of the user; the selector is called instead
         contain_error("a picker failed: %r", pickers)
         return None
 

@@ -1,7 +1,7 @@
 """The optional hooks of selectors, loads and health policies, resolved once and called with care.
 
-Each hook is a protocol of :mod:`balancekit.protocols`. What an object supports is asked when a balancer is made or
-an endpoint joins, never again; nothing else in the engine asks with ``getattr``. ``requirements.py`` says what an object
+Each hook is a protocol of :mod:`balancekit.protocols`. What an object supports is resolved when a balancer is made or
+an endpoint joins, never again; nothing else in the engine looks with ``getattr``. ``requirements.py`` says what an object
 must have, ``guard.py`` calls what it has.
 """
 
@@ -91,7 +91,7 @@ class SelectorHooks:
         """Whether plain picks need the time."""
         self.learner: SupportsFeedback | None = selector if isinstance(selector, SupportsFeedback) else None
         self.learns_from_successes: bool = bool(getattr(selector, "learns_from_successes", True))
-        """Whether a selector that learns wants to be told of plain successes."""
+        """Whether a selector that learns wants plain successes too."""
         self.shared: bool = bool(getattr(selector, "thread_safe", False))
         """Whether threads may call the selector at the same time."""
         self.trusted: bool = is_shipped(selector)
@@ -141,7 +141,7 @@ class SelectorHooks:
 
 @runtime_checkable
 class SupportsJoiningOrder(Protocol):
-    """What the loads of one pool share, if it says in what order to make them; asked of this library's own alone."""
+    """What the loads of one pool share, if it says in what order to make them; for this library's own alone."""
 
     def joining_order(self, count: int, rng: Random) -> Sequence[int]:
         """Return a permutation of ``range(count)``."""
@@ -328,7 +328,7 @@ class HealthHooks:
         """
         if not supports(self.policy, SupportsCheckResults):
             raise ConfigurationError("health", self.policy, CHECKED_POLICY)
-        return self.policy  # type: ignore[return-value]  # asked above
+        return self.policy  # type: ignore[return-value]  # checked above
 
     def checked(self, result: CheckResult, *, now: float) -> list[Event]:
         """Tell how an active check ended."""

@@ -1,10 +1,10 @@
 """The open and ended leases of one balancer.
 
-The ledger opens leases on the slow path and is called when leases end: it counts the outcome, tells the load and a
+The ledger opens leases on the slow path and is called when leases end: it counts the outcome, calls the load and a
 selector that learns, and passes on what health must know. A plain success on a healthy endpoint takes the short way
 through :meth:`Ledger.succeeded`: one clock reading, one call into the load.
 
-Loads are told by the thread that ends the request, several at once, under no lock. A selector of the user that is not
+Loads are called by the thread that ends the request, several at once, under no lock. A selector of the user that is not
 ``thread_safe`` learns under its own lock. Whatever one of them raises is logged; the request has its answer.
 """
 

@@ -54,7 +54,7 @@ def unavailable(
 def refused(
     selector: str, size: int, why: Collection[Reason], retry_at: float | None, *, now: float
 ) -> UnavailableError:
-    """Say that a selector picked none of the eligible, and why and until when, if it told."""
+    """Return the error for a selector that picked none of the eligible, with its reasons and its retry time, if known."""
     text = f"{selector} picked none of {size} eligible endpoint{'s'[: size != 1]}"
     reasons = dict(Counter(why))
     if not reasons:

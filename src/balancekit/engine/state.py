@@ -120,7 +120,7 @@ def find(state: PoolState, id: str) -> Member:
 
 @final
 class Exhaustion:
-    """The exhaustion policy, asked each question once while one change is attempted again and again.
+    """The exhaustion policy, called once for the same members while one change is attempted again and again.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def recorded(
 ) -> Step:
     """Return the state after a request has ended on a node, which may have left the pool meanwhile.
 
-    Its health machine has been told, and has said what is in ``reading``.
+    Its health machine has been called before; ``reading`` is its state after that.
     """
     member = state.members.get(node.id)
     if member is None or member.node is not node:
@@ -212,7 +212,7 @@ def refreshed(state: PoolState, machine: HealthHooks, id: str, reading: Reading,
 def advanced(
     state: PoolState, readings: Mapping[HealthHooks | None, Reading], now: float, show: Show, *, afresh: bool
 ) -> Step:
-    """Return the state after time has passed; health machines that were due have been told.
+    """Return the state after time has passed; health machines that were due have been called.
 
     Ends drains and coolings, lets go of removed endpoints without leases, and looks for the next deadline.
 

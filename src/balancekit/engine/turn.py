@@ -1,13 +1,13 @@
-"""The turn of the one thread that tells health machines what happened.
+"""The turn of the one thread that calls health machines.
 
-Health machines are mutable and may be the user's, so they must be told one thing at a time and under no lock. A
+Health machines are mutable and may be the user's, so they must be called one at a time and under no lock. A
 thread with something to dispatch queues it. If another thread has the turn, that one will do it, and none
 waits; else the thread takes the turn and works until the line is empty.
 
 So a machine may use the balancer, wait for another thread that does, or take long: others go on. What they had to
-tell is told a little later than they returned.
+report is processed a little later than they returned.
 
-Cost: one uncontended lock and one deque entry for each thing told; only failed and watched requests come here.
+Cost: one uncontended lock and one deque entry for each input; only failed and watched requests come here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from balancekit.events import Event
 __all__ = ["Task", "Turn"]
 
 Task: TypeAlias = Callable[[], Iterable[Event]]
-"""Something to tell; returns the events it led to."""
+"""A call of a health machine; returns the events it led to."""
 
 
 @final
@@ -40,13 +40,13 @@ class Turn:
     def __init__(self, locks: EngineLocks) -> None:
         self._locks = locks
         self.line: deque[Task] = deque()
-        """What is to be told. If a thread was interrupted, the next one does what it left."""
+        """The calls to be made. If a thread was interrupted, the next one does what it left."""
         self._owner: object = None
 
     def take_unless_taken(self, task: Task) -> list[Event]:
         """Do a task and what is in line, or nothing if a thread has the turn: for what stays due and is tried again.
 
-        Were it put in line, a machine that changes the pool whenever it is asked would keep the turn for ever.
+        Were it put in line, a machine that changes the pool whenever it is called would keep the turn for ever.
         """
         if self._owner is not None:
             return []

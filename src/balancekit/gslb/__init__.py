@@ -1,4 +1,4 @@
-"""Global server load balancing: which addresses a resolver is told, for how long, and for which clients.
+"""Global server load balancing: which addresses a resolver gets, for how long, and for which clients.
 
 =============================================  =========================================================
 :class:`AllUp`, :class:`Rotation`              all endpoints that are up, shuffled or rotated

@@ -35,7 +35,7 @@ class Geo(ConstructorRepr):
     skip
         How many sites to drop from the start of an order, if it has more.
     fail_back, overprovisioning, exhausted
-        As of :class:`Failover`, per site. Here a site gets its traffic back at once if not told otherwise.
+        As of :class:`Failover`, per site. Here a site gets its traffic back at once by default.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Queries and answers: what a resolver asks, what it is told, for how long, and for which clients.
+"""Queries and answers: what a resolver asks, what it gets, for how long, and for which clients.
 
 ``Client`` is a resolver and, if the query carried one, the subnet of the client behind it (EDNS Client
 Subnet). ``Answer`` names endpoints, never addresses: a zone turns ids into records, a client-side selector

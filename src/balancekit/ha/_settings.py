@@ -47,7 +47,7 @@ FLAGS: Final = (
 
 
 class RouterSettings(Record):
-    """What one router is told of an election: the fields of :class:`~balancekit.ha.VirtualRouter`."""
+    """What one router needs to know of an election: the fields of :class:`~balancekit.ha.VirtualRouter`."""
 
     vrid: int
     addresses: tuple[str, ...]

@@ -3,7 +3,7 @@
 The ``k``-th ejection in a row lasts ``min(base * factor ** (k - 1), max_duration)`` seconds, lengthened by up
 to ``jitter`` of itself so that many clients do not probe at the same moment.
 
-*Why the default maximum is two seconds* where Envoy's is 300: a proxy asks an ejected host by itself,
+*Why the default maximum is two seconds* where Envoy's is 300: a proxy probes an ejected host by itself,
 through active checks, and the 300 s end when it answers. Without active checks the only question is a
 request, and what an endpoint loses after it has recovered is the rest of its time out. A probe costs one
 request per client; two seconds keep a recovered endpoint above 80 % of its share in the 20 s after.

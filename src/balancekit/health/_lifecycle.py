@@ -8,7 +8,7 @@ of one table and moves by nothing else.
 time is over, and requests decide: a health page that says 200 proves nothing about an endpoint that answers
 requests with 503. An endpoint that failed checks comes back when checks pass.
 
-Sans-IO: it is told what happened and what time it is, and says when it wants to be asked again. A healthy
+Sans-IO: it receives what happened and the time, and states when it is due again. A healthy
 endpoint costs nothing: while nothing is known against it, successes are not even reported.
 """
 

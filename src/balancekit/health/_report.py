@@ -1,7 +1,7 @@
 """Recent results of one endpoint, as the rules of a sweep receive them.
 
 A plain class, not a record: a sweep makes one for each endpoint and window, and a record costs eight times
-as much. Latencies are looked up when a rule asks for them.
+as much. Latencies are looked up when a rule reads them.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class OutlierSweep(ConstructorRepr):
     Parameters
     ----------
     rules
-        Asked in this order; the first cause found for an endpoint is the one that is told.
+        Evaluated in this order; the first cause found for an endpoint is the one that is reported.
     interval
         Seconds between two sweeps.
     rng
@@ -109,7 +109,7 @@ class OutlierSweep(ConstructorRepr):
 
 
 def _evaluate(rule: Rule, reports: Sequence[EndpointReport]) -> Mapping[str, str]:
-    """Ask a rule; one that raises is logged and ejects none: it may not break a request."""
+    """Evaluate a rule; one that raises is logged and ejects none: it may not break a request."""
     try:
         return rule(reports)
     except Exception:

@@ -95,7 +95,7 @@ class Nat:
 
     *When not to use it:* if servers must see the client's address (send the PROXY protocol), or if replies go to
     the client directly (:class:`DsrBook`). Where clients choose when to connect, ports in order can be guessed:
-    RFC 6056 tells what that allows.
+    RFC 6056 describes what that allows.
 
     Cost: O(1) a call, but for :meth:`forget`; about 300 bytes an open connection. A server's port space is kept, for
     at most 64,512 ports an address that rest, until :meth:`forget`. Not thread-safe.

@@ -9,7 +9,7 @@ The estimate fades towards 0 while the endpoint is idle, so that a bad one is tr
 says nothing of the speed, as a fast failure, starts that over. It is this load's weakness that failures count for no
 more. Prefer :class:`FailureAware`.
 
-Cost: O(1); one ``exp`` when a request ends and one when the value is asked.
+Cost: O(1); one ``exp`` when a request ends and one when the value is read.
 Source: Finagle ``PeakEwma.scala`` (October 2024); tower ``load/peak_ewma.rs`` for the jump.
 """
 

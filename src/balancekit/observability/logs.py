@@ -43,7 +43,7 @@ LEVELS: Final[Mapping[type[Event], int]] = MappingProxyType(
         Suppressed: logging.WARNING,
     }
 )
-"""How loud each kind of event is; those that are not here are told at INFO."""
+"""How loud each kind of event is; those that are not here are logged at INFO."""
 _TIMES: Final = frozenset({"until", "deadline"})
 """Fields that are times of the balancer's clock."""
 

@@ -176,7 +176,7 @@ class LoadMeter(ConstructorRepr):
         )
 
     def report_texts(self) -> list[str]:
-        """Return the present load as a header says it; none if it cannot be told, which is logged when that begins.
+        """Return the present load as a header says it; none if it cannot be computed, which is logged when that begins.
 
         An answer to a client is not to fail because a figure of the application does.
         """

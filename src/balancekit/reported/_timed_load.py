@@ -10,7 +10,7 @@ __all__ = ["TimedInFlight"]
 
 
 class TimedInFlight(InFlight):
-    """``InFlight`` in a balancer that reads its clock: a plain pick is told the time.
+    """``InFlight`` in a balancer that reads its clock: a plain pick receives the time.
 
     *When not to use it:* with selectors that need no time; ``InFlight`` spares two clock readings a request.
 

@@ -8,7 +8,7 @@ By the gradient of latency, or by what is dropped.
                                 limit    = gradient * limit + sqrt(gradient * limit), a whole number
     Aimd        one more for each round of successes while at least half is in use; times 0.9 when a request is dropped
 
-A machine is told of each request that ends, and answers ``limit``. Nothing changes without requests.
+A machine records each request that ends, and gives ``limit``. Nothing changes without requests.
 
 *Gradient.* The least latency is measured now and then with a small limit, or given. In equilibrium, ``sqrt(limit)``
 requests and the part ``buffer`` wait: a server of 40 slots settles near ``40 * (1 + buffer)`` and its square root.

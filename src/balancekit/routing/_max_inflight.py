@@ -1,6 +1,6 @@
 """A limit of requests in flight for each endpoint.
 
-An endpoint at its limit is passed over; when all are, the caller is told at once (``SaturatedError``) instead of
+An endpoint at its limit is passed over; when all are, the caller gets an error at once (``SaturatedError``) instead of
 joining an invisible queue. The limit is a number, or adapts to each endpoint: :class:`Gradient`, :class:`Aimd`.
 
 Source: Envoy 1.40, circuit breakers (``max_requests``), here per endpoint; nginx ``max_conns``.

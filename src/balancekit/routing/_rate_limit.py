@@ -1,7 +1,7 @@
 """A rate limit for each endpoint: a token bucket with a rate and a burst.
 
 Services that sell requests or tokens by the minute refuse what exceeds the quota. An endpoint whose bucket is too low is
-passed over before it has to refuse; when all are, the caller is told when the first will have room.
+passed over before it has to refuse; when all are, the error says when the first will have room.
 
 The bucket is one number per endpoint, the time at which it will be full again. A request moves that time by its cost over
 the rate, and there is room as long as it is not further away than the burst takes to fill.
@@ -40,14 +40,14 @@ MAX_SINGLE_EXCLUSIONS: Final = 4
 
 @final
 class RateLimit(ConstructorRepr, makers=("child",)):
-    """Pass over endpoints that have been asked as often as they may be.
+    """Pass over endpoints that have received as many requests as they may.
 
     Parameters
     ----------
     rate
-        What an endpoint may be asked for per second, > 0: requests, or their cost. ``500 / 60`` for 500 a minute.
+        What an endpoint may receive per second, > 0: requests, or their cost. ``500 / 60`` for 500 a minute.
     burst
-        What it may be asked for at once after a rest, >= 1. One second's worth, and at least 1, if left out.
+        What it may receive at once after a rest, >= 1. One second's worth, and at least 1, if left out.
     by_cost
         Whether a request counts for what it costs (``acquire(cost=...)``, such as an estimate of tokens), or for one.
     per_weight
@@ -55,7 +55,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
     child
         Makes the selector. ``ShortestExpectedDelay`` if left out.
 
-    *Guarantee.* In any span of ``t`` seconds an endpoint is asked for at most ``burst + rate * t``, however many threads pick.
+    *Guarantee.* In any span of ``t`` seconds an endpoint receives at most ``burst + rate * t``, however many threads pick.
     A request that costs more than the burst goes to an endpoint whose bucket is full, which then owes the rest. A quota of 500
     in *any* minute is kept by a burst of 50 and a rate of 450 / 60.
 
@@ -103,7 +103,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         self._burst = max(1.0, self._rate) if burst is None else valid.number("burst", burst, minimum=1.0)
         self._by_cost = valid.flag("by_cost", by_cost)
         self._per_weight = valid.flag("per_weight", per_weight)
-        self._full_at: dict[Node, float] = {}  # when the bucket of each endpoint that was asked is full
+        self._full_at: dict[Node, float] = {}  # when the bucket of each endpoint that was used is full
         self._owners: dict[str, Node] = {}  # by id: whose bucket it is
         self._corrections: deque[tuple[str, float]] = deque()
         self._now = -math.inf
@@ -203,7 +203,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         self._corrections.append((valid.text("endpoint", endpoint), valid.number("by", by)))
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Build the tables of the child; forget endpoints that had left and owed nothing when another was first asked."""
+        """Build the tables of the child; forget endpoints that had left and owed nothing when another was first used."""
         there = {node.id for node in snapshot.members.nodes}
         with self._lock:
             self._forget_all_but(there)

@@ -51,7 +51,7 @@ class CyclicOrder:
     def picker(self, snapshot: Snapshot, rng: Random | None) -> Callable[..., Node]:
         """Return the fast path for a snapshot with eligible nodes."""
         state = self._turn_to(snapshot, Random() if rng is None else rng)
-        return partial(next, state.turns)  # what a picker is told, the time, is taken for next's default
+        return partial(next, state.turns)  # what a picker receives, the time, is taken for next's default
 
     def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
         """Return the next node in the order that is not excluded; ``None`` if there is none."""

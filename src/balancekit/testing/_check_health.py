@@ -53,7 +53,7 @@ MakeMachine = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
 
 
 Seen: TypeAlias = list[tuple[str, tuple[object, ...]]]
-"""What the machine was told last, and its properties then."""
+"""What the machine received last, and its properties then."""
 
 
 def check_health(make: MakeMachine, *, steps: int = 500, seed: int = 0) -> None:
@@ -64,7 +64,7 @@ def check_health(make: MakeMachine, *, steps: int = 500, seed: int = 0) -> None:
     make
         The policy: what a balancer takes as ``health=``.
     steps
-        How many things it is told, >= 1.
+        How many inputs it receives, >= 1.
     seed
         Of that history.
 
@@ -124,7 +124,7 @@ def _history(
     sparing
         Whether successes are left out while the machine does not watch them, as a balancer does.
     neighbour
-        Whether a machine of another endpoint is told of failures between any two steps.
+        Whether a machine of another endpoint receives failures between any two steps.
     """
     with another_world(world):
         machine = make(ENDPOINT, partial(_spare, spare), Random(seed))
@@ -152,7 +152,7 @@ def _spare(answer: bool, _ejection: Ejection) -> bool:  # noqa: FBT001 - bound b
 
 
 def _something(rng: Random, machine: HealthPolicy, now: float) -> tuple[str, Callable[[], Iterable[Event]]]:
-    """Return one thing to tell, of those that the machine takes."""
+    """Return one input, of those that the machine takes."""
     outcome = rng.choice([Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE, *Outcome])
     done = Completion(outcome, started_at=now - 0.1, ended_at=now)
     told: list[tuple[str, Callable[[], Iterable[Event]]]] = [

@@ -11,7 +11,7 @@ __all__ = ["ManualClock"]
 
 @final
 class ManualClock:
-    """A clock that moves only when told to. Give it to a balancer as ``clock=``.
+    """A clock that moves only when it is set or advanced. Give it to a balancer as ``clock=``.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ class BalancerMachine(RuleBasedStateMachine):
 
     @rule(id=IDS, weight=strategies.weights())
     def add(self, id: str, weight: float) -> None:
-        """Add an endpoint, or be told that it is there."""
+        """Add an endpoint, or get an error that it is there."""
         present = self._ids()
         try:
             self.balancer.add(Endpoint(id, weight=weight))
@@ -110,7 +110,7 @@ class BalancerMachine(RuleBasedStateMachine):
 
     @rule(id=IDS)
     def remove(self, id: str) -> None:
-        """Remove an endpoint, or be told that it is not there."""
+        """Remove an endpoint, or get an error that it is not there."""
         present = self._ids()
         try:
             self.balancer.remove(id)

@@ -1,4 +1,4 @@
-"""One toy HTTP server on an event loop, behaving as it is told.
+"""One toy HTTP server on an event loop, with the behavior that is set.
 
 HTTP is read and written by aiohttp; only deliberately broken responses are written to the transport directly. The server
 itself answers three paths: ``/_toy/behavior`` (PUT fields as JSON, DELETE), ``/_toy/down`` (PUT seconds) and
@@ -57,7 +57,7 @@ class Toy:
         self.port: int = port
         self.tls: ssl.SSLContext | None = tls
         self.default: Behavior = behavior
-        """What it does unless told otherwise."""
+        """What it does by default."""
         self.fixed: Behavior | None = None
         """What it does with every request, whatever its URL asks for."""
         self.script: deque[Behavior] = deque()

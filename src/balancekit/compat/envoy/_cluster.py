@@ -153,7 +153,7 @@ class Cluster(ConstructorRepr):
         self._health: dict[str, Health] = {}
         """What is known of hosts that are not healthy."""
         self._ejected: set[str] = set()
-        """Hosts that outlier detection has out, after the events told so far: those of one tick are told one by one."""
+        """Hosts that outlier detection has out, after the events delivered so far: those of one tick are delivered one by one."""
         self._warming: dict[str, float] = {}
         self._detector: OutlierDetector | None = None
         if outlier_detection is not None:

@@ -1,6 +1,6 @@
 """An nginx ``upstream`` block: the servers tried for a request, in order.
 
-Sans-IO: it is told the time and how attempts end. The clock of nginx counts whole seconds, and so do the
+Sans-IO: it receives the time and how attempts end. The clock of nginx counts whole seconds, and so do the
 windows of failures; give whole numbers for ``now`` where every choice is to be the same.
 
 Source: nginx 1.22.1; every rule is checked against recorded choices (``tests/oracles``).
