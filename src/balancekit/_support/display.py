@@ -31,6 +31,8 @@ _FUNCTIONS: Final = (types.FunctionType, types.BuiltinFunctionType, types.Method
 class ConstructorRepr:
     """A base class whose instances print as the call that made them.
 
+    An instance keeps its arguments: one that must not keep an argument alive is a :class:`StateRepr`.
+
     A class names in ``makers`` its parameters that take a function that makes children: it prints as a ``lambda`` of the child
     that it makes, for which it is called.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, final
 
-from balancekit._support.display import ConstructorRepr
+from balancekit._support.display import StateRepr
 from balancekit._support.extras import extra
 
 with extra("prometheus"):
@@ -40,7 +40,7 @@ class SupportsRouteStats(Protocol):
 
 
 @final
-class RouteCollector(ConstructorRepr, Collector):
+class RouteCollector(StateRepr, Collector):
     """Export the statistics of a table's routes.
 
     Parameters

@@ -40,7 +40,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, final
 
-from balancekit._support.display import ConstructorRepr
+from balancekit._support.display import StateRepr
 from balancekit._support.extras import extra
 
 with extra("prometheus"):
@@ -80,7 +80,7 @@ class SupportsDiscoveryStats(Protocol):
 
 
 @final
-class BalancerCollector(ConstructorRepr):
+class BalancerCollector(StateRepr, prints=("balancer",)):
     """The metrics of one balancer.
 
     Parameters

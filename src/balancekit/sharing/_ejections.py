@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.display import ConstructorRepr
+from balancekit._support.display import StateRepr
 from balancekit._support.weak import weakly
 from balancekit.endpoint import Endpoint
 from balancekit.errors import UnknownEndpointError
@@ -29,7 +29,7 @@ _EJECTED: Final = "ejected"
 
 
 @final
-class SharedEjections(ConstructorRepr):
+class SharedEjections(StateRepr):
     """Hints of ejections, given and taken through a store.
 
     Parameters
