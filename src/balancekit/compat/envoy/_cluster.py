@@ -256,7 +256,7 @@ class Cluster(ConstructorRepr):
         self._node(host)
         self._advance(now)
         if self._detector is not None and self._health.get(host) is not Health.UNHEALTHY:
-            self._tell(self._detector.check_passed(host, now=self._now))
+            self._apply(self._detector.check_passed(host, now=self._now))
 
     @checked_arguments
     def healthy(self, host: str) -> bool:
