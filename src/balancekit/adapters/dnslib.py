@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, final
 
+from balancekit._support.display import StateRepr
 from balancekit._support.extras import extra
 
 with extra("dnslib"):
@@ -195,7 +196,7 @@ class GslbResolver(ZoneResponder):
 
 
 @final
-class GslbHandler(DNSHandler):  # type: ignore[misc]  # dnslib has no types
+class GslbHandler(StateRepr, DNSHandler, prints=("client_address",)):  # type: ignore[misc]  # dnslib has no types
     """A handler for ``dnslib.server.DNSServer`` that answers what cannot be parsed with FORMERR, as gdnsd does.
 
     ``dnslib``'s own drops it, so that the client waits for its time-out and asks again.
