@@ -49,10 +49,11 @@ class Grouping:
         Says to which part a node belongs; called once per node and membership.
     """
 
-    __slots__ = ("_assign", "_divide", "_view")
+    __slots__ = ("_assign", "_divide", "_part_of", "_view")
 
     def __init__(self, part_of: Callable[[Node], Hashable]) -> None:
-        self._assign: Callable[[Members], Callable[[Node], Hashable]] = lambda _members: part_of
+        self._part_of = part_of
+        self._assign: Callable[[Members], Callable[[Node], Hashable]] | None = None
         self._divide = self._divided  # one object each, so that memos find what was made
         self._view = self._viewed
 
@@ -68,7 +69,8 @@ class Grouping:
         return snapshot.derive(self._view)
 
     def _divided(self, members: Members) -> Mapping[Hashable, Members]:
-        part_of, parts = self._assign(members), dict[Hashable, list[Node]]()
+        part_of = self._part_of if self._assign is None else self._assign(members)
+        parts = dict[Hashable, list[Node]]()
         for node in members.nodes:
             parts.setdefault(part_of(node), []).append(node)
         return {part: Members(tuple(nodes), version=members.version) for part, nodes in parts.items()}

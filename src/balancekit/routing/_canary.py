@@ -7,6 +7,7 @@ A user's position on a line of length 1 is compared with the canary's share. Rai
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from random import Random
 from typing import Final, final
 
@@ -69,7 +70,7 @@ class Canary(ConstructorRepr, makers=("child",)):
             raise ConfigurationError("labels", labels, 'at least one label, such as {"track": "canary"}')
         self._salt = valid.text("salt", salt, empty=True)
         self._share = valid.number("share", share, minimum=0.0, maximum=1.0)
-        self._parts = Grouping(lambda node: wanted.items() <= node.metadata.items())
+        self._parts = Grouping(partial(_has_labels, dict(wanted)))
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         self.thread_safe: bool = self._children.thread_safe
@@ -156,3 +157,7 @@ class Canary(ConstructorRepr, makers=("child",)):
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the first of the children would pick an endpoint."""
         return self._children.soonest(self._parts.views(snapshot), ctx)
+
+
+def _has_labels(wanted: Mapping[str, str], node: Node) -> bool:
+    return wanted.items() <= node.metadata.items()

@@ -20,6 +20,8 @@ Source: Envoy 1.40, priority load (``distributeLoad``), overprovisioning factor 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from random import Random
 from typing import cast, final
 
@@ -224,7 +226,7 @@ class Priority(_TierSelector):
     """
 
     def __init__(self, child: MakeSelector = ShortestExpectedDelay, *, overprovisioning: float = 1.4) -> None:
-        super().__init__(child, lambda node: node.priority, overprovisioning)
+        super().__init__(child, attrgetter("priority"), overprovisioning)
 
 
 @final
@@ -273,7 +275,7 @@ class Locality(_TierSelector):
             order.append(other)
         ranks = {name: rank for rank, name in enumerate(order)}
         self._zones = order
-        super().__init__(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
+        super().__init__(child, partial(_rank, ranks), overprovisioning)
 
     def _described(self, tier: int, loads: Sequence[tuple[int, int]]) -> str:
         names = [*self._zones, "other zones"]
@@ -281,3 +283,8 @@ class Locality(_TierSelector):
         text = f"{names[tier]}, of loads {', '.join(f'{names[t]}: {load} %' for t, load in loads)}"
         absent = [zone for rank, zone in enumerate(self._zones) if rank not in present]
         return f"{text}; no endpoint is in {', '.join(absent)}" if absent else text
+
+
+def _rank(ranks: Mapping[str, int], node: Node) -> int:
+    """Return how far the zone of a node is, from 0."""
+    return ranks.get(node.zone, len(ranks))

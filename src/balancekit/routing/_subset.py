@@ -9,6 +9,7 @@ Source: Envoy 1.40, subset load balancing, with its fallbacks: none, any endpoin
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import NamedTuple, final
 
@@ -72,7 +73,7 @@ class Subset(ConstructorRepr, makers=("child",)):
         elif not isinstance(fallback, str) or fallback not in {"any", "none"}:
             raise ConfigurationError("fallback", fallback, "'any', 'none' or the labels of a default subset")
         self._any_endpoint = fallback == "any"
-        self._parts = Grouping(lambda node: tuple([node.metadata.get(key) for key in self._keys]))
+        self._parts = Grouping(partial(_values, self._keys))
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         self.thread_safe: bool = self._children.thread_safe
@@ -163,3 +164,7 @@ class _Delegate(NamedTuple):
     child: Selector
     view: Snapshot
     ctx: PickContext
+
+
+def _values(keys: Sequence[str], node: Node) -> tuple[str | None, ...]:
+    return tuple([node.metadata.get(key) for key in keys])
