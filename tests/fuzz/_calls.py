@@ -51,7 +51,7 @@ OF_THE_LIBRARY = frozenset({
     "SharedDependencies", "HashFunction", "compat.nginx.Request", "compat.haproxy.Request", "l7.RoutePlan", "gslb.ChangePlan",
     "sim.RecordedLease", "l7.Match", "SharedLoad", "OpenTotal", "check_health", "GslbHandler",
 })  # fmt: skip
-"""Called by the library with objects of its own, never with values of users; by name, or by package and name."""
+"""Called by the library, or a server, with objects of its own, never with values of users; by name, or by package and name."""
 OF_USERS = ("LoadBalancer", "HashRing", "MaglevTable", "RendezvousHash", "AnchorHash", "JumpHash", "MultiProbeHash", "StickyValues",
             "Ketama", "BoundedPlacement", "Match")  # fmt: skip
 """Classes whose methods take values of users too."""
