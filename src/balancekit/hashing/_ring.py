@@ -78,7 +78,7 @@ class HashRing:
     nodes
         Ids, or a mapping from id to weight (finite, > 0).
     vnodes
-        Points of a node of weight 1, a whole number >= 1. A node has ``vnodes * weight`` of them, rounded,
+        Points of a node of weight 1, a whole number >= 1 and <= 2**28. A node has ``vnodes * weight`` of them, rounded,
         at least one.
     hash
         The name of a hash function, or one made by :func:`keyed`.
@@ -107,7 +107,7 @@ class HashRing:
     def __init__(
         self, nodes: Nodes = (), *, vnodes: int = VNODES, hash: str | HashFunction = "murmur3"
     ) -> None:
-        self._vnodes: int = valid.integer("vnodes", vnodes, minimum=1)
+        self._vnodes: int = valid.integer("vnodes", vnodes, minimum=1, maximum=MAX_POINTS)
         self._function: HashFunction = hash_function(hash)
         self._lookup: Lookup
         self._state: RingState

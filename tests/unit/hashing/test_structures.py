@@ -386,3 +386,10 @@ def test_an_anchor_has_an_eighth_to_spare():
 def test_no_point_of_an_empty_ring_belongs_to_anyone():
     """Between an empty ring and itself nothing moves."""
     assert HashRing([]).moved(HashRing([])) == 0.0
+
+
+@pytest.mark.parametrize("vnodes", [2**28 + 1, 10**400])
+def test_more_points_than_a_ring_may_have_are_refused_before_there_are_nodes(vnodes):
+    """A number of points that no ring can have is refused at construction, not by the first node that is added."""
+    with pytest.raises(ConfigurationError, match="vnodes"):
+        HashRing(vnodes=vnodes)
