@@ -148,6 +148,9 @@ class Together:
     def leave(self, id: str, place: Any) -> None:
         """Do nothing."""
 
+    def log_notes(self) -> None:
+        """Do nothing."""
+
     def after_fork(self) -> None:
         """Do nothing."""
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import balancekit
 
-HOT = {"AnswerFigures", "Assignments", "ExpectedDelayLoad", "HotFields"}
-"""Parts of a node, which users see only through it; they print as any object."""
+HOT = {"HotFields"}
+"""Bases of a node and of a load, which have no instances of their own."""
 
 
 def public_classes() -> Iterator[type]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Protocol, final
 
+from balancekit._support.display import StateRepr
 from balancekit.endpoint import Endpoint
 from balancekit.outcome import Completion, Outcome
 from balancekit.stats import RecentWindow
@@ -38,7 +39,7 @@ _exhaust: Final[Callable[[Iterable[None]], None]] = deque[None](maxlen=0).extend
 
 
 @final
-class Assignments:
+class Assignments(StateRepr):
     """Attributes of many objects, to be set in one step.
 
     Kept in three columns, not in a row for each: rows are tuples, and thousands of them start a full collection of
@@ -68,7 +69,7 @@ class Assignments:
 
 
 @final
-class AnswerFigures:
+class AnswerFigures(StateRepr):
     """How fast answers of an endpoint came, where requests say so: recent values, and tokens since it joined."""
 
     __slots__ = ("first_byte", "speed", "tokens")

@@ -9,6 +9,7 @@ import math
 from math import sqrt
 from typing import ClassVar, Final, final
 
+from balancekit._support.display import StateRepr
 from balancekit.loads._expected_delay_pool import (
     LONE,
     MAX_FOUND,
@@ -55,7 +56,7 @@ class HotFields:
 
 
 @final
-class ExpectedDelayLoad(HotFields):
+class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price")):
     """The expected delay of one endpoint. Made by :class:`ExpectedDelay`."""
 
     __slots__ = (
