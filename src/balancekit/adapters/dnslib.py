@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from balancekit._support.display import StateRepr
 from balancekit._support.extras import extra
@@ -33,7 +33,9 @@ with extra("dnslib"):
         DNSRecord,
         EDNSOption,
     )
-    from dnslib.server import DNSHandler
+
+    if not TYPE_CHECKING:
+        from dnslib.server import DNSHandler
 
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.adapters._gslb import AUTHORITATIVE, BalancerStandings, ZoneResponder
@@ -46,6 +48,17 @@ from balancekit.gslb import (
     decode_subnet,
     encode_subnet,
 )
+
+if TYPE_CHECKING:
+    from socketserver import BaseRequestHandler
+
+    class DNSHandler(BaseRequestHandler):
+        """That of ``dnslib``, which has no types."""
+
+        def get_reply(self, data: bytes) -> bytes | bytearray:
+            """Return the reply to a message."""
+            ...
+
 
 __all__ = ["BalancerStandings", "GslbHandler", "GslbResolver"]
 
@@ -196,7 +209,7 @@ class GslbResolver(ZoneResponder):
 
 
 @final
-class GslbHandler(StateRepr, DNSHandler, prints=("client_address",)):  # type: ignore[misc]  # dnslib has no types
+class GslbHandler(StateRepr, DNSHandler, prints=("client_address",)):
     """A handler for ``dnslib.server.DNSServer`` that answers what cannot be parsed with FORMERR, as gdnsd does.
 
     ``dnslib``'s own drops it, so that the client waits for its time-out and asks again.

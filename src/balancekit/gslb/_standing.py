@@ -21,6 +21,8 @@ __all__ = ["Standing", "Standings", "fixed_standings", "read_standing", "standin
 
 
 class _Standing(NamedTuple):
+    """The fields of a :class:`Standing`, whose values are not checked."""
+
     up: bool
     until: float = math.inf
 

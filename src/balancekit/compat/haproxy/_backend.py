@@ -324,12 +324,9 @@ class Backend(ConstructorRepr):
         queue.append(request)
 
     def _bound(self, request: Request) -> Member | None:
-        if not self.cookies or not request.cookie:
-            return None
-        for member in self._members.values():
-            if member.server.cookie == request.cookie and member.persistent:
-                return member
-        return None
+        known = self._members.values() if self.cookies and request.cookie else ()
+        named = (member for member in known if member.server.cookie == request.cookie and member.persistent)
+        return next(named, None)
 
     def _serve(self, request: Request, member: Member) -> Request:
         request.member, request.waiting = member, False
@@ -351,6 +348,7 @@ class Backend(ConstructorRepr):
 
     @checked_arguments
     def on_refused(self, request: Request) -> str | None:
+        """Free the slot, and return the server that is tried next; ``None`` if the retries are used up."""
         member = self._release(request)
         request.set_cookie = None
         if request.attempts > self._retries:
@@ -371,6 +369,7 @@ class Backend(ConstructorRepr):
 
     @checked_arguments
     def on_done(self, request: Request) -> list[Request]:
+        """Free the slot, and return the waiting requests that are served now."""
         return self._hand_over(self._release(request))
 
     def _hand_over(self, member: Member) -> list[Request]:
@@ -387,6 +386,7 @@ class Backend(ConstructorRepr):
 
     @checked_arguments
     def on_given_up(self, request: Request) -> None:
+        """Take the request out of the queue."""
         queue = self._queue if request.member is None else request.member.waiting
         queue.remove(request)
         request.waiting = False
