@@ -657,7 +657,7 @@ class LoadBalancer(Generic[T]):
         """
         if not callable(observer):
             raise ConfigurationError("observer", observer, "a callable of a kind of refusal")
-        return self._runtime.observe_refusals(observer)
+        return self._runtime.refusals.add(observer)
 
     def emit(self, event: Event, /) -> None:
         """Hand an event of your own to the listeners, as the HTTP adapters do with retries.

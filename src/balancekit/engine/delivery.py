@@ -6,7 +6,7 @@ the order in which things happened, and none is called while it runs, unless by 
 
 Callbacks that cause something whenever they are called would do so for ever, two of them twice as often at each step. One
 that has caused more, :data:`MAX_CAUSING_CALLS` times, in answer to what followed from one and the same notice, receives
-nothing else that follows from it. The others are, a warning is logged, and the request or change goes on.
+nothing else that follows from it. The others do, a warning is logged, and the request or change goes on.
 
 Cost: one call a callback and notice, and about 25 empty method calls a notice; nothing without callbacks.
 """
@@ -119,7 +119,7 @@ class Delivery:
                 here.delivering = None
 
     def _deliver_all(self, here: _Here) -> None:
-        """Tell everything that waits; a method, for the reason that ``Turn._empty`` is one."""
+        """Deliver everything that waits; a method, for the reason that ``Turn._empty`` is one."""
         while here.waiting:
             here.delivering = notice = here.waiting.popleft()
             causing = notice.causing if notice.follows else None

@@ -54,7 +54,7 @@ class HealthDispatch:
         transitions: Transitions,
         loads: LoadHooks,
         sweep: SweepHooks,
-        listeners: Listeners,
+        listeners: Listeners[Event],
         clock: Clock,
         locks: EngineLocks,
         guard: Guard,

@@ -1,4 +1,4 @@
-"""Listeners of one balancer: added, taken away, and called with events.
+"""Listeners of one balancer: added, taken away, and called with events, or with refusals.
 
 A listener runs in the thread that caused the event, under no lock. One that raises is logged and changes nothing.
 """
@@ -9,15 +9,15 @@ import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from operator import is_not
-from typing import TypeVar, final
+from typing import Generic, TypeVar, final
 
 from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.locks import EngineLocks
-from balancekit.events import Event, EventSink
 
 __all__ = ["Listeners", "end_of"]
 
 C = TypeVar("C", bound=Callable[..., object])
+T = TypeVar("T")
 
 
 def end_of(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], None]:
@@ -33,8 +33,8 @@ def end_of(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], 
 
 
 @final
-class Listeners:
-    """The listeners of one balancer.
+class Listeners(Generic[T]):
+    """The listeners of one balancer to one kind of thing.
 
     Parameters
     ----------
@@ -42,30 +42,33 @@ class Listeners:
         Of the balancer; ``listeners`` guards the tuple.
     delivery
         Of the balancer.
+    message
+        What is logged of one that raises, with places for the listener and for what it was called with.
     """
 
-    __slots__ = ("__weakref__", "_delivery", "_listeners", "_locks")
+    __slots__ = ("__weakref__", "_delivery", "_listeners", "_locks", "_message")
 
-    def __init__(self, locks: EngineLocks, delivery: Delivery) -> None:
+    def __init__(self, locks: EngineLocks, delivery: Delivery, message: str) -> None:
         self._locks = locks
         self._delivery = delivery
-        self._listeners: tuple[Entry[EventSink], ...] = ()
+        self._message = message
+        self._listeners: tuple[Entry[Callable[[T], object]], ...] = ()
 
-    def add(self, listener: EventSink) -> Callable[[], None]:
+    def add(self, listener: Callable[[T], object]) -> Callable[[], None]:
         """Add a listener; return a function that takes it away again."""
         entry = Entry(listener)
         with self._locks.listeners:
             self._listeners = (*self._listeners, entry)
         return end_of(self._remove, entry)
 
-    def dispatch(self, events: Iterable[Event]) -> None:
-        """Hand events to the listeners, in the order they happened."""
-        self._delivery.deliver("listener %r failed on %r", self._listeners, [(event,) for event in events])
+    def dispatch(self, happened: Iterable[T]) -> None:
+        """Hand what happened to the listeners, in that order."""
+        self._delivery.deliver(self._message, self._listeners, [(one,) for one in happened])
 
-    def dispatch_one(self, event: Event) -> None:
-        """Hand one event to the listeners."""
-        self.dispatch((event,))
+    def dispatch_one(self, happened: T) -> None:
+        """Hand one thing to the listeners."""
+        self.dispatch((happened,))
 
-    def _remove(self, entry: Entry[EventSink]) -> None:
+    def _remove(self, entry: Entry[Callable[[T], object]]) -> None:
         with self._locks.listeners:
             self._listeners = tuple(filter(partial(is_not, entry), self._listeners))  # no loop under a lock

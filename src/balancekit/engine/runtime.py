@@ -15,10 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from operator import is_not
 from random import Random
 from types import MappingProxyType
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit.endpoint import Endpoint
@@ -70,7 +69,6 @@ from balancekit.snapshot import Members, PickContext
 
 __all__ = ["Runtime"]
 
-RefusalObserver: TypeAlias = Callable[[str], object]
 REFUSALS: Final[Mapping[type[UnavailableError], str]] = MappingProxyType(
     {
         PoolEmptyError: "empty",
@@ -89,14 +87,12 @@ class Runtime:
     __slots__ = (
         "__weakref__",
         "_clock",
-        "_delivery",
         "_dispatch",
         "_health",
         "_inherited",
         "_loads",
         "_own_rng",
         "_publisher",
-        "_refusal_observers",
         "_refused",
         "_transitions",
         "current",
@@ -106,6 +102,7 @@ class Runtime:
         "ledger",
         "listeners",
         "locks",
+        "refusals",
         "rng",
     )
 
@@ -132,10 +129,11 @@ class Runtime:
         self._health = health
         self._refused: dict[str, int] = dict.fromkeys(REFUSALS.values(), 0)
         self._inherited: Members | None = None  # in a forked child, until its endpoints have new nodes
-        self._refusal_observers: tuple[Entry[RefusalObserver], ...] = ()
-        delivery = self._delivery = Delivery(self.guard)
-        self.listeners: Listeners = Listeners(self.locks, delivery)
+        delivery = Delivery(self.guard)
+        self.listeners: Listeners[Event] = Listeners(self.locks, delivery, "listener %r failed on %r")
         """Called with events."""
+        self.refusals: Listeners[str] = Listeners(self.locks, delivery, "observer %r failed on %r")
+        """Called with the kind of each refusal."""
         self.ledger: Ledger = Ledger(
             clock,
             timed=timed,
@@ -212,7 +210,7 @@ class Runtime:
         name = REFUSALS[type(error)]
         with self.locks.writer:
             self._refused[name] += 1
-        self._delivery.deliver("observer %r failed on %r", self._refusal_observers, [(name,)])
+        self.refusals.dispatch_one(name)
         return error
 
     def _why(self, published: Published, ctx: PickContext) -> UnavailableError:
@@ -333,17 +331,6 @@ class Runtime:
         entry = Entry(observer)
         self._observe_starts(lambda entries: (*entries, entry))
         return end_of(self._unobserve_starts, entry)
-
-    def observe_refusals(self, observer: RefusalObserver) -> Callable[[], None]:
-        """Add an observer of requests that no endpoint is picked for; return a function that takes it away again."""
-        entry = Entry(observer)
-        with self.locks.listeners:
-            self._refusal_observers = (*self._refusal_observers, entry)
-        return end_of(self._unobserve_refusals, entry)
-
-    def _unobserve_refusals(self, entry: Entry[RefusalObserver]) -> None:
-        with self.locks.listeners:
-            self._refusal_observers = tuple(filter(partial(is_not, entry), self._refusal_observers))
 
     def _unobserve(self, entry: Entry[Observer]) -> None:
         self._observe(lambda entries: tuple([one for one in entries if one is not entry]))
