@@ -67,8 +67,8 @@ def number(
 ) -> float:
     """Return a finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given.
 
-    With ``infinite``, infinity is allowed, too. The error names the unit, and ends with ``hint``; where at most 1 is allowed, a percentage gets the share that was
-    probably meant.
+    With ``infinite``, infinity is allowed, too. The error names the unit, and ends with ``hint``; where at most 1 is allowed,
+    a percentage gets the share that was probably meant.
     """
     result = math.nan
     if (hasattr(value, "__float__") or hasattr(value, "__index__")) and not is_truth(value):

@@ -94,7 +94,8 @@ class GslbResolver(ZoneResponder):
 
     *Guarantee.* A malformed client subnet, more than one question, a name that is too long get FORMERR; anything that is no
     query, and transfers, NOTIMP; another version of EDNS BADVERS; other zones REFUSED. A reply is not answered, and what
-    ``dnslib`` cannot parse only by a server with :class:`GslbHandler`. Bytes after the message are ignored. An answer to a query with a client subnet carries its scope, one without has none.
+    ``dnslib`` cannot parse only by a server with :class:`GslbHandler`. Bytes after the message are ignored. An answer to a
+    query with a client subnet carries its scope, one without has none.
 
     *When not to use it:* on the Internet without a rate limit in front; a UDP server answers forged sources.
 

@@ -1,7 +1,8 @@
 """gRPC's ``weighted_round_robin`` (proposal A58), for programs that balance what is not gRPC.
 
-The rule, figures and names of grpcio 1.85.3: an endpoint without a report has the mean of the others, and none less than a hundredth
-or more than ten times that; with fewer than two reports it is plain round robin. In gRPC itself use its own, by service config.
+The rule, figures and names of grpcio 1.85.3: an endpoint without a report has the mean of the others, and none less than a
+hundredth or more than ten times that; with fewer than two reports it is plain round robin. In gRPC itself use its own, by
+service config.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ class MaglevScheduler:
     Parameters
     ----------
     destinations
-        In the kernel's order, at most 4,093, at least one of weight above 0: the kernel puts each new server *first*, so the last that
-        ``ipvsadm -a`` added comes first.
+        In the kernel's order, at most 4,093, at least one of weight above 0: the kernel puts each new server *first*, so the
+        last that ``ipvsadm -a`` added comes first.
     port
         The flag ``mh-port``: the client's port counts.
     fallback

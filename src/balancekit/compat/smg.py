@@ -1,7 +1,8 @@
 """Shepherd model gateway (smg 1.13.0), the successor of SGLang's router: the policy ``cache_aware``.
 
-Of the servers that were sent most of the prompt, any with the fewest open requests. It is passed over if these are too far above the
-*mean*; then, and without a match, any of those with the fewest of all. Recorded picks are all admissible by this rule.
+Of the servers that were sent most of the prompt, any with the fewest open requests. It is passed over if these are too far
+above the *mean*; then, and without a match, any of those with the fewest of all. Recorded picks are all admissible by this
+rule.
 
 Not built: load that servers report (a queue of 8, or 0.8 of the cache), the warm-up of new servers, and the policies
 ``prefix_hash`` and ``least_load``.

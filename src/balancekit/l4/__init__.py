@@ -1,17 +1,17 @@
 """Decisions about connections: which endpoint keeps a flow, which pool takes a connection, which client it is.
 
-=================================================================  ===================================================================
-:class:`FlowTable`                                                 live connections keep their endpoint while endpoints come and go
-:class:`StickyFlows`                                               the same as a selector for ``LoadBalancer``
-:class:`Ecmp`                                                      a hash to one of several next hops, and exactly what a change moves
-:class:`ResilientGroup` hash buckets that move when they are idle
-:class:`FlowRoutes`                                                a pool by addresses, server name and protocols
-:class:`Nat`                                                       local ports for connections to servers
-:class:`DsrBook`                                                   what is unknown when servers answer clients directly
-:mod:`proxy_protocol`                                              the client's address, sent ahead of a connection
-:mod:`client_hello`                                                server name and protocols of a TLS connection, read without TLS
-:func:`flow_key`                                                   the packed five-tuple
-=================================================================  ===================================================================
+=======================  ===================================================================
+:class:`FlowTable`       live connections keep their endpoint while endpoints come and go
+:class:`StickyFlows`     the same as a selector for ``LoadBalancer``
+:class:`Ecmp`            a hash to one of several next hops, and exactly what a change moves
+:class:`ResilientGroup`  hash buckets that move when they are idle
+:class:`FlowRoutes`      a pool by addresses, server name and protocols
+:class:`Nat`             local ports for connections to servers
+:class:`DsrBook`         what is unknown when servers answer clients directly
+:mod:`proxy_protocol`    the client's address, sent ahead of a connection
+:mod:`client_hello`      server name and protocols of a TLS connection, read without TLS
+:func:`flow_key`         the packed five-tuple
+=======================  ===================================================================
 
 Pure: bytes and times go in, decisions come out. Sockets are the caller's; ``docs/how-to/edge-tcp.md`` has a proxy.
 """

@@ -23,11 +23,11 @@
 All have the label ``service``, the first nine ``endpoint`` as well: ids, never URLs, keys or users.
 
 *Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): what is read when scraped does not work there, so the same names are
-written directly, when requests begin, end and are refused and things happen, and what belongs to an endpoint that was removed stays, at 0. A
-collector that is closed takes what is in flight with it, and so does that of a balancer that is gone as soon as another
-collector joins the registry. A forked child begins at 0, and what its parent has in flight stays the parent's. First bytes,
-tokens and resolvers are written with the next of these, at most once a second, and when the collector is closed; of medians the
-last one that any process wrote is shown.
+written directly, when requests begin, end and are refused and things happen, and what belongs to an endpoint that was removed
+stays, at 0. A collector that is closed takes what is in flight with it, and so does that of a balancer that is gone as soon
+as another collector joins the registry. A forked child begins at 0, and what its parent has in flight stays the parent's.
+First bytes, tokens and resolvers are written with the next of these, at most once a second, and when the collector is closed;
+of medians the last one that any process wrote is shown.
 
 Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures what the histogram costs.
 """

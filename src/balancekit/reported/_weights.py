@@ -7,8 +7,9 @@
 The utilization is the largest of the figures named in ``metrics`` that the report has, else the application's, else
 the CPU's. A report without requests or without utilization changes nothing. An endpoint has its own weight from
 ``blackout`` seconds after its first report on, until no report has come for ``expiry`` seconds; till then, and after,
-it has the mean or the median of the others. No own weight counts for less than ``min_ratio`` of the mean of all own weights, nor for
-more than ``max_ratio`` of it: a server that reports next to nothing does not get all traffic, and one that reports much still gets some.
+it has the mean or the median of the others. No own weight counts for less than ``min_ratio`` of the mean of all own weights,
+nor for more than ``max_ratio`` of it: a server that reports next to nothing does not get all traffic, and one that reports
+much still gets some.
 
 Cost: O(1) a report, O(n) when weights are asked for.
 

@@ -12,7 +12,8 @@ Under overload, waiting is what makes answers late. So the queue is short, and i
 - A request whose deadline is nearer than ``min_time`` is **hopeless**, and refused.
 
 Sans-IO, one thread at a time; ``now`` is the caller's. An interrupt at any instruction leaves a queue whose counts are right and
-which has, or has not, what was added or taken; what a change leaves in the queue is what its caller is not told of. Cost: O(tenants that wait) a step, amortised.
+which has, or has not, what was added or taken; what a change leaves in the queue is what its caller is not told of. Cost:
+O(tenants that wait) a step, amortised.
 
 Source: bound and adaptive order: Facebook, *Fail at scale* (ACM Queue, 2015), with its controlled delay as an option; fair
 queueing: Goyal, Vin, Cheng (1996); criticality: *Site Reliability Engineering*, chapter 21.
@@ -190,9 +191,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return waiter, [victim]
 
     def _victim(self, newcomer: Waiter[T], own: TenantLine[T]) -> tuple[Waiter[T], float]:
-        """Return the newest request of the tenant with the most waiting, in the lowest criticality.
-
-        And where its tenant stands.
+        """Return the newest request of the tenant with the most waiting, in the lowest criticality, and where that tenant stands.
 
         Looks at the queue as it will be with the newcomer, which may be the answer.
         """
