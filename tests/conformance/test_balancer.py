@@ -82,7 +82,7 @@ def test_a_balancer_without_health_is_never_in_its_states():
         return LoadBalancer(endpoints, health=None, clock=clock, rng=rng, allow_empty=True)
 
     without = SITUATIONS - {"suspect", "ejected", "probing"}
-    check_balancer(make, situations=without, examples=60, min_visits=1)
+    check_balancer(make, situations=without, examples=200, min_visits=1)
     with pytest.raises(AssertionError, match="ejected"):
         check_balancer(make, situations=SITUATIONS, examples=60)
 
