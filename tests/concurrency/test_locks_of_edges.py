@@ -68,7 +68,8 @@ def watch() -> Iterator[Watch]:
     found = Watch()
     logger = logging.getLogger("balancekit")
     logger.addHandler(found)
-    level, logger.level = logger.level, logging.DEBUG
+    level = logger.level
+    logger.setLevel(logging.DEBUG)  # an assignment would leave what is known of the levels
     yield found
     logger.removeHandler(found)
     logger.setLevel(level)
