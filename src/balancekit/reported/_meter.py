@@ -195,9 +195,8 @@ class LoadMeter(ConstructorRepr):
         kept = math.exp(min(0.0, self._at - now) / self._window)
         self._requests *= kept
         self._errors *= kept
-        self._at = max(
-            self._at, now
-        )  # another thread may have read the clock before this one, and come later
+        # Another thread may have read the clock before this one, and come later.
+        self._at = max(self._at, now)
 
     def _measure_cpu(self, now: float, used: float) -> None:
         processors = os.cpu_count() or 1
