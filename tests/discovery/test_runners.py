@@ -591,6 +591,25 @@ def test_a_coroutine_is_cancelled_when_its_time_is_over():
     asyncio.run(main())
 
 
+def test_a_coroutine_that_forgets_a_cancellation_does_not_keep_the_runner():
+    """``stop`` returns although the coroutine of the source forgets that it is cancelled, and answers."""
+    asking = asyncio.Event()
+
+    async def forget():
+        if not asking.is_set():
+            asking.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60.0)
+        return ["a"]
+
+    async def main():
+        patient = QUICK.replace(timeout=60.0)
+        async with asyncio.timeout(MAX_WAIT_S), AsyncDiscovery(empty_balancer(), forget, refresh=patient):
+            await asking.wait()
+
+    asyncio.run(main())
+
+
 def test_an_event_loop_that_ends_does_not_wait_for_a_resolver_that_blocks():
     """Neither a loop that ends nor the interpreter waits for a resolver that blocks, and nothing is printed."""
     code = """

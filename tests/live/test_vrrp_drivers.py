@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -593,6 +594,28 @@ def test_a_plain_hook_that_takes_too_long_is_not_overtaken(lab):
 
     asyncio.run(main())
     assert calls == ["backup", "active begins", "active ends", "fault"]
+
+
+def test_a_hook_that_forgets_a_cancellation_does_not_keep_the_loop(lab):
+    """The task that calls hooks ends with its loop although the hook that it waits for forgets to."""
+
+    async def forget(change):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60.0)
+
+    async def main():
+        with lab.entered("r1"):
+            mine = AsyncVrrp(R1, interface="eth0", on_active=forget, hook_timeout=30.0)
+            await mine.start()
+        await reached(lambda: mine.role is Role.ACTIVE)
+        await asyncio.sleep(0.1)
+        (hooks,) = (task for task in asyncio.all_tasks() if task.get_name() == "balancekit-vrrp-hooks")
+        hooks.cancel()
+        async with asyncio.timeout(5.0):
+            await asyncio.gather(hooks, return_exceptions=True)
+        await mine.stop()
+
+    asyncio.run(main())
 
 
 def test_a_stop_that_is_cancelled_leaves_no_socket(lab):

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Task
 
-__all__ = ["is_alive", "raise_cancellation", "require_own_loop"]
+__all__ = ["is_alive", "raise_cancellation", "raise_lost_cancellation", "require_own_loop"]
 
 
 def is_alive(task: Task[None] | None) -> bool:
@@ -46,3 +46,16 @@ def raise_cancellation() -> None:
     error, task = sys.exception(), current_task()
     if isinstance(error, CancelledError) and (task is None or task.cancelling()):
         raise error
+
+
+def raise_lost_cancellation() -> None:
+    """Raise ``CancelledError`` if the running task is being cancelled: what it has awaited may have lost it.
+
+    ``asyncio.wait_for`` of Python 3.11 loses one that comes as the wait ends; so does code that catches everything. A task
+    that goes on and on calls this after it has awaited the code of others, or waiting for its end would take for ever.
+    """
+    from asyncio import CancelledError, current_task  # noqa: PLC0415 - its callers have imported it
+
+    task = current_task()
+    if task is not None and task.cancelling():
+        raise CancelledError

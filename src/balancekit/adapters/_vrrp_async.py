@@ -15,7 +15,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit._support.log import log_error
-from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.loop import is_alive, raise_cancellation, raise_lost_cancellation
 from balancekit._support.runner import AsyncRunner
 from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, checked_hook, clock
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
@@ -241,6 +241,7 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
         while True:
             while calls:
                 await self._carry_out(calls.popleft())
+                raise_lost_cancellation()
             if self._loop is None:
                 return
             self._woken.clear()
@@ -260,7 +261,8 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
         self._hook = running = asyncio.create_task(_called(hook, call.change))
         try:
             awaited = asyncio.shield(running) if blocking else running
-            await asyncio.wait_for(awaited, self._hook_timeout)
+            async with asyncio.timeout(self._hook_timeout):
+                await awaited
         except (Exception, asyncio.CancelledError):
             raise_cancellation()
             log_error("VRRP: the hook %s raised, or took too long", call.kind.value)

@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, final
 
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child
-from balancekit._support.loop import is_alive, raise_cancellation, require_own_loop
+from balancekit._support.loop import (
+    is_alive,
+    raise_cancellation,
+    raise_lost_cancellation,
+    require_own_loop,
+)
 from balancekit._support.runner import AsyncRunner
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
@@ -159,6 +164,7 @@ class AsyncDiscovery(AsyncRunner):
                 subscription.settle(now=time.monotonic(), wall=time.time())
                 if subscription.due(now=time.monotonic()):
                     await self._resolve(subscription)
+                    raise_lost_cancellation()
                 self._changed.set()
                 # Not wait_for: in Python 3.11 it forgets a cancellation that comes as the wait ends.
                 with contextlib.suppress(TimeoutError):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.interrupts import raise_interrupt
-from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.loop import is_alive, raise_cancellation, raise_lost_cancellation
 from balancekit._support.runner import join
 from balancekit.errors import ConfigurationError
 from balancekit.sharing._script import SCRIPT
@@ -249,6 +249,7 @@ class AsyncRedisStore(ConstructorRepr):
     async def _run(self) -> None:
         while True:
             await self.synchronize()
+            raise_lost_cancellation()
             await asyncio.sleep(self.core.pause(_RNG))
 
 

@@ -171,6 +171,25 @@ def test_a_cancellation_at_the_end_of_the_block_is_not_lost():
     asyncio.run(main())
 
 
+def test_a_client_that_forgets_a_cancellation_does_not_keep_the_block():
+    """``async with`` is left although the client forgets the cancellation of the task, as ``wait_for`` of 3.11 may."""
+    asking = asyncio.Event()
+
+    class Forgetful(Client):
+        async def eval(self, script, keys, *arguments):
+            if not asking.is_set():
+                asking.set()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(60.0)
+            return await super().eval(script, keys, *arguments)
+
+    async def main():
+        async with asyncio.timeout(5.0), AsyncRedisStore(Forgetful(), name="x", period=0.001):
+            await asking.wait()
+
+    asyncio.run(main())
+
+
 def test_a_hint_without_an_end_ends_after_a_day():
     """A hint without an end is given to the store with an end after a day."""
     client = Client()
