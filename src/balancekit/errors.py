@@ -66,8 +66,24 @@ def brief(value: object) -> str:
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
 
 
+def printable(text: str) -> str:
+    r"""Return a text as one line that a log or a terminal shows: other characters become escapes.
+
+    Ids, names of services and texts of servers may hold line ends, which begin a line of a log that nothing has logged, and
+    escapes of terminals.
+
+    Example
+    -------
+    >>> printable("a"), printable("a" + chr(10) + "b"), printable(chr(27) + "[31m")
+    ('a', 'a\\nb', '\\x1b[31m')
+    """
+    if text.isprintable():
+        return text
+    return "".join([c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text])
+
+
 def brief_error(error: BaseException) -> str:
-    """Return the class of an exception and what it says, cut to 200 characters.
+    """Return the class of an exception and what it says, as one line cut to 200 characters.
 
     Example
     -------
@@ -78,7 +94,7 @@ def brief_error(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = ""
-    text = f"{type(error).__name__}: {text}"
+    text = printable(f"{type(error).__name__}: {text[:MAX_SHOWN_CHARACTERS]}")
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from balancekit._support.html import html_table
 from balancekit._support.record import Record
-from balancekit.errors import brief
+from balancekit.errors import brief, printable
 from balancekit.snapshot import Key
 
 __all__ = ["Candidate", "Explanation"]
@@ -72,11 +72,12 @@ class Explanation(Record):
 
     def __str__(self) -> str:
         asked = self.selector if self.key is None else f"{self.selector}, key {brief(self.key)}"
-        lines = [f"{self.picked or 'no endpoint'} by {asked}"]
-        lines += [f"  {note}" for note in self.notes]
-        width = max((len(candidate.id) for candidate in self.candidates), default=0)
+        lines = [f"{printable(self.picked or 'no endpoint')} by {asked}"]
+        lines += [f"  {printable(note)}" for note in self.notes]
+        ids = [printable(candidate.id) for candidate in self.candidates]
+        width = max(map(len, ids), default=0)
         lines += [
-            f"  {c.id:{width}}  {c.status:15}  weight {c.weight:g}  inflight {c.inflight}  load {c.load:.4g}"
-            for c in self.candidates
+            f"  {id:{width}}  {c.status:15}  weight {c.weight:g}  inflight {c.inflight}  load {c.load:.4g}"
+            for id, c in zip(ids, self.candidates, strict=True)
         ]
         return "\n".join(lines)

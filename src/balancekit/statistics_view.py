@@ -12,7 +12,7 @@ from typing import Any
 
 from balancekit._support.html import bar, html_table
 from balancekit._support.record import Record
-from balancekit.errors import UnknownEndpointError
+from balancekit.errors import UnknownEndpointError, printable
 from balancekit.outcome import Outcome
 from balancekit.stats import Quantiles
 
@@ -127,13 +127,14 @@ class BalancerStats(Record):
         return {name: _plain(getattr(self, name)) for name in self._fields}
 
     def __str__(self) -> str:
-        width = max([len(each.id) for each in self.endpoints], default=0)
+        ids = [printable(each.id) for each in self.endpoints]
+        width = max(map(len, ids), default=0)
         lines = [f"{self.completed} requests have ended, {self.inflight} are in flight"]
-        for each in self.endpoints:
+        for id, each in zip(ids, self.endpoints, strict=True):
             failed = each.completed - each.outcomes[Outcome.SUCCESS]
             p50 = "" if each.latency is None else f"  p50 {each.latency.p50 * 1e3:.1f} ms"
             counts = f"inflight {each.inflight}  ended {each.completed}  not successful {failed}"
-            lines.append(f"  {each.id:{width}}  {each.state:9}  {counts}{p50}")
+            lines.append(f"  {id:{width}}  {each.state:9}  {counts}{p50}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

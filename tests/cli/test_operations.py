@@ -16,6 +16,7 @@ from balancekit.cli import main
 from balancekit.cli._report import Note
 from balancekit.cli._top_command import rates, readings
 from balancekit.config import load
+from balancekit.errors import printable
 from balancekit.events import Reweighted, Suppressed
 from balancekit.observability.prometheus import BalancerCollector
 from balancekit.testing.server import ToyServers
@@ -54,6 +55,17 @@ class TestCheck:
         assert main(["check", *servers.addresses, "--tcp", "--json"]) == 0
         data = json.loads(capsys.readouterr().out)
         assert [each["passed"] for each in data.values()] == [True, True]
+
+    @pytest.mark.parametrize("id", ["x\nFAILED  forged:80", "x\x1b[2J"], ids=ascii)
+    def test_an_id_adds_no_line(self, id, servers, capsys, tmp_path):
+        """Ids of a list, which a server may have made, are shown on the line of their endpoint, without escapes of terminals."""
+        (tmp_path / "a.toml").write_text(
+            f'[endpoints]\n{json.dumps(id)} = {{ target = "{servers.addresses[0]}" }}\n'
+        )
+        assert main(["check", str(tmp_path / "a.toml"), "--tcp"]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith("passed")
+        assert line.isprintable()
 
     def test_a_file_and_a_source_name_the_endpoints(self, servers, capsys, tmp_path):
         """A configuration gives endpoints and check; a source is asked once."""
@@ -169,6 +181,22 @@ class TestTop:
         text = 'balancekit_requests_total{{endpoint="a",outcome="success",service="s"}} {}\n'
         (row,) = rates(readings(text.format(100.0)), readings(text.format(10.0)), 1.0)
         assert row.per_second == 10.0
+
+    @pytest.mark.parametrize("id", ["[fe80::1]:80", "a[/x]", "[red]a", ":smile:", "a\x1b[2J"], ids=ascii)
+    def test_names_are_shown_as_they_are(self, id, capsys):
+        """Brackets of an IPv6 address are no markup, colons no picture, and escapes of terminals are shown as text."""
+        registry = CollectorRegistry()
+        balancer = LoadBalancer([id])
+        BalancerCollector(balancer, service="orders", registry=registry)
+        server, thread = start_http_server(0, "127.0.0.1", registry=registry)
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/metrics"
+            assert main(["top", url, "--interval", "0.05", "--count", "1"]) == 0
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join(5)
+        assert printable(id) in capsys.readouterr().out
 
     def test_the_command_reads_a_real_process(self, capsys):
         """Two intervals against a real metrics server print two lines of data."""

@@ -13,6 +13,7 @@ from collections import deque
 from typing import final
 
 from balancekit._support.interrupts import raise_interrupt
+from balancekit.errors import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def log_error(message: str, *arguments: object) -> None:
     What a handler of the application raises goes nowhere.
     """
     try:
-        _logger().error(message, *arguments, exc_info=True)
+        _logger().error(message, *_printable(arguments), exc_info=True)
     except Exception:  # or a handler that fails would do what the callback may not
         raise_interrupt()
 
@@ -41,7 +42,7 @@ def log_error(message: str, *arguments: object) -> None:
 def log_change(message: str, *arguments: object, bad: bool) -> None:
     """Log that something has changed: as a warning if it is for the worse."""
     try:
-        _logger().log(30 if bad else 20, message, *arguments)
+        _logger().log(30 if bad else 20, message, *_printable(arguments))
     except Exception:  # as in `log_error`
         raise_interrupt()
 
@@ -68,9 +69,19 @@ class LateLog:
         while self._waiting:
             level, message, arguments, error = self._waiting.popleft()
             try:
-                _logger().log(level, message, *arguments, exc_info=error)
+                _logger().log(level, message, *_printable(arguments), exc_info=error)
             except Exception:  # as in `log_error`
                 raise_interrupt()
+
+
+def _printable(arguments: tuple[object, ...]) -> list[object]:
+    """Return the arguments of a message such that it is one line, whatever ids and errors say."""
+    return [
+        printable(str(each))
+        if isinstance(each, str | BaseException) and not str(each).isprintable()
+        else each
+        for each in arguments
+    ]
 
 
 def _logger() -> Logger:

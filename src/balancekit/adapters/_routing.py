@@ -15,7 +15,7 @@ from balancekit._support.fork import new_lock
 from balancekit.adapters._keys import found_in
 from balancekit.adapters._request_options import RequestOptions
 from balancekit.adapters._route_statistics import RouteStatistics
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, printable
 from balancekit.l7 import Match, Request, RouteTable
 from balancekit.lease import Lease
 
@@ -85,10 +85,8 @@ class Router(Generic[T]):
 
     def refusal(self, request: Request) -> str:
         """Return why a request has no route."""
-        return (
-            self.table.rejection(request)
-            or f"no route takes {request.method} {request.host}{request.path}"[:300]
-        )
+        found = self.table.rejection(request)
+        return found or printable(f"no route takes {request.method} {request.host}{request.path}"[:300])
 
     def routed(self, match: Match[Any], request: Request) -> RoutedRequest:
         """Return a match with a lease from its pool.

@@ -17,7 +17,7 @@ from balancekit.cli._first_list import first_list
 from balancekit.cli._status import print_answer
 from balancekit.config import load
 from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, printable
 from balancekit.outcome import CheckResult
 
 __all__ = ["run_check"]
@@ -81,10 +81,11 @@ def _is_source(text: str) -> bool:
 
 
 def _text_of(found: Mapping[str, CheckResult]) -> str:
-    width = max(map(len, found))
+    ids = [*map(printable, found)]
+    width = max(map(len, ids))
     lines = [
-        f"{'passed' if result.passed else 'FAILED'}  {id:{width}}  {result.detail}".rstrip()
-        for id, result in found.items()
+        f"{'passed' if result.passed else 'FAILED'}  {id:{width}}  {printable(result.detail)}".rstrip()
+        for id, result in zip(ids, found.values(), strict=True)
     ]
     return "\n".join(lines) + "\n"
 

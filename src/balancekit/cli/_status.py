@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from balancekit._support.headers import without_passwords
+from balancekit.errors import printable
 
 __all__ = [
     "EXIT_BROKEN_PIPE",
@@ -61,7 +62,7 @@ def complain(command: str, why: object, status: int) -> int:
 
 def say(command: str, what: object) -> None:
     """Print something on standard error, on one line after the name of the command."""
-    remark(f"{command}: {' '.join(str(what).split())}")
+    remark(f"{command}: {printable(' '.join(str(what).split()))}")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from balancekit.errors import printable
+
 __all__ = ["figure_tables"]
 
 BETWEEN = 3
@@ -40,6 +42,7 @@ def figure_tables(
     box
         Lines around cells, or ``None``.
     """
+    rows = [[*map(printable, row)] for row in rows]
     wide = [max(map(cell_len, [head, *cells])) for (head, _), *cells in zip(columns, *rows, strict=True)]
     name = min(wide[0], max(MIN_NAME, width // 3)) if sum(wide) + BETWEEN * len(wide) + 1 > width else wide[0]
     start = 1

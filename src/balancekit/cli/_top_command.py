@@ -24,7 +24,7 @@ from balancekit._support import validation as valid
 from balancekit._support.headers import without_passwords, without_secrets
 from balancekit._support.text import with_ascii_host
 from balancekit.cli._console import output
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, printable
 
 __all__ = ["EndpointRow", "rates", "readings", "run_top"]
 
@@ -67,7 +67,8 @@ def run_top(options: argparse.Namespace) -> int:
         allowed = "an http or https URL without a password"
         raise ConfigurationError("URL", without_secrets(options.url), allowed)
     before, then = _fetch(options.url), time.monotonic()
-    with Live(console=output(WIDE), auto_refresh=False, transient=False) as live:
+    console = output(WIDE, markup=False, emoji=False)  # names are texts, brackets and all
+    with Live(console=console, auto_refresh=False, transient=False) as live:
         shown = 0
         while not options.count or shown < options.count:
             time.sleep(options.interval)
@@ -165,9 +166,9 @@ def _table(rows: Iterable[EndpointRow]) -> Table:
     for row in rows:
         mean = "-" if row.mean is None else f"{row.mean * 1e3:.1f} ms"
         table.add_row(
-            row.service,
-            row.endpoint,
-            row.state,
+            printable(row.service),
+            printable(row.endpoint),
+            printable(row.state),
             f"{row.inflight}",
             f"{row.per_second:.1f}",
             f"{row.failed:.1f}",

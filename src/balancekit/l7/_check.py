@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from balancekit._support.record import Record
+from balancekit.errors import printable
 from balancekit.l7._covers import contradiction, covers, host_covers, overlaps
 from balancekit.l7._index import RouteIndex, specificity
 from balancekit.l7._patterns import Exact, PathPattern, Prefix, Regex, Template, TextPrefix
@@ -65,7 +66,7 @@ class RouteProblem(Record):
     other: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.route}: {self.kind}: {self.text}"
+        return printable(f"{self.route}: {self.kind}: {self.text}")
 
 
 def route_problems(

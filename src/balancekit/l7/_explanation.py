@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from balancekit._support.record import Record
+from balancekit.errors import printable
 from balancekit.l7._index import RouteIndex, specificity
 from balancekit.l7._patterns import Exact, Prefix, Regex, Template, TextPrefix
 from balancekit.l7._request import Request
@@ -76,13 +77,13 @@ class RouteExplanation(Record):
     answers: tuple[RouteAnswer, ...]
 
     def __str__(self) -> str:
-        width = max((len(answer.route) for answer in self.answers), default=0)
+        width = max((len(printable(answer.route)) for answer in self.answers), default=0)
         lines = [f"{self.request} -> {self.route or 'no route'}, {self.why}"]
         lines += [
-            f"  {answer.route:{width}}  {'yes' if answer.matches else 'no ':3}  {answer.reason}"
+            f"  {printable(answer.route):{width}}  {'yes' if answer.matches else 'no ':3}  {answer.reason}"
             for answer in self.answers
         ]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def failure(

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from balancekit._support import validation as valid
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, printable
 from balancekit.events import (
     Cooling,
     Degraded,
@@ -105,11 +105,14 @@ def log_events(
         )
         extra = {f"balancekit_{name}": value for name, value in fields.items()}
         extra |= {"balancekit_event": kind, "balancekit_service": service, "balancekit_at": event.at}
-        to.log(level, "%s %s%s", event.endpoint, kind, f" ({rest})" if rest else "", extra=extra)
+        shown = printable(event.endpoint)
+        to.log(level, "%s %s%s", shown, kind, f" ({rest})" if rest else "", extra=extra)
 
     return balancer.on_event(log)
 
 
 def _shown(name: str, value: object, at: float) -> object:
     """Return how a field is shown: a time as seconds from the event, for the balancer's clock begins anywhere."""
-    return f"+{value - at:.1f} s" if name in _TIMES and isinstance(value, float) else value
+    if name in _TIMES and isinstance(value, float):
+        return f"+{value - at:.1f} s"
+    return printable(value) if isinstance(value, str) else value

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from balancekit._support.record import Record
+from balancekit.errors import printable
 from balancekit.proxyconfig._model import Origin, PoolServer
 
 __all__ = ["LintFinding", "is_loopback", "repeated", "seconds_of"]
@@ -37,7 +38,7 @@ class LintFinding(Record):
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.origin}: {self.rule}: {self.text}. {self.advice}."
+        return printable(f"{self.origin}: {self.rule}: {self.text}. {self.advice}.")
 
 
 def seconds_of(text: str, *, unit: str) -> float | None:

@@ -11,7 +11,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record, field
 from balancekit.compat._routing import RawRequest
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, printable
 
 __all__ = [
     "MAX_SERVERS",
@@ -88,7 +88,7 @@ class NotModelled(Record):
     why: str = ""
 
     def __str__(self) -> str:
-        return f"{self.origin}: {self.text[:MAX_SHOWN]}" + (f" ({self.why})" if self.why else "")
+        return printable(f"{self.origin}: {self.text[:MAX_SHOWN]}" + (f" ({self.why})" if self.why else ""))
 
 
 class ProxyRequest(Record):
@@ -160,7 +160,7 @@ class ProxyRequest(Record):
         return self.target.partition("?")[2]
 
     def __str__(self) -> str:
-        return f"{self.method} {self.target} Host: {self.host or '-'} from {self.client}"
+        return printable(f"{self.method} {self.target} Host: {self.host or '-'} from {self.client}")
 
 
 def _is_header(pair: object) -> bool:
@@ -320,4 +320,4 @@ class Decision(Record):
         if self.not_modelled:
             lines.append("  not modelled, and may matter:")
             lines += [f"    {one}" for one in self.not_modelled]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))

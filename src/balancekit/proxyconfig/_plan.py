@@ -9,7 +9,7 @@ from typing import Any
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, printable
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._model import Chooser, Pool, PoolServer, ProxyRequest, Routing
 from balancekit.proxyconfig._plan_pools import key_space
@@ -59,7 +59,7 @@ class PoolChange(Record):
         lines += [
             f"  users with the cookie {cookie!r} lose {address}" for cookie, address in self.lost.items()
         ]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 class ProxyPlan(Record):
