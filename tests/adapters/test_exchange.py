@@ -7,13 +7,17 @@ import weakref
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
+import httpx
 import pytest
 
 from balancekit import First, LoadBalancer, Outcome
+from balancekit.adapters._aiohttp_errors import classify_error as aiohttp_error
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import CANCELLED, Classification, RetryScope
 from balancekit.adapters._config import AdapterConfig
 from balancekit.adapters._exchange import Answer, Directive, Rules, carry_out, exchange
+from balancekit.adapters._httpx_requests import protocol_error as httpx_error
 from balancekit.adapters._target import address_of
 from balancekit.errors import UnavailableError
 from balancekit.retry import RetryBudget
@@ -222,3 +226,12 @@ def test_a_budget_that_raises_leaves_no_lease_open(
         carry_out(call, exchange(call, REQUEST, RULES), send, len, str)
     assert not inflight(lb)
     del caught
+
+
+def test_errors_that_are_their_own_causes_are_classified() -> None:
+    """An exception object that is raised twice can be in a ring of causes; it is walked once."""
+    ring: list[Exception] = [aiohttp.ClientOSError("first"), httpx.ReadError("second")]
+    ring[0].__cause__, ring[1].__cause__ = ring[1], ring[0]
+    assert aiohttp_error(ring[0]).outcome is Outcome.FAILURE
+    assert aiohttp_error(aiohttp.ConnectionTimeoutError("third")).outcome is Outcome.CONNECT_FAILED
+    assert httpx_error(ring[1], httpx.Request("GET", "http://orders/")) is None

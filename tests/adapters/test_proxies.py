@@ -20,6 +20,7 @@ import requests
 import trustme
 
 from balancekit import First, LoadBalancer, Outcome
+from balancekit.adapters import _aiohttp_errors
 from balancekit.adapters import aiohttp as for_aiohttp
 from balancekit.adapters import httpx as for_httpx
 from balancekit.adapters import httpx2 as for_httpx2
@@ -144,7 +145,7 @@ def test_a_connection_that_times_out_is_the_endpoints() -> None:
     """The same error of aiohttp, for an endpoint that does not accept: the outcome is connect failed."""
     error = aiohttp.ConnectionTimeoutError("Connection timeout to host http://10.0.0.1")
     error.__cause__ = TimeoutError()
-    assert for_aiohttp.classify_error(error).outcome is Outcome.CONNECT_FAILED
+    assert _aiohttp_errors.classify_error(error).outcome is Outcome.CONNECT_FAILED
 
 
 class ConnectProxy:

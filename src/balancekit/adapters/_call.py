@@ -98,6 +98,7 @@ class Call:
         "_options",
         "_unusable",
         "_upgraded",
+        "body_raised",
         "deadline",
         "key",
         "lease",
@@ -119,6 +120,8 @@ class Call:
         self._cool_down: float | None = None
         self._unusable = 0
         self._upgraded = False
+        self.body_raised: bool = False
+        """Whether the body of the request raised while the present attempt sent it: the caller's code did."""
         self.tried: list[str] = []
         """Ids, the present one last."""
         self.pause: float = 0.0

@@ -36,6 +36,7 @@ from balancekit._support.interrupts import raised_by_signal
 from balancekit.outcome import Outcome, classify_exception
 
 __all__ = [
+    "BODY_RAISED",
     "CANCELLED",
     "FINE",
     "IDEMPOTENT_METHODS",
@@ -85,6 +86,8 @@ FINE: Final = Classification(Outcome.SUCCESS)
 CANCELLED: Final = Classification(Outcome.CANCELLED)
 UNDECODABLE: Final = Classification(Outcome.FAILURE)
 """A body that is not what its ``Content-Encoding`` says; the caller has its head already."""
+BODY_RAISED: Final = Classification(Outcome.IGNORED)
+"""The body of the request raised, whatever the class of the error: one that is read from elsewhere raises a client's errors."""
 SHORTAGE: Final = Classification(Outcome.IGNORED)
 """No connection could be made, for this process has no file descriptor or memory left."""
 UNUSABLE: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNUSABLE, "unusable")

@@ -27,7 +27,7 @@ from balancekit._support.interrupts import raised_by_signal
 from balancekit._support.log import log_change
 from balancekit._support.shortage import is_shortage
 from balancekit.adapters._call import Call
-from balancekit.adapters._classification import SHORTAGE, Classification
+from balancekit.adapters._classification import BODY_RAISED, SHORTAGE, Classification
 from balancekit.adapters._target import Address
 from balancekit.errors import UnavailableError
 from balancekit.outcome import Outcome
@@ -115,6 +115,8 @@ def _following(call: Call, request: Any, rules: Rules, came: Answer[Any] | BaseE
     if came is None:
         return Directive.OVER
     classification = rules.classify(came)
+    if call.body_raised and isinstance(came, Exception):
+        classification = BODY_RAISED
     if classification.outcome is Outcome.CONNECT_FAILED and is_shortage(came):
         classification = SHORTAGE
     retried = call.failed(classification, request, replayable=rules.replayable)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from functools import lru_cache
 from traceback import walk_tb
 from typing import Any, Final
 
+from balancekit._support.causes import chain
 from balancekit._support.extras import extra
 
 with extra("httpx2"):
@@ -41,6 +44,33 @@ __all__ = [
     "sleep",
     "with_body",
 ]
+
+
+class CallersBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """The body of a request, made as it is sent: what it raises is the caller's error, and not the endpoint's."""
+
+    def __init__(self, stream: Any, call: Call) -> None:
+        self._stream = stream
+        self._call = call
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except Exception:
+            self._call.body_raised = True
+            raise
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async with AsyncExitStack() as stack:
+            pieces = aiter(self._stream)
+            if isinstance(pieces, AsyncGenerator):
+                stack.push_async_callback(pieces.aclose)  # or the garbage collector would find it unfinished
+            try:
+                async for piece in pieces:
+                    yield piece
+            except Exception:
+                self._call.body_raised = True
+                raise
 
 
 class UnusableEndpointError(httpx2.ConnectError):
@@ -99,11 +129,9 @@ def protocol_error(error: BaseException, request: httpx2.Request) -> httpx2.Remo
     The client takes it for an error of its own, or passes it on as it is. What ``h2`` finds wrong in what the client sends was
     not raised in ``receive_data``.
     """
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in chain(error):
         if any(frame.f_code.co_name == "receive_data" for frame, _ in walk_tb(cause.__traceback__)):
             return httpx2.RemoteProtocolError(str(error), request=request)
-        cause = cause.__cause__ or cause.__context__
     return None
 
 
@@ -169,7 +197,7 @@ def rewritten(
         request.method,
         _parsed(where.base(url.scheme) + url.raw_path.decode("ascii")),
         headers=headers,
-        stream=request.stream,
+        stream=request.stream if replayable(request) else CallersBody(request.stream, call),
         extensions=extensions,
     )
     if config.jars is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from traceback import walk_tb
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from balancekit._support.causes import chain
 from balancekit._support.extras import extra
 
 with extra("requests"):
@@ -14,6 +15,7 @@ with extra("requests"):
     from requests import PreparedRequest, exceptions
     from requests.utils import rewind_body
 
+from balancekit.adapters._call import Call
 from balancekit.adapters._classification import (
     CANCELLED,
     UNDECODABLE,
@@ -25,7 +27,17 @@ from balancekit.adapters._classification import (
 )
 from balancekit.outcome import Outcome
 
-__all__ = ["BROKEN", "PIECE", "UnusableEndpointError", "classify_error", "pieces", "replayable", "rewind"]
+__all__ = [
+    "BROKEN",
+    "PIECE",
+    "UnusableEndpointError",
+    "classify_error",
+    "in_memory",
+    "pieces",
+    "replayable",
+    "rewind",
+    "watched",
+]
 
 PIECE: Final = 65_536
 """Bytes of a file that are read at a time."""
@@ -91,12 +103,11 @@ def _is_of_the_handshake(error: BaseException) -> bool:
 
     urllib3 raises the same error for a record that cannot be read after the request. The two differ in where they were raised.
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        if any(frame.f_code.co_name == "_validate_conn" for frame, _ in walk_tb(cause.__traceback__)):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    return any(
+        frame.f_code.co_name == "_validate_conn"
+        for cause in chain(error)
+        for frame, _ in walk_tb(cause.__traceback__)
+    )
 
 
 def _is_of_a_write(error: object) -> bool:
@@ -113,8 +124,29 @@ def _is_of_the_answer(error: exceptions.InvalidHeader) -> bool:
 
 def replayable(request: PreparedRequest) -> bool:
     """Return whether the body of a request can be sent again: it is in memory, or a file that can be rewound."""
-    body = request.body
-    return body is None or isinstance(body, str | bytes) or isinstance(_position(request), int)
+    return in_memory(request.body) or isinstance(_position(request), int)
+
+
+def in_memory(body: object) -> bool:
+    """Return whether a body is sent as it is: urllib3 takes buffers, too, unless they can be read like files."""
+    if body is None or isinstance(body, str | bytes | bytearray | memoryview):
+        return True
+    if hasattr(body, "read"):
+        return False
+    try:
+        memoryview(cast("Any", body))
+    except TypeError:
+        return False
+    return True
+
+
+def watched(pieces: Iterator[bytes], call: Call) -> Iterator[bytes]:
+    """Yield the pieces of a body; what it raises is the caller's error, and not the endpoint's."""
+    try:
+        yield from pieces
+    except Exception:
+        call.body_raised = True
+        raise
 
 
 def pieces(body: Any) -> Iterator[bytes]:

@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from contextvars import ContextVar
 from functools import partial
 from http.cookies import SimpleCookie
-from traceback import walk_tb
 from typing import Any, Final, Unpack, final
 from weakref import ref
 
@@ -34,27 +32,20 @@ with extra("aiohttp"):
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.http_exceptions import HttpProcessingError
-    from aiohttp.payload import AsyncIterablePayload, Payload
+    from aiohttp.payload import AsyncIterablePayload
     from multidict import CIMultiDict, CIMultiDictProxy
     from yarl import URL
 
 from balancekit._support.signature import spelled
 from balancekit.adapters._addresses import AddressCache, reachable
+from balancekit.adapters._aiohttp_errors import UnusableEndpointError, classify_error, replayable
 from balancekit.adapters._body_buffer import buffer_body_async
 from balancekit.adapters._call import Call, begin_call
-from balancekit.adapters._classification import (
-    CANCELLED,
-    IDEMPOTENT_METHODS,
-    UNUSABLE,
-    Classification,
-    RetryScope,
-    classify_foreign,
-)
+from balancekit.adapters._classification import CANCELLED, IDEMPOTENT_METHODS
 from balancekit.adapters._config import AdapterConfig, AdapterOptions, CallOptions
 from balancekit.adapters._exchange import Answer, Rules, carry_out_async, exchange
 from balancekit.adapters._target import Address
 from balancekit.errors import ConfigurationError, UnavailableError
-from balancekit.outcome import Outcome
 from balancekit.protocols import ObservableBalancer
 
 __all__ = ["Balanced", "balanced"]
@@ -62,83 +53,13 @@ __all__ = ["Balanced", "balanced"]
 if "server_hostname" not in ConnectionKey._fields:
     raise ImportError("balancekit.adapters.aiohttp needs aiohttp 3.14.4 or later")
 
-_UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
-_OURS: Final = Classification(Outcome.IGNORED)
-_NO_DECODER: Final = re.compile(r"\((\w+)\)\. Please install")
-"""In the message of aiohttp for an encoding that needs another package."""
 _ON_ITS_WAY: Final = ("url", "headers", "server_hostname", "proxy", "proxy_auth", "proxy_headers")
 """What of a request is the endpoint's while it is on its way."""
-
-
-class UnusableEndpointError(aiohttp.ClientConnectionError):
-    """An endpoint without an address."""
-
-
-_BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
-    (UnusableEndpointError, UNUSABLE),
-    (aiohttp.ClientProxyConnectionError, _OURS),
-    (aiohttp.ClientHttpProxyError, _OURS),
-    (aiohttp.ClientConnectorError, _UNSENT),
-    (aiohttp.ClientConnectorCertificateError, _UNSENT),
-    (aiohttp.ConnectionTimeoutError, _UNSENT),
-    (aiohttp.ServerTimeoutError, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
-    (asyncio.TimeoutError, CANCELLED),  # the caller's total time-out, or the deadline
-    (aiohttp.ServerConnectionError, Classification(Outcome.FAILURE)),  # aiohttp comes back by itself
-    (aiohttp.ClientOSError, Classification(Outcome.FAILURE)),  # the same
-    (aiohttp.ClientPayloadError, Classification(Outcome.FAILURE)),
-    (aiohttp.ClientResponseError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
-    (aiohttp.ClientError, _OURS),
-)
 
 _broken: ContextVar[tuple[object, str, URL, tuple[str, ...]] | None] = ContextVar(
     "balancekit_broken", default=None
 )
 """What this task has just seen break: the timer, which the attempts of one call share, method, URL, and the endpoints tried."""
-
-
-def classify_error(error: BaseException) -> Classification:
-    """Classify what an error of the client means for the endpoint, and for the request."""
-    if not isinstance(error, Exception):
-        return CANCELLED
-    if isinstance(error, aiohttp.ConnectionTimeoutError) and _waited_for_the_pool(error):
-        return _OURS
-    if isinstance(error, aiohttp.ClientResponseError) and _has_no_decoder(error):
-        return _OURS
-    for kind, classification in _BY_ERROR:
-        if isinstance(error, kind):
-            return classification
-    return classify_foreign(error, replayable=True)
-
-
-def _waited_for_the_pool(error: BaseException) -> bool:
-    """Return whether a connection timed out because all those of the session were in use.
-
-    aiohttp raises the same error as for a server that does not accept. The two differ in where the wait was cancelled.
-    """
-    cause: BaseException | None = error.__cause__
-    while cause is not None:
-        if any(
-            frame.f_code.co_name == "_wait_for_available_connection"
-            for frame, _ in walk_tb(cause.__traceback__)
-        ):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
-
-
-def _has_no_decoder(error: aiohttp.ClientResponseError) -> bool:
-    """Return whether the caller got the encoding that it asked for, and aiohttp lacks the package that decodes it."""
-    encoding = _NO_DECODER.search(error.message)
-    if encoding is None:
-        return False
-    accepted = error.request_info.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(",")
-    return not {encoding[1], "*"}.isdisjoint([one.partition(";")[0].strip() for one in accepted])
-
-
-def replayable(request: ClientRequest) -> bool:
-    """Return whether the body of a request can be sent again: it has not been used up."""
-    body: object = request.body
-    return not isinstance(body, Payload) or not body.consumed
 
 
 def _no_endpoint(error: UnavailableError) -> aiohttp.ClientConnectionError:

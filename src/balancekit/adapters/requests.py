@@ -38,9 +38,11 @@ from balancekit.adapters._requests_bodies import BalancedResponse, check_deadlin
 from balancekit.adapters._requests_errors import (
     UnusableEndpointError,
     classify_error,
+    in_memory,
     pieces,
     replayable,
     rewind,
+    watched,
 )
 from balancekit.adapters._requests_network import bound_connections
 from balancekit.adapters._target import PORTS, Address
@@ -197,6 +199,8 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         attempt.__dict__.update(request.__dict__)
         attempt.where = where
         attempt.url = where.base(scheme) + request.path_url
+        if not in_memory(request.body):
+            attempt.body = cast("Any", watched(pieces(request.body), call))
         secure = (where.scheme or scheme) == "https"
         attempt.server_name = (
             config.matcher.server_name(where, logical=(url.hostname or "").removesuffix("."))
