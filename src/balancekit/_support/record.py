@@ -158,7 +158,7 @@ class Record:
                 value = values.get(name)
                 if value.__class__ not in PLAIN:
                     values[name] = convert(value)
-            self.__dict__.update(values)
+            _store(self, values)
             self._check()
         except Exception as error:
             _blame(self, values, error)
@@ -236,9 +236,14 @@ def _restore(kind: type[R], values: dict[str, Any], views: tuple[str, ...]) -> R
 def derived(record: R, **changes: Any) -> R:
     """Return a copy with some fields changed that the caller has checked: a tenth of the cost of ``replace``."""
     copy = type(record).__new__(type(record))
-    copy.__dict__.update(record.__dict__)
-    copy.__dict__.update(changes)
+    _store(copy, {name: getattr(record, name) for name in record._fields} | changes)
     return copy
+
+
+def _store(record: Record, values: Mapping[str, Any]) -> None:
+    """Set fields one by one: a dictionary that is asked for becomes an object of its own, which the collector visits."""
+    for name, value in values.items():
+        object.__setattr__(record, name, value)
 
 
 def _read(name: str, value: Any) -> list[Any]:

@@ -45,6 +45,7 @@ __all__ = [
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
 
+NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 LONG_S: Final = 3600.0
 """Seconds above which a time-out or an interval is probably in milliseconds."""
 MAX_ITEMS: Final = 1_000_000
@@ -176,9 +177,11 @@ def numbers(
 
 
 def labels(parameter: str, value: object) -> Mapping[str, str]:
-    """Return a read-only copy of a mapping from strings to strings."""
+    """Return a read-only copy of a mapping from strings to strings; the same one for all that are empty."""
     if isinstance(value, Mapping):
         pairs = list(value.items())
+        if not pairs:
+            return NO_LABELS
         if all(isinstance(k, str) and isinstance(v, str) for k, v in pairs):
             copy = {text(parameter, k, empty=True): text(parameter, v, empty=True) for k, v in pairs}
             return MappingProxyType(copy)

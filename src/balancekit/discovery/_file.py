@@ -63,7 +63,7 @@ class FileSdResolver(ConstructorRepr):
         if last is not None and last[0] == data:
             return last[1]
         try:
-            found = parse_targets(data)
+            found = parse_targets(data, before=None if last is None else last[1])
         except InvalidTargetsError as error:
             raise InvalidTargetsError(f"{self._path}: {error}") from error
         self._last = (data, found)

@@ -84,6 +84,7 @@ class HttpSdResolver:
         if tls is not None and not hasattr(tls, "wrap_socket"):
             raise ConfigurationError("tls", tls, "an ssl.SSLContext, or None")
         self._tls = tls
+        self._last: Resolution | None = None
 
     def __repr__(self) -> str:
         return f"<HttpSdResolver of {without_secrets(self._request.full_url)!r}>"
@@ -143,7 +144,8 @@ class HttpSdResolver:
             lengths = set(response.headers.get_all("Content-Length", ()))
             if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
                 raise InvalidTargetsError("no answer that HTTP allows: its Content-Length is not one number")
-            return parse_targets(_read(response, opened.deadline))
+            self._last = parse_targets(_read(response, opened.deadline), before=self._last)
+            return self._last
 
 
 class _Opened:
