@@ -15,7 +15,6 @@ from typing import final
 from balancekit.engine.guard import Guard
 from balancekit.engine.hooks import CHECKED_POLICY, HealthHooks, LoadHooks, Reading, SweepHooks, reset_load
 from balancekit.engine.listeners import Listeners
-from balancekit.engine.locks import EngineLocks
 from balancekit.engine.member import Member
 from balancekit.engine.state import advanced, find, recorded, refreshed
 from balancekit.engine.transition import Transitions
@@ -41,9 +40,9 @@ class HealthDispatch:
         Told when they are due.
     listeners
         Called with the events.
-    clock
-        Of the balancer.
-    locks, guard
+    turn
+        Of the thread that calls the machines.
+    clock, guard
         Of the balancer.
     """
 
@@ -55,11 +54,11 @@ class HealthDispatch:
         loads: LoadHooks,
         sweep: SweepHooks,
         listeners: Listeners[Event],
+        turn: Turn,
         clock: Clock,
-        locks: EngineLocks,
         guard: Guard,
     ) -> None:
-        self.turn: Turn = Turn(locks)
+        self.turn: Turn = turn
         self._transitions = transitions
         self._loads = loads
         self._sweep = sweep
@@ -96,7 +95,7 @@ class HealthDispatch:
         except BaseException:  # a machine may know what the state does not show: all are read again
             self._transitions.close_fast_path()
             raise
-        self._listeners.dispatch(events)
+        self._hand_out(events)
 
     def _observe(self, node: Node, completion: Completion) -> list[Event]:
         now = completion.ended_at
@@ -133,6 +132,12 @@ class HealthDispatch:
         except BaseException:  # as in `_take_turn`
             self._transitions.close_fast_path()
             raise
+        self._hand_out(events)
+
+    def _hand_out(self, events: list[Event]) -> None:
+        """Hand events to the listeners; what is left in line is for the next request."""
+        if self.turn.left:
+            self._transitions.hurry()
         self._listeners.dispatch(events)
 
     def _pass_time(self) -> list[Event]:

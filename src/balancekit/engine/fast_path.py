@@ -77,6 +77,17 @@ class Published(NamedTuple):
     sound: bool = True
     """Whether the pickers are known to be the last that the selector made; if not, they are rebuilt when due."""
 
+    def postponed(self, other: Published) -> bool:
+        """Answer whether another one differs in nothing but when something is due."""
+        return (
+            self.state is other.state
+            and self.pickers is other.pickers
+            and self.fast is other.fast
+            and self.select is other.select
+            and self.owner is other.owner
+            and self.sound is other.sound
+        )
+
 
 FastPath: TypeAlias = tuple[
     Pick | None, Pick | None, Clock | None, float, deque[Lease[object]], LeaseOwner, Published

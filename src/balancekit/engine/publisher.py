@@ -195,12 +195,20 @@ class Publisher:
             fast,
             hooks.selector.select if lean and hooks.trusted and hooks.shared and not state.ramping else None,
             self._clock,
-            self._clock if self._timed or hooks.timed or deadline < math.inf else None,
+            self._clock_until(deadline),
             deadline,
             owner,
             state,
             sound,
         )
+
+    def postponed(self, base: Published, deadline: float) -> Published:
+        """Return the same, but for when something is due."""
+        return base._replace(deadline=deadline, clock=self._clock_until(deadline))
+
+    def _clock_until(self, deadline: float) -> Clock | None:
+        """Return what requests before a deadline read."""
+        return self._clock if self._timed or self.hooks.timed or deadline < math.inf else None
 
     def _fast(self, pickers: Pickers) -> Pickers:
         """Return pickers for the fast path, where a request that lacks a required key is to go the long way."""
@@ -208,6 +216,8 @@ class Publisher:
 
     def swap(self, base: Published, new: Published, with_it: Assignments | None = None) -> bool:
         """Publish what was prepared, unless another thread has published since ``base`` was read.
+
+        That something was postponed meanwhile is no reason to prepare again: then it is seen to too early.
 
         Parameters
         ----------
@@ -217,7 +227,8 @@ class Publisher:
         step = Assignments() if with_it is None else with_it
         step.add(self._current, "fast", fast_path(new))
         with self._locks.writer:
-            fits = self._current.published is base
+            present = self._current.published
+            fits = present is base or present.postponed(base)
             if fits:
                 step.apply()
         return fits

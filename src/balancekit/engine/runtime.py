@@ -50,6 +50,7 @@ from balancekit.engine.state import (
     undrained,
 )
 from balancekit.engine.transition import Transitions
+from balancekit.engine.turn import Turn
 from balancekit.errors import (
     AllIneligibleError,
     AttemptsExhaustedError,
@@ -160,11 +161,12 @@ class Runtime:
             key_required=key_required,
             lean=not debug,
         )
+        turn = Turn(self.locks)
         self._transitions = Transitions(
-            self._publisher, self.current, self.ledger, exhaustion, self._loads, sweep, self.guard
+            self._publisher, self.current, self.ledger, exhaustion, self._loads, sweep, turn, self.guard
         )
         self._dispatch = HealthDispatch(
-            self._transitions, self._loads, sweep, self.listeners, clock, self.locks, self.guard
+            self._transitions, self._loads, sweep, self.listeners, turn, clock, self.guard
         )
         call_in_child(self)
 
@@ -192,7 +194,7 @@ class Runtime:
         if self.ledger.lost:
             self.ledger.collect(self.listeners.dispatch_one)
         now = self._clock()
-        if now >= self.current.published.deadline or self._dispatch.turn.line:
+        if now >= self.current.published.deadline:
             self._dispatch.advance()
         return now
 
@@ -236,7 +238,7 @@ class Runtime:
         if self._inherited is not None:
             self._start_over(self._inherited)
         now = self._clock()
-        draft = Draft(self._join, partial(self._loads.joining_order, rng=self.rng))
+        draft = Draft(partial(self._join, self._may_eject), partial(self._loads.joining_order, rng=self.rng))
         step = Step(self.state)
 
         def update(state: PoolState, show: Show) -> Step:
@@ -277,11 +279,11 @@ class Runtime:
         if self.current.published.deadline == -math.inf:
             self._dispatch.advance()
 
-    def _join(self, endpoint: Endpoint[object]) -> Member:
+    def _join(self, may_eject: Callable[[str, Ejection], bool], endpoint: Endpoint[object]) -> Member:
         node = self._make_node(endpoint)
         if self._health is None:
             return Member(node, endpoint)
-        policy = self._health(endpoint.id, partial(self._may_eject, endpoint.id), self.rng)
+        policy = self._health(endpoint.id, partial(may_eject, endpoint.id), self.rng)
         health = HealthHooks(policy, self.guard)
         member = Member(node, endpoint, health).with_health(health.read())
         member.watch()

@@ -4,7 +4,9 @@ Each computes a new state from the present one, prepares what requests read, and
 state is still the one it was computed from; otherwise it computes it again. What interrupts one, at any instruction,
 leaves the old state or the new one. No lock is held while it computes and prepares.
 
-Cost: what the update and the selector's ``prepare`` cost; again if another thread has published meanwhile.
+Cost: what the update and the selector's ``prepare`` cost; again if another thread has published meanwhile. A change that a
+program asks for is then made before anything that health machines lead to, so it is through after three attempts unless
+other changes come before it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from balancekit.engine.ledger import Ledger
 from balancekit.engine.membership import facts
 from balancekit.engine.publisher import Publisher
 from balancekit.engine.state import Exhaustion, PoolState, Show, Step, show
+from balancekit.engine.turn import Turn
 from balancekit.events import Event
 from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 
@@ -63,6 +66,8 @@ class Transitions:
         Which endpoints serve when few are healthy.
     loads, sweep
         What is due beside the state.
+    turn
+        At the health machines, which publish what they lead to.
     guard
         Of the balancer.
     """
@@ -77,6 +82,7 @@ class Transitions:
         "_loads",
         "_publisher",
         "_sweep",
+        "_turn",
         "_version",
         "current",
     )
@@ -89,6 +95,7 @@ class Transitions:
         exhaustion: ExhaustionPolicy,
         loads: LoadHooks,
         sweep: SweepHooks,
+        turn: Turn,
         guard: Guard,
     ) -> None:
         self.current: Current = current
@@ -97,6 +104,7 @@ class Transitions:
         self._exhaustion = exhaustion
         self._loads = loads
         self._sweep = sweep
+        self._turn = turn
         self._guard = guard
         self._version = 0
         self._changed_by = 0
@@ -143,6 +151,7 @@ class Transitions:
         finally:
             if not nested:
                 self._changing.discard(me)
+                self._turn.resume(me)
             if self._insisting == me:
                 self._insisting = 0
         if tried.touched:  # another thread has made the same change meanwhile
@@ -162,6 +171,8 @@ class Transitions:
     ) -> None:
         """Try until the new state has taken the place of the one that it was computed from."""
         for attempt in count(1):
+            if attempt > 1 and (strict or configure):
+                self._turn.delay(me)
             if attempt == MAX_ATTEMPTS and self._changed_by == me:
                 self._insisting = me
             base = self.current.published
@@ -224,12 +235,17 @@ class Transitions:
         """Publish when something is due next, and nothing else."""
         while True:
             base = self.current.published
-            due = min(self._loads.deadline, self._sweep.deadline)
-            lean, observed = self._ledger.lean, self._ledger.observed
-            later = self._publisher.combine(
-                base.state, base.pickers, base.owner, due, lean=lean, observed=observed
-            )
-            if not base.sound or self._publisher.swap(base, later):
+            deadline = min(base.state.deadline, self._loads.deadline, self._sweep.deadline)
+            if not base.sound or self._publisher.swap(base, self._publisher.postponed(base, deadline)):
+                return
+
+    def hurry(self) -> None:
+        """Send the next request the slow path, where what is due is done."""
+        while True:
+            base = self.current.published
+            if base.deadline == -math.inf or self._publisher.swap(
+                base, self._publisher.postponed(base, -math.inf)
+            ):
                 return
 
     def _show(self, exhaustion: Exhaustion) -> Show:
