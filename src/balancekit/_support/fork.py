@@ -24,7 +24,15 @@ from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
-__all__ = ["ThreadLocal", "call_in_child", "new_condition", "new_lock", "owned", "this_thread"]
+__all__ = [
+    "ThreadLocal",
+    "call_in_child",
+    "new_condition",
+    "new_lock",
+    "owned",
+    "renew_in_child",
+    "this_thread",
+]
 
 
 class ThreadLocal(threading.local):
@@ -62,6 +70,12 @@ def new_lock() -> AbstractContextManager[object]:
     return lock
 
 
+def renew_in_child(lock: AbstractContextManager[object]) -> None:
+    """Have a lock that was given be free in a forked child, as one of :func:`new_lock` is, if it is an ``RLock``."""
+    if isinstance(lock, _thread.RLock):
+        _LOCKS.add(lock)
+
+
 class _Condition(threading.Condition):
     """A condition whose ``with`` block begins without a call.
 
@@ -86,7 +100,9 @@ def this_thread() -> int:
 
 
 def owned(lock: AbstractContextManager[object]) -> bool:
-    """Return whether the calling thread holds a re-entrant lock."""
+    """Return whether the calling thread holds a re-entrant lock; one of another kind it does not."""
+    if not isinstance(lock, _thread.RLock):
+        return False
     held: bool = lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - the only way to ask
     return held
 
@@ -100,8 +116,14 @@ def _after_fork() -> None:
     for lock in list(_LOCKS):
         if not owned(lock):  # held by the thread that forks: a hook under a lock, or a signal handler
             lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own
+    errors: list[BaseException] = []
     for owner in list(_OWNERS):
-        owner.after_fork()
+        try:
+            owner.after_fork()
+        except BaseException as error:  # as that of a signal handler: the other owners are not to pay for it
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 if hasattr(os, "register_at_fork"):

@@ -29,6 +29,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
+from balancekit._support.fork import call_in_child, owned, renew_in_child
 from balancekit.scheduling._score_buckets import MAX_REPORTS
 
 __all__ = ["LowestFirst"]
@@ -61,7 +62,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
     rng
         Draws among equals.
     lock
-        Held while items move. Re-entrant: a finalizer may pick in the middle of a pick.
+        Held while items move. Re-entrant: a finalizer may pick in the middle of a pick. New in a forked child.
 
     Example
     -------
@@ -77,6 +78,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
     """
 
     __slots__ = (
+        "__weakref__",
         "_busy",
         "_changed",
         "_entries",
@@ -114,6 +116,8 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
         """Whether every item is in the heap, and every change is either kept or has been looked at."""
         self._begin()
         self._whole = True
+        renew_in_child(lock)
+        call_in_child(self)
 
     def lowest(self, _now: float = 0.0, /) -> C:
         """Return an item of the least score, whatever the time is."""
@@ -152,6 +156,11 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
                 return other
             finally:
                 self._busy = False
+
+    def after_fork(self) -> None:
+        """Let picks move items again in a forked child, if another thread moved some: it is not there."""
+        if not owned(self._lock):
+            self._busy = False
 
     def _begin(self) -> None:
         """Make good what was interrupted, or not kept."""

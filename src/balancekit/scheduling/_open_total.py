@@ -19,6 +19,7 @@ from typing import Generic, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
+from balancekit._support.fork import call_in_child, owned, renew_in_child
 from balancekit.scheduling._score_buckets import MAX_REPORTS, BucketItem
 
 __all__ = ["OpenTotal"]
@@ -35,7 +36,7 @@ class OpenTotal(StateRepr, Generic[C], prints=()):
     items
         Whose ends are reported to :attr:`fell`.
     lock
-        Held while levels change. Re-entrant: a finalizer may pick in the middle of a pick.
+        Held while levels change. Re-entrant: a finalizer may pick in the middle of a pick. New in a forked child.
 
     Example
     -------
@@ -54,7 +55,7 @@ class OpenTotal(StateRepr, Generic[C], prints=()):
     0
     """
 
-    __slots__ = ("_fallen", "_levels", "_lock", "_sum", "fell")
+    __slots__ = ("__weakref__", "_fallen", "_levels", "_lock", "_sum", "fell")
 
     @checked_arguments
     def __init__(self, items: Iterable[C], lock: AbstractContextManager[object]) -> None:
@@ -62,11 +63,13 @@ class OpenTotal(StateRepr, Generic[C], prints=()):
         self.fell: Callable[[C], None] = self._fallen.append
         """Record that an item's in-flight fell below its level. Atomic, O(1)."""
         self._lock = lock
+        renew_in_child(lock)
         self._sum = 0
         self._levels: dict[C, int] = {}
         for item in items:
             self._levels[item] = 0
             self._set(item)
+        call_in_child(self)
 
     def read(self) -> int:
         """Return the sum."""
@@ -87,6 +90,11 @@ class OpenTotal(StateRepr, Generic[C], prints=()):
                 levels[item] = item.low_water = level
                 if item.inflight < level - 1:
                     self._fallen.append(item)
+
+    def after_fork(self) -> None:
+        """Add up again in a forked child what another thread may have been about to add: it is not there."""
+        if not owned(self._lock):
+            self._sum = sum(self._levels.values())
 
     def _take_falls(self) -> None:
         if len(self._fallen) == MAX_REPORTS:  # some may have been dropped

@@ -31,6 +31,7 @@ from typing import Final, Generic, Protocol, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
+from balancekit._support.fork import call_in_child, owned, renew_in_child
 
 __all__ = ["ScoreBuckets"]
 
@@ -71,7 +72,7 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
     rng
         Draws among equals.
     lock
-        Held while items move. Re-entrant: a finalizer may pick in the middle of a pick.
+        Held while items move. Re-entrant: a finalizer may pick in the middle of a pick. New in a forked child.
 
     Example
     -------
@@ -84,6 +85,7 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
     """
 
     __slots__ = (
+        "__weakref__",
         "_bits",
         "_buckets",
         "_fallen",
@@ -114,6 +116,8 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
         self._put_all()
         self._low = self._lowest_bucket()
         self._whole = True  # every item is in a bucket, and every report is either kept or has been followed
+        renew_in_child(lock)
+        call_in_child(self)
 
     def lowest(self) -> C:
         """Return an item of the least score, all of those equally likely."""
@@ -146,6 +150,11 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
         with self._lock:
             self._retired = True
             self._low = []  # what is read there counts for the other buckets now
+
+    def after_fork(self) -> None:
+        """Let picks move items again in a forked child, if another thread moved some: it is not there."""
+        if not owned(self._lock):
+            self._moving = False
 
     def _settle(self) -> C:
         """Move misplaced items until one of the lowest bucket is in its place."""
