@@ -9,7 +9,7 @@ import sys
 import dns.exception
 import dns.resolver
 import pytest
-from dnslib import NS, QTYPE, RR, TXT, A
+from dnslib import CNAME, NS, QTYPE, RR, TXT, A
 from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, SILENCE, dns_server
 
 from balancekit import ConfigurationError
@@ -67,6 +67,24 @@ def test_no_such_name_and_no_data_mean_no_endpoint(served, how, kind):
     zone.fail(how, "gone.example")
     resolver = addresses(place, "gone.example") if kind == "addresses" else services(place, "gone.example")
     assert (resolver.resolve().endpoints, resolver.resolve().ttl) == ((), 17.0)
+
+
+@pytest.mark.parametrize("how", ["no such name", "no data", "an alias of no name"])
+@pytest.mark.parametrize("kind", ["addresses", "services"])
+def test_a_name_that_is_not_there_is_asked_for_as_usual_if_no_soa_says_when(served, how, kind):
+    """Without a SOA record, an answer that there are no records says nothing of how long: there is no TTL (RFC 2308, 5)."""
+
+    def say(reply):
+        reply.header.rcode = EMPTY if how == "no data" else NXDOMAIN
+        reply.header.aa = 1
+        if how == "an alias of no name":
+            reply.add_answer(RR("gone.example", QTYPE.CNAME, rdata=CNAME("nowhere.example"), ttl=86_400))
+
+    zone, place = served
+    zone.fail(say, "gone.example")
+    resolver = addresses(place, "gone.example") if kind == "addresses" else services(place, "gone.example")
+    found = resolver.resolve()
+    assert (found.endpoints, found.ttl) == ((), None)
 
 
 @pytest.mark.parametrize("how", [SERVFAIL, SILENCE], ids=["SERVFAIL", "no answer"])

@@ -1,7 +1,7 @@
 """Resolvers of addresses and SRV records from DNS itself, with their TTL.
 
 Needs the extra ``dns`` (dnspython). The TTL is the least of the records that led to the answer, aliases included; for
-a name that does not exist it is the negative TTL of its zone (RFC 2308).
+a name that does not exist it is the negative TTL of its zone, and unknown if the answer does not say it (RFC 2308, 5).
 
 What DNS says is one of three things. *Records*: these are the endpoints. *No such name, or none of this type*: there
 is an empty list. *A server's failure, no answer in time, an answer that is none (cut, about something else, a referral)*:
@@ -154,8 +154,11 @@ class SrvResolver(ConstructorRepr):
         )
 
 
-def _query(client: Client, name: str, kind: str) -> tuple[list[Any], float]:
-    """Return the records and their TTL; no records if there is no such name, or none of this kind."""
+def _query(client: Client, name: str, kind: str) -> tuple[list[Any], float | None]:
+    """Return the records and their TTL; no records if there is no such name, or none of this kind.
+
+    The TTL is ``None`` if there are none and no SOA record says for how long.
+    """
     import dns.resolver  # noqa: PLC0415 - 0.5 s, only for resolvers that ask DNS themselves
 
     try:
@@ -163,12 +166,24 @@ def _query(client: Client, name: str, kind: str) -> tuple[list[Any], float]:
         answer = client.resolve(name, kind, raise_on_no_answer=False, search=bool(client.search))
     except dns.resolver.NXDOMAIN as error:
         told: Any = error
-        return [], float(told.response(told.qnames()[-1]).resolve_chaining().minimum_ttl)
+        return [], _negative_ttl(told.response(told.qnames()[-1]))
     if answer.rrset is None and _is_inconclusive(
         answer.response, aliased=bool(answer.chaining_result.cnames)
     ):
         raise dns.resolver.NoAnswer(response=answer.response)  # type: ignore[no-untyped-call]  # of dnspython
-    return list(answer.rrset or ()), float(answer.chaining_result.minimum_ttl)
+    if answer.rrset is None:
+        return [], _negative_ttl(answer.response)
+    return list(answer.rrset), float(answer.chaining_result.minimum_ttl)
+
+
+def _negative_ttl(response: Message) -> float | None:
+    """Return for how long a response says that there are no records; ``None`` without a SOA record."""
+    from dns import rdatatype  # noqa: PLC0415 - see above
+
+    if all(rrset.rdtype is not rdatatype.SOA for rrset in response.authority):
+        return None
+    found: Any = response
+    return float(found.resolve_chaining().minimum_ttl)
 
 
 def _is_inconclusive(response: Message, *, aliased: bool) -> bool:
@@ -185,10 +200,10 @@ def _is_inconclusive(response: Message, *, aliased: bool) -> bool:
     return rdatatype.NS in kinds and rdatatype.SOA not in kinds and not response.flags & flags.AA
 
 
-def _least(answers: Iterable[tuple[list[Any], float]]) -> float:
-    """Return the least TTL: of those answers that have records, or of all if none has."""
-    known = list(answers)
-    return min([ttl for records, ttl in known if records] or [ttl for _, ttl in known])
+def _least(answers: Iterable[tuple[list[Any], float | None]]) -> float | None:
+    """Return the least TTL that is known: of those answers that have records, or of all if none has."""
+    known = [(ttl, bool(records)) for records, ttl in answers if ttl is not None]
+    return min([ttl for ttl, found in known if found] or [ttl for ttl, _ in known], default=None)
 
 
 def _client(nameservers: Iterable[str] | None, timeout: float) -> Client:
