@@ -13,6 +13,7 @@ import time
 import urllib.request
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -350,6 +351,35 @@ def test_each_connection_of_a_question_gets_what_is_left_of_its_time():
         with pytest.raises(TimeoutError):
             late.connect()
         assert late.sock is None
+
+
+def test_all_addresses_of_a_host_have_one_time(monkeypatch):
+    """When the first address of a host has used up the time, the others are not connected to."""
+    tried = []
+
+    class Deaf(socket.socket):
+        def connect(self, address):
+            assert self.gettimeout() <= 60.0
+            tried.append(address)
+            opened.deadline = time.monotonic() - 1.0
+            raise TimeoutError
+
+    opened = _Opened(time.monotonic() + 60.0)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{number}", 80)) for number in range(2, 7)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "socket", Deaf)
+    with contextlib.closing(_noted(HTTPConnection, opened, "sd.example", 80, timeout=999.0)) as connection:
+        with pytest.raises(TimeoutError):
+            connection.connect()
+    assert tried == [("127.0.0.2", 80)]
+
+
+def test_an_address_that_refuses_is_followed_by_the_next(service, monkeypatch):
+    """Of the addresses of a host, the first that accepts is asked."""
+    port = urlsplit(service[1]).port
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.9", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert HttpSdResolver(f"http://sd.example:{port}/").resolve().endpoints
 
 
 @pytest.mark.parametrize("url", ["http://user:s3cret@sd.example/", "https://sd.example:443/x y?key=s3cret"])

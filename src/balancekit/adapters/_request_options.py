@@ -41,7 +41,8 @@ class RequestOptions(Record):
     key
         What keyed selectors hash.
     deadline
-        When the whole call must be over, in seconds of ``time.monotonic``. Each attempt gets what is left.
+        When the whole call must be over, in seconds of ``time.monotonic``. Each attempt gets what is left. Only the system's
+        resolver cannot be interrupted: where a blocking client looks up the name of an endpoint, that takes as long as it takes.
     attempts
         How many attempts at most, >= 1.
     idempotent

@@ -52,7 +52,8 @@ class HttpSdResolver:
     url
         ``http://`` or ``https://``, without a user and password: give an ``Authorization`` instead.
     timeout
-        Seconds for the whole answer, > 0.
+        Seconds for the whole answer, > 0: redirects, addresses of a host, handshakes. Only the system's resolver, which looks
+        the host up, cannot be interrupted.
     headers
         Sent with each question, for example an ``Authorization``. Neither ``repr`` nor an error shows their values.
     tls
@@ -168,6 +169,25 @@ class _Opened:
             raise TimeoutError(TOO_LONG)
         return left
 
+    def connect(self, place: tuple[str, int], *_: object) -> socket.socket:
+        """Connect to the first address of a host that accepts, in the time that is left for all of them."""
+        error: OSError = OSError(f"no address for {place[0]!r}")
+        for family, kind, protocol, _, address in socket.getaddrinfo(*place, type=socket.SOCK_STREAM):
+            one = socket.socket(family, kind, protocol)
+            try:
+                one.settimeout(self.left())
+                one.connect(address)
+                one.settimeout(self.left())  # of a handshake
+            except OSError as caught:
+                one.close()
+                error = caught
+            except BaseException:
+                one.close()
+                raise
+            else:
+                return one
+        raise error
+
     def add(self, one: socket.socket) -> None:
         """Note one that has been connected."""
         self._sockets.append(one)
@@ -205,15 +225,15 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 def _noted(kind: type[HTTPConnection], opened: _Opened, *host: Any, **options: Any) -> HTTPConnection:
-    connection = kind(*host, **options)
+    connection: Any = kind(*host, **options)
     connect = connection.connect
 
     def note() -> None:
-        connection.timeout = opened.left()
         connect()
         opened.add(connection.sock)
 
-    connection.connect = note  # type: ignore[method-assign]  # called by http.client when it sends
+    connection.connect = note  # called by http.client when it sends
+    connection._create_connection = opened.connect  # noqa: SLF001 - what `connect` makes its socket by
     return connection
 
 
