@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpa
 from balancekit._support import validation as valid
 from balancekit._support.display import same, shown
 from balancekit._support.elsewhere import Elsewhere
+from balancekit._support.functions import plain_function
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.text import plain
 from balancekit.endpoint import Endpoint, endpoints
@@ -592,9 +593,7 @@ class LoadBalancer(Generic[T]):
         cause, so it must not wait for that. One that causes more whenever it receives what it has caused receives
         nothing of the rest after 1,000 times.
         """
-        if not callable(listener):
-            raise ConfigurationError("listener", listener, "a callable of an event")
-        return self._runtime.listeners.add(listener)
+        return self._runtime.listeners.add(plain_function("listener", listener, "a callable of an event"))
 
     def on_completion(self, observer: Callable[[Endpoint[T], Completion], None], /) -> Callable[[], None]:
         """Call ``observer`` whenever a lease ends, with its endpoint and how it went; return a function that ends that.
@@ -613,8 +612,7 @@ class LoadBalancer(Generic[T]):
         a success
         >>> stop()
         """
-        if not callable(observer):
-            raise ConfigurationError("observer", observer, "a callable of an endpoint and a completion")
+        plain_function("observer", observer, "a callable of an endpoint and a completion")
         return self._runtime.observe(observer)
 
     def on_start(self, observer: Callable[[Endpoint[T]], None], /) -> Callable[[], None]:
@@ -633,8 +631,7 @@ class LoadBalancer(Generic[T]):
         True
         >>> stop()
         """
-        if not callable(observer):
-            raise ConfigurationError("observer", observer, "a callable of an endpoint")
+        plain_function("observer", observer, "a callable of an endpoint")
         return self._runtime.observe_starts(observer)
 
     def on_refusal(self, observer: Callable[[str], object], /) -> Callable[[], None]:
@@ -655,8 +652,7 @@ class LoadBalancer(Generic[T]):
         ...     stop()
         exhausted
         """
-        if not callable(observer):
-            raise ConfigurationError("observer", observer, "a callable of a kind of refusal")
+        plain_function("observer", observer, "a callable of a kind of refusal")
         return self._runtime.refusals.add(observer)
 
     def emit(self, event: Event, /) -> None:

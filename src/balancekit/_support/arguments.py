@@ -34,6 +34,7 @@ from typing import (
 
 from balancekit._support import validation as valid
 from balancekit._support.containers import text_check
+from balancekit._support.functions import is_coroutine_function
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.plain import PLAIN, converter
 from balancekit._support.text import encodable
@@ -262,7 +263,7 @@ def _fits(value: Any, annotation: Any, depth: int) -> bool:
     if annotation is int:
         return _is_number(value) and isinstance(value, int)
     if origin is abc.Callable or annotation is abc.Callable:
-        return callable(value)
+        return callable(value) and (_may_be_awaited(inner) or not is_coroutine_function(value))
     kind = origin or annotation
     if not isinstance(kind, type):
         return True
@@ -277,6 +278,14 @@ def _fits(value: Any, annotation: Any, depth: int) -> bool:
     if not isinstance(value, kind) or (kind in TEXT_MAY_BE and isinstance(value, str | bytes)):
         return False
     return depth == 0 or not inner or _items_fit(value, kind, inner, depth - 1)
+
+
+def _may_be_awaited(signature: tuple[Any, ...]) -> bool:
+    """Return whether what a callable returns may be something to await."""
+    result = signature[-1] if signature else Any
+    results = get_args(result) if get_origin(result) in (Union, types.UnionType) else (result,)
+    kinds = [get_origin(one) or one for one in results]
+    return any(kind is Any or not isinstance(kind, type) or issubclass(kind, abc.Awaitable) for kind in kinds)
 
 
 TEXT_MAY_BE: Final = frozenset({abc.Iterable, abc.Sequence, abc.Collection})

@@ -11,6 +11,7 @@ from typing import Any, Final, TypedDict, TypeVar, Unpack, final
 from weakref import WeakSet
 
 from balancekit._support import validation as valid
+from balancekit._support.functions import plain_function
 from balancekit._support.log import log_change
 from balancekit._support.tables import one_of
 from balancekit._support.text import plain
@@ -215,6 +216,4 @@ F = TypeVar("F", bound=Callable[[Any], object])
 
 
 def _function(name: str, value: F | None) -> F | None:
-    if value is not None and not callable(value):
-        raise ConfigurationError(name, value, "a function of the request")
-    return value
+    return None if value is None else plain_function(name, value, "a function of the request")

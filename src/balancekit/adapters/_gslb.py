@@ -12,6 +12,7 @@ from typing import Any, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Query, Reply, ResourceRecord, Standing, Standings, StaticRecords, Zone
 from balancekit.health import ELIGIBLE
@@ -109,10 +110,8 @@ class ZoneResponder(ConstructorRepr, ABC):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.zone = zone
-        if not callable(standings) and not isinstance(standings, ObservableBalancer):
-            raise ConfigurationError(
-                "standings", standings, "a balancer, or a callable such as fixed_standings({})"
-            )
+        if not isinstance(standings, ObservableBalancer):
+            plain_function("standings", standings, "a balancer, or a callable such as fixed_standings({})")
         if isinstance(standings, ObservableBalancer):
             ids, known = [each.id for each in standings.endpoints], zone.members()
             if ids and known and known.isdisjoint(ids):

@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from balancekit._support import validation as valid
+from balancekit._support.functions import plain_function
 from balancekit._support.log import log_error
 from balancekit.adapters._released import ReleasedOnError
 from balancekit.errors import ConfigurationError, UnavailableError
@@ -199,8 +200,7 @@ def _check(attempt: object, budget: object, clock: object) -> None:
         raise ConfigurationError("attempt", attempt, ASYNCHRONOUS)
     if budget is not None and not isinstance(budget, RetryBudget):
         raise ConfigurationError("budget", budget, "a RetryBudget, or None")
-    if not callable(clock):
-        raise ConfigurationError("clock", clock, "a function that returns seconds")
+    plain_function("clock", clock, "a function that returns seconds")
 
 
 def _begun(attempt: Callable[[Lease[T]], Awaitable[R]], lease: Lease[T]) -> Awaitable[R]:

@@ -18,6 +18,7 @@ with extra("httpx2"):
     import httpx2
 
 from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.functions import plain_function
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
@@ -59,8 +60,8 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
         **options: Unpack[AdapterOptions],
     ) -> None:
         self._config = AdapterConfig(balancer, **options)
-        if transport_factory is not None and not callable(transport_factory):
-            raise ConfigurationError("transport_factory", transport_factory, "a function of an endpoint")
+        if transport_factory is not None:
+            plain_function("transport_factory", transport_factory, "a function of an endpoint")
         if verify is not None and not isinstance(verify, ssl.SSLContext):
             raise ConfigurationError("verify", verify, "an ssl.SSLContext")
         self._verify = verify

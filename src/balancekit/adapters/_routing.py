@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, final
 
 from balancekit._support.display import StateRepr
 from balancekit._support.fork import new_lock
+from balancekit._support.functions import plain_function
 from balancekit.adapters._keys import found_in
 from balancekit.adapters._request_options import RequestOptions
 from balancekit.adapters._route_statistics import RouteStatistics
@@ -65,8 +66,8 @@ class Router(Generic[T]):
     ) -> None:
         if not isinstance(table, RouteTable):
             raise ConfigurationError("table", table, "a RouteTable")
-        if key is not None and not callable(key):
-            raise ConfigurationError("key", key, "a callable of a request")
+        if key is not None:
+            plain_function("key", key, "a callable of a request")
         if statistics is not None and not isinstance(statistics, RouteStatistics):
             raise ConfigurationError("statistics", statistics, "RouteStatistics()")
         self.table: RouteTable[Any] = table

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, final
 
 from balancekit._support import validation as valid
+from balancekit._support.functions import plain_function
 from balancekit._support.log import LateLog
 from balancekit.adapters._vrrp_sockets import AdvertSocket, Announcer, Packet
 from balancekit.errors import ConfigurationError
@@ -36,7 +37,7 @@ from balancekit.ha import (
     packets,
 )
 
-__all__ = ["HookCall", "HookKind", "RoleChange", "VrrpCore", "checked_hook", "clock"]
+__all__ = ["HookCall", "HookKind", "RoleChange", "VrrpCore", "checked_hook", "clock", "plain_hook"]
 
 H = TypeVar("H")
 
@@ -88,6 +89,11 @@ def checked_hook(parameter: str, hook: H) -> H:
     if hook is None or callable(hook):
         return hook
     raise ConfigurationError(parameter, hook, "a callable")
+
+
+def plain_hook(parameter: str, hook: H) -> H:
+    """Return a hook that a thread can call, or ``None``; raise ``ConfigurationError`` if it is neither."""
+    return hook if hook is None else plain_function(parameter, hook, "a callable")
 
 
 def clock() -> float:

@@ -18,6 +18,7 @@ from balancekit._support.extras import extra
 with extra("httpx"):
     import httpx
 
+from balancekit._support.functions import plain_function
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import asked
@@ -75,6 +76,8 @@ class RoutedTransport(ConstructorRepr, httpx.BaseTransport):
         make_transport: Callable[[LoadBalancer[Any]], httpx.BaseTransport] | None = None,
         **options: Unpack[AdapterOptions],
     ) -> None:
+        if make_transport is not None:
+            plain_function("make_transport", make_transport, "a callable of a balancer")
         make = make_transport or (lambda pool: BalancedTransport(pool, **options))
         self._router: Router[httpx.BaseTransport] = Router(
             table, make, key=options.get("key"), statistics=statistics
@@ -148,6 +151,8 @@ class AsyncRoutedTransport(ConstructorRepr, httpx.AsyncBaseTransport):
         make_transport: Callable[[LoadBalancer[Any]], httpx.AsyncBaseTransport] | None = None,
         **options: Unpack[AdapterOptions],
     ) -> None:
+        if make_transport is not None:
+            plain_function("make_transport", make_transport, "a callable of a balancer")
         make = make_transport or (lambda pool: AsyncBalancedTransport(pool, **options))
         self._router: Router[httpx.AsyncBaseTransport] = Router(
             table, make, key=options.get("key"), statistics=statistics

@@ -17,6 +17,7 @@ from balancekit._support.extras import extra
 with extra("httpx2"):
     import httpx2
 
+from balancekit._support.functions import plain_function
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import asked
@@ -74,6 +75,8 @@ class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
         make_transport: Callable[[LoadBalancer[Any]], httpx2.BaseTransport] | None = None,
         **options: Unpack[AdapterOptions],
     ) -> None:
+        if make_transport is not None:
+            plain_function("make_transport", make_transport, "a callable of a balancer")
         make = make_transport or (lambda pool: BalancedTransport(pool, **options))
         self._router: Router[httpx2.BaseTransport] = Router(
             table, make, key=options.get("key"), statistics=statistics
@@ -147,6 +150,8 @@ class AsyncRoutedTransport(ConstructorRepr, httpx2.AsyncBaseTransport):
         make_transport: Callable[[LoadBalancer[Any]], httpx2.AsyncBaseTransport] | None = None,
         **options: Unpack[AdapterOptions],
     ) -> None:
+        if make_transport is not None:
+            plain_function("make_transport", make_transport, "a callable of a balancer")
         make = make_transport or (lambda pool: AsyncBalancedTransport(pool, **options))
         self._router: Router[httpx2.AsyncBaseTransport] = Router(
             table, make, key=options.get("key"), statistics=statistics

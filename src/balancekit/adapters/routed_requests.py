@@ -18,6 +18,7 @@ with extra("requests"):
     from requests import PreparedRequest, Response, exceptions
     from requests.adapters import BaseAdapter
 
+from balancekit._support.functions import plain_function
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import asked, in_force
@@ -69,6 +70,8 @@ class RoutedAdapter(ConstructorRepr, BaseAdapter):
         **options: Unpack[AdapterOptions],
     ) -> None:
         super().__init__()
+        if make_adapter is not None:
+            plain_function("make_adapter", make_adapter, "a callable of a balancer")
         make = make_adapter or (lambda pool: BalancedAdapter(pool, **options))
         self._router: Router[BaseAdapter] = Router(table, make, key=options.get("key"), statistics=statistics)
 

@@ -24,7 +24,7 @@ from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.runner import ThreadRunner, join
 from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
 from balancekit.adapters._vrrp_async import AsyncVrrp
-from balancekit.adapters._vrrp_core import HookKind, RoleChange, VrrpCore, checked_hook, clock
+from balancekit.adapters._vrrp_core import HookKind, RoleChange, VrrpCore, clock, plain_hook
 from balancekit.adapters._vrrp_hooks import Hook, HookThread
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
 
@@ -106,9 +106,9 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
         self._make = make
         self._core = make()
         self._hooks = {
-            HookKind.ACTIVE: checked_hook("on_active", on_active),
-            HookKind.BACKUP: checked_hook("on_backup", on_backup),
-            HookKind.CHANGE: checked_hook("on_change", on_change),
+            HookKind.ACTIVE: plain_hook("on_active", on_active),
+            HookKind.BACKUP: plain_hook("on_backup", on_backup),
+            HookKind.CHANGE: plain_hook("on_change", on_change),
         }
         self._hook_timeout = valid.number("hook_timeout", hook_timeout, above=0.0)
         self._hook_retry = None if hook_retry is None else valid.number("hook_retry", hook_retry, above=0.0)

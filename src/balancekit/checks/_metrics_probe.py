@@ -22,6 +22,7 @@ from typing import Any, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import is_coroutine_function, plain_function
 from balancekit._support.record import Record, field
 from balancekit._support.text import plain
 from balancekit.checks._adapter_figures import ADAPTER_GAUGE, adapter_figures
@@ -202,7 +203,8 @@ class MetricsProbe(_MetricsReader):
                 "gauges", gauges, f"one of {', '.join(INFERENCE_METRICS)}, or a tuple of names"
             )
         self._gauges: tuple[str, ...] = tuple(map(plain, known))
-        super().__init__(fetch, path)
+        wanted = "a function from a URL to the text of a page"
+        super().__init__(plain_function("fetch", fetch, wanted), path)
 
     def __call__(self, endpoint: Endpoint[Any]) -> ProbedLoad:
         """Ask one endpoint, whose target is ``host:port`` or a URL.
@@ -257,6 +259,11 @@ class MetricsPage(_MetricsReader):
         if self._with_adapters:
             self._names.append(ADAPTER_GAUGE)
         super().__init__(fetch, path)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether ``fetch`` is a coroutine function, so that only :class:`AsyncScrapes` can use the page."""
+        return is_coroutine_function(self._fetch)
 
     def __call__(self, endpoint: Endpoint[Any]) -> Any:
         """Ask one endpoint, whose target is ``host:port`` or a URL; a coroutine if ``fetch`` is one.

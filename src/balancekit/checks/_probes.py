@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from balancekit._support import validation as valid
+from balancekit._support.functions import plain_function
 from balancekit._support.headers import secret_headers
 from balancekit._support.record import Record, field
 from balancekit._support.text import ascii_host
@@ -277,8 +278,8 @@ def _default_tls() -> Any:
 
 
 def _check_address(address: object) -> None:
-    if address is not None and not callable(address):
-        raise ConfigurationError("address", address, "a function from an endpoint to its address, or None")
+    if address is not None:
+        plain_function("address", address, "a function from an endpoint to its address, or None")
 
 
 def _shown(check: HttpCheck | DeepCheck) -> str:

@@ -7,9 +7,9 @@ would look like endpoints that fail, and all but one would be ejected; so it is 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
+from balancekit._support.functions import is_coroutine_function
 from balancekit.checks._result import NetworkCheck
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import require_takes_checks
@@ -37,7 +37,7 @@ def require_check(check: object, *, coroutine: bool) -> None:
     if isinstance(check, NetworkCheck):
         return
     wanted = "a coroutine function" if coroutine else "a function"
-    if not callable(check) or (coroutine and not _is_coroutine(check)):
+    if not callable(check) or (coroutine and not is_coroutine_function(check)):
         raise ConfigurationError("check", check, f"TcpCheck(), HttpCheck(), DeepCheck() or {wanted}")
     if not coroutine:
         refuse_coroutine("check", check, "AsyncChecks")
@@ -60,13 +60,13 @@ def require_checked(balancer: object) -> None:
 
 def refuse_coroutine(name: str, function: object, runner: str) -> None:
     """Refuse a coroutine function, which a runner in threads cannot await."""
-    if _is_coroutine(function):
+    if is_coroutine_function(function):
         raise ConfigurationError(name, function, f"a function that is no coroutine; {runner} runs those")
 
 
 def require_coroutine(name: str, function: object, runner: str) -> None:
     """Refuse what no task can await: a function whose result is none, which would fail for every endpoint alike."""
-    if not _is_coroutine(function):
+    if not is_coroutine_function(function):
         raise ConfigurationError(name, function, f"a coroutine function; {runner} calls plain ones")
 
 
@@ -88,8 +88,3 @@ def require_function(name: str, function: Any, arguments: tuple[object, ...], wa
         signature.bind(*arguments)
     except TypeError as error:
         raise ConfigurationError(name, function, f"{wanted}; {error}") from None
-
-
-def _is_coroutine(function: object) -> bool:
-    called: Callable[..., object] | None = getattr(type(function), "__call__", None)  # noqa: B004 - looked at, not asked for
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)

@@ -21,7 +21,8 @@ from balancekit._support.fork import call_in_child, new_condition, new_lock
 from balancekit._support.log import log_change
 from balancekit._support.loop import is_alive, raise_cancellation, require_own_loop
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
-from balancekit.checks._requirements import refuse_coroutine, require_function
+from balancekit.checks._metrics_probe import MetricsPage
+from balancekit.checks._requirements import refuse_coroutine, require_coroutine, require_function
 from balancekit.checks._runner import is_present
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
@@ -164,6 +165,8 @@ class ThreadScrapes(_Scraper, ThreadRunner):
         self._threads: list[threading.Thread] = []
         self._ending: list[threading.Thread] = []
         refuse_coroutine("page", page, "AsyncScrapes")
+        if isinstance(page, MetricsPage) and page.awaited:
+            raise ConfigurationError("page", page, "a MetricsPage whose fetch is no coroutine function")
         super().__init__(balancer, attributes, page, schedule, clock)
         call_in_child(self)
 
@@ -251,6 +254,8 @@ class AsyncScrapes(_Scraper, AsyncRunner):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(balancer, attributes, page, schedule, clock)
+        if not isinstance(page, MetricsPage):
+            require_coroutine("page", page, "ThreadScrapes")
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         call_in_child(self)
 

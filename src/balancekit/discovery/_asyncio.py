@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child
+from balancekit._support.functions import is_coroutine_function
 from balancekit._support.loop import (
     is_alive,
     raise_cancellation,
@@ -186,9 +186,10 @@ class AsyncDiscovery(AsyncRunner):
     async def _answer(self) -> object:
         """Ask the resolver. One that blocks is asked in a thread; one that still hangs there is waited for again."""
         resolve = self._source.resolver.resolve
-        if inspect.iscoroutinefunction(resolve):
+        if is_coroutine_function(resolve):
             self._asked_at = time.monotonic()
-            return await resolve()
+            asked: Any = resolve()
+            return await asked
         if self._pending is None or self._pending.done():
             self._asked_at = time.monotonic()
             self._pending = _in_thread(resolve)

@@ -169,10 +169,11 @@ class _Opened:
             raise TimeoutError(TOO_LONG)
         return left
 
-    def connect(self, place: tuple[str, int], *_: object) -> socket.socket:
+    def connect(self, place: tuple[str, int], *_options: object) -> socket.socket:
         """Connect to the first address of a host that accepts, in the time that is left for all of them."""
         error: OSError = OSError(f"no address for {place[0]!r}")
-        for family, kind, protocol, _, address in socket.getaddrinfo(*place, type=socket.SOCK_STREAM):
+        found = socket.getaddrinfo(*place, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
             one = socket.socket(family, kind, protocol)
             try:
                 one.settimeout(self.left())
@@ -225,15 +226,15 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 def _noted(kind: type[HTTPConnection], opened: _Opened, *host: Any, **options: Any) -> HTTPConnection:
-    connection: Any = kind(*host, **options)
+    connection = kind(*host, **options)
     connect = connection.connect
 
     def note() -> None:
         connect()
         opened.add(connection.sock)
 
-    connection.connect = note  # called by http.client when it sends
-    connection._create_connection = opened.connect  # noqa: SLF001 - what `connect` makes its socket by
+    connection.connect = note  # type: ignore[method-assign]  # called by http.client when it sends
+    connection._create_connection = opened.connect  # type: ignore[attr-defined]  # noqa: SLF001 - `connect` calls it
     return connection
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 from balancekit._support import validation as valid
+from balancekit._support.functions import is_coroutine_function
 from balancekit._support.headers import without_secrets
 from balancekit._support.record import Record
 from balancekit._support.tables import one_of
@@ -96,7 +97,7 @@ def source(what: object, *, name: str | None = None, refresh: Refresh | None = N
         resolver = cast("Resolver", what)
         own = Source(name=type(what).__name__, resolver=resolver, refresh=_suggested(resolver))
     elif not isinstance(what, type) and callable(what):
-        calls = AsyncFunctionResolver(what) if inspect.iscoroutinefunction(what) else FunctionResolver(what)
+        calls = AsyncFunctionResolver(what) if is_coroutine_function(what) else FunctionResolver(what)
         own = Source(name=getattr(what, "__name__", "function"), resolver=calls, refresh=_DEFAULT_REFRESH)
     else:
         raise ConfigurationError("source", what, 'a resolver, a function, or a string such as "dns:name:80"')

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, final
 
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import is_coroutine_function
 from balancekit.discovery._resolution import Resolution, resolution
 from balancekit.errors import ConfigurationError
 
@@ -60,7 +60,7 @@ class FunctionResolver(ConstructorRepr):
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        if not callable(function) or inspect.iscoroutinefunction(function):
+        if not callable(function) or is_coroutine_function(function):
             raise ConfigurationError(
                 "function", function, "a function; AsyncFunctionResolver takes coroutine functions"
             )
@@ -82,7 +82,7 @@ class AsyncFunctionResolver(ConstructorRepr):
     """
 
     def __init__(self, function: Callable[[], Awaitable[Any]]) -> None:
-        if not inspect.iscoroutinefunction(function):
+        if not is_coroutine_function(function):
             raise ConfigurationError("function", function, "a coroutine function")
         self._function = function
 

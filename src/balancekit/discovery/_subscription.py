@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary, ref
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
+from balancekit._support.functions import plain_function
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import contain_error, log_change, log_error
 from balancekit._support.record import Record
@@ -269,8 +270,7 @@ def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ..
         raise ConfigurationError("listeners", listeners, "an iterable of listeners")
     chosen = tuple(valid.items("listeners", listeners))
     for listener in chosen:
-        if not callable(listener):
-            raise ConfigurationError("listeners", listener, "a callable of an event")
+        plain_function("listeners", listener, "a callable of an event")
     return chosen
 
 

@@ -8,7 +8,6 @@ workers which all need it.
 
 from __future__ import annotations
 
-import inspect
 import random
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any, Final, cast, final
 
 from balancekit._support.fork import call_in_child, new_condition
+from balancekit._support.functions import is_coroutine_function
 from balancekit._support.runner import ThreadRunner, join_all
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, Resolver
@@ -237,6 +237,6 @@ class ThreadDiscovery(ThreadRunner):
 
 def _sync(source: object, name: str | None, refresh: Refresh | None) -> Source:
     found = source_of(source, name=name, refresh=refresh)
-    if inspect.iscoroutinefunction(found.resolver.resolve):
+    if is_coroutine_function(found.resolver.resolve):
         raise ConfigurationError("source", source, "one that is no coroutine; AsyncDiscovery runs those")
     return found

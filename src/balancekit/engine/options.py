@@ -13,6 +13,7 @@ from typing import Final, Literal, TypedDict
 from weakref import WeakValueDictionary
 
 from balancekit._support import validation as valid
+from balancekit._support.functions import plain_function
 from balancekit._support.record import Record
 from balancekit.engine.hooks import HealthMaker
 from balancekit.errors import ConfigurationError
@@ -68,11 +69,10 @@ def check_options(
         *[("listeners", one, "a callable of an event") for one in listeners],
     ]
     for name, value, wanted in called:
-        if not callable(value):
-            raise ConfigurationError(name, value, wanted)
+        plain_function(name, value, wanted)
     valid.clock("clock", clock)
-    if health is not None and not callable(health):
-        raise ConfigurationError("health", health, "a health policy such as Lifecycle(), or None")
+    if health is not None:
+        plain_function("health", health, "a health policy such as Lifecycle(), or None")
     if rng is not None and not isinstance(rng, Random):
         raise ConfigurationError("rng", rng, "a random.Random, or None")
 

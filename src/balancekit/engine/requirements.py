@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Final
 
+from balancekit._support.functions import is_coroutine_function
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.engine.capabilities import is_shipped
 from balancekit.errors import ConfigurationError
@@ -17,8 +18,6 @@ from balancekit.protocols import HealthPolicy, Selector
 
 __all__ = ["refuse_incomplete", "require_health", "require_load", "require_selector"]
 
-CO_COROUTINE: Final = 0x80
-"""``inspect.CO_COROUTINE``: the import takes 7 ms."""
 MIN_SIMILARITY: Final = 0.8
 """Of a name and a hook, from which on the name is taken for a misspelt hook."""
 
@@ -49,7 +48,7 @@ def require_selector(selector: object) -> None:
     if not callable(select):
         allowed = "an instance with a method select(snapshot, ctx), such as RoundRobin()"
         raise ConfigurationError("selector", selector, allowed)
-    if getattr(getattr(select, "__code__", None), "co_flags", 0) & CO_COROUTINE:
+    if is_coroutine_function(select):
         allowed = "a plain method select(), no coroutine: picks never wait"
         raise ConfigurationError("selector", selector, allowed)
     _refuse_misspelt("selector", selector, Selector, _SELECTOR_HOOKS)

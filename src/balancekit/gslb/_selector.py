@@ -11,6 +11,7 @@ from typing import Final, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._failover import child_policies
 from balancekit.gslb._query import Client, Policy, Query, read_answer
@@ -62,8 +63,8 @@ class PolicySelector(ConstructorRepr):
         self, policy: Policy, *, client: Client | Callable[[PickContext], Client], name: str = ""
     ) -> None:
         self._policy: Final = child_policies("policy", [("policy", policy)])["policy"]
-        if not isinstance(client, Client) and not callable(client):
-            raise ConfigurationError("client", client, "a Client, or a callable that makes one")
+        if not isinstance(client, Client):
+            plain_function("client", client, "a Client, or a callable that makes one")
         self._client: Final = client
         self._query: Final = Query(name=name, client=client) if isinstance(client, Client) else None
         self._name: Final = name

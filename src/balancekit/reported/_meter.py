@@ -16,9 +16,9 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.functions import plain_function
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import log_error
-from balancekit.errors import ConfigurationError
 from balancekit.outcome import LoadReport
 from balancekit.reported._latency_by_load import LatencyByLoad
 from balancekit.reported._orca import format_orca
@@ -212,6 +212,4 @@ F = TypeVar("F", bound=Callable[[], object])
 
 def _function(name: str, given: F | None) -> F | None:
     """Return a function of the application; refuse what cannot be called, which each report would find out."""
-    if given is not None and not callable(given):
-        raise ConfigurationError(name, given, "a function without arguments, or None")
-    return given
+    return None if given is None else plain_function(name, given, "a function without arguments, or None")

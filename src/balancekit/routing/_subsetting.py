@@ -21,6 +21,7 @@ from balancekit._selection.grouping import ChildSelectors, Grouping, Learn, Make
 from balancekit._selection.pickers import Pickers
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
@@ -123,9 +124,7 @@ class Subsetting(ConstructorRepr, makers=("child",)):
         *,
         child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
-        if not callable(choose):
-            raise ConfigurationError("choose", choose, "a function from ids to ids")
-        self._choose = choose
+        self._choose = plain_function("choose", choose, "a function from ids to ids")
         self._parts = Grouping.by_membership(self._chosen)
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import plain_function
 from balancekit._support.signature import spelled
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
@@ -214,6 +215,4 @@ def simulate(
 
 
 def _callable(parameter: str, value: F) -> F:
-    if value is not None and not callable(value):
-        raise ConfigurationError(parameter, value, "a function of a generator, or None")
-    return value
+    return value if value is None else plain_function(parameter, value, "a function of a generator, or None")

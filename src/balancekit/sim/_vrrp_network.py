@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError
 from balancekit.ha import (
     Became,
@@ -189,8 +190,7 @@ class VrrpSimulation(ConstructorRepr):
         """
         if name not in self._nodes:
             raise ConfigurationError("name", name, f"one of {', '.join(self._nodes)}")
-        if not callable(action):
-            raise ConfigurationError("action", action, "a function of a speaker and a time")
+        plain_function("action", action, "a function of a speaker and a time")
         self._at(valid.number("at", at, minimum=0.0), self._act, name, action)
 
     def run(self, seconds: float) -> VrrpReport:

@@ -28,6 +28,7 @@ from typing import Final, Generic, Literal, TypeVar, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError
 from balancekit.waiting._lines import Ranking, TenantLine, Waiter
 
@@ -297,8 +298,8 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         ConfigurationError
             For a time that is no finite number, and what cannot be called.
         """
-        if may is not None and not callable(may):
-            raise ConfigurationError("may", may, "a callable that takes a Waiter")
+        if may is not None:
+            plain_function("may", may, "a callable that takes a Waiter")
         self._untold = [waiter for waiter in self._untold if not waiter.waiting]
         chosen: Waiter[T] | None = None
         for waiter in self.ranking(now=now):
