@@ -82,6 +82,7 @@ def regional() -> RegionalHealth:
     """Return what two observers say of an endpoint."""
     health = RegionalHealth({"fra": "eu", "dfw": "us"}, interval=5.0)
     health.record("fra", "eu-1", passed=True, now=0.0)
+    health.record("dfw", "eu-1", passed=True, now=0.0)
     return health
 
 
@@ -113,7 +114,11 @@ def buckets(limit: RateLimit) -> Any:
 
 def votes(health: RegionalHealth) -> Any:
     """Return the votes."""
-    return {key: (vote.at, slots(vote.machine)) for key, vote in health._votes.items()}
+    return {
+        (observer, endpoint): (vote.at, slots(vote.machine))
+        for endpoint, given in health._votes.items()
+        for observer, vote in given.items()
+    }
 
 
 STEPS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Callable[[Any], Any]]] = {
@@ -144,6 +149,7 @@ STEPS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Callable[[Any
     ),
     "a site that ramps": (lambda: fail_back(up=False), lambda one: one.advance(now=64.0), slots),
     "a vote": (regional, lambda one: one.record("fra", "eu-1", passed=False, now=5.0), votes),
+    "votes that are forgotten": (regional, lambda one: one.forget("eu-1"), votes),
     "a request that ends": (
         meter,
         lambda one: one.finished(Arrival(0, 0.0)),

@@ -126,7 +126,8 @@ class RegionalHealth(ConstructorRepr):
             if expiry is None
             else valid.number("expiry", expiry, minimum=self._interval)
         )
-        self._votes: Final[dict[tuple[str, str], _Vote]] = {}
+        self._votes: Final[dict[str, dict[str, _Vote]]] = {}
+        """By endpoint and observer."""
         self._now = -math.inf
 
     @checked_arguments
@@ -138,21 +139,20 @@ class RegionalHealth(ConstructorRepr):
         if observer not in self._regions[None]:
             raise ConfigurationError("observer", observer, f"one of {', '.join(self._regions[None])}")
         at = valid.number("now", now)
-        vote = self._votes.get((observer, endpoint))
+        vote = self._votes.get(endpoint, NO_VOTES).get(observer)
         if vote is not None and at <= vote.at:
             return
         # A copy learns, and takes the place of the old one in one step: a record that is interrupted can be made again.
         machine = copy(vote.machine) if vote is not None and at < vote.ends else self._detection()
         machine.observe(passed=passed, now=at)
         latest, voted = max(self._now, at), _Vote(machine, at, at + self._expiry)
-        self._votes[observer, endpoint] = voted
-        self._now = latest
+        votes = self._votes.setdefault(endpoint, {})
+        votes[observer], self._now = voted, latest
 
     @checked_arguments
     def forget(self, endpoint: str, /) -> None:
         """Drop the votes on an endpoint that is checked no more. An unknown one is no error."""
-        for observer in self._regions[None]:
-            self._votes.pop((observer, endpoint), None)
+        self._votes.pop(endpoint, None)
 
     @checked_arguments
     def standings(self, region: str | None = None, /, *, now: float | None = None) -> Standings:
@@ -175,8 +175,9 @@ class RegionalHealth(ConstructorRepr):
     def _standing(self, observers: tuple[str, ...], endpoint: str, now: float) -> Standing:
         up: list[float] = []
         down: list[float] = []
+        votes = self._votes.get(endpoint, NO_VOTES)
         for observer in observers:
-            vote = self._votes.get((observer, endpoint))
+            vote = votes.get(observer)
             if vote is not None and now < vote.ends and vote.machine.up is not None:
                 until = min(vote.at + vote.machine.checks_left * self._interval, vote.ends)
                 (up if vote.machine.up else down).append(until)
@@ -195,3 +196,7 @@ class _Vote(NamedTuple):
     machine: Detector
     at: float
     ends: float
+
+
+NO_VOTES: Final[Mapping[str, _Vote]] = {}
+"""Of an endpoint that no observer has checked."""
