@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -58,3 +59,28 @@ def test_none_goes_without_requests_because_its_first_answer_was_cold(
         clock.advance(pause_s)
     assert max(gaps.values()) <= 1.0, gaps
     assert min(answered.values()) >= 2, answered
+
+
+@pytest.mark.parametrize("load", [EwmaLatency, PeakEwmaLatency], ids=lambda load: load.__name__)
+@pytest.mark.parametrize("selector", ["two choices", "least response time"])
+@pytest.mark.parametrize("slow_s", [0.5, 60.0])
+@pytest.mark.parametrize("decay", [2.0, 10.0])
+def test_an_average_lets_an_endpoint_back_when_it_has_faded(
+    selector: str, load: Callable[..., Any], slow_s: float, decay: float
+) -> None:
+    """After a slow first answer an endpoint is picked again ``decay * ln(slow / usual)`` seconds later, and not before."""
+    clock = ManualClock()
+    lb = LoadBalancer(
+        ["fast", "cold"], selector=SELECTORS[selector](), load=load(decay=decay), clock=clock, rng=Random(1)
+    )
+    with lb.acquire(exclude={"fast"}):
+        clock.advance(slow_s)
+    ended = clock()
+    chosen = "fast"
+    while chosen == "fast":
+        began = clock()
+        with lb.acquire() as lease:
+            chosen = lease.target
+            clock.advance(WARM_S)
+    promised = decay * math.log(slow_s / WARM_S)
+    assert began - ended == pytest.approx(promised, abs=2 * WARM_S)

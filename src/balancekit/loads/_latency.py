@@ -47,6 +47,9 @@ class EwmaLatency(Policy):
         Time constant in seconds, > 0.
 
     *When not to use it:* where spikes hurt; it takes as long to notice one as to forget it.
+
+    *After a slow answer* alone, an endpoint has faded to the others in ``decay * ln(average / usual)`` seconds: in 39 s after
+    a first answer of 0.5 s among answers of 10 ms. :class:`ExpectedDelay` and :class:`FailureAware` have an idle one tried.
     """
 
     timed: ClassVar[bool] = True
@@ -71,6 +74,9 @@ class PeakEwmaLatency(Policy):
 
     *When not to use it:* for long polling and streams, whose duration is not slowness; report
     ``lease.first_byte()`` there, or use :class:`InFlight`.
+
+    *After a slow answer* an endpoint has faded to the others in ``decay * ln(slow / usual)`` seconds: in 39 s after 0.5 s
+    among answers of 10 ms, in 87 s after a minute. :class:`ExpectedDelay` and :class:`FailureAware` have an idle one tried.
     """
 
     timed: ClassVar[bool] = True

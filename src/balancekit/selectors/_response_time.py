@@ -33,6 +33,9 @@ class LeastResponseTime(ConstructorRepr):
     same best one), or endpoints that fail: one that fails fast looks idle and attracts traffic again and again. Prefer
     :class:`ShortestExpectedDelay`.
 
+    *After a slow answer* an endpoint is picked again when its load has faded to that of the others, which the load says
+    when; no sooner while it alone has a request open that hangs, and not before the end of the very first one.
+
     Cost: O(log n) over ``PeakEwmaLatency`` and ``EwmaLatency``, exclusions too; O(n) over other loads, and while a pick
     is explained.
     Source: nginx ``least_time``, Finagle's Peak EWMA with a full scan.
