@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from balancekit.adapters._call import CallInfo
+    from balancekit.adapters._call_info import CallInfo
     from balancekit.adapters._chat import chat_prefix
     from balancekit.adapters._config import AdapterOptions, CallOptions
     from balancekit.adapters._hedge import hedge
@@ -44,7 +44,7 @@ __all__ = [
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
-        "_call": ("CallInfo",),
+        "_call_info": ("CallInfo",),
         "_chat": ("chat_prefix",),
         "_config": ("CallOptions", "AdapterOptions"),
         "_hedge": ("hedge",),

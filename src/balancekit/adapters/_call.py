@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
-from balancekit._support.log import log_change
+from balancekit._support.log import contain_error, log_change
 from balancekit._support.shortage import is_shortage
+from balancekit.adapters._call_info import CallInfo
 from balancekit.adapters._classification import (
     CANCELLED,
     FINE,
@@ -31,7 +32,6 @@ from balancekit.adapters._request_options import RequestOptions, asked
 from balancekit.adapters._retry_after import quota_reset, retry_after
 from balancekit.adapters._sse import ends_stream
 from balancekit.adapters._target import Address
-from balancekit.endpoint import Endpoint
 from balancekit.errors import UnavailableError, brief_error
 from balancekit.events import Retried, RetryRefused
 from balancekit.lease import Lease
@@ -39,44 +39,7 @@ from balancekit.outcome import Outcome
 from balancekit.snapshot import Key
 from balancekit.waiting import WaitingRoom
 
-__all__ = ["Call", "CallInfo", "begin_call"]
-
-
-@final
-class CallInfo:
-    """How a request was answered. Made by the adapters."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    @property
-    def endpoint(self) -> Endpoint[Any]:
-        """The endpoint that answered."""
-        return self._call.lease.endpoint
-
-    @property
-    def cost(self) -> float:
-        """The cost of the request."""
-        return self._call.lease.cost
-
-    @property
-    def attempts(self) -> int:
-        """How many attempts it took."""
-        return len(self._call.tried)
-
-    @property
-    def tried(self) -> tuple[str, ...]:
-        """Ids of the endpoints tried, in order, this one last."""
-        return tuple(self._call.tried)
-
-    def report_tokens(self, count: int) -> None:
-        """Record how many tokens the answer had; before a stream ends, so that its speed is known too."""
-        self._call.lease.report_tokens(count)
-
-    def __repr__(self) -> str:
-        return f"CallInfo(endpoint={self.endpoint.id!r}, attempts={self.attempts}, tried={self.tried})"
+__all__ = ["Call", "begin_call"]
 
 
 MIN_TIMEOUT_S: Final = 0.001
@@ -273,7 +236,21 @@ class Call:
         request: Any,
         replayable: Callable[[Any], bool],
     ) -> Lease[Any] | None:
-        """Take a lease on another endpoint, if everything allows it."""
+        """Take a lease on another endpoint, if everything allows it; what came of the attempt is never lost on the way."""
+        try:
+            return self._another(classification, request, replayable)
+        except (
+            Exception
+        ):  # of a selector, a clock or a listener: the caller gets the answer, or the error, in hand
+            contain_error("a further attempt could not be begun")
+            return None
+
+    def _another(
+        self,
+        classification: Classification,
+        request: Any,
+        replayable: Callable[[Any], bool],
+    ) -> Lease[Any] | None:
         config = self._config
         if not self._allows(classification, request, replayable):
             return None

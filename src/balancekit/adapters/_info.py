@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from balancekit.adapters._call import Call, CallInfo
+from balancekit.adapters._call import Call
+from balancekit.adapters._call_info import CallInfo
 from balancekit.errors import ConfigurationError
 
 __all__ = ["info"]

@@ -14,7 +14,8 @@ with extra("requests"):
     import urllib3.exceptions
     from requests import PreparedRequest, Response, exceptions
 
-from balancekit.adapters._call import Call, CallInfo
+from balancekit.adapters._call import Call
+from balancekit.adapters._call_info import CallInfo
 from balancekit.adapters._classification import Classification
 from balancekit.adapters._requests_errors import BROKEN, classify_error
 from balancekit.adapters._time_left import DEADLINE_PASSED
