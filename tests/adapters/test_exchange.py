@@ -17,7 +17,7 @@ from balancekit.adapters._call import Call
 from balancekit.adapters._classification import CANCELLED, Classification, RetryScope
 from balancekit.adapters._config import AdapterConfig
 from balancekit.adapters._exchange import Answer, Directive, Rules, carry_out, exchange
-from balancekit.adapters._httpx_requests import protocol_error as httpx_error
+from balancekit.adapters._httpx_requests import foreign_error as httpx_error
 from balancekit.adapters._target import address_of
 from balancekit.errors import UnavailableError
 from balancekit.retry import RetryBudget
@@ -235,9 +235,10 @@ def test_errors_that_are_their_own_causes_are_classified() -> None:
     """An exception object that is raised twice can be in a ring of causes; it is walked once."""
     ring: list[Exception] = [aiohttp.ClientOSError("first"), httpx.ReadError("second")]
     ring[0].__cause__, ring[1].__cause__ = ring[1], ring[0]
-    assert aiohttp_error(ring[0]).outcome is Outcome.FAILURE
-    assert aiohttp_error(aiohttp.ConnectionTimeoutError("third")).outcome is Outcome.CONNECT_FAILED
-    assert httpx_error(ring[1], httpx.Request("GET", "http://orders/")) is None
+    _, call = pool("a")
+    assert aiohttp_error(ring[0], call).outcome is Outcome.FAILURE
+    assert aiohttp_error(aiohttp.ConnectionTimeoutError("third"), call).outcome is Outcome.CONNECT_FAILED
+    assert httpx_error(ring[1], httpx.Request("GET", "http://orders/"), call) is None
 
 
 class _Once(First):
@@ -252,7 +253,7 @@ class _Once(First):
             raise KeyError("mine")
         return super().select(snapshot, ctx)
 
-    picker = None  # type: ignore[assignment]  # asked for each pick
+    picker = None
 
 
 @pytest.mark.parametrize("what", ["selector", "clock", "listener"])

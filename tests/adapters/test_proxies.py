@@ -25,6 +25,8 @@ from balancekit.adapters import aiohttp as for_aiohttp
 from balancekit.adapters import httpx as for_httpx
 from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters import requests as for_requests
+from balancekit.adapters._call import Call
+from balancekit.adapters._config import AdapterConfig
 
 from ._clients import KINDS, play
 from ._server import Server
@@ -145,7 +147,8 @@ def test_a_connection_that_times_out_is_the_endpoints() -> None:
     """The same error of aiohttp, for an endpoint that does not accept: the outcome is connect failed."""
     error = aiohttp.ConnectionTimeoutError("Connection timeout to host http://10.0.0.1")
     error.__cause__ = TimeoutError()
-    assert _aiohttp_errors.classify_error(error).outcome is Outcome.CONNECT_FAILED
+    call = Call(AdapterConfig(LoadBalancer(["10.0.0.1:80"])), None, None, 1.0)
+    assert _aiohttp_errors.classify_error(error, call).outcome is Outcome.CONNECT_FAILED
 
 
 class ConnectProxy:
@@ -241,6 +244,24 @@ def test_an_endpoint_that_a_proxy_cannot_reach_is_not_the_last_attempt(
         assert client.post("https://orders/ok", data={"a": "once"}, timeout=10).text == "a"
         assert ended == [("127.0.0.1:1", Outcome.CONNECT_FAILED), (server.address, Outcome.SUCCESS)]
     assert proxy.asked[0] == 1
+
+
+@pytest.mark.parametrize("kind", ["requests", "httpx", "httpx2"])
+@pytest.mark.parametrize("names", [("other",), ()], ids=["another name", "no TLS"])
+def test_a_handshake_by_a_tunnel_that_fails_is_the_endpoints(
+    kind: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Nothing was sent to an endpoint behind a proxy that has no certificate of the service: the request goes elsewhere."""
+    authority = trustme.CA()
+    with ExitStack() as stack:
+        wrong = stack.enter_context(Server("a", authority=authority if names else None, names=names))
+        right = stack.enter_context(Server("b", authority=authority, names=("orders", "127.0.0.1")))
+        proxy = stack.enter_context(ConnectProxy({}))
+        lb = LoadBalancer([wrong.address, right.address], selector=First())
+        client = stack.enter_context(_client_by(proxy, kind, lb, authority, tmp_path / "ca.pem"))
+        assert client.post("https://orders/ok", data={"a": "once"}, timeout=10).text == "b"
+        assert lb.stats()[wrong.address].outcomes[Outcome.CONNECT_FAILED] == 1
+        client.close()
 
 
 @pytest.mark.parametrize("status", [400, 403, 407, 500])

@@ -274,7 +274,7 @@ def test_a_connection_that_closes_before_it_is_used_is_a_disconnect(
         async def wait(*_: Any) -> None:
             begun.append(True)
             if len(begun) == 2:
-                (connection,) = session.connector._acquired  # type: ignore[union-attr]
+                (connection,) = session.connector._acquired
                 connection.transport.close()
 
         tracing.on_request_headers_sent.append(wait)

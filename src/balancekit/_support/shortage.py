@@ -19,15 +19,17 @@ _NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _SHORTAGES: Final = _NO_DESCRIPTOR | {errno.ENOBUFS, errno.ENOMEM}
 
 
-def is_shortage(error: BaseException) -> bool:
+def is_shortage(error: BaseException, handled: int = 0) -> bool:
     """Return whether an error, or one that it was raised from, says that descriptors, buffers or memory have run out.
+
+    ``handled`` is the identity of what was being handled before, which does not count; 0 if nothing was.
 
     Example
     -------
     >>> is_shortage(OSError(errno.EMFILE, "Too many open files")), is_shortage(ConnectionRefusedError())
     (True, False)
     """
-    found, seen = [error], set[int]()
+    found, seen = [error], {handled}
     while found:
         one = found.pop()
         if id(one) in seen:

@@ -15,6 +15,7 @@ with extra("aiohttp"):
     from aiohttp import ClientRequest, hdrs
     from aiohttp.payload import Payload
 
+from balancekit.adapters._call import Call
 from balancekit.adapters._classification import (
     BODY_RAISED,
     CANCELLED,
@@ -61,15 +62,15 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
 )
 
 
-def classify_error(error: BaseException) -> Classification:
+def classify_error(error: BaseException, call: Call) -> Classification:
     """Classify what an error of the client means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
-    if isinstance(error, aiohttp.ConnectionTimeoutError) and _waited_for_the_pool(error):
+    if isinstance(error, aiohttp.ConnectionTimeoutError) and _waited_for_the_pool(error, call):
         return _OURS
     if isinstance(error, aiohttp.ClientResponseError) and _has_no_decoder(error):
         return _OURS
-    if _is_of_the_body(error):
+    if _is_of_the_body(error, call):
         return BODY_RAISED
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
@@ -77,24 +78,24 @@ def classify_error(error: BaseException) -> Classification:
     return classify_foreign(error, replayable=True)
 
 
-def _waited_for_the_pool(error: BaseException) -> bool:
+def _waited_for_the_pool(error: BaseException, call: Call) -> bool:
     """Return whether a connection timed out because all those of the session were in use.
 
     aiohttp raises the same error as for a server that does not accept. The two differ in where the wait was cancelled.
     """
     return any(
         frame.f_code.co_name == "_wait_for_available_connection"
-        for cause in chain(error)
+        for cause in chain(error, call.handled)
         for frame, _ in walk_tb(cause.__traceback__)
     )
 
 
-def _is_of_the_body(error: BaseException) -> bool:
+def _is_of_the_body(error: BaseException, call: Call) -> bool:
     """Return whether the body of the request raised: aiohttp says of it what it says of a connection that breaks.
 
     The two differ in what the payload called, its source or the writer of the connection.
     """
-    for cause in chain(error):
+    for cause in chain(error, call.handled):
         modules = [frame.f_globals.get("__name__") for frame, _ in walk_tb(cause.__traceback__)]
         begun = next((place for place, name in enumerate(modules) if name in PAYLOADS), None)
         if begun is not None:

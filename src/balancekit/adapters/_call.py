@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
+from balancekit._support.causes import handled_now
 from balancekit._support.log import contain_error, log_change
 from balancekit._support.shortage import is_shortage
 from balancekit.adapters._call_info import CallInfo
@@ -63,6 +64,7 @@ class Call:
         "_upgraded",
         "body_raised",
         "deadline",
+        "handled",
         "key",
         "lease",
         "pause",
@@ -85,6 +87,8 @@ class Call:
         self._upgraded = False
         self.body_raised: bool = False
         """Whether the body of the request raised while the present attempt sent it: the caller's code did."""
+        self.handled: int = handled_now()
+        """What the caller was handling when it sent the request; what was raised before is not this request's."""
         self.tried: list[str] = []
         """Ids, the present one last."""
         self.pause: float = 0.0

@@ -117,7 +117,7 @@ def _following(call: Call, request: Any, rules: Rules, came: Answer[Any] | BaseE
     classification = rules.classify(came)
     if call.body_raised and isinstance(came, Exception):
         classification = BODY_RAISED
-    if classification.outcome is Outcome.CONNECT_FAILED and is_shortage(came):
+    if classification.outcome is Outcome.CONNECT_FAILED and is_shortage(came, call.handled):
         classification = SHORTAGE
     retried = call.failed(classification, request, replayable=rules.replayable)
     return Directive.SEND if retried else Directive.OVER

@@ -36,8 +36,8 @@ __all__ = [
     "UNPROCESSED",
     "UnusableEndpointError",
     "classify_error",
+    "foreign_error",
     "is_url",
-    "protocol_error",
     "replayable",
     "rewritten",
     "rules",
@@ -89,8 +89,6 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (httpx2.TimeoutException, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
     (httpx2.NetworkError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
     (httpx2.RemoteProtocolError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
-    # Of a record that cannot be read, on asyncio, where the client passes it on as it is; those of handshakes are ConnectErrors.
-    (ssl.SSLError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
     (httpx2.TransportError, Classification(Outcome.IGNORED)),  # a wrong URL, our own protocol errors
     (httpx2.InvalidURL, Classification(Outcome.IGNORED)),
 )
@@ -123,13 +121,17 @@ def _is_unprocessed(error: httpx2.RemoteProtocolError) -> bool:
     return kind == "ConnectionTerminated" and not getattr(event, "last_stream_id", None)
 
 
-def protocol_error(error: BaseException, request: httpx2.Request) -> httpx2.RemoteProtocolError | None:
-    """Return the client's error for what ``h2`` found wrong in what a server sent; ``None`` for any other error.
+def foreign_error(error: BaseException, request: httpx2.Request, call: Call) -> httpx2.TransportError | None:
+    """Return the client's error for what is wrong in what a server sent, and is passed on as it is; ``None`` for others.
 
-    The client takes it for an error of its own, or passes it on as it is. What ``h2`` finds wrong in what the client sends was
-    not raised in ``receive_data``.
+    That is what ``h2`` finds, which the client may also take for an error of its own, and a TLS record that cannot be read on
+    asyncio. What ``h2`` finds wrong in what the client sends was not raised in ``receive_data``.
     """
-    for cause in chain(error):
+    if call.body_raised:
+        return None
+    if isinstance(error, ssl.SSLError):
+        return httpx2.ReadError(str(error), request=request)
+    for cause in chain(error, call.handled):
         if any(frame.f_code.co_name == "receive_data" for frame, _ in walk_tb(cause.__traceback__)):
             return httpx2.RemoteProtocolError(str(error), request=request)
     return None

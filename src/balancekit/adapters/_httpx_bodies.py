@@ -11,7 +11,7 @@ import httpx
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import UNDECODABLE, Classification
-from balancekit.adapters._httpx_requests import UNPROCESSED, classify_error, protocol_error
+from balancekit.adapters._httpx_requests import UNPROCESSED, classify_error, foreign_error
 from balancekit.adapters._time_left import DEADLINE_PASSED
 from balancekit.adapters._watched_decoder import WatchedDecoder
 from balancekit.outcome import Outcome
@@ -63,7 +63,7 @@ class BalancedBody(httpx.SyncByteStream):
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
-            found = protocol_error(error, self._request)
+            found = foreign_error(error, self._request, self._call)
             self._call.broke(_classify(found or error, self._request))
             if found is None:
                 raise
@@ -94,7 +94,7 @@ class AsyncBalancedBody(httpx.AsyncByteStream):
         except GeneratorExit:  # the caller reads no further; `aclose` follows
             raise
         except BaseException as error:
-            found = protocol_error(error, self._request)
+            found = foreign_error(error, self._request, self._call)
             self._call.broke(_classify(found or error, self._request))
             if found is None:
                 raise

@@ -31,6 +31,7 @@ __all__ = [
     "BROKEN",
     "PIECE",
     "UnusableEndpointError",
+    "classify_attempt",
     "classify_error",
     "in_memory",
     "pieces",
@@ -43,6 +44,8 @@ PIECE: Final = 65_536
 """Bytes of a file that are read at a time."""
 TUNNEL_FAILED: Final = "Tunnel connection failed: "
 """How the error of ``http.client`` begins if a proxy refuses ``CONNECT``; its status follows."""
+HANDSHAKES: Final = frozenset({"_validate_conn", "_prepare_proxy"})
+"""Methods of urllib3's pools that shake hands, the second by the tunnel of a proxy."""
 _UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
 BROKEN: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")
 _TOO_LATE: Final = Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")
@@ -56,7 +59,7 @@ class UnusableEndpointError(exceptions.ConnectionError):
 _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
     (exceptions.ConnectTimeout, _UNSENT),
-    (exceptions.SSLError, BROKEN),  # unless it is of the handshake, see below
+    (exceptions.SSLError, BROKEN),  # unless it is of the handshake
     (exceptions.Timeout, _TOO_LATE),
     (exceptions.ConnectionError, BROKEN),
     (exceptions.ChunkedEncodingError, BROKEN),
@@ -71,18 +74,16 @@ def classify_error(error: BaseException, request: PreparedRequest) -> Classifica
     """Classify what an error means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
+    if isinstance(error, exceptions.ProxyError):
+        return classify_tunnel(_said_by_a_proxy(error))
     if isinstance(error, exceptions.ConnectionError) and error.args:
         reason = getattr(error.args[0], "reason", None)  # of urllib3's MaxRetryError
         if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
             return _UNSENT  # no connection was made
-        if isinstance(reason, urllib3.exceptions.SSLError) and _is_of_the_handshake(reason):
-            return _UNSENT
         if isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError) or _is_of_a_write(error.args[0]):
             return _TOO_LATE  # of a body
         if isinstance(error.args[0], urllib3.exceptions.ClosedPoolError):
             return _OURS
-    if isinstance(error, exceptions.ProxyError):
-        return classify_tunnel(_said_by_a_proxy(error))
     if isinstance(error, exceptions.InvalidHeader) and _is_of_the_answer(error):
         return BROKEN
     for kind, classification in _BY_ERROR:
@@ -98,14 +99,21 @@ def _said_by_a_proxy(error: exceptions.ProxyError) -> str:
     return text if text.startswith(TUNNEL_FAILED) else ""
 
 
-def _is_of_the_handshake(error: BaseException) -> bool:
-    """Return whether a TLS error was found before anything was sent.
+def classify_attempt(error: BaseException, request: PreparedRequest, call: Call) -> Classification:
+    """Classify an error of an attempt, which may be one of the TLS handshake."""
+    kinds = exceptions.ConnectionError | exceptions.Timeout
+    shaking = isinstance(error, kinds) and not isinstance(error, exceptions.ProxyError)
+    return _UNSENT if shaking and _is_of_the_handshake(error, call) else classify_error(error, request)
 
-    urllib3 raises the same error for a record that cannot be read after the request. The two differ in where they were raised.
+
+def _is_of_the_handshake(error: BaseException, call: Call) -> bool:
+    """Return whether a TLS handshake failed, was cut or took too long, before anything was sent.
+
+    urllib3 raises the same errors for what is read after the request. They differ in where they were raised.
     """
     return any(
-        frame.f_code.co_name == "_validate_conn"
-        for cause in chain(error)
+        frame.f_code.co_name in HANDSHAKES
+        for cause in chain(error, call.handled)
         for frame, _ in walk_tb(cause.__traceback__)
     )
 

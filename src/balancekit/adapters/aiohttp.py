@@ -70,7 +70,9 @@ async def _close(response: ClientResponse) -> None:
     response.close()
 
 
-_RULES: Final = Rules(classify_error, replayable, _no_endpoint)
+def _rules(call: Call) -> Rules:
+    """Return what the exchange needs to know of the client's classes."""
+    return Rules(partial(classify_error, call=call), replayable, _no_endpoint)
 
 
 async def _buffer(request: ClientRequest, limit: int) -> None:
@@ -165,7 +167,7 @@ class Balanced(ConstructorRepr):
             self._hand_over(url, response, call)
             return response
 
-        steps = exchange(call, request, _RULES)
+        steps = exchange(call, request, _rules(call))
         try:
             return await carry_out_async(call, steps, send, _close, hand_over, asyncio.sleep)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -264,7 +266,7 @@ class Balanced(ConstructorRepr):
                 # How aiohttp says that the caller closed it.
                 call.closed()
             else:
-                call.broke(classify_error(error) if isinstance(error, BaseException) else CANCELLED)
+                call.broke(classify_error(error, call) if isinstance(error, BaseException) else CANCELLED)
 
         call.begun()
         connection.add_callback(ended)

@@ -37,7 +37,7 @@ from balancekit.adapters._httpx_bodies import (
     check_deadline,
 )
 from balancekit.adapters._httpx_network import bound_streams
-from balancekit.adapters._httpx_requests import protocol_error, replayable, rules, sleep, with_body
+from balancekit.adapters._httpx_requests import foreign_error, replayable, rules, sleep, with_body
 from balancekit.adapters._httpx_transport import TransportBase
 from balancekit.adapters._time_left import DEADLINE_PASSED
 from balancekit.endpoint import Endpoint
@@ -126,7 +126,7 @@ class BalancedTransport(TransportBase[httpx.BaseTransport], httpx.BaseTransport)
             try:
                 response = inner.handle_request(outgoing)
             except Exception as error:
-                found = protocol_error(error, request)
+                found = foreign_error(error, request, call)
                 if found is None:
                     raise
                 raise found from error
@@ -215,7 +215,7 @@ class AsyncBalancedTransport(TransportBase[httpx.AsyncBaseTransport], httpx.Asyn
             try:
                 response = await self._sent(inner, outgoing, call)
             except Exception as error:
-                found = protocol_error(error, request)
+                found = foreign_error(error, request, call)
                 if found is None:
                     raise
                 raise found from error

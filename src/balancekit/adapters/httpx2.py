@@ -36,7 +36,7 @@ from balancekit.adapters._httpx2_bodies import (
     check_deadline,
 )
 from balancekit.adapters._httpx2_network import bound_streams
-from balancekit.adapters._httpx2_requests import protocol_error, replayable, rules, sleep, with_body
+from balancekit.adapters._httpx2_requests import foreign_error, replayable, rules, sleep, with_body
 from balancekit.adapters._httpx2_transport import TransportBase
 from balancekit.adapters._time_left import DEADLINE_PASSED
 from balancekit.endpoint import Endpoint
@@ -125,7 +125,7 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
             try:
                 response = inner.handle_request(outgoing)
             except Exception as error:
-                found = protocol_error(error, request)
+                found = foreign_error(error, request, call)
                 if found is None:
                     raise
                 raise found from error
@@ -214,7 +214,7 @@ class AsyncBalancedTransport(TransportBase[httpx2.AsyncBaseTransport], httpx2.As
             try:
                 response = await self._sent(inner, outgoing, call)
             except Exception as error:
-                found = protocol_error(error, request)
+                found = foreign_error(error, request, call)
                 if found is None:
                     raise
                 raise found from error

@@ -37,7 +37,7 @@ from balancekit.adapters._exchange import Answer, Rules, carry_out, exchange
 from balancekit.adapters._requests_bodies import BalancedResponse, check_deadline
 from balancekit.adapters._requests_errors import (
     UnusableEndpointError,
-    classify_error,
+    classify_attempt,
     in_memory,
     pieces,
     replayable,
@@ -170,7 +170,7 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         def hand_over(response: Response) -> Response:
             return self._hand_over(request, cast("BalancedResponse", response), call)
 
-        steps = exchange(call, source, _rules(request, source))
+        steps = exchange(call, source, _rules(request, source, call))
         return carry_out(call, steps, send, Response.close, hand_over)
 
     def _address(self, call: Call, request: PreparedRequest) -> Address:
@@ -304,13 +304,13 @@ def _authority(url: SplitResult) -> str:
     return host.removesuffix(f":{PORTS[url.scheme]}") if url.scheme in PORTS else host
 
 
-def _rules(request: PreparedRequest, source: PreparedRequest) -> Rules:
+def _rules(request: PreparedRequest, source: PreparedRequest, call: Call) -> Rules:
     """Return what the exchange needs to know of the client's classes; errors show the caller's request."""
 
     def classify(error: BaseException) -> Classification:
         if isinstance(error, exceptions.RequestException):
             error.request = request
-        return classify_error(error, source)
+        return classify_attempt(error, source, call)
 
     def no_endpoint(error: UnavailableError) -> exceptions.ConnectionError:
         return exceptions.ConnectionError(str(error), request=request)
