@@ -332,7 +332,7 @@ class Call:
     def begun(self) -> CallInfo:
         """Record that the body is still to come: latency is measured to here. Return how the answer came about."""
         self.lease.first_byte()
-        return CallInfo(self)
+        return CallInfo(self.lease, tuple(self.tried))
 
     def whole(self) -> None:
         """Record that the answer has been read to its end."""
@@ -362,7 +362,7 @@ class Call:
 
     def info(self) -> CallInfo:
         """Return how the request was answered."""
-        return CallInfo(self)
+        return CallInfo(self.lease, tuple(self.tried))
 
     def annotate(self, error: BaseException) -> None:
         """Add a note with the endpoints tried to an error."""

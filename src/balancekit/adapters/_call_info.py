@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 from balancekit.endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from balancekit.adapters._call import Call
+from balancekit.lease import Lease
 
 __all__ = ["CallInfo"]
 
@@ -16,34 +14,35 @@ __all__ = ["CallInfo"]
 class CallInfo:
     """How a request was answered. Made by the adapters."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("_lease", "_tried")
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, lease: Lease[Any], tried: tuple[str, ...]) -> None:
+        self._lease = lease
+        self._tried = tried
 
     @property
     def endpoint(self) -> Endpoint[Any]:
         """The endpoint that answered."""
-        return self._call.lease.endpoint
+        return self._lease.endpoint
 
     @property
     def cost(self) -> float:
         """The cost of the request."""
-        return self._call.lease.cost
+        return self._lease.cost
 
     @property
     def attempts(self) -> int:
         """How many attempts it took."""
-        return len(self._call.tried)
+        return len(self._tried)
 
     @property
     def tried(self) -> tuple[str, ...]:
         """Ids of the endpoints tried, in order, this one last."""
-        return tuple(self._call.tried)
+        return self._tried
 
     def report_tokens(self, count: int) -> None:
         """Record how many tokens the answer had; before a stream ends, so that its speed is known too."""
-        self._call.lease.report_tokens(count)
+        self._lease.report_tokens(count)
 
     def __repr__(self) -> str:
         return f"CallInfo(endpoint={self.endpoint.id!r}, attempts={self.attempts}, tried={self.tried})"
