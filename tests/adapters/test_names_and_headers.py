@@ -206,8 +206,24 @@ def test_an_address_with_a_zone_is_reached_and_named_without_it(kind: str, url: 
                 "http://10.0.0.010/",
             )
         ),
-        *({"url": url} for url in ("h/a\\b", "a_" * 40, "h:80/.", "unix:/a\0b", "h:80\udcff", "//h:80")),
-        *({"url": "a:1", "authority": name} for name in ("bücher.test", "a/b", "u@a", "a:0", "a:x", "[half")),
+        *(
+            {"url": url}
+            for url in (
+                "h/a\\b",
+                "a_" * 40,
+                "h:80/.",
+                "unix:/a\0b",
+                "h:80\udcff",
+                "//h:80",
+                "[v1.a]:80",
+                "[vF.orders]",
+            )
+        ),
+        *({"url": "a:1", "headers": {name: "5"}} for name in ("Content-Length", "transfer-encoding")),
+        *(
+            {"url": "a:1", "authority": name}
+            for name in ("bücher.test", "a/b", "u@a", "a:0", "a:x", "[half", "[v1.a]")
+        ),
         *({"url": "a:1", "server_name": name} for name in ("bücher.test", "a,b")),
     ],
     ids=repr,
@@ -219,7 +235,8 @@ def test_an_address_that_leads_elsewhere_is_refused(wrong: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    "service", ["", "a b", "a/b", "a:0", "a:99999", "a#f", "u@a", "\uff48", "a" * 64, ".", "[half"]
+    "service",
+    ["", "a b", "a/b", "a:0", "a:99999", "a#f", "u@a", "\uff48", "a" * 64, ".", "[half", "[v1.a]:80"],
 )
 def test_a_service_that_no_url_names_is_refused(service: str) -> None:
     """The error names the parameter."""

@@ -245,7 +245,16 @@ def test_a_check_shows_no_value_of_a_header(check):
 
 
 @pytest.mark.parametrize(
-    "headers", [{"X y": "z"}, {"X": "a\r\nB: c"}, {"": "x"}, {"X": "\0"}, {"X:": "y"}, {"Host": "twice"}]
+    "headers",
+    [
+        {"X y": "z"},
+        {"X": "a\r\nB: c"},
+        {"": "x"},
+        {"X": "\0"},
+        {"X:": "y"},
+        {"Host": "twice"},
+        {"Transfer-Encoding": "chunked"},
+    ],
 )
 def test_a_header_that_http_does_not_allow_is_refused(headers):
     """Names and values are checked when the check is made, by the rules of HTTP."""

@@ -11,6 +11,8 @@ from balancekit.errors import ConfigurationError
 __all__ = ["HEADER_NAME", "secret_headers", "without_passwords", "without_secrets"]
 
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
+"""Headers that say where a body ends (RFC 9112, 6)."""
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
 
@@ -57,6 +59,10 @@ def secret_headers(given: object) -> dict[str, str]:
     for name, value in given.items():
         if not isinstance(name, str) or HEADER_NAME.fullmatch(name) is None:
             raise ConfigurationError("headers", {"***": "***"}, "names as HTTP has them")
+        if name.lower() in FRAMING:
+            raise ConfigurationError(
+                "headers", {name: "***"}, "no header that says where a body ends: that is the request's"
+            )
         if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
             allowed = "values of printable ASCII, without line ends, and no spaces around them"
             raise ConfigurationError("headers", {name: "***"}, allowed)

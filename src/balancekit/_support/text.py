@@ -14,7 +14,20 @@ import unicodedata
 from ipaddress import ip_address
 from typing import Any, Final
 
-__all__ = ["ascii_host", "decimal", "encodable", "plain", "to_bytes", "with_ascii_host", "with_zone"]
+__all__ = [
+    "ascii_host",
+    "decimal",
+    "encodable",
+    "host_of",
+    "plain",
+    "to_bytes",
+    "with_ascii_host",
+    "with_zone",
+]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 _MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
@@ -109,6 +122,21 @@ def ascii_host(host: str) -> str | None:
     if len(name) > MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, name.split("."))):
         return None
     return _address(name) if _FOUR_NUMBERS.fullmatch(name) else name
+
+
+def host_of(url: SplitResult) -> str:
+    """Return the host of a URL, for :func:`ascii_host`: empty if there is none, or brackets without an IPv6 address.
+
+    RFC 3986 has brackets for addresses of versions to come as well (``[v7.x]``), and no version has come.
+
+    Example
+    -------
+    >>> from urllib.parse import urlsplit
+    >>> host_of(urlsplit("//[::1]:80")), host_of(urlsplit("//orders:80")), host_of(urlsplit("//[v7.orders]:80"))
+    ('::1', 'orders', '')
+    """
+    host = url.hostname or ""
+    return "" if "[" in url.netloc and ":" not in host else host
 
 
 def with_ascii_host(url: str) -> str:

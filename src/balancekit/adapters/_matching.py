@@ -11,7 +11,7 @@ from typing import Any, Final, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
-from balancekit._support.text import ascii_host, plain
+from balancekit._support.text import ascii_host, host_of, plain
 from balancekit.adapters._target import PORTS, Address, address_of
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer
@@ -121,7 +121,7 @@ def _place(url: SplitResult, scheme: str) -> tuple[str, int] | None:
         port = url.port or PORTS.get(scheme)
     except ValueError:
         return None
-    host = ascii_host(url.hostname or "")
+    host = ascii_host(host_of(url))
     return None if not host or port is None or "@" in url.netloc else (host, port)
 
 
@@ -132,10 +132,10 @@ def _service(name: object) -> tuple[str | None, int | None]:
     text = valid.text("service", name)
     try:
         parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
+        host, port = host_of(parts), parts.port
     except ValueError:
         raise ConfigurationError("service", name, allowed) from None
-    known = ascii_host(host or "")
+    known = ascii_host(host)
     if known is None or parts.path or parts.query or parts.fragment or "@" in text or port == 0:
         raise ConfigurationError("service", name, allowed)
     return known, port

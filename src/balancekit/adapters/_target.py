@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from balancekit._support import validation as valid
 from balancekit._support.headers import HEADER_NAME, secret_headers, without_secrets
 from balancekit._support.record import Record, field
-from balancekit._support.text import ascii_host
+from balancekit._support.text import ascii_host, host_of
 from balancekit.errors import ConfigurationError
 
 __all__ = ["HEADER_NAME", "Address", "HttpTarget", "address_of"]
@@ -148,7 +148,7 @@ class Address:
     def _locate(self, url: str) -> None:
         try:
             parts = urlsplit(url if "://" in url else f"//{url}")
-            self.port, written = parts.port, parts.hostname or ""
+            self.port, written = parts.port, host_of(parts)
         except ValueError:
             parts, written = SplitResult("", "", "", "", ""), ""
         host = ascii_host(written)
@@ -224,7 +224,7 @@ def _is_authority(text: str) -> bool:
     """Return whether a text is host and port as a header can say them."""
     try:
         parts = urlsplit(f"//{text}")
-        host = parts.hostname or ""
+        host = host_of(parts)
         known = parts.port is None or parts.port > 0
     except ValueError:
         return False

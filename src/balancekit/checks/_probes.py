@@ -18,7 +18,7 @@ from balancekit._support import validation as valid
 from balancekit._support.functions import plain_function
 from balancekit._support.headers import secret_headers
 from balancekit._support.record import Record, field
-from balancekit._support.text import ascii_host
+from balancekit._support.text import ascii_host, host_of
 from balancekit.checks._http import BadAnswerError, Response, get
 from balancekit.checks._result import Peer, ProbeExchange, ProbeResult
 from balancekit.endpoint import Endpoint
@@ -241,7 +241,7 @@ def _netloc(address: str, parameter: str = "address") -> str:
     """Return what ``Host`` says: host and port of an address, the host in A-labels."""
     try:
         parts = urlsplit(address)
-        host, port = ascii_host(parts.hostname or ""), parts.port
+        host, port = ascii_host(host_of(parts)), parts.port
     except ValueError:
         host = port = None
     if host is None:
@@ -254,7 +254,7 @@ def _netloc(address: str, parameter: str = "address") -> str:
 def _peer(address: str, tls: Any) -> Peer:
     try:
         parts = urlsplit(address)
-        port, host = parts.port or _PORTS.get(parts.scheme), ascii_host(parts.hostname or "")
+        port, host = parts.port or _PORTS.get(parts.scheme), ascii_host(host_of(parts))
     except ValueError:
         raise ConfigurationError("address", address.removeprefix("//"), _HOST_AND_PORT) from None
     if host is None or port is None:

@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
 from balancekit._support.headers import secret_headers, without_secrets
-from balancekit._support.text import ascii_host, with_ascii_host
+from balancekit._support.text import ascii_host, host_of, with_ascii_host
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._targets import MAX_LIST_BYTES, InvalidTargetsError, parse_targets
@@ -268,7 +268,7 @@ def _is_web_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         rest = parts._replace(scheme="", netloc="").geturl()
-        host = ascii_host(parts.hostname or "")
+        host = ascii_host(host_of(parts))
         known = parts.scheme in PORTS and host is not None and parts.port != 0 and "@" not in parts.netloc
         return known and _SENDABLE.fullmatch(rest) is not None and _BLANK.search(url) is None
     except ValueError:  # brackets without an address, or a port that is none
