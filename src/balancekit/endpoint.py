@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar, cast, overload
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
-from balancekit.errors import ConfigurationError, brief
+from balancekit.errors import ConfigurationError, brief, without_passwords
 
 __all__ = ["Endpoint", "endpoints"]
 
@@ -102,6 +102,9 @@ class Endpoint(Record, Generic[T_co]):
             zone=valid.text("zone", zone, empty=True),
             metadata=valid.labels("metadata", metadata),
         )
+
+    def __repr__(self) -> str:
+        return without_passwords(super().__repr__())  # a target may be a URL with one
 
     def __hash__(self) -> int:
         return hash(self.id)

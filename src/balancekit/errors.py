@@ -22,6 +22,7 @@ below it say why, and what helps differs (configure, wait, shed load, give up).
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -45,10 +46,12 @@ __all__ = [
 
 MAX_SHOWN_CHARACTERS: Final = 200
 """Characters of a value that an error text shows at most: a value of megabytes fills no log."""
+MAX_SEARCHED_CHARACTERS: Final = 2_000
+"""Characters of the text of an error that are searched for passwords."""
 
 
 def brief(value: object) -> str:
-    """Return the repr of a value, cut to 200 characters; of one whose repr fails, its class.
+    """Return the repr of a value, cut to 200 characters, without passwords of URLs; of one whose repr fails, its class.
 
     Example
     -------
@@ -56,11 +59,11 @@ def brief(value: object) -> str:
     ("'k'", 200, '<int>')
     """
     try:
-        if isinstance(value, str | bytes) and len(value) > MAX_SHOWN_CHARACTERS:
-            value = value[:MAX_SHOWN_CHARACTERS]  # the repr of megabytes takes its time
+        if isinstance(value, str | bytes) and len(value) > MAX_SEARCHED_CHARACTERS:
+            value = value[:MAX_SEARCHED_CHARACTERS]  # the repr of megabytes takes its time
         if isinstance(value, list | tuple | set | frozenset | dict) and len(value) > MAX_SHOWN_CHARACTERS:
             return f"<{type(value).__name__} of {len(value)}>"
-        text = repr(value)
+        text = without_passwords(repr(value)[:MAX_SEARCHED_CHARACTERS])
     except Exception:
         return f"<{type(value).__name__}>"
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
@@ -82,19 +85,46 @@ def printable(text: str) -> str:
     return "".join([c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text])
 
 
+_USERINFO: Final = re.compile(r"(\b[A-Za-z][\w+.-]*://)[^\s/?#'\"]*@")
+_SECRET_PARAMETER: Final = re.compile(
+    r"([?&](?:[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|signature|credential)[\w.-]*"
+    r"|pwd|pass|sig|auth|jwt)=)[^\s&#'\"<>]+",
+    re.IGNORECASE,
+)
+"""A parameter of a query whose name says that its value is a secret."""
+
+
+def without_passwords(text: str) -> str:
+    """Return a text as it may be shown: ``***`` stands for the user and password of every URL in it, and for secrets of queries.
+
+    Example
+    -------
+    >>> without_passwords("redis://app:secret@10.0.0.1:6379 by RingHash")
+    'redis://***@10.0.0.1:6379 by RingHash'
+    >>> without_passwords("http://10.0.0.1/v1?api_key=secret&zone=eu")
+    'http://10.0.0.1/v1?api_key=***&zone=eu'
+    """
+    return _SECRET_PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
+
+
 def brief_error(error: BaseException) -> str:
-    """Return the class of an exception and what it says, as one line cut to 200 characters.
+    """Return the class of an exception and what it says, as one line cut to 200 characters, without passwords of URLs.
+
+    Clients name the URL that they could not ask for.
 
     Example
     -------
     >>> brief_error(ValueError("bad settings"))
     'ValueError: bad settings'
+    >>> brief_error(OSError("500 for url: http://app:secret@10.0.0.1/"))
+    'OSError: 500 for url: http://***@10.0.0.1/'
     """
     try:
         text = str(error)
     except Exception:
         text = ""
-    text = printable(f"{type(error).__name__}: {text[:MAX_SHOWN_CHARACTERS]}")
+    text = without_passwords(text[:MAX_SEARCHED_CHARACTERS])[:MAX_SHOWN_CHARACTERS]
+    text = printable(f"{type(error).__name__}: {text}")
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from balancekit.errors import ConfigurationError
 
-__all__ = ["HEADER_NAME", "secret_headers", "without_passwords", "without_secrets"]
+__all__ = ["HEADER_NAME", "secret_headers", "without_secrets"]
 
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
@@ -24,28 +24,6 @@ a source: ``http_sd:http://...``."""
 def without_secrets(url: str) -> str:
     """Return a URL as it may be shown: ``***`` stands for a password and for a query."""
     return _SECRETS.sub(_hide, url)
-
-
-_USERINFO: Final = re.compile(r"(\b[A-Za-z][\w+.-]*://)[^\s/?#'\"]*@")
-_SECRET_PARAMETER: Final = re.compile(
-    r"([?&](?:[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|signature|credential)[\w.-]*"
-    r"|pwd|pass|sig|auth|jwt)=)[^\s&#'\"<>]+",
-    re.IGNORECASE,
-)
-"""A parameter of a query whose name says that its value is a secret."""
-
-
-def without_passwords(text: str) -> str:
-    """Return a text as it may be shown: ``***`` stands for the user and password of every URL in it, and for secrets of queries.
-
-    Example
-    -------
-    >>> without_passwords("redis://app:secret@10.0.0.1:6379 by RingHash")
-    'redis://***@10.0.0.1:6379 by RingHash'
-    >>> without_passwords("http://10.0.0.1/v1?api_key=secret&zone=eu")
-    'http://10.0.0.1/v1?api_key=***&zone=eu'
-    """
-    return _SECRET_PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 
 def _hide(found: re.Match[str]) -> str:

@@ -29,7 +29,7 @@ from balancekit._support.shortage import is_shortage
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import BODY_RAISED, SHORTAGE, Classification
 from balancekit.adapters._target import Address
-from balancekit.errors import UnavailableError
+from balancekit.errors import UnavailableError, brief_error
 from balancekit.outcome import Outcome
 
 __all__ = ["Answer", "Directive", "Exchange", "Rules", "carry_out", "carry_out_async", "exchange"]
@@ -225,7 +225,7 @@ def _abandoned(call: Call) -> Iterator[None]:
         if raised_by_signal(error):
             call.lease.release(Outcome.CANCELLED)
             raise
-        log_change("closing an answer that was not used failed: %r", error, bad=True)
+        log_change("closing an answer that was not used failed: %s", brief_error(error), bad=True)
     except BaseException:
         call.lease.release(Outcome.CANCELLED)
         raise

@@ -174,7 +174,7 @@ class RunnerCore:
         if not self._mistaken:
             self._mistaken = True
             text = "the check of %r is not used, nor are others like it: %s"
-            self.notes.change(text, endpoint.id, error, bad=True)
+            self.notes.change(text, endpoint.id, brief_error(error), bad=True)
 
     def done(self, endpoint: Endpoint[Any], *, changing: bool, now: float) -> None:
         """Plan the next check."""

@@ -26,7 +26,7 @@ from balancekit.checks._requirements import refuse_coroutine, require_coroutine,
 from balancekit.checks._runner import is_present
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief_error
 from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.reported import NodeAttributes
 
@@ -105,11 +105,10 @@ class _Scraper(ConstructorRepr):
                 self._unread.add(endpoint.id)
         if first:
             log_change(
-                "the load of %s cannot be read, its last figures hold for %g s: %s: %s",
+                "the load of %s cannot be read, its last figures hold for %g s: %s",
                 endpoint.id,
                 self._attributes.max_age,
-                type(error).__name__,
-                error,
+                brief_error(error),
                 bad=True,
             )
 

@@ -8,8 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
-from balancekit._support.headers import without_passwords
-from balancekit.errors import printable
+from balancekit.errors import printable, without_passwords
 
 __all__ = [
     "EXIT_BROKEN_PIPE",

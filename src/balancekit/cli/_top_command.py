@@ -21,10 +21,10 @@ from rich.live import Live
 from rich.table import Table
 
 from balancekit._support import validation as valid
-from balancekit._support.headers import without_passwords, without_secrets
+from balancekit._support.headers import without_secrets
 from balancekit._support.text import with_ascii_host
 from balancekit.cli._console import output
-from balancekit.errors import ConfigurationError, printable
+from balancekit.errors import ConfigurationError, printable, without_passwords
 
 __all__ = ["EndpointRow", "rates", "readings", "run_top"]
 

@@ -18,7 +18,7 @@ from balancekit._support.log import log_change
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._slices import EndpointSlices
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief_error
 
 if TYPE_CHECKING:
     from lightkube import Client
@@ -137,7 +137,7 @@ class KubernetesResolver(ConstructorRepr):
                         self._publish(slices, push, stop)
             except Exception as error:
                 if failures == 1 and not stop.is_set():  # one break is nothing out of the ordinary
-                    log_change("watch of service %s: %s", self.service, error, bad=True)
+                    log_change("watch of service %s: %s", self.service, brief_error(error), bad=True)
             finally:
                 with self._lock:
                     self._followed = None

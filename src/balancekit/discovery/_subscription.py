@@ -246,7 +246,12 @@ class Watch:
         except Exception as error:
             raise_interrupt()
             if not self._is_down:
-                log_change("watch of %s: %s; it is asked on schedule", self._source.name, error, bad=True)
+                log_change(
+                    "watch of %s: %s; it is asked on schedule",
+                    self._source.name,
+                    brief_error(error),
+                    bad=True,
+                )
             self._is_down = True
         else:
             if self._is_down:

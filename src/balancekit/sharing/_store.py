@@ -18,7 +18,7 @@ from uuid import uuid4
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
 from balancekit._support.log import contain_error, log_change
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief_error
 from balancekit.sharing._exchange import NO_PLACE, Counts, Place
 
 __all__ = [
@@ -223,7 +223,8 @@ class StoreCore:
         self.answers = False
         if not self._down:
             self._down = True
-            log_change("store of shared loads %r: %s; going on with own data", self.name, error, bad=True)
+            why = brief_error(error)
+            log_change("store of shared loads %r: %s; going on with own data", self.name, why, bad=True)
 
 
 @final
