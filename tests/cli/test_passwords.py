@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from balancekit._support.headers import without_passwords
 from balancekit.cli import main
 from balancekit.cli._top_command import Reading, rates
+from balancekit.errors import without_passwords
 
 IDS = [
     "http://user:hunter2@10.0.0.1:80",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["weakly"]
+__all__ = ["observe_weakly", "weakly"]
 
 
 def weakly(thing: T) -> Callable[[], T | None]:
@@ -20,3 +20,23 @@ def weakly(thing: T) -> Callable[[], T | None]:
         return weakref.ref(thing)
     except TypeError:
         return lambda: thing
+
+
+def observe_weakly(
+    subscribe: Callable[[Callable[..., None]], Callable[[], None]], method: Callable[..., object]
+) -> Callable[[], None]:
+    """Subscribe a method whose object may go; the first call after it has gone ends that. Return a function that ends it.
+
+    An observer that is dropped without a word would be called, and kept, as long as what it observes.
+    """
+    living = weakref.WeakMethod(method)
+
+    def tell(*arguments: object) -> None:
+        live = living()
+        if live is None:
+            stop()
+        else:
+            live(*arguments)
+
+    stop = subscribe(tell)
+    return stop

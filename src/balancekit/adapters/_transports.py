@@ -12,7 +12,6 @@ connection would be mixed up.
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import is_not
@@ -20,6 +19,7 @@ from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.weak import observe_weakly
 from balancekit.adapters._target import Address, address_of
 from balancekit.endpoint import Endpoint
 from balancekit.events import Added, Event, Removed
@@ -104,16 +104,7 @@ class TransportPool(Generic[InnerTransport]):
         call_in_child(self)
 
     def _listen(self) -> None:
-        on_event = weakref.WeakMethod(self._on_event)
-
-        def listen(event: Event) -> None:
-            live = on_event()
-            if live is not None:
-                live(event)
-            else:
-                stop()
-
-        self._stop = stop = self._balancer.on_event(listen)
+        self._stop = observe_weakly(self._balancer.on_event, self._on_event)
 
     def of(self, lease: Lease[Any]) -> Route[InnerTransport]:
         """Return how the endpoint of a lease is reached. A new target makes a new route."""

@@ -13,6 +13,7 @@ from typing import Any, Final, final
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
 from balancekit._support.fork import new_lock
+from balancekit._support.weak import observe_weakly
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
 from balancekit.protocols import ObservableBalancer, require_balancer
 
@@ -62,7 +63,7 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
         self._retries: Counter[str] = Counter()
         self._hedges: Counter[str] = Counter()
         self._refused = 0
-        self.stop: Callable[[], None] = balancer.on_event(self._on_event)
+        self.stop: Callable[[], None] = observe_weakly(balancer.on_event, self._on_event)
         """Call it to stop counting."""
 
     @property

@@ -39,6 +39,7 @@ from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit._support.fork import call_in_child, new_lock, this_thread
 from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.weak import observe_weakly
 from balancekit.errors import AttemptsExhaustedError, Reason, SaturatedError, UnavailableError
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
@@ -150,8 +151,8 @@ class Handover(Generic[T]):
         self._refused_cost = math.inf
         """Of the request whose refusal ended the last look; infinite while a look goes on."""
         self._undo = [
-            balancer.on_completion(lambda _endpoint, _completion: self.notify()),
-            balancer.on_event(lambda _event: self.notify()),
+            observe_weakly(balancer.on_completion, self.notify),
+            observe_weakly(balancer.on_event, self.notify),
         ]
         call_in_child(self)
 
@@ -242,7 +243,7 @@ class Handover(Generic[T]):
 
     # ------------------------------------------------------------------ slots
 
-    def notify(self) -> None:
+    def notify(self, *_: object) -> None:
         """Look for slots: one may have become free. Called whenever a lease ends or a pool changes; safe at any time."""
         with self._lock:  # or a request that enters at this moment would not be seen
             if not len(self.queue):
