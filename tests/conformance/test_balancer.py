@@ -7,6 +7,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from balancekit import (
+    ConfigurationError,
     LeastRequest,
     LoadBalancer,
     PowerOfChoices,
@@ -85,6 +86,40 @@ def test_a_balancer_without_health_is_never_in_its_states():
     check_balancer(make, situations=without, examples=200, min_visits=1)
     with pytest.raises(AssertionError, match="ejected"):
         check_balancer(make, situations=SITUATIONS, examples=60)
+
+
+class Passing:
+    """A balancer of one's own: it passes on what the protocol wants, and takes the list of endpoints if it is to."""
+
+    PASSED = ("acquire", "attempts", "emit", "on_completion", "on_event", "on_start", "report_check", "stats")
+
+    def __init__(self, balancer, *more):
+        for name in (*self.PASSED, *more):
+            setattr(self, name, getattr(balancer, name))
+        self._balancer = balancer
+
+    @property
+    def endpoints(self):
+        """The endpoints."""
+        return self._balancer.endpoints
+
+
+@pytest.mark.parametrize("more", [(), ("update",), ("add", "remove", "drain")], ids=",".join)
+def test_a_balancer_that_has_no_more_than_the_protocol_is_tried(more):
+    """Whatever is an ``ObservableBalancer`` is tried, without what it cannot be asked to do."""
+
+    def make(endpoints, clock, rng):
+        return Passing(LoadBalancer(endpoints, clock=clock, rng=rng, allow_empty=True), *more)
+
+    met = check_balancer(make, situations=["healthy", "ended twice"], examples=20)
+    assert bool(met["removed with open leases"]) is bool(more)
+
+
+def test_what_is_no_balancer_is_refused():
+    """A function that makes no balancer is refused by name, and not found out by a history."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_balancer(lambda _endpoints, _clock, _rng: object(), examples=2)
+    assert caught.value.parameter == "balancer"
 
 
 class Miscounting(LoadBalancer):

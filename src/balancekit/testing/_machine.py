@@ -39,13 +39,12 @@ with extra("testing"):
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnavailableError, UnknownEndpointError
 from balancekit.health import ELIGIBLE
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
-from balancekit.protocols import Clock
+from balancekit.protocols import Clock, ObservableBalancer, require_balancer
 from balancekit.snapshot import Key
 from balancekit.statistics_view import BalancerStats
 from balancekit.testing import strategies
@@ -53,7 +52,7 @@ from balancekit.testing._clock import ManualClock
 
 __all__ = ["SITUATIONS", "BalancerMachine", "MakeBalancer", "check_balancer"]
 
-MakeBalancer: TypeAlias = Callable[[Sequence[Endpoint[str]], Clock, Random], LoadBalancer[str]]
+MakeBalancer: TypeAlias = Callable[[Sequence[Endpoint[str]], Clock, Random], ObservableBalancer[str]]
 """Makes the balancer on trial from endpoints, clock and generator."""
 
 SITUATIONS: Final = frozenset(
@@ -77,6 +76,11 @@ SITUATIONS: Final = frozenset(
 IDS: Final = strategies.ids(max_size=5)
 
 
+def _if_it_has(*names: str) -> Callable[[Callable[..., object]], Any]:
+    """Carry out a rule only on balancers that have these methods: not each one that wraps another passes them on."""
+    return precondition(lambda self: all(hasattr(getattr(self, "balancer", None), name) for name in names))
+
+
 class BalancerMachine(RuleBasedStateMachine):
     """A history of one balancer. Subclass it with ``make`` set, or use :func:`check_balancer`."""
 
@@ -93,10 +97,14 @@ class BalancerMachine(RuleBasedStateMachine):
     @initialize(endpoints=strategies.endpoint_lists(max_size=5), seed=st.integers(0, 2**16))
     def start(self, endpoints: list[Endpoint[str]], seed: int) -> None:
         """Make the balancer."""
-        self.balancer: LoadBalancer[str] = type(self).make(endpoints, self.clock, Random(seed))
+        made: ObservableBalancer[str] = type(self).make(endpoints, self.clock, Random(seed))
+        require_balancer(made)
+        self.balancer: Any = made
+        """It may have more methods than those of the protocol."""
 
     # ------------------------------------------------------------------ membership
 
+    @_if_it_has("add")
     @rule(id=IDS, weight=strategies.weights())
     def add(self, id: str, weight: float) -> None:
         """Add an endpoint, or get an error that it is there."""
@@ -108,6 +116,7 @@ class BalancerMachine(RuleBasedStateMachine):
         else:
             assert id not in present
 
+    @_if_it_has("remove")
     @rule(id=IDS)
     def remove(self, id: str) -> None:
         """Remove an endpoint, or get an error that it is not there."""
@@ -120,12 +129,14 @@ class BalancerMachine(RuleBasedStateMachine):
         assert id in present
         self._note_removed({id})
 
+    @_if_it_has("set_weight")
     @rule(id=IDS, weight=strategies.weights())
     def reweight(self, id: str, weight: float) -> None:
         """Change a weight."""
         if id in self._ids():
             self.balancer.set_weight(id, weight)
 
+    @_if_it_has("update")
     @rule(endpoints=strategies.endpoint_lists(max_size=5))
     def update(self, endpoints: list[Endpoint[str]]) -> None:
         """Change the whole list."""
@@ -134,6 +145,7 @@ class BalancerMachine(RuleBasedStateMachine):
         assert list(self._ids()) == [endpoint.id for endpoint in endpoints]
         self._note_removed(before - set(self._ids()))
 
+    @_if_it_has("update")
     @rule()
     def empty(self) -> None:
         """Remove all endpoints; the next request raises PoolEmptyError."""
@@ -145,12 +157,14 @@ class BalancerMachine(RuleBasedStateMachine):
             raise AssertionError("a lease was opened without an endpoint")
         self.visits["empty"] += 1
 
+    @_if_it_has("drain")
     @rule(id=IDS, deadline=st.sampled_from([0.0, 1.0, 100.0]))
     def drain(self, id: str, deadline: float) -> None:
         """Send nothing new to an endpoint."""
         if id in self._ids():
             self.balancer.drain(id, deadline=deadline)
 
+    @_if_it_has("undrain")
     @rule(id=IDS)
     def undrain(self, id: str) -> None:
         """Let an endpoint be picked again."""
@@ -226,6 +240,7 @@ class BalancerMachine(RuleBasedStateMachine):
             self._note_situations(self.balancer.stats())
             self._use(id, Outcome.SUCCESS)
 
+    @_if_it_has("remove", "add")
     @rule(id=IDS, outcome=strategies.outcomes())
     def outlive(self, id: str, outcome: Outcome) -> None:
         """Hold a lease while its endpoint is removed and added again; end it after that."""
@@ -333,11 +348,11 @@ def check_balancer(
     Parameters
     ----------
     make
-        Makes the balancer from endpoints, a clock and a generator; it must accept being emptied
-        (``allow_empty=True``).
+        Makes the balancer from endpoints, a clock and a generator; it must accept being emptied (``allow_empty=True``). One of
+        your own that lacks a method to change its endpoints, ``add`` to ``undrain``, is tried without it.
     situations
         Those the machine must have been in, of ``SITUATIONS``. Leave out what your balancer cannot be in:
-        without health, none is ever ejected.
+        without health, none is ever ejected; without ``remove`` and ``update``, none is removed.
     min_visits
         How often it must have been in each, >= 1.
     examples, steps
@@ -352,6 +367,8 @@ def check_balancer(
     ------
     AssertionError
         With the shortest history found that leads there, or the situations it was not in.
+    ConfigurationError
+        For a wrong value, or if what is made is no balancer.
 
     Example
     -------
