@@ -192,7 +192,15 @@ def test_bookmarks_and_errors():
 
 
 @pytest.mark.parametrize(
-    "options", [{"service": ""}, {"service": ".ns"}, {"port": ""}, {"port": True}], ids=str
+    "options",
+    [
+        *[
+            {"service": name}
+            for name in ("", ".ns", "Orders", "orders.", "orders.shop.svc", "a/b", "-a", "a" * 64)
+        ],
+        *[{"port": port} for port in ("", True, 0, -1, 65_536, "0", "65536", "9" * 5000, 80.0)],
+    ],
+    ids=lambda options: str(options)[:40],
 )
 def test_options_that_cannot_be_are_refused(options):
     """Each wrong value raises ConfigurationError, which names the parameter."""

@@ -105,6 +105,25 @@ def test_a_pipe_is_no_list_and_hangs_no_caller(tmp_path):
             FileSdResolver(path).resolve()
 
 
+@pytest.mark.skipif(
+    not os.access("/proc/kmsg", os.R_OK), reason="needs root, and a Linux kernel that shows its messages"
+)
+def test_a_file_of_the_kernel_that_waits_hangs_no_caller():
+    """A file that says it is regular, and waits for what the kernel will say, is an error at once."""
+    told = []
+
+    def resolve():
+        try:
+            FileSdResolver("/proc/kmsg").resolve()
+        except (OSError, InvalidTargetsError) as error:
+            told.append(error)
+
+    thread = threading.Thread(target=resolve, daemon=True)
+    thread.start()
+    thread.join(10.0)
+    assert len(told) == 1
+
+
 def test_a_file_without_end_is_read_to_the_limit_only(tmp_path):
     """A file of more than 16 MiB is no list, and no more of it is read; one of 16 MiB is."""
     path = tmp_path / "targets.json"

@@ -75,6 +75,8 @@ def test_a_service_is_told_the_interval_of_the_string():
         "dns:orders:80?interval=soon",
         "dns:orders:80?interval=0",
         "dns:orders:80?interval",
+        "dns:orders:80?interval=5&interval=60",
+        "kubernetes:orders:0",
         "static:a:80,,b:80",
         "srv:a?port=80",
         "http_sd:orders",

@@ -15,7 +15,7 @@ from balancekit.capacity import L4, L7, Backends, Demand, Gslb, plan_capacity
 from balancekit.gslb import Failover, Ttl, WeightedOne
 from balancekit.health import AccruedFailures
 from balancekit.l7 import Route, RouteTable, prefix
-from balancekit.sim import Deterministic, Exponential, Server, sweep
+from balancekit.sim import Deterministic, Exponential, Poisson, Server, simulate, sweep
 from balancekit.sim.tiers import STAGES, Loss, Nodes, Site, TierSimulation, scenario_of
 
 Z = 5.0
@@ -412,6 +412,33 @@ def test_wrong_values_are_refused_by_name(change, name):
     options = {"requests_per_second": 10.0} | change
     with pytest.raises(ConfigurationError, match=name):
         TierSimulation({"s0": site_of()}, **options)
+
+
+class Passing:
+    """A balancer of one's own, which passes calls on."""
+
+    def __init__(self, balancer):
+        self._balancer = balancer
+
+    def __getattr__(self, name):
+        return getattr(self._balancer, name)
+
+
+def test_a_balancer_of_ones_own_is_simulated_like_the_one_that_it_wraps():
+    """Sites take any observable balancer, and so do simulations of one pool."""
+
+    def plain(endpoints, clock, rng):
+        return LoadBalancer(endpoints, clock=clock, rng=rng)
+
+    def wrapped(endpoints, clock, rng):
+        return Passing(plain(endpoints, clock, rng))
+
+    servers, arrivals = {"a": Server(service=Exponential(mean=1.0))}, Poisson(rate=0.5)
+    for run in (
+        lambda made: simulation_of(balancer=made).run(2.0).columns["ended"],
+        lambda made: simulate(servers, arrivals, requests=50, balancer=made).latency,
+    ):
+        assert (run(wrapped) == run(plain)).all()
 
 
 def test_what_functions_return_and_what_reports_are_asked_is_checked():

@@ -74,7 +74,13 @@ class FileSdResolver(ConstructorRepr):
         with opened(self._path) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidTargetsError(f"{self._path} is no regular file")
+            if hasattr(
+                os, "O_NONBLOCK"
+            ):  # some files of the kernel are called regular, and wait for what comes
+                os.set_blocking(file.fileno(), False)
             data = file.read(MAX_LIST_BYTES + 1)
+        if data is None:
+            raise InvalidTargetsError(f"{self._path} is no regular file")
         if len(data) > MAX_LIST_BYTES:
             raise InvalidTargetsError(f"{self._path} has more than {MAX_LIST_BYTES} bytes")
         return data

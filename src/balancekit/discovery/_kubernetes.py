@@ -6,6 +6,7 @@ and the zone of each.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from random import Random
@@ -28,8 +29,13 @@ __all__ = ["KubernetesResolver"]
 SERVICE_LABEL: Final = "kubernetes.io/service-name"
 WATCH_S: Final = 240
 """Seconds after which the server ends a watch, and a new one goes on from there."""
+MAX_PORT: Final = 65_535
 MIN_BACKOFF_S: Final = 0.5
 MAX_BACKOFF_S: Final = 30.0
+
+
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+"""What services and namespaces may be called (RFC 1123)."""
 
 
 @final
@@ -64,11 +70,17 @@ class KubernetesResolver(ConstructorRepr):
     """The list is asked for again every five minutes; a watch reports changes."""
 
     def __init__(self, service: str, *, port: str | int | None = None, client: Client | None = None) -> None:
-        name, _, namespace = valid.text("service", service).partition(".")
-        self.service: str = valid.text("service", name)
+        name, dot, namespace = valid.text("service", service).partition(".")
+        if not all(map(_LABEL.fullmatch, (name, namespace) if dot else (name,))):
+            raise ConfigurationError(
+                "service", service, '"name" or "name.namespace", as Kubernetes spells them'
+            )
+        self.service: str = name
         self.namespace: str | None = namespace or None
-        if port is not None and (isinstance(port, bool) or not isinstance(port, str | int) or not port):
-            raise ConfigurationError("port", port, "the name or number of a port of the service")
+        if port is not None and not _is_port(port):
+            raise ConfigurationError(
+                "port", port, "the name of a port of the service, or its number, 1 to 65535"
+            )
         self.port: str | int | None = port
         self._client: Any = client
         self._is_given = client is not None
@@ -176,6 +188,13 @@ class KubernetesResolver(ConstructorRepr):
             resource_version=version,
             server_timeout=WATCH_S,
         )
+
+
+def _is_port(port: object) -> bool:
+    """Return whether a service may have a port of this name or number; a name has a letter."""
+    if isinstance(port, str):
+        return bool(port) and (not port.isdecimal() or 0 < int(port[:6]) <= MAX_PORT)
+    return isinstance(port, int) and not isinstance(port, bool) and 0 < port <= MAX_PORT
 
 
 _KIND: list[Any] = []

@@ -151,9 +151,13 @@ def _check_names(make: Callable[..., Resolver], scheme: str, options: Mapping[st
 
 def _pairs(written: str, scheme: str) -> dict[str, str]:
     try:
-        return dict(parse_qsl(written, keep_blank_values=True, strict_parsing=bool(written)))
+        pairs = parse_qsl(written, keep_blank_values=True, strict_parsing=bool(written))
     except ValueError as error:
         raise ConfigurationError(f"{scheme} options", written, "name=value&name=value") from error
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise ConfigurationError(f"{scheme} options", written, "each option once")
+    return options
 
 
 def _set(refresh: Refresh, settings: Mapping[str, str]) -> Refresh:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.events import Event
-from balancekit.protocols import require_balancer
+from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.sim._queues import FifoQueue, Server
 from balancekit.sim._services import draws
 
 __all__ = ["Clock", "MakeBalancer", "SimContext"]
 
-MakeBalancer: TypeAlias = Callable[[list[Endpoint[str]], Callable[[], float], Random], LoadBalancer[str]]
+MakeBalancer: TypeAlias = Callable[
+    [list[Endpoint[str]], Callable[[], float], Random], ObservableBalancer[str]
+]
 """Makes a balancer from endpoints, a clock and a generator."""
 
 
@@ -68,7 +69,7 @@ class SimContext:
         self._seed = seed
         later = set(absent)
         pool = [Endpoint(id, weight=one.weight) for id, one in servers.items() if id not in later]
-        self.balancers = [
+        self.balancers: list[Any] = [  # they may have more methods than those of the protocol, for faults
             make(list(pool), self.clock, self.chance(f"balancer {number}")) for number in range(balancers)
         ]
         for balancer in self.balancers:

@@ -20,11 +20,11 @@ from random import Random
 from typing import Any, TypeAlias, final
 
 from balancekit._support.record import Record
-from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
+from balancekit.protocols import ObservableBalancer
 from balancekit.sim._arrivals import Arrivals, ClosedLoop, moments
 from balancekit.sim._context import SimContext
 from balancekit.sim._faults import Fault, Step, What
@@ -56,10 +56,10 @@ class Request:
     __slots__ = ("balancer", "caller", "cost", "key", "number", "open", "sent", "tried")
 
     def __init__(
-        self, number: int, balancer: LoadBalancer[str], key: Key | None, cost: float, caller: int | None
+        self, number: int, balancer: ObservableBalancer[str], key: Key | None, cost: float, caller: int | None
     ) -> None:
         self.number: int = number
-        self.balancer: LoadBalancer[str] = balancer
+        self.balancer: ObservableBalancer[str] = balancer
         self.key: Key | None = key
         self.cost: float = cost
         self.caller: int | None = caller

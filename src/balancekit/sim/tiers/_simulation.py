@@ -21,6 +21,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Policy, Query, ResolverCache, Ttl, WeightedOne
 from balancekit.health import AccruedFailures
 from balancekit.l7 import Route, RouteTable
+from balancekit.protocols import ObservableBalancer
 from balancekit.sim._context import Clock, MakeBalancer
 from balancekit.sim.tiers._report import TierReport
 from balancekit.sim.tiers._site_state import MakeRoutes, SiteState
@@ -41,7 +42,7 @@ def _plain(endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Rand
     return LoadBalancer(endpoints, clock=clock, rng=rng)
 
 
-def _one_route(pool: LoadBalancer[str]) -> RouteTable[LoadBalancer[str]]:
+def _one_route(pool: ObservableBalancer[str]) -> RouteTable[ObservableBalancer[str]]:
     return RouteTable([Route("all", pool)])
 
 

@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import TypeAlias, TypeVar, final
 
-from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import MaglevTable
 from balancekit.l4 import Ecmp, FlowTable
 from balancekit.l7 import RouteTable
 from balancekit.lease import Lease
+from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.sim._context import Clock, MakeBalancer
 from balancekit.sim._queues import FifoQueue
 from balancekit.sim._services import draws
@@ -35,7 +35,7 @@ __all__ = ["Flow", "L4Node", "L7Node", "MakeRoutes", "Request", "ServerState", "
 
 T = TypeVar("T")
 
-MakeRoutes: TypeAlias = Callable[[LoadBalancer[str]], RouteTable[LoadBalancer[str]]]
+MakeRoutes: TypeAlias = Callable[[ObservableBalancer[str]], RouteTable[ObservableBalancer[str]]]
 """Makes the route table of an L7 node from the balancer over its site's servers."""
 
 MAGLEV_SIZE = 65_537
@@ -154,7 +154,7 @@ class L7Node(Node):
     __slots__ = ("_make", "pool", "present", "routes", "site")
 
     def __init__(
-        self, name: str, site: SiteState, make: Callable[[str], LoadBalancer[str]], routes: MakeRoutes
+        self, name: str, site: SiteState, make: Callable[[str], ObservableBalancer[str]], routes: MakeRoutes
     ) -> None:
         super().__init__(name, site.site.l7.requests_per_second)
         self.site: SiteState = site
@@ -169,8 +169,9 @@ class L7Node(Node):
         """Begin with a balancer that knows nothing."""
         make, routes = self._make
         self.life += 1
-        self.pool: LoadBalancer[str] = _made("balancer", make(self.name), LoadBalancer)
-        self.routes: RouteTable[LoadBalancer[str]] = _made("routes", routes(self.pool), RouteTable)
+        self.pool: ObservableBalancer[str] = make(self.name)
+        require_balancer(self.pool)
+        self.routes: RouteTable[ObservableBalancer[str]] = _made("routes", routes(self.pool), RouteTable)
         self.present: set[Request] = set()
 
 
@@ -226,7 +227,7 @@ class SiteState:
             self.servers[name] = ServerState(site, lengths)
         endpoints = [Endpoint(name) for name in self.servers]
 
-        def balancer(name: str) -> LoadBalancer[str]:
+        def balancer(name: str) -> ObservableBalancer[str]:
             return make(list(endpoints), clock, chance(f"balancer {name}"))
 
         self.l7: dict[str, L7Node] = {
