@@ -25,6 +25,7 @@ CLIENTS = pytest.mark.parametrize(
 )
 STREAMS = 8
 PAUSE_S = 0.05
+STATUSES = {"a status of letters": "abc", "an empty status": ""}
 AUTHORITY = trustme.CA()
 
 
@@ -81,6 +82,8 @@ class Http2Server:
             connection.send_data(stream, b"ok", end_stream=True)
         elif self.kind == "no header block":
             writer.write(b"\0\0\1\1\5" + stream.to_bytes(4, "big") + b"\x80")
+        elif self.kind in STATUSES:
+            connection.send_headers(stream, [(":status", STATUSES[self.kind])], end_stream=True)
         elif self.kind == "too short, later":
             connection.send_data(stream, b"x", end_stream=True)
         elif self.kind == "too long, later":
@@ -191,7 +194,7 @@ def test_what_may_have_been_processed_goes_elsewhere_only_if_idempotent(
 @CLIENTS
 @pytest.mark.parametrize("blocking", [False, True], ids=["asynchronous", "blocking"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("kind", ["too short", "too long", "no header block"])
+@pytest.mark.parametrize("kind", ["too short", "too long", "no header block", *STATUSES])
 def test_an_answer_that_http2_does_not_allow_is_the_servers(
     kind: str, method: str, blocking: bool, module: Any, adapter: Any
 ) -> None:

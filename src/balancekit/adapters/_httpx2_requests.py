@@ -124,15 +124,17 @@ def _is_unprocessed(error: httpx2.RemoteProtocolError) -> bool:
 def foreign_error(error: BaseException, request: httpx2.Request, call: Call) -> httpx2.TransportError | None:
     """Return the client's error for what is wrong in what a server sent, and is passed on as it is; ``None`` for others.
 
-    That is what ``h2`` finds, which the client may also take for an error of its own, and a TLS record that cannot be read on
-    asyncio. What ``h2`` finds wrong in what the client sends was not raised in ``receive_data``.
+    That is what ``h2`` finds, which the client may also take for an error of its own, a status of HTTP/2 that is no number,
+    and a TLS record that cannot be read on asyncio. What ``h2`` finds wrong in what the client sends was not raised in
+    ``receive_data``.
     """
     if call.body_raised:
         return None
     if isinstance(error, ssl.SSLError):
         return httpx2.ReadError(str(error), request=request)
+    receiving = {"receive_data", "_receive_response"} if isinstance(error, ValueError) else {"receive_data"}
     for cause in chain(error, call.handled):
-        if any(frame.f_code.co_name == "receive_data" for frame, _ in walk_tb(cause.__traceback__)):
+        if any(frame.f_code.co_name in receiving for frame, _ in walk_tb(cause.__traceback__)):
             return httpx2.RemoteProtocolError(str(error), request=request)
     return None
 
