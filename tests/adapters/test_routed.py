@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sys
 import time
 
@@ -311,6 +312,48 @@ def test_asgi_releases_when_the_application_fails():
             run_asgi(app, RouteTable([Route("site", pool)]), scope(error=error))
         assert pool.stats().inflight == 0
         assert outcome in {o.value for o, count in pool.stats().outcomes.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ValueError("x"), Outcome.FAILURE),
+        (ConnectionRefusedError("x"), Outcome.CONNECT_FAILED),
+        (httpx.ReadTimeout("x"), Outcome.TIMEOUT),
+        (httpx.PoolTimeout("x"), Outcome.IGNORED),
+        (OSError(errno.EMFILE, "x"), Outcome.IGNORED),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+@pytest.mark.parametrize("where", ["asgi", "wsgi", "wsgi body"])
+def test_an_error_of_the_application_means_what_it_means_elsewhere(where, error, outcome):
+    """What an application raises is classified as in a ``with`` block: its own full pool blames no endpoint; the request has failed."""
+    pool = LoadBalancer(POOL)
+    table = RouteTable([Route("site", pool)])
+
+    async def app(scope_, receive, send):
+        raise error
+
+    def wsgi_app(environ_, start_response):
+        if where == "wsgi":
+            raise error
+        return (_raise(error) for _ in range(1))
+
+    if where == "asgi":
+        edge = asgi.RoutingMiddleware(app, table)
+        with pytest.raises(type(error)):
+            asyncio.run(edge(scope(), None, None))
+    else:
+        edge = wsgi.RoutingMiddleware(wsgi_app, table)
+        with pytest.raises(type(error)):
+            list(edge(environ(), lambda *_: None))
+    assert {kind for kind, count in pool.stats().outcomes.items() if count} == {outcome}
+    assert pool.stats().inflight == 0
+    assert [(s.requests, s.failures) for s in edge.stats()] == [(1, 1)]
+
+
+def _raise(error):
+    raise error
 
 
 def test_a_server_that_cancels_on_trio_blames_no_endpoint():

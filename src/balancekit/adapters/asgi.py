@@ -21,7 +21,7 @@ from balancekit.adapters._routing import RoutedRequest, Router
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.l7 import Request, RouteTable
 from balancekit.lease import Lease
-from balancekit.outcome import Outcome
+from balancekit.outcome import Outcome, classify_exception
 
 __all__ = ["RoutedRequest", "RoutingMiddleware"]
 
@@ -131,14 +131,15 @@ class RoutingMiddleware(ConstructorRepr):
         try:
             await self._app({**scope, "balancekit": routed}, received, watched)
             outcome = classify_status(status).outcome
-        except Exception:
+        except Exception as error:
             if not hung_up:  # else it is the client that ended the request
-                outcome = Outcome.FAILURE
+                outcome = classify_exception(error)
             raise
         finally:
             lease.release(outcome)
             if not recorded:
-                self._router.record(routed.match, started, failed=outcome is Outcome.FAILURE)
+                failed = outcome not in {Outcome.SUCCESS, Outcome.CANCELLED}
+                self._router.record(routed.match, started, failed=failed)
 
 
 async def _refuse(

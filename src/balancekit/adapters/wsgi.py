@@ -19,7 +19,7 @@ from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import RoutedRequest, Router
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.l7 import Request, RouteTable
-from balancekit.outcome import Outcome
+from balancekit.outcome import Outcome, classify_exception
 
 __all__ = ["RoutedRequest", "RoutingMiddleware"]
 
@@ -97,16 +97,8 @@ class RoutingMiddleware(ConstructorRepr):
         try:
             return body.begun(self._app({**environ, "balancekit": routed}, body.starting(start_response)))
         except BaseException as error:
-            body.ended(_outcome(error))
+            body.raised(error)
             raise
-
-
-def _outcome(error: BaseException) -> Outcome:
-    """Return what an error of the application means.
-
-    What is no ``Exception`` comes from the server, as a time-out of gunicorn.
-    """
-    return Outcome.FAILURE if isinstance(error, Exception) else Outcome.CANCELLED
 
 
 class _Body:
@@ -133,10 +125,14 @@ class _Body:
         self._chunks = chunks
         return self
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: Outcome, *, failed: bool = False) -> None:
         """End the lease, once."""
         if self._routed.lease.release(outcome):
-            self._router.record(self._routed.match, self._started, failed=outcome is Outcome.FAILURE)
+            self._router.record(self._routed.match, self._started, failed=failed)
+
+    def raised(self, error: BaseException) -> None:
+        """End the lease for an error of the application; what is no ``Exception`` comes from the server, as a time-out of gunicorn."""
+        self.ended(classify_exception(error), failed=isinstance(error, Exception))
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -144,9 +140,10 @@ class _Body:
         except GeneratorExit:  # the server reads no further; `close` follows
             raise
         except BaseException as error:
-            self.ended(_outcome(error))
+            self.raised(error)
             raise
-        self.ended(classify_status(self._status).outcome)
+        outcome = classify_status(self._status).outcome
+        self.ended(outcome, failed=outcome is Outcome.FAILURE)
 
     def close(self) -> None:
         """Close the application's body, as servers do when they are done."""
