@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
 from balancekit import LoadBalancer, Outcome
-from balancekit.cli import main
+from balancekit.cli import _top_command, main
 from balancekit.cli._report import Note
 from balancekit.cli._top_command import rates, readings
 from balancekit.config import load
@@ -228,6 +230,53 @@ class TestTop:
         monkeypatch.setattr(socket, "getaddrinfo", unknown)
         assert main(["top", "http://\u043f\u0440\u0438\u043c\u0435\u0440.example:9000/metrics"]) == 1
         assert asked == ["xn--e1afmkfd.example"]
+
+    def test_a_page_that_drips_is_given_up(self, monkeypatch, capsys):
+        """An answer that comes byte by byte, each in time, is not waited for beyond the time-out of the whole."""
+        monkeypatch.setattr(_top_command, "TIMEOUT_S", 0.2)
+        over = threading.Event()
+
+        def drip():
+            with contextlib.suppress(OSError), server.accept()[0] as connection:
+                connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 4000\r\n\r\n")
+                while not over.wait(0.05):
+                    connection.sendall(b" ")
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = threading.Thread(target=drip, daemon=True)
+            thread.start()
+            assert main(["top", f"http://127.0.0.1:{server.getsockname()[1]}/?key=s3cret"]) == 1
+            over.set()
+            thread.join(10.0)
+        told = capsys.readouterr().err
+        assert ("no answer within 0.2 s" in told, "s3cret" in told, told.count("\n")) == (True, False, 1)
+
+    def test_a_redirect_leads_to_no_ftp_server(self, capsys):
+        """A redirect to anything but the web is not followed."""
+        asked = []
+
+        class Elsewhere(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(302)
+                self.send_header("Location", f"ftp://127.0.0.1:{ftp.getsockname()[1]}/metrics")
+                self.end_headers()
+
+            def log_message(self, *_):
+                asked.append(self.path)
+
+        with (
+            socket.create_server(("127.0.0.1", 0)) as ftp,
+            ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server,
+        ):
+            ftp.setblocking(False)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            assert main(["top", f"http://127.0.0.1:{server.server_port}/"]) == 1
+            server.shutdown()
+            thread.join(10.0)
+            with pytest.raises(BlockingIOError):
+                ftp.accept()
+        assert (asked, capsys.readouterr().err.count("\n")) == (["/"], 1)
 
     def test_what_is_no_metrics_is_one_line(self, servers, capsys):
         """A page without metrics, an address that refuses and a wrong interval end with one line."""

@@ -10,10 +10,12 @@ import argparse
 import json
 import math
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterable
 from http.client import HTTPException
+from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -31,6 +33,16 @@ __all__ = ["EndpointRow", "rates", "readings", "run_top"]
 WIDE: Final = 100
 TIMEOUT_S: Final = 5.0
 MAX_BYTES: Final = 50_000_000
+_HANDLERS: Final = (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPRedirectHandler,
+    urllib.request.HTTPErrorProcessor,
+    urllib.request.UnknownHandler,
+)
+"""Those of ``urlopen`` that are for the web: a redirect leads to no file of an FTP server."""
 
 
 class Reading(NamedTuple):
@@ -150,11 +162,30 @@ def _fetch(url: str) -> dict[tuple[str, str], Reading]:
     OSError
         If what answers is no such process, or nothing answers.
     """
+    told: SimpleQueue[str | Exception] = SimpleQueue()
+    # In a thread: a time-out of urllib is for each read, and an answer may drip for ever.
+    threading.Thread(target=_read, args=(url, told), daemon=True).start()
     try:
-        with urllib.request.urlopen(with_ascii_host(url), timeout=TIMEOUT_S) as response:  # noqa: S310 - an HTTP URL
-            return readings(response.read(MAX_BYTES).decode("utf-8"))
+        page = told.get(timeout=TIMEOUT_S)
+        if isinstance(page, Exception):
+            raise page
+        return readings(page)
+    except Empty:
+        raise OSError(f"{without_secrets(url)}: no answer within {TIMEOUT_S:g} s") from None
     except (OSError, ValueError, HTTPException) as error:
         raise OSError(f"{without_secrets(url)}: {error or type(error).__name__}") from None
+
+
+def _read(url: str, told: SimpleQueue[str | Exception]) -> None:
+    """Tell of the page at a URL, or of what went wrong."""
+    opener = urllib.request.OpenerDirector()
+    for handler in _HANDLERS:
+        opener.add_handler(handler())
+    try:
+        with opener.open(with_ascii_host(url), timeout=TIMEOUT_S) as response:
+            told.put(response.read(MAX_BYTES).decode("utf-8"))
+    except Exception as error:
+        told.put(error)
 
 
 def _table(rows: Iterable[EndpointRow]) -> Table:
