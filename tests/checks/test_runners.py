@@ -437,6 +437,28 @@ def test_a_handshake_that_cannot_begin_leaves_no_connection_open():
     assert all(connection.fileno() == -1 for connection in asked)
 
 
+def test_a_handshake_has_what_connecting_has_left_of_the_time(monkeypatch):
+    """A connection that takes half of the time-out of a check leaves the other half to the handshake."""
+    left = []
+    connect = socket.socket.connect
+
+    class Watched:
+        def wrap_socket(self, plain, **_options):
+            left.append(plain.gettimeout())
+            raise ValueError("seen")
+
+    def slow(self, address):
+        time.sleep(QUICK.timeout / 2.0)
+        return connect(self, address)
+
+    with silence() as address:
+        monkeypatch.setattr(socket.socket, "connect", slow)
+        balancer = balancer_of(f"https://{address}", health=POLICY)
+        with ThreadChecks(balancer, HttpCheck("/", tls=Watched()), schedule=QUICK):
+            wait_for(lambda: len(left) >= 2)
+    assert all(0.0 < seconds <= QUICK.timeout / 2.0 for seconds in left)
+
+
 def test_a_connection_that_is_made_after_stop_is_not_waited_for(monkeypatch):
     """A check that connects while ``stop`` waits for it ends at once, although the endpoint never answers."""
     with silence() as hanging:

@@ -199,6 +199,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
             try:
                 connection.settimeout(_left(deadline))
                 connection.connect(address)
+                connection.settimeout(_left(deadline))  # of a handshake
                 self._check_running()
                 return connection if peer.tls is None else self._secure(connection, peer)
             except OSError as caught:
