@@ -582,7 +582,7 @@ class LoadBalancer(Generic[T]):
 
     def stats(self) -> BalancerStats:
         """Return one immutable view of states, counters and latencies. O(n)."""
-        now = self._runtime.wake()
+        now = self._runtime.wake(whole=True)
         return stats_of(self._runtime.state, now=now, refused=self._runtime.refused)
 
     def on_event(self, listener: EventSink, /) -> Callable[[], None]:

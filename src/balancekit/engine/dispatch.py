@@ -125,10 +125,10 @@ class HealthDispatch:
             return []
         return self._transitions.publish(lambda state, show: refreshed(state, machine, id, reading, show))
 
-    def advance(self) -> None:
-        """Do what is due, unless another thread is at the health machines."""
+    def advance(self, *, whole: bool = False) -> None:
+        """Do what is due, unless another thread is at the health machines; ``whole`` with all that is in line."""
         try:
-            events = self.turn.take_unless_taken(self._pass_time)
+            events = self.turn.take_unless_taken(self._pass_time, whole=whole)
         except BaseException:  # as in `_take_turn`
             self._transitions.close_fast_path()
             raise

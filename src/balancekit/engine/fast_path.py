@@ -78,9 +78,10 @@ class Published(NamedTuple):
     """Whether the pickers are known to be the last that the selector made; if not, they are rebuilt when due."""
 
     def postponed(self, other: Published) -> bool:
-        """Answer whether another one differs in nothing but when something is due."""
+        """Answer whether this is another one but for when something is due, and nothing is due now."""
         return (
-            self.state is other.state
+            self.deadline > -math.inf
+            and self.state is other.state
             and self.pickers is other.pickers
             and self.fast is other.fast
             and self.select is other.select

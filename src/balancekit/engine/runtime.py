@@ -187,15 +187,18 @@ class Runtime:
 
     # ------------------------------------------------------------------ requests
 
-    def wake(self) -> float:
-        """Do what is due and return the time: the beginning of every request on the slow path."""
+    def wake(self, *, whole: bool = False) -> float:
+        """Do what is due and return the time: the beginning of every request on the slow path.
+
+        What threads that returned have left in line is due: a part of it, or the ``whole`` for a read-out.
+        """
         if self._inherited is not None:
             self._start_over(self._inherited)
         if self.ledger.lost:
             self.ledger.collect(self.listeners.dispatch_one)
         now = self._clock()
-        if now >= self.current.published.deadline:
-            self._dispatch.advance()
+        if now >= self.current.published.deadline or self._dispatch.turn.left:
+            self._dispatch.advance(whole=whole)
         return now
 
     def select(self, published: Published, ctx: PickContext) -> Node | None:
@@ -276,7 +279,7 @@ class Runtime:
         """Hand out the events of a change, and do at once what it made due."""
         self._loads.forget(forget)
         self.listeners.dispatch(events)
-        if self.current.published.deadline == -math.inf:
+        if self.current.published.deadline == -math.inf or self._dispatch.turn.left:
             self._dispatch.advance()
 
     def _join(self, may_eject: Callable[[str, Ejection], bool], endpoint: Endpoint[object]) -> Member:

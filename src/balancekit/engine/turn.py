@@ -62,15 +62,22 @@ class Turn:
         """Whether there is something in line that no thread is at."""
         return bool(self.line) and self._owner is None
 
-    def take_unless_taken(self, task: Task) -> list[Event]:
+    def take_unless_taken(self, task: Task, *, whole: bool = False) -> list[Event]:
         """Put a task in line and do a part of it, or nothing if a thread has the turn or delays it: for what stays due.
+
+        Parameters
+        ----------
+        task
+            The task.
+        whole
+            Whether to do all that is in line now.
 
         Were it put in line, a machine that changes the pool whenever it is called would keep the turn for ever.
         """
         if self._owner is not None or self._delayed_by:
             return []
         self.line.append(task)
-        return self._work(task)
+        return self._work(task, len(self.line) if whole else PART)
 
     def take(self, task: Task) -> list[Event]:
         """Put a task in line and, unless another thread has the turn or one delays it, do a part of what is in line.
@@ -81,11 +88,10 @@ class Turn:
             The events of what this thread did, to be handed to listeners.
         """
         self.line.append(task)
-        return self._work(task)
+        return self._work(task, PART)
 
-    def _work(self, token: object) -> list[Event]:
+    def _work(self, token: object, part: int) -> list[Event]:
         events: list[Event] = []
-        part = PART
         while self.line and part:
             try:
                 with self._locks.writer:
