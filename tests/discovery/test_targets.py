@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from balancekit import ConfigurationError
+from balancekit import ConfigurationError, LoadBalancer
 from balancekit.discovery import FileSdResolver, HttpSdResolver, InvalidTargetsError, parse_targets, source
 from balancekit.discovery._http import _noted, _Opened, _Redirects
 
@@ -137,6 +137,78 @@ def test_a_file_is_parsed_again_only_if_its_bytes_have_changed(tmp_path):
     path.write_text('[{"targets": ["b:80"]}]')
     os.utime(path, ns=times)
     assert resolver.resolve().endpoints[0].id == "b:80"
+
+
+def groups(*numbers, **labels):
+    """Return a list with targets of these numbers and these labels."""
+    return json.dumps([{"targets": [f"10.0.0.{number}:80" for number in numbers], "labels": labels}])
+
+
+@pytest.mark.parametrize(
+    ("labels", "other"),
+    [
+        ({}, {"__weight__": "2"}),
+        ({"__priority__": "1"}, {"__priority__": "2"}),
+        ({"__zone__": "a"}, {"__zone__": "b"}),
+        ({"team": "x"}, {"team": "y"}),
+        ({"team": "x"}, {}),
+    ],
+)
+def test_a_target_that_has_not_changed_is_the_same_object(labels, other):
+    """Whatever its place in the list, an endpoint of the answer before is used again if it is equal, and only then."""
+    before = parse_targets(groups(1, 2, 3, **labels))
+    same = parse_targets(groups(4, 3, 1, **labels), before=before)
+    assert same == parse_targets(groups(4, 3, 1, **labels))
+    assert [endpoint in before.endpoints for endpoint in same.endpoints] == [True, True, False]
+    assert same.endpoints[0] is before.endpoints[0]
+    assert same.endpoints[1] is before.endpoints[2]
+    changed = parse_targets(groups(1, 2, 3, **other), before=before)
+    assert changed == parse_targets(groups(1, 2, 3, **other))
+    assert all(new is not old for new, old in zip(changed.endpoints, before.endpoints, strict=True))
+
+
+def test_a_file_keeps_the_endpoints_that_have_not_changed(tmp_path):
+    """A file that has changed gives the same endpoints but for those that are new."""
+    path = tmp_path / "targets.json"
+    path.write_text(groups(1, 2))
+    resolver = FileSdResolver(path)
+    before = resolver.resolve().endpoints
+    path.write_text(groups(2, 3))
+    after = resolver.resolve().endpoints
+    assert after[0] is before[1]
+    assert after[1].id == "10.0.0.3:80"
+
+
+def test_a_service_keeps_the_endpoints_that_have_not_changed(service):
+    """Each answer of a service gives the same endpoints but for those that are new."""
+    handler, url = service
+    resolver = HttpSdResolver(url)
+    before = resolver.resolve().endpoints
+    handler.body = LIST.replace(b"10.0.0.2:80", b"10.0.0.9:80")
+    after = resolver.resolve().endpoints
+    assert [endpoint in before for endpoint in after] == [True, False, True]
+    assert after[0] is before[0]
+    assert after[2] is before[2]
+
+
+def test_a_list_that_changes_by_one_leaves_nothing_for_a_full_collection(tmp_path):
+    """A pool of 2,000 endpoints is 14 tracked objects for each, and following a change of one makes no new ones."""
+    path = tmp_path / "targets.json"
+    names = [f"10.0.{number >> 8}.{number & 255}:80" for number in range(2_001)]
+
+    def follow(first):
+        path.write_text(json.dumps([{"targets": names[first : first + 2_000]}]))
+        balancer.update(resolver.resolve().endpoints)
+
+    balancer, resolver = LoadBalancer([], allow_empty=True), FileSdResolver(path)
+    gc.collect()
+    before = len(gc.get_objects())
+    follow(0)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 14.5 * 2_000
+    seen = set(map(id, balancer.endpoints))
+    follow(1)
+    assert len({id(endpoint) for endpoint in balancer.endpoints} - seen) == 1
 
 
 def test_a_file_that_is_missing_or_half_written_is_an_error(tmp_path):
