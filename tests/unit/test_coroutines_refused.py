@@ -130,5 +130,5 @@ def test_a_plain_page_is_refused_where_pages_are_awaited() -> None:
         return {"busy": 1.0}
 
     with pytest.raises(ConfigurationError, match="ThreadScrapes calls plain ones"):
-        AsyncScrapes(balancer(), NodeAttributes(), page)  # type: ignore[arg-type]  # the mistake
+        AsyncScrapes(balancer(), NodeAttributes(), page)
     AsyncScrapes(balancer(), NodeAttributes(), MetricsPage("vllm", fetch=asked))

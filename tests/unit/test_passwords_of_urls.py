@@ -64,7 +64,7 @@ def of_a_cluster(heard: list[object]) -> None:
     told = threading.Event()
     with ThreadDiscovery(
         LoadBalancer(["a"]),
-        KubernetesResolver("orders", client=Failing()),  # type: ignore[arg-type]  # stands for a client
+        KubernetesResolver("orders", client=Failing()),
         listeners=[lambda change: (heard.append(change), told.set())],
     ):
         assert told.wait(MAX_WAIT_S)
@@ -72,7 +72,7 @@ def of_a_cluster(heard: list[object]) -> None:
 
 def of_a_store(_: list[object]) -> None:
     """Exchange with a store that fails."""
-    RedisStore(Failing(), name="orders").synchronize()  # type: ignore[arg-type]  # stands for a client
+    RedisStore(Failing(), name="orders").synchronize()
 
 
 def of_a_page(_: list[object]) -> None:

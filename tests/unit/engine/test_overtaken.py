@@ -128,7 +128,7 @@ def test_what_waits_while_a_change_is_refused_is_done_by_the_next_request() -> N
 
 
 def test_what_is_left_in_line_is_done_by_the_next_plain_request() -> None:
-    """Also on the fast path, and if nothing else is due: the next pick knows of checks that were in line."""
+    """Checks that are left in line count with the next plain request, also if nothing else is due."""
     lb = LoadBalancer(["a", "b"], selector=RoundRobin())
     turn = lb._runtime._dispatch.turn
     turn.delay(1)
