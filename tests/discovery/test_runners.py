@@ -30,6 +30,7 @@ from balancekit.discovery import (
     ThreadDiscovery,
 )
 from balancekit.events import Drained, Removed
+from balancekit.sim import Recorder
 
 QUICK = Refresh(
     interval=0.03,
@@ -544,6 +545,19 @@ def test_a_second_runner_of_one_balancer_is_refused():
         asyncio.run(main())
     with second:
         assert second.wait_ready(MAX_WAIT_S)
+
+
+def test_a_second_runner_of_a_balancer_in_a_recorder_is_refused(tmp_path):
+    """A recorder, and a recorder of a recorder, has the endpoints of the balancer in it."""
+    balancer = empty_balancer()
+    with Recorder(balancer, tmp_path / "a") as recorder, Recorder(recorder, tmp_path / "b") as around:
+        with ThreadDiscovery(recorder, Said("a"), refresh=QUICK) as first:
+            assert first.wait_ready(MAX_WAIT_S)
+            for other in (balancer, around):
+                with pytest.raises(ConfigurationError, match="no other runner keeps"):
+                    ThreadDiscovery(other, Said("b"), refresh=QUICK).start()
+        with ThreadDiscovery(around, Said("b"), refresh=QUICK) as second:
+            assert second.wait_ready(MAX_WAIT_S)
 
 
 def test_of_runners_that_start_at_a_time_one_is_refused():

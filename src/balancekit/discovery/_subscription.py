@@ -291,6 +291,8 @@ class Runs(Protocol):
 _CLAIMS: Final[WeakKeyDictionary[Any, ref[Any]]] = WeakKeyDictionary()
 """By balancer: the runner that was started last."""
 _CLAIMING: Final = new_lock()
+MAX_WRAPPERS: Final = 8
+"""Wrappers around each other that are looked into."""
 
 
 def claim(balancer: object, runner: Runs, begin: Callable[[], object]) -> None:
@@ -301,6 +303,7 @@ def claim(balancer: object, runner: Runs, begin: Callable[[], object]) -> None:
     ConfigurationError
         If one does: they would undo what the other does.
     """
+    balancer = _innermost(balancer)
     try:
         hash(ref(balancer))
     except TypeError:  # a wrapper of which nothing can be noted
@@ -314,3 +317,13 @@ def claim(balancer: object, runner: Runs, begin: Callable[[], object]) -> None:
             raise ConfigurationError("balancer", balancer, allowed)
         _CLAIMS[balancer] = ref(runner)
         begin()
+
+
+def _innermost(balancer: object) -> object:
+    """Return the balancer in wrappers that name it, as a ``Recorder`` does: an update of the one is an update of the other."""
+    for _ in range(MAX_WRAPPERS):
+        inner: object = getattr(balancer, "balancer", None)
+        if isinstance(balancer, type) or not isinstance(inner, UpdatableBalancer):
+            break
+        balancer = inner
+    return balancer
