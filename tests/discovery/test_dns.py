@@ -69,6 +69,34 @@ def test_no_such_name_and_no_data_mean_no_endpoint(served, how, kind):
     assert (resolver.resolve().endpoints, resolver.resolve().ttl) == ((), 17.0)
 
 
+@pytest.mark.parametrize("before", [None, b"", b"search svc\n", b"nameserver none\n", b"# \xff\n"], ids=ascii)
+@pytest.mark.parametrize("kind", ["addresses", "services"])
+def test_the_system_is_asked_as_it_is_configured_then(served, monkeypatch, tmp_path, before, kind):
+    """A system without a server to ask knows nothing; one that is named later, or anew, is asked from then on."""
+    zone, place = served
+    zone.a("later.example", "10.0.0.1")
+    zone.srv("_http._tcp.later.example", (0, 1, 80, "a.example"))
+    file, read = tmp_path / "resolv.conf", dns.resolver.Resolver.read_resolv_conf
+
+    def configure(self, _):
+        read(self, str(file))
+        self.port = int(place.rpartition(":")[2])
+
+    monkeypatch.setattr(dns.resolver.Resolver, "read_resolv_conf", configure)
+    if before is not None:
+        file.write_bytes(before)
+    resolver = (
+        DnsResolver("later.example", 80) if kind == "addresses" else SrvResolver("_http._tcp.later.example")
+    )
+    with pytest.raises(dns.exception.DNSException):
+        resolver.resolve()
+    file.write_text("nameserver 127.0.0.1\n")
+    assert len(resolver.resolve().endpoints) == 1
+    file.write_bytes(before or b"")
+    with pytest.raises(dns.exception.DNSException):
+        resolver.resolve()
+
+
 @pytest.mark.parametrize("how", ["no such name", "no data", "an alias of no name"])
 @pytest.mark.parametrize("kind", ["addresses", "services"])
 def test_a_name_that_is_not_there_is_asked_for_as_usual_if_no_soa_says_when(served, how, kind):

@@ -23,7 +23,7 @@ from balancekit.discovery._families import reachable
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief_error
 
 if TYPE_CHECKING:
     from dns.message import Message
@@ -49,7 +49,8 @@ class DnsResolver(ConstructorRepr):
         ``"A"``, ``"AAAA"`` or both; of both, a family to which there is no route is left out. If one of them cannot be had,
         that is a failure: half the addresses are no list.
     nameservers
-        Servers to ask, ``"address"`` or ``"address:port"``. Left out, they are the system's, with its search domains.
+        Servers to ask, ``"address"`` or ``"address:port"``. Left out, they are the system's, with its search domains, as they
+        are configured when it is asked.
     timeout
         Seconds for an answer, > 0.
 
@@ -74,6 +75,7 @@ class DnsResolver(ConstructorRepr):
         if not self._kinds or not set(self._kinds) <= set(_KINDS) or isinstance(kinds, str):
             raise ConfigurationError("kinds", kinds, '["A"], ["AAAA"] or both')
         timeout = valid.number("timeout", timeout, above=0.0)
+        self._timeout = timeout
         self._client = _client(nameservers, timeout)
         self.refresh: Refresh = Refresh(timeout=2.0 * timeout)
 
@@ -91,7 +93,8 @@ class DnsResolver(ConstructorRepr):
         dns.exception.DNSException
             If there is no answer.
         """
-        answers = [_query(self._client, self._host, kind) for kind in self._kinds]
+        client = self._client or _system_client(self._timeout)
+        answers = [_query(client, self._host, kind) for kind in self._kinds]
         addresses = [str(record.address) for records, _ in answers for record in records]
         found = [Endpoint(joined(address, self._port)) for address in reachable(addresses)]
         return Resolution(endpoints=found, ttl=_least(answers))
@@ -120,8 +123,9 @@ class SrvResolver(ConstructorRepr):
         timeout: float = 5.0,
     ) -> None:
         self._name = _dns_name("name", name)
-        self._client = _client(nameservers, timeout)
-        self.refresh: Refresh = Refresh(timeout=timeout)
+        self._timeout = valid.number("timeout", timeout, above=0.0)
+        self._client = _client(nameservers, self._timeout)
+        self.refresh: Refresh = Refresh(timeout=self._timeout)
 
     @classmethod
     def parse(cls, address: str, *, nameserver: str | None = None) -> Self:
@@ -136,7 +140,7 @@ class SrvResolver(ConstructorRepr):
         dns.exception.DNSException
             If there is no answer.
         """
-        records, ttl = _query(self._client, self._name, "SRV")
+        records, ttl = _query(self._client or _system_client(self._timeout), self._name, "SRV")
         real = [record for record in records if record.target.to_text() != "."]
         unweighted = {
             p for p in {r.priority for r in real} if not any(r.weight for r in real if r.priority == p)
@@ -206,24 +210,42 @@ def _least(answers: Iterable[tuple[list[Any], float | None]]) -> float | None:
     return min([ttl for ttl, found in known if found] or [ttl for ttl, _ in known], default=None)
 
 
-def _client(nameservers: Iterable[str] | None, timeout: float) -> Client:
-    seconds = valid.number("timeout", timeout, above=0.0)
+def _client(nameservers: Iterable[str] | None, timeout: float) -> Client | None:
+    """Return a client that asks these servers; ``None`` for those of the system."""
     try:
         import dns.nameserver  # noqa: PLC0415 - see above
         import dns.resolver  # noqa: PLC0415 - the same
     except ImportError as error:
         raise ImportError("asking DNS for a TTL needs dnspython: pip install 'balancekit[dns]'") from error
 
-    client = dns.resolver.Resolver(configure=nameservers is None)
-    if nameservers is not None:
-        client.search = []
-    client.lifetime = seconds
-    if nameservers is not None:
-        if isinstance(nameservers, str) or not isinstance(nameservers, Iterable):
-            raise ConfigurationError("nameservers", nameservers, "a list of addresses")
-        nameservers = [valid.text("nameservers", place) for place in valid.items("nameservers", nameservers)]
-        places = [_nameserver(place) for place in nameservers]
-        client.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in places]
+    if nameservers is None:
+        return None
+    if isinstance(nameservers, str) or not isinstance(nameservers, Iterable):
+        raise ConfigurationError("nameservers", nameservers, "a list of addresses")
+    nameservers = [valid.text("nameservers", place) for place in valid.items("nameservers", nameservers)]
+    places = [_nameserver(place) for place in nameservers]
+    client = dns.resolver.Resolver(configure=False)
+    client.search = []
+    client.lifetime = timeout
+    client.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in places]
+    return client
+
+
+def _system_client(timeout: float) -> Client:
+    """Return a client of the system's servers, as they are configured now: a network may change, or come later.
+
+    Raises
+    ------
+    dns.exception.DNSException
+        If the system's configuration cannot be read, or names no server.
+    """
+    import dns.resolver  # noqa: PLC0415 - see above
+
+    try:
+        client = dns.resolver.Resolver()
+    except (OSError, ValueError) as error:
+        raise dns.resolver.NoResolverConfiguration(brief_error(error)) from error  # type: ignore[no-untyped-call]  # of dnspython
+    client.lifetime = timeout
     return client
 
 
