@@ -61,7 +61,7 @@ from balancekit.errors import (
 )
 from balancekit.events import Event
 from balancekit.exhaustion import ExhaustionPolicy
-from balancekit.health import Ejection
+from balancekit.health import Ejection, Membership
 from balancekit.lease import FREE_THREADED, Lease
 from balancekit.node import Node
 from balancekit.outcome import CheckResult, Completion
@@ -299,7 +299,8 @@ class Runtime:
 
     def _may_eject(self, id: str, ejection: Ejection) -> bool:
         """Answer whether this one may go too: of those that would serve if none were ejected, enough stay."""
-        present = [member for member in self.state.members.values() if member.serving]
+        members = self.state.members.values()
+        present = [member for member in members if member.membership is Membership.SERVING]
         serving = [member for member in present if member.endpoint.weight] or present
         out = sum([1 for member in serving if member.endpoint.id != id and not _well(member)])
         return ejection.allows(already_out=out, size=len(serving))

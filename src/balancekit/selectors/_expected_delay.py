@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from math import inf
+from operator import attrgetter
 from random import Random
 from typing import Any, ClassVar, Final, NamedTuple, final
 
@@ -121,13 +122,16 @@ class ShortestExpectedDelay(ConstructorRepr):
         return _roll(rota, rota.pool)
 
 
+_place_of: Final = attrgetter("load.place")
+
+
 def _rota(snapshot: Snapshot, rng: Random) -> Rota:
     """Draw an order, or find the one that was drawn, and learn what the loads share."""
     order = [node for node in snapshot.eligible if node.weight] or list(snapshot.eligible)
-    pools = {id(pool): pool for pool in (getattr(node.load, "pool", None) for node in order)}
+    pools = {id(pool): pool for pool in [getattr(node.load, "pool", None) for node in order]}
     pool = next(iter(pools.values()), None) if len(pools) == 1 else None
     shared = pool if isinstance(pool, ExpectedDelayPool) else None
-    told = all(node.needs_completion for node in order)
+    told = all(map(attrgetter("needs_completion"), order))
     if len(order) <= MAX_SCANNED:
         rng.shuffle(order)
         return Rota(snapshot, cycle([tuple(order)]), [], shared, told)
@@ -149,15 +153,9 @@ def _by_place(nodes: Sequence[Node], rng: Random) -> list[Node]:
         load: Any = node.load
         if load.place is None:
             load.place = rng.random()
-    order = sorted(nodes, key=_place)
+    order = sorted(nodes, key=_place_of)
     start = rng.randrange(len(order))
     return order[start:] + order[:start]
-
-
-def _place(node: Node) -> float:
-    load: Any = node.load
-    place: float = load.place
-    return place
 
 
 def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]:
