@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import math
+import socket
+import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -503,3 +505,61 @@ def test_one_request_may_ask_for_more(kind: str, servers: list[Server]) -> None:
         assert answer.info.tried == (servers[1].address, servers[2].address)
 
     play(kind, lb, scenario)
+
+
+@contextmanager
+def answering(answer: Callable[[bytes], bytes]) -> Iterator[str]:
+    """Run an endpoint that answers requests, by their heads, on kept connections."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection, suppress(OSError):
+                    while head := connection.recv(65536):
+                        connection.sendall(answer(head))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+@every_client
+@pytest.mark.parametrize("deadline", [None, 10.0])
+def test_answers_after_interim_ones_are_those_of_their_requests(kind: str, deadline: float | None) -> None:
+    """On a kept connection each request gets its own answer, whatever interim ones a server sends before it."""
+
+    def answer(head: bytes) -> bytes:
+        path = head.split(b" ")[1]
+        interim = [
+            b"HTTP/1.1 100 X\r\n\r\n",
+            b"HTTP/1.1 103 X\r\nLink: </a>\r\n\r\n",
+            b"HTTP/1.1 102 X\r\n\r\n",
+        ]
+        return b"".join(interim) + b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%b" % (len(path), path)
+
+    with answering(answer) as address:
+
+        async def scenario(client: Any) -> list[str]:
+            with request_options(timeout=deadline):
+                return [(await client.get(f"http://orders/{number}")).text for number in range(3)]
+
+        assert play(kind, LoadBalancer([address]), scenario) == ["/0", "/1", "/2"]
+
+
+def test_interim_answers_without_end_are_the_endpoints() -> None:
+    """Requests reads 100 interim answers and no more: the connection has broken, and the endpoint has failed."""
+    with answering(lambda _head: b"HTTP/1.1 103 X\r\n\r\n" * 101) as address:
+        lb = LoadBalancer([address])
+
+        async def scenario(client: Any) -> None:
+            with pytest.raises(client.broken):
+                await client.request("POST", "http://orders/", body=b"x", timeout=5.0)
+
+        play("requests", lb, scenario)
+    assert lb.stats().outcomes[Outcome.FAILURE] == 1

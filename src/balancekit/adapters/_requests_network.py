@@ -1,4 +1,4 @@
-"""Connections of urllib3 that are cut at the deadline of a call, between any two reads and writes.
+"""Connections of urllib3 that are cut at the deadline of a call, between any two reads and writes, and skip interim responses.
 
 requests takes one time-out for a request, and the socket keeps it for each read. A connection here knows by its time-out, a
 :class:`TimeLeft`, which call it serves: what it reads, heads and bodies, asks for what is left of the deadline at each read.
@@ -12,7 +12,7 @@ import http.client
 import io
 from collections.abc import Callable
 from functools import partial
-from typing import Any, final
+from typing import Any, Final, final
 
 from balancekit._support.extras import extra
 
@@ -24,6 +24,9 @@ from balancekit._support.interrupts import raise_interrupt
 from balancekit.adapters._time_left import DEADLINE_PASSED, TimeLeft, addresses_of
 
 __all__ = ["bound_connections"]
+
+MAX_INTERIM: Final = 100
+"""Interim responses that are skipped before a final one."""
 
 
 def bound_connections(manager: PoolManager) -> None:
@@ -43,7 +46,7 @@ class _Bounded:
     def response_class(self) -> Callable[..., http.client.HTTPResponse]:
         """Makes responses; asked for by ``http.client``."""
         timeout = self.timeout
-        return partial(_Response, timeout) if isinstance(timeout, TimeLeft) else http.client.HTTPResponse
+        return partial(_Response, timeout) if isinstance(timeout, TimeLeft) else _FinalResponse
 
     def _new_conn(self) -> Any:
         """Connect to the first address that accepts, and leave the rest of the deadline to the handshake."""
@@ -103,7 +106,23 @@ def _seconds(timeout: TimeLeft) -> float:
     return timeout.now()
 
 
-class _Response(http.client.HTTPResponse):
+class _FinalResponse(http.client.HTTPResponse):
+    """A response without the interim ones before it (RFC 9110, 15.2).
+
+    ``http.client`` skips those of status 100 only. It would return another, such as 103, and take the final one for that of
+    the next request on the connection.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(MAX_INTERIM):
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]  # of http.client
+            if not 100 < found[1] < 200 or found[1] == 101:
+                return found
+            http.client.parse_headers(self.fp)
+        raise http.client.BadStatusLine(f"more than {MAX_INTERIM} interim responses")
+
+
+class _Response(_FinalResponse):
     """A response of which each read has what is left of the deadline."""
 
     def __init__(self, timeout: TimeLeft, sock: Any, *arguments: Any, **options: Any) -> None:
