@@ -487,3 +487,36 @@ def test_a_forked_child_uses_no_connection_of_its_parent():
         os._exit(0 if own._client is None and own._followed is None and given._client is not None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert own._client is not None
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("cut"), ValueError("no JSON"), SystemExit(3), KeyboardInterrupt()], ids=repr
+)
+def test_a_watch_goes_on_whatever_its_client_raises(error, monkeypatch):
+    """What a client raises, what ends threads included, is followed by a new list and a new watch."""
+    monkeypatch.setattr(module, "MIN_BACKOFF_S", 0.001)
+    watches, told, over = [], threading.Event(), threading.Event()
+
+    class Listed(list):
+        resourceVersion = "1"  # noqa: N815 - as the API has it
+
+    class Failing:
+        def list(self, *_, **__):
+            return Listed()
+
+        def watch(self, *_, **__):
+            watches.append(1)
+            if len(watches) == 1:
+                raise error
+            yield "ADDED", piece("orders-a", [entry("10.0.0.1")])
+            over.wait(30.0)
+
+    def push(said):
+        if said.endpoints:
+            told.set()
+
+    stop = KubernetesResolver("orders", client=Failing()).watch(push)
+    assert told.wait(30.0)
+    stop()
+    over.set()
+    assert len(watches) == 2

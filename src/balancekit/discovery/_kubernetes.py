@@ -147,7 +147,7 @@ class KubernetesResolver(ConstructorRepr):
                         changed = slices.apply(event, piece)
                     if changed:
                         self._publish(slices, push, stop)
-            except Exception as error:
+            except BaseException as error:  # SystemExit of a client, for one, would end the thread
                 if failures == 1 and not stop.is_set():  # one break is nothing out of the ordinary
                     log_change("watch of service %s: %s", self.service, brief_error(error), bad=True)
             finally:
