@@ -180,6 +180,32 @@ def test_threads_that_probe_run_between_start_and_stop():
     assert not probes.running
 
 
+def test_probes_go_on_when_the_system_starts_threads_again(monkeypatch):
+    """A probe for which the system starts no thread is a failure, and the runner sends others when it does again."""
+    prequal, asked, start = Prequal(), threading.Event(), threading.Thread.start
+    refused = threading.Event()
+
+    def refuse(self):
+        if self.name.startswith("balancekit-probe_") and probes.failures < 3:
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    def ask(_endpoint):
+        asked.set()
+        return ProbedLoad(in_flight=1)
+
+    lb = LoadBalancer(["a", "b"], selector=prequal)
+    probes = ThreadProbes(lb, prequal, ask, concurrency=1)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    deadline = time.monotonic() + 10.0
+    with probes:
+        while not asked.is_set() and time.monotonic() < deadline:
+            lb.acquire().release()
+            time.sleep(0.001)
+    assert (refused.is_set(), asked.is_set(), probes.failures) == (True, True, 3)
+
+
 def test_asynchronous_probes_start_and_stop_by_hand():
     """Starting and stopping twice does nothing; a runner whose loop has ended says so, and starts again in another."""
     prequal = Prequal()

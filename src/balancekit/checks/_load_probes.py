@@ -158,7 +158,11 @@ class ThreadProbes(_Prober, ThreadRunner):
             while calls.get():
                 for endpoint in self._due():
                     if free.acquire(blocking=False):
-                        executor.submit(self._send, endpoint, free)
+                        try:
+                            executor.submit(self._send, endpoint, free)
+                        except RuntimeError:  # the system starts no more threads: a later probe tries again
+                            free.release()
+                            self._failed()
 
     def _send(self, endpoint: Endpoint[Any], free: threading.Semaphore) -> None:
         self._sending.add(threading.current_thread())

@@ -159,7 +159,10 @@ def _run(store: weakref.ref[RedisStore], end: SimpleQueue[None]) -> None:
         present = store()
         if present is None:
             return
-        present.synchronize()
+        try:
+            present.synchronize()
+        except BaseException as error:  # SystemExit of a client, for one, would end the thread
+            present.core.failed(error)
         pause = present.core.pause(_RNG)
         del present
         try:

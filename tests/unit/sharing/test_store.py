@@ -536,3 +536,21 @@ def test_a_sum_that_no_float_holds_is_no_answer():
     core = RedisStore(ThreadClient(), name="x").core
     with pytest.raises(ValueError, match="sums that are no counts"):
         core.answered(core.ask(), json.dumps({"sums": [10**400], "hints": [], "granted": []}))
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_the_thread_of_a_store_goes_on_whatever_its_client_raises(error):
+    """What a client raises, what ends threads included, is a store that does not answer: it is asked again."""
+    asked, again = [], threading.Event()
+
+    class Raising:
+        def eval(self, *_):
+            asked.append(1)
+            if len(asked) >= 3:
+                again.set()
+            raise error
+
+    with RedisStore(Raising(), name="orders", period=0.01) as store:
+        store.start()
+        assert again.wait(10.0)
+        assert not store.core.answers
