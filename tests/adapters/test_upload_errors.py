@@ -23,6 +23,8 @@ import trustme
 
 from balancekit import Endpoint, First, LoadBalancer, Outcome
 from balancekit.adapters import aiohttp as for_aiohttp
+from balancekit.adapters import httpx as for_httpx
+from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.retry import RetryBudget
 
 from ._clients import KINDS, SYNC, play
@@ -238,6 +240,41 @@ def test_files_arrive_whole(size: int, first: str, servers: list[Server]) -> Non
     seen = servers[first != "ok"].seen[-1]
     assert seen.body == data[:size]
     assert seen.headers.get("content-length", "0") == str(size)
+
+
+class Pipe(io.BytesIO):
+    """A file that cannot be read twice."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: Any) -> int:
+        raise io.UnsupportedOperation
+
+
+@pytest.mark.parametrize("module", [httpx, httpx2], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    ("file", "again"),
+    [(b"z" * 5000, True), (io.BytesIO(b"z" * 5000), True), (Pipe(b"z" * 5000), False)],
+    ids=["bytes", "file", "pipe"],
+)
+def test_a_form_that_was_refused_goes_elsewhere_whole(
+    module: Any, file: Any, again: bool, servers: list[Server]
+) -> None:
+    """A form of files that can be read anew is sent again, as requests and aiohttp do; one of a pipe is sent once."""
+    adapter = {httpx: for_httpx, httpx2: for_httpx2}[module]
+    servers[0].always = "/status?code=503&retry_after=1"
+    try:
+        lb = pool(servers[0].address, servers[1].address)
+        with module.Client(transport=adapter.BalancedTransport(lb, budget=budget())) as client:
+            answer = client.post("http://orders/ok", files={"f": ("n", file)}, data={"a": "b"})
+    finally:
+        servers[0].always = None
+    assert answer.status_code == (200 if again else 503)
+    assert bool(outcomes(lb, "b")) is again
+    if again:
+        assert servers[1].seen[-1].body == servers[0].seen[-1].body
+        assert b"z" * 5000 in servers[1].seen[-1].body
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -16,6 +16,7 @@ from balancekit._support.extras import extra
 
 with extra("httpx"):
     import httpx
+    from httpx._multipart import MultipartStream
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import (
@@ -141,8 +142,15 @@ def foreign_error(error: BaseException, request: httpx.Request, call: Call) -> h
 
 
 def replayable(request: httpx.Request) -> bool:
-    """Return whether the body of a request can be sent again: it is in memory."""
-    return isinstance(request.stream, httpx.ByteStream)
+    """Return whether the body of a request can be sent again: it is in memory, or a form of files that the client rewinds."""
+    stream = request.stream
+    if isinstance(stream, MultipartStream):
+        return all(_is_read_anew(getattr(field, "file", b"")) for field in stream.fields)
+    return isinstance(stream, httpx.ByteStream)
+
+
+def _is_read_anew(file: Any) -> bool:
+    return isinstance(file, str | bytes) or bool(hasattr(file, "seekable") and file.seekable())
 
 
 def with_body(request: httpx.Request, body: Any) -> httpx.Request:
@@ -202,7 +210,9 @@ def rewritten(
         request.method,
         _parsed(where.base(url.scheme) + url.raw_path.decode("ascii")),
         headers=headers,
-        stream=request.stream if replayable(request) else CallersBody(request.stream, call),
+        stream=request.stream
+        if isinstance(request.stream, httpx.ByteStream)
+        else CallersBody(request.stream, call),
         extensions=extensions,
     )
     if config.jars is not None:
