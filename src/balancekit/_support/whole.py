@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-__all__ = ["Restorable", "put_back", "whole"]
+__all__ = ["Restorable", "begin_all", "put_back", "whole"]
 
 
 class Restorable(Protocol):
@@ -78,6 +78,32 @@ def put_back(other: object) -> Callable[[], None]:
     saved = save()
     restore: Callable[[tuple[Any, ...]], None] = other._restore  # type: ignore[attr-defined]  # noqa: SLF001 - as `whole` does
     return lambda: restore(saved)
+
+
+def begin_all(*begins: Callable[[], Callable[[], None]]) -> list[Callable[[], None]]:
+    """Call functions that each begin something and return what ends it; return what ends all.
+
+    If one raises, what the others have begun is ended: their ends would be lost.
+
+    Example
+    -------
+    >>> open_ones = []
+    >>> def begin(name):
+    ...     open_ones.append(name)
+    ...     return lambda: open_ones.remove(name)
+    >>> ends = begin_all(lambda: begin("a"), lambda: begin("b"))
+    >>> open_ones
+    ['a', 'b']
+    """
+    ends: list[Callable[[], None]] = []
+    try:
+        for begin in begins:
+            ends.append(begin())  # noqa: PERF401 - a comprehension would lose those that have begun
+    except BaseException:
+        for end in ends:
+            end()
+        raise
+    return ends
 
 
 def _nothing() -> None:

@@ -88,8 +88,7 @@ class EndpointSlices(ConstructorRepr):
             found = {valid.text("name", piece["metadata"]["name"]): self._read(piece) for piece in slices}
         except SHAPE_ERRORS as error:
             raise InvalidTargetsError(f"a list of EndpointSlices: {brief_error(error)}") from error
-        self._found = found
-        self.version = version
+        self._found, self.version = found, version
 
     def apply(self, event: str, piece: Mapping[str, Any]) -> bool:
         """Take one event of a watch; return whether it may have changed the endpoints.
@@ -111,13 +110,13 @@ class EndpointSlices(ConstructorRepr):
             wanted = None if event in {"BOOKMARK", "DELETED"} else self._read(piece)
         except SHAPE_ERRORS as error:
             raise InvalidTargetsError(f"an EndpointSlice: {brief_error(error)}") from error
-        self.version = version
-        if event == "BOOKMARK":
-            return False
-        before = self._found.pop(name, None)
+        before = self._found.get(name)
         if wanted is not None:
             self._found[name] = wanted
-        return wanted != before
+        elif event != "BOOKMARK" and name in self._found:
+            del self._found[name]
+        self.version = version  # last: an event that an interrupt cut short is watched for again
+        return event != "BOOKMARK" and wanted != before
 
     def endpoints(self) -> list[Endpoint[str]]:
         """Return the union of all slices, by id."""

@@ -57,9 +57,14 @@ class Listeners(Generic[T]):
     def add(self, listener: Callable[[T], object]) -> Callable[[], None]:
         """Add a listener; return a function that takes it away again."""
         entry = Entry(listener)
-        with self._locks.listeners:
-            self._listeners = (*self._listeners, entry)
-        return end_of(self._remove, entry)
+        stop = end_of(self._remove, entry)
+        try:
+            with self._locks.listeners:
+                self._listeners = (*self._listeners, entry)
+        except BaseException:  # an interrupt leaves none that cannot be taken away
+            stop()
+            raise
+        return stop
 
     def dispatch(self, happened: Iterable[T]) -> None:
         """Hand what happened to the listeners, in that order."""

@@ -329,14 +329,24 @@ class Runtime:
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Add an observer; return a function that takes it away again."""
         entry = Entry(observer)
-        self._observe(lambda entries: (*entries, entry))
-        return end_of(self._unobserve, entry)
+        stop = end_of(self._unobserve, entry)
+        try:
+            self._observe(lambda entries: (*entries, entry))
+        except BaseException:  # an interrupt leaves none that cannot be taken away
+            stop()
+            raise
+        return stop
 
     def observe_starts(self, observer: StartObserver) -> Callable[[], None]:
         """Add an observer of leases that begin; return a function that takes it away again."""
         entry = Entry(observer)
-        self._observe_starts(lambda entries: (*entries, entry))
-        return end_of(self._unobserve_starts, entry)
+        stop = end_of(self._unobserve_starts, entry)
+        try:
+            self._observe_starts(lambda entries: (*entries, entry))
+        except BaseException:  # an interrupt leaves none that cannot be taken away
+            stop()
+            raise
+        return stop
 
     def _unobserve(self, entry: Entry[Observer]) -> None:
         self._observe(lambda entries: tuple([one for one in entries if one is not entry]))

@@ -34,6 +34,7 @@ with extra("otel"):
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
 from balancekit._support.weak import weakly
+from balancekit._support.whole import begin_all
 from balancekit.events import Event, Retried
 from balancekit.observability._event_counters import EventCounters
 from balancekit.outcome import FAILURES
@@ -77,17 +78,21 @@ def instrument(
     require_balancer(balancer)
     name = valid.text("service", service)
     to = _instruments(meter)
-    source = _Source(
-        weakly(balancer), EventCounters(balancer), {"server.address": name, "balancekit.service": name}
-    )
-    leave = balancer.on_event(_on_span)
-    to.add(source)
+    counters = EventCounters(balancer)
+    source = _Source(weakly(balancer), counters, {"server.address": name, "balancekit.service": name})
+
+    ends = begin_all(lambda: counters.stop, lambda: balancer.on_event(_on_span))
 
     def stop() -> None:
         to.remove(source)
-        leave()
-        source.counters.stop()
+        for end in ends:
+            end()
 
+    try:
+        to.add(source)
+    except BaseException:
+        stop()
+        raise
     return stop
 
 

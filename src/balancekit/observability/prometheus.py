@@ -47,7 +47,6 @@ with extra("prometheus"):
     from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
 from balancekit._support import validation as valid
-from balancekit._support.fork import new_lock
 from balancekit._support.weak import weakly
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -131,29 +130,39 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         self._balancer = weakly(balancer)
         self._names = SeriesNames()
         self._durations: dict[str, Any] = {}
-        self._lock = new_lock()
         self._writer: DirectWriter | None = None
         if self._exporter.direct is not None:
             self._writer = DirectWriter(
                 self._exporter.direct, self.service, self._names, self._balancer, self.discovered
             )
+        self._closed = False
         self.counters: EventCounters = EventCounters(balancer)
+        self._stops: list[Callable[[], None]] = [self.counters.stop]
         try:
-            self._exporter.join(self)  # last, for a scrape may come at once
-        except BaseException:
-            self.counters.stop()
+            self._exporter.join(self)
+            self._begin(balancer, listener)
+        except BaseException:  # an interrupt would leave the name of the service taken
+            self._leave()
             raise
-        self._stops: list[Callable[[], None]] = [
-            balancer.on_completion(self._on_completion),
-            balancer.on_event(listener),
-            self.counters.stop,
-        ]
+
+    def _begin(self, balancer: ObservableBalancer[Any], listener: _Listener) -> None:
+        """Listen to the balancer."""
+        stops = self._stops
+        stops.append(balancer.on_completion(self._on_completion))
+        stops.append(balancer.on_event(listener))
         if self._writer is not None:
-            self._stops.append(balancer.on_start(self._writer.on_start))
+            stops.append(balancer.on_start(self._writer.on_start))
             if isinstance(balancer, SupportsRefusalObservers):
-                self._stops.append(balancer.on_refusal(self._writer.on_refusal))
+                stops.append(balancer.on_refusal(self._writer.on_refusal))
             stats = balancer.stats()
             self._writer.begin(stats.endpoints, stats.refused)
+
+    def _leave(self) -> None:
+        """Be told of nothing more, and give the name of the service back."""
+        self._closed = True
+        self._exporter.leave(self)
+        for stop in list(self._stops):
+            stop()
 
     @property
     def balancer(self) -> ObservableBalancer[Any] | None:
@@ -162,13 +171,10 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
 
     def close(self) -> None:
         """Take the metrics away. Closing twice does nothing."""
-        self._exporter.leave(self)
-        with self._lock:
-            stops, self._stops = self._stops, []
-        for stop in stops:
-            stop()
-        if self._writer is not None and stops:
+        self._leave()
+        if self._writer is not None and self._stops:
             self._writer.close()
+        self._stops = []  # last: what an interrupt has left is done by another call
         for endpoint in list(self._durations):
             self._forget(endpoint)
 
@@ -196,6 +202,8 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
 
     def _on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
         """Put the duration of a success into the histogram, and write what a scrape would not read."""
+        if self._closed:  # an interrupt came before it was known how to stop
+            return
         seconds = completion.latency
         if completion.outcome is Outcome.SUCCESS and not math.isnan(seconds):
             self._histogram(endpoint.id).observe(seconds)
@@ -203,6 +211,8 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
             self._writer.on_completion(endpoint, completion)
 
     def _on_event(self, event: Event) -> None:
+        if self._closed:
+            return
         if isinstance(event, Removed):
             self._forget(event.endpoint)
         if self._writer is not None:

@@ -7,12 +7,12 @@ rumour cannot feed itself; and a part of the endpoints stays whatever is receive
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import StateRepr
 from balancekit._support.weak import weakly
+from balancekit._support.whole import begin_all
 from balancekit.endpoint import Endpoint
 from balancekit.errors import UnknownEndpointError
 from balancekit.events import Ejected, Event, Removed
@@ -81,10 +81,10 @@ class SharedEjections(StateRepr):
         self._max_ejected = valid.number("max_ejected", max_ejected, minimum=0.0, maximum=1.0)
         self._suspected: dict[str, int] = {}
         self._joining: set[str] = set()
-        self._ends: list[Callable[[], None]] = [
-            balancer.on_event(self._on_event),
-            balancer.on_completion(self._on_completion),
-        ]
+        self._ends = begin_all(
+            lambda: balancer.on_event(self._on_event),
+            lambda: balancer.on_completion(self._on_completion),
+        )
         self._core.listeners = (*self._core.listeners, self.receive)
 
     def stop(self) -> None:

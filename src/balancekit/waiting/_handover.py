@@ -40,6 +40,7 @@ from typing import Any, Final, Generic, TypeVar, final
 from balancekit._support.fork import call_in_child, new_lock, this_thread
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.weak import observe_weakly
+from balancekit._support.whole import begin_all
 from balancekit.errors import AttemptsExhaustedError, Reason, SaturatedError, UnavailableError
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
@@ -150,11 +151,11 @@ class Handover(Generic[T]):
         self._looker = NO_THREAD
         self._refused_cost = math.inf
         """Of the request whose refusal ended the last look; infinite while a look goes on."""
-        self._undo = [
-            observe_weakly(balancer.on_completion, self.notify),
-            observe_weakly(balancer.on_event, self.notify),
-        ]
         call_in_child(self)
+        self._undo = begin_all(
+            lambda: observe_weakly(balancer.on_completion, self.notify),
+            lambda: observe_weakly(balancer.on_event, self.notify),
+        )
 
     # ------------------------------------------------------------------ requests
 
