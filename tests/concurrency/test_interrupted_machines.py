@@ -10,6 +10,7 @@ import pytest
 from tests.concurrency._interrupts import Injector, Interrupt
 
 from balancekit import Outcome
+from balancekit.adapters import RouteStatistics
 from balancekit.gslb import FailBack, RegionalHealth, Site
 from balancekit.outcome import Completion
 from balancekit.reported import Arrival, LoadMeter
@@ -150,6 +151,11 @@ STEPS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Callable[[Any
     "a site that ramps": (lambda: fail_back(up=False), lambda one: one.advance(now=64.0), slots),
     "a vote": (regional, lambda one: one.record("fra", "eu-1", passed=False, now=5.0), votes),
     "votes that are forgotten": (regional, lambda one: one.forget("eu-1"), votes),
+    "a route's first request": (
+        RouteStatistics,
+        lambda one: one.record("orders", latency=0.1, failed=True, attempts=2),
+        lambda one: one.stats(),
+    ),
     "a request that ends": (
         meter,
         lambda one: one.finished(Arrival(0, 0.0)),

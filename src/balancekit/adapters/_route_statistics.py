@@ -90,13 +90,13 @@ class RouteStatistics(StateRepr):
         seconds, tried = valid.number("latency", latency), valid.integer("attempts", attempts, minimum=0)
         valid.flag("failed", failed)
         with self._lock:
-            counts = self._counts.get(route or NO_ROUTE)
-            if counts is None:
-                counts = self._counts[route or NO_ROUTE] = _Counts()
+            counts = self._counts.get(route or NO_ROUTE) or _Counts()
+            counts.window.record(seconds)
+            # Nothing is called from here on, so no interrupt comes in between.
             counts.requests += 1
             counts.failures += failed
             counts.retries += tried - 1
-            counts.window.record(seconds)
+            self._counts[route or NO_ROUTE] = counts
 
     def stats(self) -> tuple[RouteStats, ...]:
         """Return what is known of each route that had a request, in the order of first requests."""

@@ -21,6 +21,7 @@ from typing import Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.whole import whole_graph
 from balancekit.compat.envoy._balancer import Balancer, BalancerOptions, Level
 from balancekit.compat.envoy._health import Health
 from balancekit.compat.envoy._host import Host, distinct
@@ -233,6 +234,7 @@ class Cluster(ConstructorRepr):
     # ------------------------------------------------------------------ health and time
 
     @checked_arguments
+    @whole_graph
     def set_health(self, host: str, health: Health, *, now: float) -> None:
         """Set what active health checks, or the control plane, know of a host."""
         node = self._node(host)
@@ -251,6 +253,7 @@ class Cluster(ConstructorRepr):
         self._changed(node)
 
     @checked_arguments
+    @whole_graph
     def check_passed(self, host: str, *, now: float) -> None:
         """Record that an active health check of a host passed: it returns from an ejection, if its health is not failed."""
         self._node(host)

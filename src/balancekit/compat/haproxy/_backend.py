@@ -16,6 +16,7 @@ from typing import cast, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.whole import whole_graph
 from balancekit.compat.haproxy._balance import Balance, Structure
 from balancekit.compat.haproxy._keys import UrlParam
 from balancekit.compat.haproxy._members import (
@@ -167,6 +168,7 @@ class Backend(ConstructorRepr):
         return name
 
     @checked_arguments
+    @whole_graph
     def set_state(self, name: str, state: State | str) -> list[Request]:
         """``set server ... state``; return the waiting requests that are served now.
 
@@ -187,6 +189,7 @@ class Backend(ConstructorRepr):
         return self._change(member, lambda: setattr(member, "state", wanted), grab=back)
 
     @checked_arguments
+    @whole_graph
     def set_health(self, name: str, *, up: bool) -> list[Request]:
         """Take a server out, or let it in again, as health checks do."""
         member = self._member(name)
@@ -194,6 +197,7 @@ class Backend(ConstructorRepr):
         return self._change(member, lambda: setattr(member, "down", down), grab=True)
 
     @checked_arguments
+    @whole_graph
     def set_weight(self, name: str, weight: int) -> list[Request]:
         """``set weight``: a whole number from 0 to 256; of static methods, 0 or the weight of the configuration."""
         member = self._member(name)
