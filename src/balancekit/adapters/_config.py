@@ -54,7 +54,8 @@ class CallOptions(TypedDict, total=False):
     min_attempt_time: float
     """Seconds that must be left of a deadline for another attempt, >= 0. 0.05 if left out."""
     wait_for_capacity: float
-    """Seconds to wait at most for the first endpoint to come back when all are out, >= 0. 0 if left out: fail at once."""
+    """Seconds to wait at most for the first endpoint to come back when all are out, >= 0. 0 if left out: fail at once.
+    A limit on requests in flight knows no time for that: give ``waiting``."""
     waiting: WaitingRoom[Any] | None
     """Where requests wait for their first lease, in order, while the balancer is full; one room of this balancer, for all of its
     adapters. ``request_options`` says the tenant and the criticality of a request. Further attempts do not wait."""
