@@ -34,7 +34,8 @@ class Schedule(Record):
     interval
         Seconds from one check of an endpoint to the next, > 0.
     timeout
-        Seconds a check may take, > 0, at most ``interval``.
+        Seconds a check may take, > 0, at most ``interval``. In threads, only the system's resolver, which looks up a name,
+        cannot be interrupted.
     jitter
         The share of the interval by which a check may randomly come earlier, in [0, 1).
     fast
