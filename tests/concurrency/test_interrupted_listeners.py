@@ -121,6 +121,8 @@ def test_the_name_of_an_interrupted_collector_is_free(jumps: bool) -> None:
     """After a KeyboardInterrupt at any place where a collector is made, another can be made, and counts each request once."""
     for thing, where, came in interrupted(exported, collect, jumps=jumps):
         lb, registry, made = thing
+        if where.startswith(__file__):  # it was made, and lost by its caller
+            continue
         if came and not made:
             assert listeners(lb)[:3] == (0, 0, 0), where
             collect(thing)
