@@ -24,13 +24,18 @@ OWN_THREADS = re.compile(r"(Thread|Async)\w*\.|\._follow$")
 
 
 def guarded(tree: ast.AST) -> list[tuple[int, int]]:
-    """Return the lines of the blocks that a lock or a ``finally`` is around."""
+    """Return the lines of the blocks that a lock, a ``finally`` or an ``except BaseException`` is around."""
     return [
         (node.body[0].lineno, node.body[-1].end_lineno or 0)
         for node in ast.walk(tree)
-        if (isinstance(node, ast.Try) and node.finalbody)
+        if (isinstance(node, ast.Try) and (node.finalbody or any(map(catches_all, node.handlers))))
         or (isinstance(node, ast.With) and any(GUARD.search(ast.unparse(one)) for one in node.items))
     ]
+
+
+def catches_all(handler: ast.ExceptHandler) -> bool:
+    """Return whether a handler catches interrupts too."""
+    return handler.type is None or "BaseException" in ast.unparse(handler.type)
 
 
 def codes(code: CodeType) -> list[CodeType]:

@@ -147,10 +147,7 @@ class VrrpCore:
     def open(self) -> None:
         """Open the sockets and the log."""
         try:
-            for router in self.group.routers.values():
-                family = 6 if ":" in router.source else 4
-                if family not in self.sockets:
-                    self.sockets[family] = AdvertSocket(self.interface, router)
+            self._open_sockets()
             self._announcer = Announcer(self.interface)
             if self._log_path is not None:
                 self._log = Path(self._log_path).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - kept
@@ -158,6 +155,12 @@ class VrrpCore:
         except BaseException:
             self.close()
             raise
+
+    def _open_sockets(self) -> None:
+        for router in self.group.routers.values():
+            family = 6 if ":" in router.source else 4
+            if family not in self.sockets:
+                self.sockets[family] = AdvertSocket(self.interface, router)
 
     def close(self) -> None:
         """Close whatever is open."""

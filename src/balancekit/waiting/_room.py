@@ -203,9 +203,7 @@ class WaitingRoom(Generic[T]):
                 return lease
             request.open()
             handover.enter(request, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost)
-            while request.waits and (left := deadline - monotonic()) > 0.0:
-                if not request.wait(min(left, handover.pause())):
-                    handover.poll()
+            _wait(request, handover, deadline)
             return handover.collect(request)
         except BaseException as error:
             handover.give_back(request)
@@ -254,9 +252,7 @@ class WaitingRoom(Generic[T]):
                 return lease
             request.open()
             handover.enter(request, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost)
-            while request.waits and (left := deadline - monotonic()) > 0.0:
-                if not await request.wait(min(left, handover.pause())):
-                    handover.poll()
+            await _wait_async(request, handover, deadline)
             return handover.collect(request)
         except BaseException:
             handover.give_back(request)
@@ -330,3 +326,17 @@ class WaitingRoom(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<WaitingRoom, {len(self)} waiting>"
+
+
+def _wait(request: _ThreadRequest[T], handover: Handover[T], deadline: float) -> None:
+    """Wait in this thread until there is an answer, or no time is left; what guards it is around a call, not a loop."""
+    while request.waits and (left := deadline - monotonic()) > 0.0:
+        if not request.wait(min(left, handover.pause())):
+            handover.poll()
+
+
+async def _wait_async(request: _TaskRequest[T], handover: Handover[T], deadline: float) -> None:
+    """Wait in this task for the same."""
+    while request.waits and (left := deadline - monotonic()) > 0.0:
+        if not await request.wait(min(left, handover.pause())):
+            handover.poll()
