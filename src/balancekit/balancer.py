@@ -32,7 +32,7 @@ from balancekit.engine.hooks import HealthMaker, SelectorHooks, health_is_timed,
 from balancekit.engine.options import check_listeners, check_on_missing_key, check_options, warn_if_shared
 from balancekit.engine.plans import make_plan, require_unchanged
 from balancekit.engine.state import PoolState, find
-from balancekit.engine.steady import steady
+from balancekit.engine.steady import SteadyClock
 from balancekit.engine.views import candidates_of, stats_of
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Event, EventSink
@@ -167,7 +167,7 @@ class LoadBalancer(Generic[T]):
             policy,
             health,
             exhaustion,
-            steady(clock),
+            clock if clock is time.monotonic else SteadyClock(clock),
             rng,
             timed=needs_time if timed is None else valid.flag("timed", timed) or needs_time,
             key_required=check_on_missing_key(on_missing_key),

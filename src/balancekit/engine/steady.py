@@ -3,28 +3,20 @@
 ``time.time`` goes back when the machine's time is set. Then an answer would have taken minus an hour, its endpoint would be
 the fastest for ever, and an ejection would last an hour longer.
 
-Cost: a call and two comparisons a reading; nothing for the clocks of Python that are steady already.
+Cost: a call and a comparison a reading. A balancer reads ``time.monotonic``, its default, directly.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from typing import Final, final
 
 from balancekit.protocols import Clock
 
-__all__ = ["SteadyClock", "steady"]
+__all__ = ["SteadyClock"]
 
-STEADY: Final = (time.monotonic, time.perf_counter)
-"""Clocks that never go back."""
 STAND_STILL_S: Final = 1.0
 """A clock that is behind by less stands still until it is right again. Threads read it in another order than they compare."""
-
-
-def steady(clock: Clock) -> Clock:
-    """Return a clock that never goes back."""
-    return clock if any(clock is one for one in STEADY) else SteadyClock(clock)
 
 
 @final
@@ -53,6 +45,7 @@ class SteadyClock:
         self._last: float = -math.inf
 
     def __call__(self) -> float:
+        """Return the time."""
         read = self._clock()
         now = read + self._ahead
         last = self._last
