@@ -27,7 +27,8 @@ def longest_gap(number, kind, *, rate=None, callers=0, seed=1, requests=4_000):
     """Return the longest time without a pick, of any endpoint, over what is allowed, and the shares of endpoints.
 
     Requests come at ``rate`` a second (Poisson) or from so many callers that wait for their answers. Times are exponential
-    with a mean of 10 ms; or each endpoint is 1 % slower than the one before; or the last one's first answer takes 0.5 s.
+    with a mean of 10 ms; or each endpoint is 1 % slower than the one before; or the last one's first answer takes 0.5 s; or its
+    eleventh request is a stream that does not end.
     """
     clock, chance, serial = ManualClock(), Random(seed), itertools.count()
     balancer = LoadBalancer([str(k) for k in range(number)], clock=clock, rng=Random(seed))
@@ -49,9 +50,13 @@ def longest_gap(number, kind, *, rate=None, callers=0, seed=1, requests=4_000):
             takes = MEAN * (1.0 + 0.01 * k) if callers == 1 else takes * (1.0 + 0.01 * k)
         elif kind == "one cold answer" and k == number - 1 and not picked[k]:
             takes = COLD
-        free[k] = max(free[k], now) + takes if rate else now + takes
+        streams = kind == "a stream" and k == number - 1 and picked[k] == 10
         picked[k] += 1
-        heapq.heappush(due, (free[k], next(serial), lease))
+        if streams:
+            heapq.heappush(due, (math.inf, next(serial), lease))
+        else:
+            free[k] = max(free[k], now) + takes if rate else now + takes
+            heapq.heappush(due, (free[k], next(serial), lease))
         last[k] = now, picked.total()
         seconds, count = min(last.values())
         gap = max(gap, min((now - seconds) / MAX_GAP_S, (picked.total() - count) / MAX_GAP_ROUNDS / number))
@@ -76,6 +81,14 @@ def test_no_equal_endpoint_is_starved(number, load, kind):
     The longer of both counts.
     """
     gap, shares = longest_gap(number, kind, rate=load * number / MEAN)
+    assert gap <= 1.0, shares
+
+
+@pytest.mark.parametrize("number", [2, 3, 5, 10])
+@pytest.mark.parametrize("load", [0.0005, 0.001, 0.01, 0.1, 0.3])
+def test_an_endpoint_with_a_stream_is_not_starved(load, number):
+    """Law 1, although one request of an endpoint never ends and every other one finds an endpoint with nothing to do."""
+    gap, shares = longest_gap(number, "a stream", rate=load * number / MEAN)
     assert gap <= 1.0, shares
 
 

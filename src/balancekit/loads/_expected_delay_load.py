@@ -32,6 +32,9 @@ PROBED_COUNT: Final = 0.5
 """Answers that an endpoint's history counts for when it is tried again."""
 RESET_COUNT: Final = 50.0
 """Answers that it counts for when the endpoint is back from an ejection."""
+OVERDUE_S: Final = 15.0
+OVERDUE_PACES: Final = 4.0
+"""An endpoint that has answered nothing for so many seconds, and times its pace, is tried although a request is open there."""
 UNHEEDED: Final = 4
 """Each request that ended without saying anything of the endpoint (ignored, or cancelled soon) makes it dearer by its price,
 until it answers; but not the first so many of one that has answered before."""
@@ -206,7 +209,7 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
         self.restate(now)
         new = 0 < node.successes < NEW and self._success is None and not self._silent
         due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, new=new)
-        if due and probe.stage is Stage.NONE and not node.inflight:
+        if due and probe.stage is not Stage.WANTED and (not node.inflight or self._hangs(now)):
             probe.stage = Stage.WANTED
             self._plain_seat = None
             self._count = min(self._count, PROBED_COUNT)
@@ -214,6 +217,10 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
             node.latency_estimate = -math.inf
 
     # ------------------------------------------------------------------ internals
+
+    def _hangs(self, now: float) -> bool:
+        """Answer whether what is in flight says nothing of the next request: a stream, or an answer that may never come."""
+        return now - self._answered_at >= max(OVERDUE_S, OVERDUE_PACES * self.pace)
 
     def _price(self, now: float) -> float:
         price = max(self.pool.least, self.pace)

@@ -390,15 +390,41 @@ def test_an_endpoint_of_one_to_three_answers_is_tried_after_three_seconds(answer
     assert (b.latency_estimate == -math.inf) is (last is None and 0 < answers < 4)
 
 
-def test_an_endpoint_is_not_tried_while_it_has_requests():
-    """While a request to an endpoint is in flight, no trial of that endpoint is sent."""
+@pytest.mark.parametrize(("takes", "overdue"), [(1.0, 15.0), (2.25, 15.0), (9.0, 36.0)])
+def test_an_endpoint_with_open_requests_is_tried_once_they_are_overdue(takes, overdue):
+    """While a request to an endpoint is in flight it is tried only if it has answered none for 15 s and four times its pace."""
     pool, a, b, _ = idle_pool(25, at=20.0)
+    b.inflight += 2
+    pool.advance(now=20.5)
+    b.inflight -= 1
+    answer(b, takes, 200.0)
+    b.load._root = math.sqrt(takes)
+    for at, tried in ((200.0, False), (200.0 + overdue - 0.1, False), (200.0 + overdue, True)):
+        a.successes += 1_000
+        pool.advance(now=at)
+        assert (b.latency_estimate == -math.inf) is tried
+
+
+def test_a_trial_that_hangs_is_followed_by_another():
+    """A trial whose request is still open when the next one is due does not keep the endpoint from being tried."""
+    pool, a, b, _ = idle_pool(26, at=20.0)
+    assert b.latency_estimate == -math.inf
     b.inflight += 1
-    pool.advance(now=26.0)
-    a.successes += 100
-    pool.advance(now=100.0)
-    pool.advance(now=101.0)
-    assert b.latency_estimate == 14.0 * b.load.price
+    for at, tried in ((21.0, False), (39.9, False), (60.0, True)):
+        a.successes += 1_000
+        pool.advance(now=at)
+        assert (b.latency_estimate == -math.inf) is tried
+
+
+def test_an_endpoint_whose_first_request_does_not_end_is_tried():
+    """An endpoint that has never answered is tried although its first request is open."""
+    pool, (a, b) = pool_of("a", "b")
+    answer(a, 4.0, 0.0)
+    b.inflight += 1
+    for at in (0.0, 1.0, 40.0):
+        a.successes += 1_000
+        pool.advance(now=at)
+    assert b.latency_estimate == -math.inf
 
 
 def test_an_endpoint_that_has_failed_is_tried_like_any_other():
