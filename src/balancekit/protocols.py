@@ -70,7 +70,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 Clock: TypeAlias = Callable[[], float]
-"""Returns seconds from any fixed point; never goes back."""
+"""Returns seconds from any fixed point. For a balancer it never goes back, whatever it does."""
 
 LoadPolicy: TypeAlias = Callable[[Node], Load]
 """Makes the load of a node, once per node. A class whose constructor takes the node is one.

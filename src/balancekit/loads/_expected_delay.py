@@ -24,7 +24,8 @@ slow endpoints, which the 99th percentile shows.
 *What is not known.* Of the first endpoints, one that has not answered yet has the mean pace of those that have. Of one that
 joins later the pace of another is guessed, drawn at random. Paces closer to the least one than 15 % and half a standard
 error are taken for equal. An endpoint that went without a request for long is tried once, whatever is known of it, and
-what it answers then outweighs what was known: see ``loads/_idle_probe.py``.
+what it answers then outweighs what was known: see ``loads/_idle_probe.py``. One with an open request is tried too, if it has
+answered none for 15 s and four times its pace: a stream says nothing of the next request.
 
 *What says nothing.* Requests that are ignored, or cancelled soon, say nothing of an endpoint, and leave it idle. Each makes it
 dearer by its price until it answers, but not the first four in a row of one that has answered before. So an endpoint that

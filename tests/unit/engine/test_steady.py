@@ -75,4 +75,4 @@ def test_an_ejection_does_not_last_longer_because_the_clock_was_set_back() -> No
     now -= 3_600.0
     assert lb.stats().endpoints[0].state == "ejected"
     now += 30.0
-    assert lb.stats().endpoints[0].state == "probation"
+    assert lb.stats().endpoints[0].state == "probing"
