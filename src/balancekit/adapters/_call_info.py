@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.endpoint import Endpoint
 from balancekit.lease import Lease
 
@@ -16,6 +17,7 @@ class CallInfo:
 
     __slots__ = ("_lease", "_tried")
 
+    @checked_arguments
     def __init__(self, lease: Lease[Any], tried: tuple[str, ...]) -> None:
         self._lease = lease
         self._tried = tried
