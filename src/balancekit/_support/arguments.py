@@ -284,7 +284,7 @@ def _may_be_awaited(signature: tuple[Any, ...]) -> bool:
     """Return whether what a callable returns may be something to await."""
     result = signature[-1] if signature else Any
     results = get_args(result) if get_origin(result) in (Union, types.UnionType) else (result,)
-    kinds = [get_origin(one) or one for one in results]
+    kinds: list[Any] = [get_origin(one) or one for one in results]
     return any(kind is Any or not isinstance(kind, type) or issubclass(kind, abc.Awaitable) for kind in kinds)
 
 

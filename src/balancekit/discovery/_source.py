@@ -97,7 +97,8 @@ def source(what: object, *, name: str | None = None, refresh: Refresh | None = N
         resolver = cast("Resolver", what)
         own = Source(name=type(what).__name__, resolver=resolver, refresh=_suggested(resolver))
     elif not isinstance(what, type) and callable(what):
-        calls = AsyncFunctionResolver(what) if is_coroutine_function(what) else FunctionResolver(what)
+        function = cast("Any", what)
+        calls = AsyncFunctionResolver(function) if is_coroutine_function(what) else FunctionResolver(function)
         own = Source(name=getattr(what, "__name__", "function"), resolver=calls, refresh=_DEFAULT_REFRESH)
     else:
         raise ConfigurationError("source", what, 'a resolver, a function, or a string such as "dns:name:80"')

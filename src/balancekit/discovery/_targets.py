@@ -93,7 +93,7 @@ def _group(group: Any, known: Mapping[str, Endpoint[Any]]) -> Iterable[Endpoint[
         except ValueError as error:
             raise InvalidTargetsError(f"target {brief(target)}: {error}") from error
         old = known.get(id)
-        yield old if old == found else found
+        yield old if old is not None and old == found else found
 
 
 def _checked(target: object, labels: Mapping[str, str]) -> str:
