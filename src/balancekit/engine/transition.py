@@ -108,7 +108,7 @@ class Transitions:
         self._guard = guard
         self._version = 0
         self._changed_by = 0
-        self._changing: set[int] = set()
+        self._changing = turn.changing
         self._insisting = 0
 
     @property
@@ -151,9 +151,10 @@ class Transitions:
         finally:
             if not nested:
                 self._changing.discard(me)
-                self._turn.resume(me)
             if self._insisting == me:
                 self._insisting = 0
+        if not nested:
+            self._turn.resume(me)
         if tried.touched:  # another thread has made the same change meanwhile
             self._restore()
         return list(tried.step.events)

@@ -40,22 +40,32 @@ class Turn:
         Of the balancer; ``writer`` guards whose turn it is.
     """
 
-    __slots__ = ("_delayed_by", "_locks", "_owner", "line")
+    __slots__ = ("_delayed_by", "_locks", "_owner", "changing", "line")
 
     def __init__(self, locks: EngineLocks) -> None:
         self._locks = locks
         self.line: deque[Task] = deque()
         """The calls to be made. If a thread was interrupted, the next one does what it left."""
+        self.changing: set[int] = set()
+        """The threads that change the pool."""
         self._owner: object = None
         self._delayed_by: set[int] = set()
 
     def delay(self, thread: int) -> None:
-        """Let inputs wait in line until :meth:`resume`, but the one that is being dispatched."""
+        """Let inputs wait in line while a thread is ``changing``, but the one that is being dispatched.
+
+        The delay ends with the change, also if an interrupt keeps :meth:`resume` from being called.
+        """
         self._delayed_by.add(thread)
 
     def resume(self, thread: int) -> None:
-        """End the delay of a thread, if there is one. What is in line then is for the caller to dispatch."""
+        """Forget the delay of a thread, if there is one. What is in line then is for the caller to dispatch."""
         self._delayed_by.discard(thread)
+
+    @property
+    def delayed(self) -> bool:
+        """Whether inputs wait in line."""
+        return not self.changing.isdisjoint(self._delayed_by)
 
     @property
     def left(self) -> bool:
@@ -74,7 +84,7 @@ class Turn:
 
         Were it put in line, a machine that changes the pool whenever it is called would keep the turn for ever.
         """
-        if self._owner is not None or self._delayed_by:
+        if self._owner is not None or self.delayed:
             return []
         self.line.append(task)
         return self._work(task, len(self.line) if whole else PART)
@@ -95,7 +105,7 @@ class Turn:
         while self.line and part:
             try:
                 with self._locks.writer:
-                    if self._owner is None and not self._delayed_by:
+                    if self._owner is None and not self.delayed:
                         self._owner = token
                 if self._owner is not token:
                     break
@@ -110,7 +120,7 @@ class Turn:
 
         A method, for CPython 3.13 lets an interrupt at a jump of ``while`` pass a ``finally`` around it.
         """
-        while self.line and part and not self._delayed_by:
+        while self.line and part and not self.delayed:
             events += self.line.popleft()()
             part -= 1
         return part
@@ -118,5 +128,6 @@ class Turn:
     def start_over(self) -> None:
         """Forget what is in line and whose turn it is: in a forked child, where that thread does not exist."""
         self.line.clear()
+        self.changing.clear()
         self._delayed_by.clear()
         self._owner = None

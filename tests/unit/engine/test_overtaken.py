@@ -131,6 +131,7 @@ def test_what_is_left_in_line_is_done_by_the_next_plain_request() -> None:
     """Checks that are left in line count with the next plain request, also if nothing else is due."""
     lb = LoadBalancer(["a", "b"], selector=RoundRobin())
     turn = lb._runtime._dispatch.turn
+    turn.changing.add(1)
     turn.delay(1)
     for _ in range(3):
         lb.report_check("a", CheckResult(passed=False))
@@ -171,6 +172,7 @@ def test_a_thread_does_its_part_of_what_is_in_line() -> None:
 
         return run
 
+    turn.changing.add(1)
     turn.delay(1)
     for number in range(30):
         assert turn.take(task(number)) == []
@@ -185,12 +187,25 @@ def test_a_thread_does_its_part_of_what_is_in_line() -> None:
     assert not turn.left
 
 
+def test_a_delay_ends_with_the_change() -> None:
+    """A delay that was not ended, as an interrupt may bring about, holds nothing up once its thread has left the change."""
+    turn, done = Turn(EngineLocks()), list[str]()
+    turn.changing.add(1)
+    turn.delay(1)
+    turn.take(lambda: done.append("first") or [])
+    assert done == []
+    turn.changing.discard(1)
+    turn.take(lambda: done.append("second") or [])
+    assert done == ["first", "second"]
+
+
 def test_a_delay_begins_after_the_input_that_is_being_dispatched() -> None:
     """A task during which the turn is delayed ends; what is in line behind it waits."""
     turn, done = Turn(EngineLocks()), list[str]()
 
     def outer() -> list[Event]:
         turn.take(lambda: done.append("inner") or [])
+        turn.changing.add(1)
         turn.delay(1)
         done.append("outer")
         return []
@@ -206,6 +221,7 @@ def test_statistics_show_every_end_that_is_in_line() -> None:
     """Failures that were reported while the turn was delayed are all in the next read-out."""
     lb = LoadBalancer(["a", "b"], load=InFlight())
     turn = lb._runtime._dispatch.turn
+    turn.changing.add(1)
     turn.delay(1)
     for _ in range(5 * PART):
         lb.acquire().release(Outcome.FAILURE)
