@@ -202,8 +202,12 @@ class Aiohttp(Client):
         return Opened(some, r.read, close, r)
 
     async def aclose(self) -> None:
-        """Close it."""
+        """Close it, and what waits for the other side's end of TLS longer than the loop runs."""
         await self.session.close()
+        loop: Any = asyncio.get_running_loop()
+        for transport in list(loop._transports.values()):
+            transport.abort()
+        await asyncio.sleep(0)
 
 
 def _info(response: Any) -> CallInfo | None:
