@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, final
 from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.locks import EngineLocks
 
-__all__ = ["Listeners", "end_of"]
+__all__ = ["Listeners", "begun", "end_of"]
 
 C = TypeVar("C", bound=Callable[..., object])
 T = TypeVar("T")
@@ -29,6 +29,16 @@ def end_of(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], 
         if live is not None and there is not None:
             live(there)
 
+    return stop
+
+
+def begun(begin: Callable[[], object], stop: Callable[[], None]) -> Callable[[], None]:
+    """Begin something, and return what ends it; an interrupt leaves nothing begun that cannot be ended."""
+    try:
+        begin()
+    except BaseException:
+        stop()
+        raise
     return stop
 
 
@@ -57,14 +67,7 @@ class Listeners(Generic[T]):
     def add(self, listener: Callable[[T], object]) -> Callable[[], None]:
         """Add a listener; return a function that takes it away again."""
         entry = Entry(listener)
-        stop = end_of(self._remove, entry)
-        try:
-            with self._locks.listeners:
-                self._listeners = (*self._listeners, entry)
-        except BaseException:  # an interrupt leaves none that cannot be taken away
-            stop()
-            raise
-        return stop
+        return begun(lambda: self._append(entry), end_of(self._remove, entry))
 
     def dispatch(self, happened: Iterable[T]) -> None:
         """Hand what happened to the listeners, in that order."""
@@ -73,6 +76,10 @@ class Listeners(Generic[T]):
     def dispatch_one(self, happened: T) -> None:
         """Hand one thing to the listeners."""
         self.dispatch((happened,))
+
+    def _append(self, entry: Entry[Callable[[T], object]]) -> None:
+        with self._locks.listeners:
+            self._listeners = (*self._listeners, entry)
 
     def _remove(self, entry: Entry[Callable[[T], object]]) -> None:
         with self._locks.listeners:

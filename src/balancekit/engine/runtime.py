@@ -34,7 +34,7 @@ from balancekit.engine.hooks import (
     SweepHooks,
 )
 from balancekit.engine.ledger import Ledger, Observer, StartObserver
-from balancekit.engine.listeners import Listeners, end_of
+from balancekit.engine.listeners import Listeners, begun, end_of
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.member import Member
 from balancekit.engine.membership import Draft, updated
@@ -329,24 +329,15 @@ class Runtime:
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Add an observer; return a function that takes it away again."""
         entry = Entry(observer)
-        stop = end_of(self._unobserve, entry)
-        try:
-            self._observe(lambda entries: (*entries, entry))
-        except BaseException:  # an interrupt leaves none that cannot be taken away
-            stop()
-            raise
-        return stop
+        return begun(lambda: self._observe(lambda entries: (*entries, entry)), end_of(self._unobserve, entry))
 
     def observe_starts(self, observer: StartObserver) -> Callable[[], None]:
         """Add an observer of leases that begin; return a function that takes it away again."""
         entry = Entry(observer)
-        stop = end_of(self._unobserve_starts, entry)
-        try:
-            self._observe_starts(lambda entries: (*entries, entry))
-        except BaseException:  # an interrupt leaves none that cannot be taken away
-            stop()
-            raise
-        return stop
+        return begun(
+            lambda: self._observe_starts(lambda entries: (*entries, entry)),
+            end_of(self._unobserve_starts, entry),
+        )
 
     def _unobserve(self, entry: Entry[Observer]) -> None:
         self._observe(lambda entries: tuple([one for one in entries if one is not entry]))

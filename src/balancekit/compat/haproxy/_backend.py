@@ -29,7 +29,7 @@ from balancekit.compat.haproxy._members import (
     Waiter,
     server_ids,
 )
-from balancekit.compat.haproxy._request import Request
+from balancekit.compat.haproxy._request import Request, first_of
 from balancekit.compat.haproxy._ring import Ring
 from balancekit.compat.haproxy._table import Table, divisor_of
 from balancekit.errors import ConfigurationError, UnknownEndpointError
@@ -256,12 +256,12 @@ class Backend(ConstructorRepr):
         if was_open and not (member.state is State.READY and not member.down) and self._redispatch:
             taken += self._redistribute(member)
         while grab and not was and self._may_take(member) and self._queue and not member.full:
-            taken.append(self._serve(_next(self._queue), member))
+            taken.append(self._serve(first_of(self._queue), member))
         return taken
 
     def _redistribute(self, member: Member) -> list[Request]:
         """Balance anew what waits for a server that is taken out, whatever its cookie; return what is served then."""
-        moved = [_next(member.waiting) for _ in range(len(member.waiting))]
+        moved = [first_of(member.waiting) for _ in range(len(member.waiting))]
         self._structure_of(member).took(member)
         for request in moved:
             request.member, request.waiting, request.direct = None, False, False
@@ -385,7 +385,7 @@ class Backend(ConstructorRepr):
             if not queues:
                 break
             longest = min(queues, key=lambda queue: queue[0].arrival)
-            taken.append(self._serve(_next(longest), member))
+            taken.append(self._serve(first_of(longest), member))
         return taken
 
     @checked_arguments
@@ -397,7 +397,3 @@ class Backend(ConstructorRepr):
         if request.member is not None:
             self._structure_of(request.member).took(request.member)
             request.member = None
-
-
-def _next(queue: deque[Waiter]) -> Request:
-    return cast("Request", queue.popleft())

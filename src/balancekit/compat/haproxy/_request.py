@@ -5,13 +5,14 @@ Source: HAProxy 2.6.12, ``src/stream.c`` and ``src/queue.c``.
 
 from __future__ import annotations
 
-from typing import Protocol, final
+from collections import deque
+from typing import Protocol, cast, final
 
 from balancekit._support.display import StateRepr
-from balancekit.compat.haproxy._members import Member
+from balancekit.compat.haproxy._members import Member, Waiter
 from balancekit.errors import LeaseError
 
-__all__ = ["Queue", "Request"]
+__all__ = ["Queue", "Request", "first_of"]
 
 
 class Queue(Protocol):
@@ -88,3 +89,8 @@ class Request(StateRepr):
         if self.member is None or self.waiting:
             raise LeaseError("the request has no server")
         return self
+
+
+def first_of(queue: deque[Waiter]) -> Request:
+    """Take the request that has waited longest out of a queue."""
+    return cast("Request", queue.popleft())
