@@ -85,6 +85,17 @@ class VrrpSpeaker(Protocol):
         ...
 
 
+_SPEAKER_CALLS: Final[Mapping[VrrpDo, Callable[[VrrpSpeaker, float, float], tuple[MemberEffect, ...]]]] = {
+    VrrpDo.STOP: lambda speaker, _, now: speaker.stop(now=now),
+    VrrpDo.CUT: lambda speaker, _, now: speaker.fault("link", now=now),
+    VrrpDo.JOIN: lambda speaker, _, now: speaker.clear("link", now=now),
+    VrrpDo.PRIORITY: lambda speaker, value, now: speaker.set_priority(int(value), now=now),
+    VrrpDo.FAULT: lambda speaker, _, now: speaker.fault("fault", now=now),
+    VrrpDo.CLEAR: lambda speaker, _, now: speaker.clear("fault", now=now),
+}
+"""The call that each event makes on a running router, of the speaker, the event's value and the time."""
+
+
 class _Node:
     """One simulated router."""
 
@@ -221,45 +232,43 @@ class VrrpSimulation(ConstructorRepr):
                 self._happen_to(self._nodes[name], event)
 
     def _happen_to(self, node: _Node, event: VrrpEvent) -> None:
-        now = self._now
         if event.do is VrrpDo.START:
-            made = node.make()
-            if not callable(getattr(made, "receive_packet", None)):
-                raise ConfigurationError("routers", made, "functions that make a VrrpSpeaker")
-            node.speaker, node.frozen = made, False
-            node.backlog.clear()
-            self._carry_out(node, node.speaker.start(now=now))
-            if node.cut:
-                self._carry_out(node, node.speaker.fault("link", now=now))
-        elif event.do in {VrrpDo.CUT, VrrpDo.JOIN}:  # whether its router runs or not
-            node.cut = event.do is VrrpDo.CUT
-        speaker = node.speaker
-        if speaker is None:
+            self._start(node)
             return
+        if event.do in {VrrpDo.CUT, VrrpDo.JOIN}:  # the wire, whether or not a router runs at its end
+            node.cut = event.do is VrrpDo.CUT
+        if node.speaker is None:
+            return
+        if event.do in _SPEAKER_CALLS:
+            self._carry_out(node, _SPEAKER_CALLS[event.do](node.speaker, event.value, self._now))
         if event.do is VrrpDo.STOP:
-            self._carry_out(node, speaker.stop(now=now))
             node.speaker = None
         elif event.do is VrrpDo.KILL:
-            for member in speaker.routers:
-                self._changes.append(VrrpChange(now, node.name, member, None, "killed"))
+            for member in node.speaker.routers:
+                self._changes.append(VrrpChange(self._now, node.name, member, None, "killed"))
             node.speaker = None
         elif event.do is VrrpDo.FREEZE:
             node.frozen = True
         elif event.do is VrrpDo.THAW:
-            node.frozen = False
-            while node.backlog:
-                self._receive(node, *node.backlog.popleft())
-            self._tick(node)
-        elif event.do is VrrpDo.CUT:
-            self._carry_out(node, speaker.fault("link", now=now))
-        elif event.do is VrrpDo.JOIN:
-            self._carry_out(node, speaker.clear("link", now=now))
-        elif event.do is VrrpDo.PRIORITY:
-            self._carry_out(node, speaker.set_priority(int(event.value), now=now))
-        elif event.do is VrrpDo.FAULT:
-            self._carry_out(node, speaker.fault("fault", now=now))
-        elif event.do is VrrpDo.CLEAR:
-            self._carry_out(node, speaker.clear("fault", now=now))
+            self._thaw(node)
+
+    def _start(self, node: _Node) -> None:
+        """Start or restart a router; a cut wire is a fault from the beginning."""
+        speaker = node.make()
+        if not callable(getattr(speaker, "receive_packet", None)):
+            raise ConfigurationError("routers", speaker, "functions that make a VrrpSpeaker")
+        node.speaker, node.frozen = speaker, False
+        node.backlog.clear()
+        self._carry_out(node, speaker.start(now=self._now))
+        if node.cut:
+            self._carry_out(node, speaker.fault("link", now=self._now))
+
+    def _thaw(self, node: _Node) -> None:
+        """Let a router read the packets that arrived while it was frozen, then do what is due."""
+        node.frozen = False
+        while node.backlog:
+            self._receive(node, *node.backlog.popleft())
+        self._tick(node)
 
     def _act(self, name: str, action: Callable[[Any, float], tuple[MemberEffect, ...]]) -> None:
         node = self._nodes[name]
