@@ -89,33 +89,50 @@ class _Reader:
         self.listens = Listens()
 
     def config(self) -> ProxyConfig:
+        http = self._http()
+        self._read_maps(http)
+        for one in http:
+            if one.name == "upstream":
+                self._upstream(one)
+        machines = self._machines(self._listeners(http))
+        return ProxyConfig(
+            "nginx", self.path, self.pools, self._router(machines), tuple(self.not_modelled), self.owners
+        )
+
+    def _http(self) -> Sequence[Directive]:
+        """Return the directives of the ``http`` block, or all of them in a file that is included into one."""
         if all(one.block is None and one.name not in NEUTRAL | {*ROUTING} for one in self.directives):
             raise ProxyConfigError(Origin(self.path, 1), "no directive of nginx in this file")
         blocks = [one for one in self.directives if one.name == "http"]
         if len(blocks) > 1:
             raise ProxyConfigError(blocks[1].origin, "a second http block")
+        if not blocks and any(one.name in {"upstream", "server"} for one in self.directives):
+            return self.directives
         for one in self.directives:
             if one.name not in {"http", "events"}:
                 self._unread(one)
-        if not blocks and any(one.name in {"upstream", "server"} for one in self.directives):
-            blocks = [Directive("http", (), Origin(self.path, 1), self.directives)]  # a part, as in conf.d
-            self.not_modelled.clear()
-        everything = [one for block in blocks for one in block.block or ()]
-        for one in everything:
+        return [one for block in blocks for one in block.block or ()]
+
+    def _read_maps(self, http: Iterable[Directive]) -> None:
+        for one in http:
             if one.name == "map":
                 self.variables.add_map(one)
         self.variables.read_maps()
-        for one in everything:
-            if one.name == "upstream":
-                self._upstream(one)
+
+    def _listeners(self, http: Sequence[Directive]) -> dict[int, list[dict[str, Any]]]:
+        """Return the servers of each port, in the order in which they are written."""
         listeners: dict[int, list[dict[str, Any]]] = {}
-        inherited = {one.name: one.args for one in everything if one.name in OF_REQUESTS}
-        for one in everything:
+        inherited = {one.name: one.args for one in http if one.name in OF_REQUESTS}
+        for one in http:
             if one.name == "server":
                 self._server(one, listeners, inherited)
             elif one.name not in {"upstream", "map"}:
                 self._unread(one)
         self.variables.first_port = next(iter(listeners), None)
+        return listeners
+
+    def _machines(self, listeners: Mapping[int, list[dict[str, Any]]]) -> dict[int, nginx.Locations]:
+        """Compile the locations of each port."""
         machines: dict[int, nginx.Locations] = {}
         for port, servers in listeners.items():
             try:
@@ -124,9 +141,7 @@ class _Reader:
                 raise ProxyConfigError(self._culprit(error), str(error)) from None
             underscores = tuple([one["underscores"] for one in servers])
             self.variables.ports[port] = Port(machines[port], underscores, port in self.listens.tls_ports)
-        return ProxyConfig(
-            "nginx", self.path, self.pools, self._router(machines), tuple(self.not_modelled), self.owners
-        )
+        return machines
 
     def _culprit(self, error: ConfigurationError) -> Origin:
         """Return the line of the location or the name that does not compile."""
