@@ -23,7 +23,7 @@ from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files, without_mark
 from balancekit.proxyconfig._haproxy_balance import read_balance
-from balancekit.proxyconfig._haproxy_decide import RULE, BackendChooser, Frontend, backend_server, hashed_of
+from balancekit.proxyconfig._haproxy_decide import BackendChooser, Frontend, backend_server, hashed_of
 from balancekit.proxyconfig._haproxy_lines import (
     VARIABLE,
     Environment,
@@ -280,48 +280,42 @@ class _Reader:
 
     def _frontend(self, section: Section, inherited: Sequence[Line]) -> None:
         frontend = Frontend(section.name, section.origin)
+        if section.kind == "listen" and self.pools[section.name].servers:
+            frontend.default = section.name
         acls = Acls(self._read)
-        default = section.name if section.kind == "listen" and self.pools[section.name].servers else None
-        frontend.default_origin, named = section.origin, False
+        default_backend: Line | None = None
         for line in (*inherited, *section.lines):
-            first = line.words[0]
-            if first == "bind":
-                self._bind(line, frontend)
-            elif first == "monitor-uri":
-                frontend.monitor = line.words[1] if len(line.words) > 1 else None
-            elif first in {"disabled", "enabled"}:
-                frontend.disabled = first == "disabled"
-            elif first == "acl":
-                why = acls.add(line)
-                if why:
-                    self._note(line, "")
-            elif first == "default_backend" and len(line.words) > 1:
-                default, frontend.default_origin, named = line.words[1], line.origin, True
-            elif first == "http-request" and line.words[1:2] == ("normalize-uri",):
-                self._normalize(line, frontend)
-            elif first == "use_backend":
-                self._use(line, frontend, acls)
-            elif first == "mode":
-                frontend.mode = " ".join(line.words[1:])
+            if line.words[0] == "default_backend" and len(line.words) > 1:
+                default_backend = line  # the last one is in force
+            else:
+                self._frontend_line(line, frontend, acls)
+        if default_backend is not None:
+            frontend.default, frontend.default_origin = default_backend.words[1], default_backend.origin
+            frontend.named.append((frontend.default, frontend.default_origin))
         for rule, line in zip(frontend.rules, frontend.lines, strict=True):
             if any(rule["if"]) and frontend.mode != "http":
                 self._note(line, "outside of mode http it holds only if the bytes are there in time")
-        if named and default is not None:
-            frontend.named.append((default, frontend.default_origin))
-        frontend.default = default
         frontend.unused = acls.names - acls.used
-        try:
-            frontend.machine = haproxy.UseBackend(
-                [
-                    {**rule, "pool": f"{RULE}{number}"} if "pool" in rule else rule
-                    for number, rule in enumerate(frontend.rules)
-                ],
-                default=RULE,
-                normalize=frontend.steps,
-            )
-        except ConfigurationError as error:
-            raise ProxyConfigError(section.origin, str(error)) from None
+        frontend.compile()
         self.frontends.append(frontend)
+
+    def _frontend_line(self, line: Line, frontend: Frontend, acls: Acls) -> None:
+        first = line.words[0]
+        if first == "bind":
+            self._bind(line, frontend)
+        elif first == "monitor-uri":
+            frontend.monitor = line.words[1] if len(line.words) > 1 else None
+        elif first in {"disabled", "enabled"}:
+            frontend.disabled = first == "disabled"
+        elif first == "acl":
+            if acls.add(line):
+                self._note(line, "")
+        elif first == "http-request" and line.words[1:2] == ("normalize-uri",):
+            self._normalize(line, frontend)
+        elif first == "use_backend":
+            self._use(line, frontend, acls)
+        elif first == "mode":
+            frontend.mode = " ".join(line.words[1:])
 
     def _normalize(self, line: Line, frontend: Frontend) -> None:
         name, *rest = line.words[2:] or ("",)

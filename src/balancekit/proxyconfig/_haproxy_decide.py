@@ -25,29 +25,52 @@ class Frontend:
     def __init__(self, name: str, origin: Origin) -> None:
         self.name = name
         self.origin = origin
+        self.default: str | None = None
+        """The backend of requests that no rule matches."""
         self.default_origin = origin
         self.ports: list[int] = []
         self.rules: list[dict[str, Any]] = []
+        """The rules of ``use_backend``, as :class:`balancekit.compat.haproxy.UseBackend` takes them."""
         self.lines: list[Line] = []
+        """The line of each rule."""
         self.named: list[tuple[str, Origin]] = []
+        """Backends that have to exist, each with the line that names it."""
         self.steps: list[str] = []
-        self.default: str | None = None
+        """The steps of ``normalize-uri``."""
         self.monitor: str | None = None
         """The target that the proxy answers by itself, of ``monitor-uri``."""
         self.disabled = False
         self.mode = "tcp"
         self.unused: frozenset[str] = frozenset()
-        self.machine: haproxy.UseBackend | None = None
+        """Names of conditions that no rule uses."""
+        self._machine: haproxy.UseBackend | None = None
+
+    def compile(self) -> None:
+        """Compile the rules, once all lines have been read.
+
+        Raises
+        ------
+        ProxyConfigError
+            With the line of the frontend, if the machine cannot have them.
+        """
+        numbered = [
+            {**rule, "pool": f"{RULE}{number}"} if "pool" in rule else rule
+            for number, rule in enumerate(self.rules)
+        ]
+        try:
+            self._machine = haproxy.UseBackend(numbered, default=RULE, normalize=self.steps)
+        except ConfigurationError as error:
+            raise ProxyConfigError(self.origin, str(error)) from None
 
     def route(self, request: ProxyRequest, pools: Container[str]) -> Routing:
         """Return where its rules lead a request; a name out of a map that is no pool's leads to the default backend."""
-        if self.machine is None:
-            raise AssertionError(self.name)
+        machine = self._machine
+        assert machine is not None, "compile() comes before route()"
         if request.target == self.monitor:
             return Routing(None, f"frontend {self.name}: monitor-uri {self.monitor}", 200)
-        found = self.machine.route(request.raw)
+        found = machine.route(request.raw)
         where = f"frontend {self.name}"
-        target = self.machine.normalized(request.target) if self.steps else None
+        target = machine.normalized(request.target) if self.steps else None
         if found.pool is None:
             return Routing(None, f"{where} refuses the request", found.status)
         if not found.pool.startswith(RULE) and found.pool in pools:

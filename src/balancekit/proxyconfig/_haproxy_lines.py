@@ -111,6 +111,26 @@ def haproxy_sections(
     """
     head: Line | None = None
     lines: list[Line] = []
+    for line, indented in _lines(path, text, environment, note):
+        first = line.words[0]
+        if first in SECTIONS and not (indented and first in {"cache", "ring"}):
+            if head is not None:
+                yield _section(head, lines)
+            head, lines = line, []
+        elif head is None:
+            raise ProxyConfigError(line.origin, f"{first!r} stands in no section")
+        else:
+            lines.append(line)
+            if head.words[0] == "global":
+                environment.read(line)
+    if head is not None:
+        yield _section(head, lines)
+
+
+def _lines(
+    path: str, text: str, environment: Environment, note: Callable[[Line, str], None] | None
+) -> Iterator[tuple[Line, bool]]:
+    """Yield the lines of all sections, each with whether it is indented."""
     for number, raw in enumerate(text.split("\n"), 1):
         origin = Origin(path, number)
         if len(raw) > MAX_LINE:
@@ -118,27 +138,16 @@ def haproxy_sections(
         found = words(raw.rstrip("\r"), origin, environment)
         if not found:
             continue
+        line = Line(found, origin)
         if note is not None and environment.unknown:
             names = ", ".join(environment.unknown)
-            note(Line(found, origin), f"the environment's {names} is not known here, and taken to be empty")
+            note(line, f"the environment's {names} is not known here, and taken to be empty")
         environment.unknown.clear()
         if found[0] in CONDITIONS:
             if note is not None:
-                note(Line(found, origin), "conditions are not followed: the lines of all branches are read")
-        elif found[0] in MESSAGES:
-            continue
-        elif found[0] in SECTIONS and (raw[:1] not in " \t" or found[0] not in {"cache", "ring"}):
-            if head is not None:
-                yield _section(head, lines)
-            head, lines = Line(found, origin), []
-        elif head is None:
-            raise ProxyConfigError(origin, f"{found[0]!r} stands in no section")
-        else:
-            lines.append(Line(found, origin))
-            if head.words[0] == "global":
-                environment.read(lines[-1])
-    if head is not None:
-        yield _section(head, lines)
+                note(line, "conditions are not followed: the lines of all branches are read")
+        elif found[0] not in MESSAGES:
+            yield line, raw[:1] in " \t"
 
 
 def words(text: str, origin: Origin, environment: Environment) -> tuple[str, ...]:
@@ -157,39 +166,29 @@ def words(text: str, origin: Origin, environment: Environment) -> tuple[str, ...
     place = 0
     while place < len(text):
         letter = text[place]
+        if not quote and letter in " \t":
+            if word is not None:
+                found.append("".join(word))
+                word = None
+            place += 1
+            continue
+        piece, end = letter, place + 1
         escape = ESCAPE.match(text, place) if letter == "\\" and quote != "'" else None
         if escape is None and quote != "'" and text.startswith("\\x", place):
             raise ProxyConfigError(origin, "\\x without two hexadecimal digits")
         if escape is not None and (quote or escape[3] != "$"):
-            word = [] if word is None else word
-            word.append(_meant(escape))
-            place = escape.end()
-            continue
-        if quote and letter == quote:
-            quote = ""
+            piece, end = _meant(escape), escape.end()
+        elif quote and letter == quote:
+            piece = quote = ""
         elif not quote and letter in "\"'":
-            quote = letter
-            word = [] if word is None else word
-        elif quote == '"' and letter == "$":
-            name = VARIABLE.match(text, place)
-            if name is not None:
-                word = [] if word is None else word
-                word.append(environment.value(name))
-                place = name.end()
-                continue
-            word = [] if word is None else word
-            word.append(letter)
+            piece, quote = "", letter
+        elif quote == '"' and letter == "$" and (name := VARIABLE.match(text, place)) is not None:
+            piece, end = environment.value(name), name.end()
         elif not quote and letter == "#":
             break
-        elif not quote and letter in " \t":
-            if word is not None:
-                found.append("".join(word))
-                word = None
-        elif word is None:
-            word = [letter]
-        else:
-            word.append(letter)
-        place += 1
+        word = [] if word is None else word
+        word.append(piece)
+        place = end
     if quote:
         raise ProxyConfigError(origin, f"a {quote} that is not closed")
     if word is not None:
