@@ -143,27 +143,8 @@ class RouteIndex(Generic[P]):
         hosts = self._known.get(request.host)
         if hosts is None:
             hosts = self._remember(request.host)
-        bucket = self._exact.get(path)
-        buckets = [] if bucket is None else [bucket]
-        get = self._prefixes.get
-        end = 0
-        while end >= 0:
-            end = path.find("/", end + 1)
-            bucket = get(path if end < 0 else path[:end])
-            if bucket is None:
-                break
-            buckets.append(bucket)
-            if not bucket[3]:
-                break
-        if self._shortest:
-            for size in self._starts.get(path[: self._shortest], ()):
-                bucket = self._texts.get(path[:size])
-                if bucket is not None:
-                    buckets.append(bucket)
-        if self._root is not None:
-            buckets.append(self._root)
         best, route = NO_RANK, None
-        for least, groups, by_host, _ in buckets:
+        for least, groups, by_host, _ in self._along(path):
             if least >= best:
                 continue
             if by_host is not None:
@@ -183,6 +164,29 @@ class RouteIndex(Generic[P]):
                         best, route = rank, candidate
                         break
         return route
+
+    def _along(self, path: str) -> list[Bucket]:
+        """Return the buckets whose routes may match a path: exact, by segments, by text, then those of any path."""
+        bucket = self._exact.get(path)
+        buckets = [] if bucket is None else [bucket]
+        get = self._prefixes.get
+        end = 0
+        while end >= 0:
+            end = path.find("/", end + 1)
+            bucket = get(path if end < 0 else path[:end])
+            if bucket is None:
+                break
+            buckets.append(bucket)
+            if not bucket[3]:
+                break
+        if self._shortest:
+            for size in self._starts.get(path[: self._shortest], ()):
+                bucket = self._texts.get(path[:size])
+                if bucket is not None:
+                    buckets.append(bucket)
+        if self._root is not None:
+            buckets.append(self._root)
+        return buckets
 
     def candidates(self, host: str, literal: str) -> Iterator[Entry]:
         """Yield the entries that the index offers for a host pattern and paths that begin with a text."""

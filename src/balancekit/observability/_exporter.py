@@ -24,6 +24,7 @@ from balancekit.observability._event_counters import EventCounters
 from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
 from balancekit.observability._series import OTHER
 from balancekit.protocols import ObservableBalancer
+from balancekit.statistics_view import EndpointStats
 
 __all__ = ["Exporter", "exporter_of"]
 
@@ -112,44 +113,60 @@ class Exporter(Collector):
 
 
 def _read(member: Member, balancer: ObservableBalancer[Any], found: Mapping[str, Any]) -> None:
-    """Add the samples of one balancer; those of endpoints beyond the most are added up."""
-    service, stats, counters = member.service, balancer.stats(), member.counters
-    sums: dict[tuple[str, tuple[str, ...]], float] = {}
-
-    def add(family: str, value: float, *labels: str) -> None:
-        sums[family, (service, *labels)] = sums.get((family, (service, *labels)), 0.0) + value
-
-    for one in stats.endpoints:
-        name = member.label(one.id)
-        for outcome, count in one.outcomes.items():
-            add("requests", count, name, outcome.value)
-        add("inflight", one.inflight, name)
-        if one.first_byte is not None and name != OTHER:
-            add("first_byte", one.first_byte.p50, name)
-        if one.tokens:
-            add("tokens", one.tokens, name)
-        if one.tokens_per_second is not None and name != OTHER:
-            add("speed", one.tokens_per_second.p50, name)
-        add("weight", one.weight, name)
-        for state in STATES:
-            add("state", float(one.state == state), name, state)
-    for (endpoint, why), count in counters.ejections.items():
-        add("ejections", count, member.label(endpoint), why)
-    for why, count in counters.retries.items():
-        add("retries", count, why)
-    add("exhausted", counters.refused)
-    for result in ("won", "lost"):
-        add("hedges", counters.hedges[result], result)
+    """Add the samples of one balancer."""
+    sums = _Sums(member.service)
+    stats = balancer.stats()
+    for endpoint in stats.endpoints:
+        _add_endpoint(sums, endpoint, member.label(endpoint.id))
     for why, count in stats.refused.items():
-        add("failures", count, why)
-    add("panic", float(stats.panic))
+        sums.add("failures", count, why)
+    sums.add("panic", float(stats.panic))
+    _add_counters(sums, member)
     for source in member.discovered():
         for result, count in source.refreshes.items():
-            add("refreshes", count, source.source, result)
-        add("success", source.last_success_at, source.source)
-        add("endpoints", source.endpoints, source.source)
-    for (family, labels), value in sums.items():
+            sums.add("refreshes", count, source.source, result)
+        sums.add("success", source.last_success_at, source.source)
+        sums.add("endpoints", source.endpoints, source.source)
+    for (family, labels), value in sums.values.items():
         found[family].add_metric(labels, value)
+
+
+class _Sums:
+    """Samples of one balancer: those of equal labels, as of endpoints beyond the limit, are added up."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self.values: dict[tuple[str, tuple[str, ...]], float] = {}
+
+    def add(self, family: str, value: float, *labels: str) -> None:
+        key = family, (self._service, *labels)
+        self.values[key] = self.values.get(key, 0.0) + value
+
+
+def _add_endpoint(sums: _Sums, endpoint: EndpointStats, name: str) -> None:
+    for outcome, count in endpoint.outcomes.items():
+        sums.add("requests", count, name, outcome.value)
+    sums.add("inflight", endpoint.inflight, name)
+    if endpoint.first_byte is not None and name != OTHER:
+        sums.add("first_byte", endpoint.first_byte.p50, name)
+    if endpoint.tokens:
+        sums.add("tokens", endpoint.tokens, name)
+    if endpoint.tokens_per_second is not None and name != OTHER:
+        sums.add("speed", endpoint.tokens_per_second.p50, name)
+    sums.add("weight", endpoint.weight, name)
+    for state in STATES:
+        sums.add("state", float(endpoint.state == state), name, state)
+
+
+def _add_counters(sums: _Sums, member: Member) -> None:
+    counters = member.counters
+    for (endpoint, why), count in counters.ejections.items():
+        sums.add("ejections", count, member.label(endpoint), why)
+    for why, count in counters.retries.items():
+        sums.add("retries", count, why)
+    sums.add("exhausted", counters.refused)
+    for result in ("won", "lost"):
+        sums.add("hedges", counters.hedges[result], result)
 
 
 _EXPORTERS: Final[WeakKeyDictionary[CollectorRegistry, Exporter]] = WeakKeyDictionary()
