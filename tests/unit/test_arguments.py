@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 from balancekit import ConfigurationError, LoadBalancer
 from balancekit._support.arguments import checked_arguments, checked_stream, fits
 from balancekit._support.record import Record, field
+from balancekit.discovery import DnsResolver
+from balancekit.hashing import HashRing, JumpHash
+from balancekit.routing import deterministic_subset
 from balancekit.scheduling import AliasTable, SmoothWrr, smooth_cycle
 from balancekit.sim import Recorded, RecordedArrivals
 
@@ -137,7 +141,6 @@ def test_records_name_their_field() -> None:
 
 def test_an_array_of_ids_excludes_and_any_other_array_is_refused() -> None:
     """``acquire`` takes exclusions as an array of numpy, which has no truth, and names what is no collection of ids."""
-    np = pytest.importorskip("numpy")
     lb = LoadBalancer(["a", "b"])
     for key in ((), ("k",)):
         with lb.acquire(*key, exclude=np.array(["a", "x"])) as lease:
@@ -145,6 +148,59 @@ def test_an_array_of_ids_excludes_and_any_other_array_is_refused() -> None:
         with pytest.raises(ConfigurationError, match=r"exclude=array\(\[1, 2\]\) is not allowed"):
             lb.acquire(*key, exclude=np.array([1, 2]))
     assert lb.stats().inflight == 0
+
+
+class Unreadable(Collection):
+    """A collection of one id that cannot be read."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Any:
+        raise OSError("lost")
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "exclude",
+    [np.array(2.0), np.array("a"), Unreadable(), {"a": 1, 2: 1}, iter("a"), 1, b"a"],
+    ids=repr,
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        LoadBalancer.acquire,
+        LoadBalancer.ranking,
+        LoadBalancer.explain,
+        lambda lb, exclude: lb.attempts(2, exclude=exclude),
+    ],
+)
+def test_exclusions_that_cannot_be_read_are_refused(call: Callable[..., object], exclude: object) -> None:
+    """What is a collection by its class only, or is none, is named, and nothing is picked."""
+    lb = LoadBalancer(["a", "b"])
+    with pytest.raises(ConfigurationError, match=r"^exclude="):
+        call(lb, exclude=exclude)
+    assert lb.stats().inflight == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("endpoints", LoadBalancer),
+        ("endpoints", LoadBalancer(["a"]).update),
+        ("listeners", lambda v: LoadBalancer(["a"], listeners=v)),
+        ("nodes", HashRing),
+        ("nodes", JumpHash),
+        ("ids", lambda v: deterministic_subset(v, client=0, size=1)),
+        ("kinds", lambda v: DnsResolver("orders.example", 80, kinds=v)),
+    ],
+)
+def test_an_array_without_dimensions_is_no_list(name: str, call: Callable[[Any], object]) -> None:
+    """Its class says that it can be iterated; wherever several values are wanted, it is refused by name."""
+    with pytest.raises(ConfigurationError, match=f"^{name}=array"):
+        call(np.array("a"))
 
 
 @pytest.mark.parametrize(

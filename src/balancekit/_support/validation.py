@@ -51,6 +51,7 @@ LONG_S: Final = 3600.0
 MAX_ITEMS: Final = 1_000_000
 """Items of an iterable that are read at most: endpoints, nodes, listeners."""
 _CLOCK: Final = "a callable that returns seconds, such as time.monotonic"
+_IDS: Final = "a collection of endpoint ids (strings)"
 MAX_WEIGHT: Final = 1e100
 """Greater weights would add up to more than a float can hold."""
 
@@ -151,11 +152,16 @@ def _names_a_file(path_: str) -> bool:
 def items(parameter: str, value: Iterable[T], *, limit: int = MAX_ITEMS) -> list[T]:
     """Return what an iterable yields, up to a limit.
 
-    One that never ends is refused, and not read for ever; so is a text.
+    One that never ends is refused, and not read for ever; so are a text, and what cannot be iterated although its class
+    says so: an array without dimensions.
     """
     if isinstance(value, str):
         raise ConfigurationError(parameter, value, f"several values, such as [{brief(value)}]")
-    found = list(islice(value, limit + 1))
+    try:
+        iterator = iter(value)
+    except TypeError as error:
+        raise ConfigurationError(parameter, value, "several values, such as a list") from error
+    found = list(islice(iterator, limit + 1))
     if len(found) > limit:
         raise ConfigurationError(parameter, value, f"at most {limit:,} items")
     return found
@@ -191,10 +197,16 @@ def labels(parameter: str, value: object) -> Mapping[str, str]:
 def ids(parameter: str, value: object) -> frozenset[str]:
     """Return a collection of endpoint ids; a bare string is refused, it would be read letter by letter."""
     if isinstance(value, Collection) and not isinstance(value, str | bytes):
-        members = items(parameter, value)
+        try:
+            members = items(parameter, value)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # of the value's own class
+            raise_interrupt()
+            raise ConfigurationError(parameter, value, _IDS) from error
         if all(isinstance(member, str) for member in members):
             return frozenset(map(plain, members))
-    raise ConfigurationError(parameter, value, "a collection of endpoint ids (strings)")
+    raise ConfigurationError(parameter, value, _IDS)
 
 
 def key(value: object) -> None:
