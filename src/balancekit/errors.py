@@ -66,7 +66,7 @@ def brief(value: object) -> str:
         text = without_passwords(repr(value)[:MAX_SEARCHED_CHARACTERS])
     except Exception:
         return f"<{type(value).__name__}>"
-    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
+    return _cut(text)
 
 
 def printable(text: str) -> str:
@@ -85,7 +85,8 @@ def printable(text: str) -> str:
     return "".join([c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text])
 
 
-_USERINFO: Final = re.compile(r"(\b[A-Za-z][\w+.-]*://)[^\s/?#'\"]*@")
+_USERINFO: Final = re.compile(r"(\b[A-Za-z][\w+.-]+://?)[^\s/?#'\"]*@")
+"""What is before the host of a URL, also of one that was taken for a path and lost a slash."""
 _SECRET_PARAMETER: Final = re.compile(
     r"([?&](?:[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|signature|credential)[\w.-]*"
     r"|pwd|pass|sig|auth|jwt)=)[^\s&#'\"<>]+",
@@ -124,7 +125,26 @@ def brief_error(error: BaseException) -> str:
     except Exception:
         text = ""
     text = without_passwords(text[:MAX_SEARCHED_CHARACTERS])[:MAX_SHOWN_CHARACTERS]
-    text = printable(f"{type(error).__name__}: {text}")
+    return _cut(printable(f"{type(error).__name__}: {text}"))
+
+
+def brief_line(text: str) -> str:
+    """Return a text that names values as one line: long words and long texts are cut, and passwords of URLs left out.
+
+    For texts of other software, which show whole what they were given.
+
+    Example
+    -------
+    >>> brief_line("unknown: http://app:secret@10.0.0.1/" + chr(10) + "k" * 1000)[:40], len(brief_line("k" * 1000))
+    ('unknown: http://***@10.0.0.1/ kkkkkkkkkk', 200)
+    """
+    words = [_cut(without_passwords(word[:MAX_SEARCHED_CHARACTERS])) for word in text.split()]
+    line = printable(without_passwords(" ".join(words)))
+    half = MAX_SEARCHED_CHARACTERS // 2
+    return line if len(line) <= MAX_SEARCHED_CHARACTERS else f"{line[:half]} ... {line[-half:]}"
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
 
 

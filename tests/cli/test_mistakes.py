@@ -264,6 +264,49 @@ def test_a_password_in_a_url_is_not_shown(words, capsys):
     assert "s3cret" not in line
 
 
+SECRET = "http://app:s3cret@10.0.0.1/x?token=s3cret"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["{}"],
+        ["--{}"],
+        ["--version={}"],
+        ["demo", "{}"],
+        ["demo", "--seconds", "{}"],
+        ["demo", "--json={}"],
+        ["bench", "{}"],
+        ["bench", "--seed", "{}"],
+        ["bench", "latency", "--workers", "{}"],
+        ["simulate", "--seed", "{}"],
+        ["explain", "{}"],
+        ["explain", "{}", "{}"],
+        ["explain", "a.toml", "--{}"],
+        ["explain", "--kind", "{}", "a.toml"],
+        ["lint", "{}"],
+        ["gslb", "serve", "{}"],
+        ["capacity", "{}"],
+        ["vrrp", "{}"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("value", [SECRET, "x" * 100_000, "x " * 50_000, "\x1b[31m\nx"], ids=lambda v: v[:9])
+def test_what_is_refused_is_shown_cut_and_without_passwords(words, value, capsys, tmp_path, monkeypatch):
+    """Whatever word is wrong, an error shows little of it, on one line, and no password."""
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main([word.format(value) for word in words])
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2
+    said = capsys.readouterr().err
+    assert len(said) < 10_000
+    assert "s3cret" not in said
+    assert "\x1b" not in said
+    assert said.splitlines()[-1].startswith("balancekit")
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_source_that_ends_as_a_file_does_is_a_source(capsys):
     """``check file:targets.json`` checks the targets that the file lists; it is no configuration."""

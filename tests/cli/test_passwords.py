@@ -72,6 +72,8 @@ def test_a_table_of_a_process_hides_passwords() -> None:
     [
         ("a http://u:p@h/x, b", "a http://***@h/x, b"),
         ("http://u:p@w@h/", "http://***@h/"),
+        ("file='http:/u:p@h/x'", "file='http:/***@h/x'"),
+        ("C:/a@b", "C:/a@b"),
         ("http_sd:https://u@h", "http_sd:https://***@h"),
         ("key='http://u:p@h'", "key='http://***@h'"),
         ("http://h/?mail=a@b.c", "http://h/?mail=a@b.c"),

@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from balancekit.errors import brief
+from balancekit.errors import brief, brief_line
 
 __all__ = ["Parser"]
 
@@ -22,8 +22,17 @@ UNITS: Final = frozenset(
 class Parser(argparse.ArgumentParser):
     """A parser that raises if its help or a version cannot be written, which argparse passes over.
 
-    A text that is no number is refused with the unit of the option, not with the name of a type.
+    A text that is no number is refused with the unit of the option, not with the name of a type. What was given is shown
+    cut, and without passwords of URLs.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.prog: str = brief_line(self.prog)  # it names the file that a command is about
+
+    def error(self, message: str) -> NoReturn:
+        """Print how the command is called and what is wrong; end with status 2."""
+        super().error(brief_line(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is sys.stdout:

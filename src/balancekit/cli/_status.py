@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
-from balancekit.errors import printable, without_passwords
+from balancekit.errors import brief_line, without_passwords
 
 __all__ = [
     "EXIT_BROKEN_PIPE",
@@ -61,7 +61,7 @@ def complain(command: str, why: object, status: int) -> int:
 
 def say(command: str, what: object) -> None:
     """Print something on standard error, on one line after the name of the command."""
-    remark(f"{command}: {printable(' '.join(str(what).split()))}")
+    remark(f"{command}: {brief_line(str(what))}")
 
 
 @contextlib.contextmanager
