@@ -64,7 +64,12 @@ def heap() -> tuple[list[Node], _Gate, Any, Callable[[Node], None]]:
         return node.inflight
 
     made = LowestFirst({node: lambda node=node: score(node) for node in nodes}, Random(1), RLock())
-    return nodes, gate, made, made.changed
+
+    def report(node: Node) -> None:
+        ranked = made.ranked[node]
+        ranked.changed(ranked)
+
+    return nodes, gate, made, report
 
 
 @pytest.mark.parametrize("make", [buckets, heap])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from random import Random
 from threading import RLock
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from tests.concurrency._interrupts import Injector, Interrupt
 
 from balancekit.node import Node
-from balancekit.scheduling import LowestFirst, ScoreBuckets, SmoothWrr
+from balancekit.scheduling import LowestFirst, Ranked, ScoreBuckets, SmoothWrr
 from balancekit.testing import make_nodes
 
 WEIGHTS = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 2.0, "e": 1.5}
@@ -39,8 +40,13 @@ def heap(nodes: list[Node]) -> Any:
 
     found = LowestFirst({node: current(node) for node in nodes}, Random(3), RLock())
     for node in nodes:
-        node.on_low_water, node.low_water = found.changed, 1 << 30
+        ranked = found.ranked[node]
+        node.on_low_water, node.low_water = partial(_ended, ranked), 1 << 30
     return found
+
+
+def _ended(ranked: Ranked[Node], _node: Node) -> None:
+    ranked.changed(ranked)
 
 
 def end(node: Node) -> None:

@@ -15,7 +15,6 @@ Source: Finagle ``PeakEwma.scala`` (October 2024); tower ``load/peak_ewma.rs`` f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf, log
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
@@ -26,6 +25,7 @@ from balancekit.outcome import Completion, Outcome
 from balancekit.stats import Ewma, PeakEwma
 
 if TYPE_CHECKING:
+    from balancekit.scheduling import Ranked
     from balancekit.snapshot import Node
 
 __all__ = ["EwmaLatency", "LatencyLoad", "PeakEwmaLatency", "measured"]
@@ -95,7 +95,7 @@ class PeakEwmaLatency(Policy):
 class LatencyLoad(StateRepr, prints=("decay",)):
     """An average of latency times (requests in flight / capacity + 1)."""
 
-    __slots__ = ("_average", "_node", "changed", "decay")
+    __slots__ = ("_average", "_node", "decay", "ranked")
 
     needs_start: ClassVar[bool] = False
 
@@ -104,8 +104,8 @@ class LatencyLoad(StateRepr, prints=("decay",)):
         self._average = average
         self.decay: float = decay
         """Time constant of the average, in seconds."""
-        self.changed: Callable[[Node], None] | None = None
-        """Called, if a selector has set it, with the node whenever a request has ended there."""
+        self.ranked: Ranked[Node] | None = None
+        """Where the node lies in the order of a selector, if one has set it; it learns of each request that has ended."""
 
     def started(self, *, now: float, cost: float) -> None:
         """Do nothing: the node counts."""
@@ -120,14 +120,16 @@ class LatencyLoad(StateRepr, prints=("decay",)):
         if not exact:
             latency = max(latency, average.value(now=now) if average.seen else UNTOLD_LATENCY_S)
         average.observe(latency, now=now)
-        if self.changed is not None:
-            self.changed(self._node)
+        ranked = self.ranked
+        if ranked is not None:
+            ranked.changed(ranked)
 
     def succeeded(self, latency: float, now: float) -> None:
         """Learn from a plain success."""
         self._average.observe(latency, now=now)
-        if self.changed is not None:
-            self.changed(self._node)
+        ranked = self.ranked
+        if ranked is not None:
+            ranked.changed(ranked)
 
     def rank(self) -> float:
         """Return a number that orders the values of loads of equal decay, at any time alike."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from balancekit.scheduling._alias import AliasTable
 from balancekit.scheduling._integers import whole_weights
-from balancekit.scheduling._lowest_first import LowestFirst
+from balancekit.scheduling._lowest_first import LowestFirst, Ranked
 from balancekit.scheduling._open_total import OpenTotal
 from balancekit.scheduling._score_buckets import ScoreBuckets
 from balancekit.scheduling._smooth_wrr import SmoothWrr, smooth_cycle
@@ -14,6 +14,7 @@ __all__ = [
     "AliasTable",
     "LowestFirst",
     "OpenTotal",
+    "Ranked",
     "ScoreBuckets",
     "SmoothWrr",
     "StaggeredEdf",

@@ -2,7 +2,7 @@
 
 Items lie in a heap by the score they had when last looked at. What raises a score (a request that begins) is not
 reported: a score in the heap is a lower bound, and an item whose in-flight has changed sinks when it comes to the top.
-What else changes one (a request that ends) is reported to :attr:`LowestFirst.changed` and looked at before the next
+What else changes one (a request that ends) is reported by the item's :class:`Ranked` and looked at before the next
 pick. So an item at the top that has not changed is a true minimum.
 
 Equal scores lie in random order. An item that is put in its place draws from an exponential distribution that begins where
@@ -22,8 +22,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from heapq import heapify, heappop, heappush, heapreplace
-from itertools import count
-from math import log
+from math import log, nan
 from random import Random
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, final
 
@@ -32,7 +31,7 @@ from balancekit._support.display import StateRepr
 from balancekit._support.fork import call_in_child, owned, renew_in_child
 from balancekit.scheduling._score_buckets import MAX_REPORTS
 
-__all__ = ["LowestFirst"]
+__all__ = ["LowestFirst", "Ranked"]
 
 
 class RankedItem(Protocol):
@@ -46,9 +45,38 @@ C = TypeVar("C", bound=RankedItem)
 
 Score: TypeAlias = Callable[[], float]
 
-Entry: TypeAlias = tuple[float, float, int, Any, int, Score]
-"""How an item lies in the heap: its score, a random and a unique number for ties, the item, the in-flight it had, and the
-function for its score. A plain tuple, for the heap compares thousands."""
+Entry: TypeAlias = tuple[float, float, "Ranked[Any]", int]
+"""How an item lies in the heap: its score, a random number for ties, what knows the item, and the in-flight it had. A plain
+tuple, for the heap compares thousands."""
+
+
+@final
+class Ranked(StateRepr, Generic[C], prints=("item",)):
+    """An item among the others, and the way to report that its score has changed.
+
+    Parameters
+    ----------
+    item
+        The item.
+    score
+        Returns its score now.
+    changed
+        Call ``ranked.changed(ranked)`` when the score has changed, other than by requests that began. Atomic, O(1).
+        No method, which would be another Python call per request.
+    """
+
+    __slots__ = ("changed", "item", "score", "tie")
+
+    def __init__(self, item: C, score: Score, changed: Callable[[Ranked[C]], None]) -> None:
+        self.item = item
+        self.score = score
+        self.changed = changed
+        self.tie: float = nan
+        """The random number of its entry in the heap, the very object; an entry with another one has been replaced."""
+
+    def __lt__(self, other: Ranked[C]) -> bool:
+        """Return False: the heap compares these if scores and random numbers are equal, and either may be first."""
+        return False
 
 
 @final
@@ -81,16 +109,13 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
         "__weakref__",
         "_busy",
         "_changed",
-        "_entries",
         "_heap",
         "_limit",
         "_lock",
-        "_number",
         "_random",
-        "_scores",
         "_turn",
         "_whole",
-        "changed",
+        "ranked",
     )
 
     @checked_arguments
@@ -100,17 +125,16 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
         rng: Random,
         lock: AbstractContextManager[object],
     ) -> None:
-        self._scores = dict(items)
         self._random = rng.random
         self._lock = lock
         self._busy = False
-        self._number = count().__next__  # keeps two items from being compared
-        self._changed: deque[C] = deque(maxlen=MAX_REPORTS)
-        self.changed: Callable[[C], None] = self._changed.append
-        """Record that an item's score has changed, other than by requests that began. Atomic, O(1)."""
+        self._changed: deque[Ranked[C]] = deque(maxlen=MAX_REPORTS)
+        self.ranked: Mapping[C, Ranked[C]] = {
+            item: Ranked(item, score, self._changed.append) for item, score in items.items()
+        }
+        """Where each item lies; call ``ranked.changed(ranked)`` when its score has changed."""
         self._turn = 0.0
         self._limit = 2 * len(items) + 64
-        self._entries: dict[C, Entry] = {}
         self._heap: list[Entry] = []
         self._whole = False
         """Whether every item is in the heap, and every change is either kept or has been looked at."""
@@ -123,7 +147,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
         """Return an item of the least score, whatever the time is."""
         with self._lock:
             if self._busy:  # a finalizer came here from the lines below
-                return min(self._scores, key=self._current)
+                return min(self.ranked, key=self._current)
             self._busy = True
             try:
                 # What follows is _begin, written out.
@@ -131,7 +155,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
                 if not whole or len(self._changed) == MAX_REPORTS:
                     self._changed.clear()
                     self._rebuild()
-                found: C = self._search()[3]
+                found = self._search()
                 self._whole = True
                 return found
             finally:
@@ -146,7 +170,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
             return self.lowest()
         with self._lock:
             if self._busy:
-                left = (item for item in self._scores if item.id not in exclude)
+                left = (item for item in self.ranked if item.id not in exclude)
                 return min(left, key=self._current, default=None)
             self._busy = True
             try:
@@ -174,9 +198,9 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
         aside: list[Entry] = []
         found: C | None = None
         while self._heap and found is None:
-            entry = self._search()
-            if entry[3].id not in exclude:
-                found = entry[3]
+            item = self._search()
+            if item.id not in exclude:
+                found = item
             else:
                 aside.append(heappop(self._heap))
                 self._drop_replaced()
@@ -184,66 +208,50 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
             heappush(self._heap, entry)
         return found
 
-    def _search(self) -> Entry:
-        """Put items in their places until the one at the top is in its place."""
-        heap, entries, changed = self._heap, self._entries, self._changed
-        random, number, turn = self._random, self._number, self._turn
+    def _search(self) -> C:
+        """Return the item at the top, once it has been put in its place."""
+        heap, changed = self._heap, self._changed
+        random, turn = self._random, self._turn
         while changed:
-            item = changed.popleft()
-            entry = entries.get(item)
-            if entry is not None:
-                inflight, current = item.inflight, entry[5]
-                entries[item] = new = (
-                    current(),
-                    turn - log(1.0 - random()),
-                    number(),
-                    item,
-                    inflight,
-                    current,
-                )
-                if entry is heap[0]:
-                    heapreplace(heap, new)
-                else:
-                    heappush(heap, new)
+            ranked = changed.popleft()
+            replaced, inflight = ranked.tie, ranked.item.inflight
+            ranked.tie = tie = turn - log(1.0 - random())
+            if heap[0][1] is replaced:
+                heapreplace(heap, (ranked.score(), tie, ranked, inflight))
+            else:
+                heappush(heap, (ranked.score(), tie, ranked, inflight))
         if len(heap) > self._limit:
             self._rebuild()
-            entries = self._entries
         while True:
-            entry = heap[0]
-            item = entry[3]
-            if entries[item] is not entry:
+            _, tie, ranked, found = heap[0]
+            if ranked.tie is not tie:
                 heappop(heap)
                 continue
+            item: C = ranked.item
             inflight = item.inflight
-            if entry[4] == inflight:
-                if entry[1] > turn:
-                    self._turn = entry[1]
-                return entry
-            current = entry[5]
-            entries[item] = new = (current(), turn - log(1.0 - random()), number(), item, inflight, current)
-            heapreplace(heap, new)
+            if found == inflight:
+                if tie > turn:
+                    self._turn = tie
+                return item
+            ranked.tie = tie = turn - log(1.0 - random())
+            heapreplace(heap, (ranked.score(), tie, ranked, inflight))
 
     def _drop_replaced(self) -> None:
         """Leave no entry at the top that has been replaced."""
-        heap, entries = self._heap, self._entries
-        while heap and entries[heap[0][3]] is not heap[0]:
+        heap = self._heap
+        while heap and heap[0][2].tie is not heap[0][1]:
             heappop(heap)
 
     def _rebuild(self) -> None:
         """Look at all items, and leave out entries that have been replaced."""
-        self._entries = {
-            item: (
-                current(),
-                self._turn - log(1.0 - self._random()),
-                self._number(),
-                item,
-                item.inflight,
-                current,
-            )
-            for item, current in self._scores.items()
-        }
-        self._heap[:] = self._entries.values()
-        heapify(self._heap)
+        turn, random = self._turn, self._random
+        entries: list[Entry] = []
+        for ranked in self.ranked.values():
+            inflight = ranked.item.inflight
+            ranked.tie = tie = turn - log(1.0 - random())
+            entries.append((ranked.score(), tie, ranked, inflight))
+        heapify(entries)
+        self._heap[:] = entries
 
     def _current(self, item: C) -> float:
-        return self._scores[item]()
+        return self.ranked[item].score()

@@ -87,5 +87,5 @@ class LeastResponseTime(ConstructorRepr):
         self._snapshot = snapshot
         for node in nodes:
             if isinstance(node.load, LatencyLoad):
-                node.load.changed = order.changed
+                node.load.ranked = order.ranked[node]
         return order.lowest, None
