@@ -43,7 +43,8 @@ def server(tmp_path_factory):
         deadline = time.monotonic() + 20.0
         while time.monotonic() < deadline:
             try:
-                Redis(unix_socket_path=path).ping()
+                with Redis(unix_socket_path=path) as asking:
+                    asking.ping()
                 break
             except RedisError:
                 time.sleep(0.02)
@@ -201,7 +202,10 @@ def eventually(ask, wanted, seconds=5.0):
 
 def test_a_store_that_is_not_there_is_said_once(caplog):
     """A balancer whose store never answers works by own counts, and logs one line."""
-    with RedisStore(Redis(port=1, socket_timeout=0.1), name="nowhere", period=0.01) as store:
+    with (
+        Redis(port=1, socket_timeout=0.1) as client,
+        RedisStore(client, name="nowhere", period=0.01) as store,
+    ):
         lb = balancer(["x", "y"], store)
         lb.acquire().release()
         for _ in range(5):
@@ -220,9 +224,11 @@ def test_a_store_that_is_stopped_costs_nothing_but_its_sums(server, client, capl
         ]
 
     caplog.set_level("INFO", logger="balancekit")
-    with RedisStore(client, name="down", period=0.05) as store:
+    with (
+        RedisStore(client, name="down", period=0.05) as store,
+        Redis(unix_socket_path=path) as other,
+    ):
         lb = balancer(["x", "y"], store, clock=time.monotonic)
-        other = Redis(unix_socket_path=path)
         other.eval("return 1", 0)
         peer = Manual(other)
         peer.core.name = "down"
@@ -395,21 +401,23 @@ def test_a_limit_is_kept_together(client):
     assert granted >= 0.4 * most
 
 
-def test_without_a_store_each_keeps_its_part(client):
+def test_without_a_store_each_keeps_its_part():
     """While the store does not answer, a process makes ``rate / replicas`` requests a second."""
     clock = ManualClock()
-    store = RedisStore(Redis(port=1, socket_timeout=0.1), name="alone", period=100.0)
-    lb = LoadBalancer(["a"], selector=SharedRateLimit(store, 80.0, burst=8.0, replicas=8), clock=clock)
     granted = 0
-    store.synchronize()
-    for _ in range(1000):
-        clock.advance(0.01)
-        try:
-            lb.acquire().release()
-            granted += 1
-        except SaturatedError:
-            pass
-    store.close()
+    with (
+        Redis(port=1, socket_timeout=0.1) as client,
+        RedisStore(client, name="alone", period=100.0) as store,
+    ):
+        lb = LoadBalancer(["a"], selector=SharedRateLimit(store, 80.0, burst=8.0, replicas=8), clock=clock)
+        store.synchronize()
+        for _ in range(1000):
+            clock.advance(0.01)
+            try:
+                lb.acquire().release()
+                granted += 1
+            except SaturatedError:
+                pass
     assert granted == pytest.approx(100, abs=2)
 
 
@@ -486,8 +494,10 @@ def test_a_store_that_answers_nonsense_is_as_good_as_none(answer, nonsense, capl
     """Own counts, one line, no exception, whatever it says; and the balancer goes on."""
     port, said = nonsense
     said[0] = answer
-    client = Redis(port=port, socket_timeout=0.2, retry=None)
-    with RedisStore(client, name="odd", period=30.0) as store:
+    with (
+        Redis(port=port, socket_timeout=0.2, retry=None) as client,
+        RedisStore(client, name="odd", period=30.0) as store,
+    ):
         lb = balancer(["x", "y"], store)
         held = lb.acquire()
         for _ in range(3):
@@ -508,18 +518,18 @@ def test_a_wrong_password_is_said_once_and_a_right_one_heals(server, client, cap
     try:
         with Redis(unix_socket_path=server[1], password="right") as admin:
             for password, known in (("wrong", 0), ("right", 1)):
-                theirs = Redis(unix_socket_path=server[1], password=password, socket_timeout=0.3)
-                one, two = Manual(theirs), Manual(theirs)
-                lb, other = balancer(["x"], one), balancer(["x"], two)
-                for each in (lb, other):
-                    each.acquire().release()
-                held = other.acquire()
-                two.real.synchronize()
-                two.real.synchronize()
-                one.real.synchronize()
-                one.real.synchronize()
-                assert others(lb) == {"x": known}
-                held.release()
+                with Redis(unix_socket_path=server[1], password=password, socket_timeout=0.3) as theirs:
+                    one, two = Manual(theirs), Manual(theirs)
+                    lb, other = balancer(["x"], one), balancer(["x"], two)
+                    for each in (lb, other):
+                        each.acquire().release()
+                    held = other.acquire()
+                    two.real.synchronize()
+                    two.real.synchronize()
+                    one.real.synchronize()
+                    one.real.synchronize()
+                    assert others(lb) == {"x": known}
+                    held.release()
             admin.config_set("requirepass", "")
     finally:
         client.close()
