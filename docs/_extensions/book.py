@@ -152,7 +152,7 @@ class Options(Generated):
 
 
 def options(kind: type) -> list[str]:
-    """Return what a class can be told, and what holds if it is not."""
+    """Return the options of a class, with their defaults."""
     fields = getattr(kind, "_fields", ())
     if fields and "__init__" not in vars(kind):
         return [_option(field, getattr(kind, field, inspect.Parameter.empty)) for field in fields]
