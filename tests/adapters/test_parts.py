@@ -24,7 +24,7 @@ from balancekit.adapters import aiohttp as for_aiohttp
 from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters import requests as for_requests
 from balancekit.adapters._addresses import AddressCache
-from balancekit.adapters._request_options import asked
+from balancekit.adapters._request_options import current_options
 from balancekit.adapters._retry_after import quota_reset, retry_after
 from balancekit.events import Event, Hedged
 from balancekit.retry import RetryBudget
@@ -384,13 +384,13 @@ def test_options_nest_and_the_earlier_deadline_counts() -> None:
     with request_options(key="outer", deadline=10.0, exclude=["a"]):
         with request_options(key="inner", deadline=20.0, exclude=["b"]) as merged:
             assert (merged.key, merged.deadline, merged.exclude) == ("inner", 10.0, frozenset("ab"))
-            own = asked(RequestOptions(attempts=5, deadline=5.0))
+            own = current_options(RequestOptions(attempts=5, deadline=5.0))
             assert own is not None
             assert (own.key, own.attempts, own.deadline) == ("inner", 5, 5.0)
-        outer = asked()
+        outer = current_options()
         assert outer is not None
         assert outer.key == "outer"
-    assert asked() is None
+    assert current_options() is None
 
 
 def test_one_block_serves_many_threads_and_tasks() -> None:
@@ -401,15 +401,15 @@ def test_one_block_serves_many_threads_and_tasks() -> None:
         with block:
             both_in.wait(5.0)
             first_out.wait(5.0)
-            inside = asked()
-        return None if inside is None else inside.key, asked()
+            inside = current_options()
+        return None if inside is None else inside.key, current_options()
 
     async def in_a_task(steps: int) -> object:
         with block, request_options(attempts=steps):
             for _ in range(steps):
                 await asyncio.sleep(0)
-            inside = asked()
-        return None if inside is None else (inside.key, inside.attempts), asked()
+            inside = current_options()
+        return None if inside is None else (inside.key, inside.attempts), current_options()
 
     async def tasks() -> list[object]:
         return await asyncio.gather(in_a_task(1), in_a_task(3), in_a_task(2))

@@ -3,7 +3,7 @@
 One module per client, each with its own extra: ``httpx2`` and ``httpx`` (transports, sync and async), ``requests`` (an
 adapter), ``aiohttp`` (a middleware). ``routed_httpx2``, ``routed_httpx`` and ``routed_requests`` pick the pool by a route
 table first; ``asgi`` and ``wsgi`` do so in a server. Here is what they share: what an endpoint is to them
-(:class:`HttpTarget`), what one request may ask for (:func:`request_options`), and how its attempts went (:class:`CallInfo`).
+(:class:`HttpTarget`), the options of one request (:func:`request_options`), and how its attempts went (:class:`CallInfo`).
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def _is_of_the_body(error: BaseException, call: Call) -> bool:
 
 
 def _has_no_decoder(error: aiohttp.ClientResponseError) -> bool:
-    """Return whether the caller got the encoding that it asked for, and aiohttp lacks the package that decodes it."""
+    """Return whether the caller got the encoding that it requested, and aiohttp lacks the package that decodes it."""
     encoding = _NO_DECODER.search(error.message)
     if encoding is None:
         return False

@@ -29,7 +29,7 @@ from balancekit.adapters._classification import (
 from balancekit.adapters._config import AdapterConfig
 from balancekit.adapters._keys import found_in
 from balancekit.adapters._released import ReleasedOnError
-from balancekit.adapters._request_options import RequestOptions, asked
+from balancekit.adapters._request_options import RequestOptions, current_options
 from balancekit.adapters._retry_after import quota_reset, retry_after
 from balancekit.adapters._sse import ends_stream
 from balancekit.adapters._target import Address
@@ -125,19 +125,19 @@ class Call:
         """Where to wait for the first lease."""
         return self._config.waiting
 
-    def asks(self, room: WaitingRoom[Any]) -> dict[str, Any]:
-        """Return what the request asks of a waiting room, beside its key."""
-        options = self._options
-        asks: dict[str, Any] = {"cost": self._cost, "timeout": min(room.timeout, self.left())}
-        if options is not None:
-            asks |= {"exclude": options.exclude, "attributes": options.attributes}
-            asks |= {"tenant": options.tenant or "", "criticality": options.criticality or 0}
-        return asks
+    def waiting_options(self, room: WaitingRoom[Any]) -> dict[str, Any]:
+        """Return the options with which the request enters a waiting room, besides its key."""
+        own = self._options
+        options: dict[str, Any] = {"cost": self._cost, "timeout": min(room.timeout, self.left())}
+        if own is not None:
+            options |= {"exclude": own.exclude, "attributes": own.attributes}
+            options |= {"tenant": own.tenant or "", "criticality": own.criticality or 0}
+        return options
 
     def queue(self, room: WaitingRoom[Any]) -> UnavailableError | None:
         """Wait in this thread for the first lease; return the error if there is none."""
         try:
-            self.begun_with(room.acquire(self.key, **self.asks(room)))
+            self.begun_with(room.acquire(self.key, **self.waiting_options(room)))
         except UnavailableError as error:
             return error
         return None
@@ -145,7 +145,7 @@ class Call:
     async def queue_async(self, room: WaitingRoom[Any]) -> UnavailableError | None:
         """Wait in this task for the first lease; return the error if there is none."""
         try:
-            self.begun_with(await room.acquire_async(self.key, **self.asks(room)))
+            self.begun_with(await room.acquire_async(self.key, **self.waiting_options(room)))
         except UnavailableError as error:
             return error
         return None
@@ -371,7 +371,7 @@ class Call:
 
 def begin_call(config: AdapterConfig, request: Any, own: object = None) -> Call:
     """Return the call of a request: its own options come before those of the adapter."""
-    options = asked(own)
+    options = current_options(own)
     if options is None and config.plain:
         return Call(config, None, None, 1.0)
     key = options.key if options is not None else None

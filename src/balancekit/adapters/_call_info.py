@@ -1,4 +1,4 @@
-"""What adapters tell of a request that was answered."""
+"""What adapters report of a request that was answered."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class CallOptions(TypedDict, total=False):
     rewrite_location: bool
     """Whether a ``Location`` at an endpoint's own address leads back through the balancer: of a redirect, or of what was created."""
     propagate_deadline: str | None
-    """The header that tells the server the milliseconds that are left, such as ``"x-request-timeout-ms"``."""
+    """The header that carries the remaining milliseconds to the server, such as ``"x-request-timeout-ms"``."""
     innocent: tuple[int, ...]
     """Statuses of 500 and above that say nothing against an endpoint. ``(501,)`` if left out."""
     clock: Clock

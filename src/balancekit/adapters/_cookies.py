@@ -3,7 +3,7 @@
 Replicas of one service understand each other's cookies, and the client's jar is right: it files them under the service.
 Different vendors do not, and should not see them. Then what an endpoint sets is taken out of its answer, is kept here, and
 goes to that endpoint only, besides what the caller sends. What counts as a match is the standard library's business
-(``http.cookiejar``: domains, paths, ``Secure``, expiry), asked with the authority that the endpoint was asked for.
+(``http.cookiejar``: domains, paths, ``Secure``, expiry), called with the authority of the request to the endpoint.
 
 Cost: nothing unless wanted; then two URLs parsed and a jar searched, some ten microseconds a request.
 """

@@ -1,4 +1,4 @@
-"""Hedged requests: if an answer is slow, ask a second endpoint and use the first answer.
+"""Hedged requests: if an answer is slow, send a second attempt elsewhere and use the first answer.
 
 A hedge starts after the time in which nearly all requests are answered, so it costs a few per cent more requests and
 cuts off the tail. It is for idempotent requests only; the loser is cancelled and waited for, its lease ends as cancelled,
@@ -62,7 +62,7 @@ async def hedge(
     Parameters
     ----------
     balancer
-        Whose endpoints are asked.
+        The balancer whose endpoints get the attempts.
     attempt
         One attempt on the endpoint of a lease; must be idempotent. Its exceptions end its lease as usual. A result that is
         not returned is closed, if it has ``aclose`` or ``close``: a second one, or one that came before the call was cancelled.
@@ -94,11 +94,11 @@ async def hedge(
     -------
     >>> import asyncio
     >>> from balancekit import LoadBalancer
-    >>> async def ask(lease):
+    >>> async def attempt(lease):
     ...     await asyncio.sleep(1.0 if lease.target == "slow" else 0.0)
     ...     return lease.target
     >>> lb = LoadBalancer(["slow", "fast"])
-    >>> asyncio.run(hedge(lb, ask, delay=0.01))
+    >>> asyncio.run(hedge(lb, attempt, delay=0.01))
     'fast'
     """
     import anyio.lowlevel  # noqa: PLC0415 - a reader of this module need not have it
@@ -205,9 +205,9 @@ def _check(attempt: object, budget: object, clock: object) -> None:
 
 def _begun(attempt: Callable[[Lease[T]], Awaitable[R]], lease: Lease[T]) -> Awaitable[R]:
     """Begin an attempt; a function that is not asynchronous is the caller's mistake, and no endpoint's."""
-    asked: object = attempt(lease)
-    if isinstance(asked, Awaitable):
-        return cast("Awaitable[R]", asked)
+    pending: object = attempt(lease)
+    if isinstance(pending, Awaitable):
+        return cast("Awaitable[R]", pending)
     lease.release(Outcome.IGNORED)
     raise ConfigurationError("attempt", attempt, ASYNCHRONOUS)
 
@@ -247,7 +247,7 @@ def _another(
     budget: RetryBudget | None,
     clock: Clock,
 ) -> Lease[T] | None:
-    """Take a lease on an endpoint that has not been asked, if there is one and the budget allows it."""
+    """Take a lease on an endpoint that has not been tried, if there is one and the budget allows it."""
     if budget is not None and budget.balance(now=clock()) < 1.0:
         return None
     try:

@@ -22,7 +22,7 @@ __all__ = ["KeySource", "found_in", "from_cookie", "from_header", "from_query"]
 T = TypeVar("T")
 
 KeySource: TypeAlias = Callable[[Any], Key | None]
-"""Told the client's own request; answers its key."""
+"""Called with the client's own request; returns its key."""
 
 
 def found_in(request: Any, what: str, find: Callable[[Any], T], default: T) -> T:

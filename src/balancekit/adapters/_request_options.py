@@ -22,7 +22,7 @@ from balancekit._support.tables import one_of
 from balancekit.errors import ConfigurationError
 from balancekit.snapshot import Key
 
-__all__ = ["RequestOptions", "asked", "in_force", "request_options"]
+__all__ = ["RequestOptions", "current_options", "in_force", "request_options"]
 
 LONG_TIMEOUT_S: Final = 1000.0
 """From here on a call's timeout is probably in milliseconds: 1000 is a second of them, and a quarter of an hour of these."""
@@ -34,7 +34,7 @@ _IN_FORCE: Final[ContextVar[tuple[RequestOptions, ...]]] = ContextVar(
 
 
 class RequestOptions(Record):
-    """What one request asks for; what is left out is as the adapter was configured.
+    """Options of one request; those left out are as the adapter was configured.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class RequestOptions(Record):
 def request_options(
     *, timeout: float | None = None, **options: Any
 ) -> AbstractContextManager[RequestOptions]:
-    """Ask something for every request made in a ``with`` block, by this thread or task.
+    """Set options for every request made in a ``with`` block, by this thread or task.
 
     Warns if what it returns is thrown away without a block.
 
@@ -172,12 +172,12 @@ class _Block:
 
     def __del__(self) -> None:
         if not self._entered:
-            text = "request_options(...) asks for nothing without a block: write `with request_options(...):`"
+            text = "request_options(...) has no effect without a block: write `with request_options(...):`"
             warnings.warn(text, UserWarning, stacklevel=2)
 
 
-def asked(own: object = None) -> RequestOptions | None:
-    """Return what the present request asks for, its client's own channel included."""
+def current_options(own: object = None) -> RequestOptions | None:
+    """Return the options of the present request, its client's own channel included."""
     around = _IN_FORCE.get()
     current = around[-1] if around else None
     if own is None:

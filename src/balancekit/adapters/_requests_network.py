@@ -1,7 +1,7 @@
 """Connections of urllib3 that are cut at the deadline of a call, between any two reads and writes, and skip interim responses.
 
 requests takes one time-out for a request, and the socket keeps it for each read. A connection here knows by its time-out, a
-:class:`TimeLeft`, which call it serves: what it reads, heads and bodies, asks for what is left of the deadline at each read.
+:class:`TimeLeft`, which call it serves: each read, of heads and bodies, has what is left of the deadline as its time-out.
 
 Cost: a buffer of 8 KiB for a response to a call that has a deadline.
 """
@@ -44,7 +44,7 @@ class _Bounded:
 
     @property
     def response_class(self) -> Callable[..., http.client.HTTPResponse]:
-        """Makes responses; asked for by ``http.client``."""
+        """Makes responses; read by ``http.client``."""
         timeout = self.timeout
         return partial(_Response, timeout) if isinstance(timeout, TimeLeft) else _FinalResponse
 

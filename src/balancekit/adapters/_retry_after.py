@@ -69,7 +69,7 @@ def retry_after(headers: Mapping[str, str], *, wall: float) -> float | None:
 def format_retry_after(seconds: float | None) -> str | None:
     """Return the value of ``Retry-After`` for a wait; ``None``, for no header, if it is not known.
 
-    It is a whole number, never too soon: rounded up, and at least 1, as 0 asks for a retry at once.
+    It is a whole number, never too soon: rounded up, and at least 1, as 0 invites a retry at once.
 
     Example
     -------

@@ -115,7 +115,7 @@ class Router(Generic[T]):
         return None if self._key is None else found_in(request, "key", self._key, None)
 
     def options(self, match: Match[Any], own: RequestOptions | None = None) -> RequestOptions:
-        """Return what a route asks for, under what the request asks for by itself."""
+        """Return the options of a route, overridden by those of the request itself."""
         route = match.route
         options = RequestOptions(
             attempts=route.attempts,

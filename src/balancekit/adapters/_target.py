@@ -6,9 +6,9 @@ A target is a string or an :class:`HttpTarget`::
     https://api.example.com/v1       its own scheme, and a prefix for every path
     unix:/run/orders.sock            a socket
 
-*Names.* With ``authority="auto"`` an endpoint whose address is a number or a socket is asked for the
-*logical* name (pods behind one service), one that has a name of its own for that (vendors, regions). The certificate is
-always checked against the name that was asked for.
+*Names.* With ``authority="auto"``, requests carry the *logical* name if the endpoint's address is a number or a socket
+(pods behind one service), and the endpoint's own name if it has one (vendors, regions). The certificate is
+always checked against the name in the request.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class HttpTarget(Record):
     authority
         What ``Host`` says; ``None`` for the rule of the adapter.
     server_name
-        The name to ask for in the TLS handshake, and to check the certificate against; ``None`` for the authority.
+        The name to send in the TLS handshake, and to check the certificate against; ``None`` for the authority.
 
     Raises
     ------
@@ -143,7 +143,7 @@ class Address:
         self.server_name: str | None = target.server_name or (
             _bare(self.authority) if self.authority is not None else None
         )
-        """What TLS asks for; ``None`` for the logical name."""
+        """The name in the TLS handshake; ``None`` for the logical name."""
 
     def _locate(self, url: str) -> None:
         try:

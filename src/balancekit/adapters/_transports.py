@@ -1,7 +1,7 @@
 """Pools of connections per endpoint: one inner transport each, for as long as the endpoint is there.
 
 Separate pools keep a slow endpoint from starving the others, and keep their limits per endpoint. Under TLS there is one
-per name that is asked for besides: httpx keeps connections apart by address only, and would use one that was verified
+per requested name besides: httpx keeps connections apart by address only, and would use one that was verified
 for one name for another. The names may be those of callers, so an endpoint keeps :data:`MAX_TLS_NAMES` of them.
 
 When an endpoint has been removed, its transports are closed after the last lease, or after ``drain_timeout``; by the next
@@ -96,9 +96,9 @@ class TransportPool(Generic[InnerTransport]):
         self._leaving: list[tuple[Node, float, InnerTransport]] = []
         self._closing: list[InnerTransport] = []
         self._present: frozenset[str] | None = None
-        """Ids of the pool since the last change of members, made when they are asked for."""
+        """Ids of the pool since the last change of members, made on first use."""
         self.departed = False
-        """Whether some endpoint has left, so that :meth:`leave` is worth asking."""
+        """Whether some endpoint has left, so that :meth:`leave` is worth a call."""
         self._stop: Callable[[], None] | None = None
         self._listen()
         call_in_child(self)

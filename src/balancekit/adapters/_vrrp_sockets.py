@@ -232,7 +232,7 @@ def interface_address(interface: str) -> str:
 
 
 def _ioctl(of: socket.socket, interface: str, request: int) -> bytes:
-    """Ask about an interface of the network namespace in which a socket was made."""
+    """Query an interface of the network namespace in which a socket was made."""
     return fcntl.ioctl(of, request, struct.pack("@256s", interface.encode()[:NAME_BYTES]))
 
 

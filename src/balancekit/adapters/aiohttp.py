@@ -207,7 +207,7 @@ class Balanced(ConstructorRepr):
                 _change(response, hdrs.SET_COOKIE, None)
             if hidden:
                 shown = _shown(response._request_info, headers)
-                # where the property keeps what it has been asked for
+                # where the property caches its value
                 response._request_info = response._cache["request_info"] = shown
         except aiohttp.ClientResponseError as error:
             if hidden:
@@ -313,7 +313,7 @@ def _change(response: ClientResponse, name: str, value: str | None) -> None:
     headers.popall(name, None)
     if value is not None:
         headers[name] = value
-    # Where the property keeps what it has been asked for.
+    # Where the property caches its value.
     response._cache["headers"] = CIMultiDictProxy(headers)
 
 

@@ -213,7 +213,7 @@ class GslbResolver(ZoneResponder):
 class GslbHandler(StateRepr, DNSHandler, prints=("client_address",)):
     """A handler for ``dnslib.server.DNSServer`` that answers what cannot be parsed with FORMERR, as gdnsd does.
 
-    ``dnslib``'s own drops it, so that the client waits for its time-out and asks again.
+    ``dnslib``'s own drops it, so that the client waits for its time-out and queries again.
 
     *Guarantee.* A reply, and what is shorter than a header, is dropped.
 

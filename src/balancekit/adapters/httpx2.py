@@ -62,7 +62,7 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
         Carries requests for hosts other than ``service``.
     verify
         The SSL context of the default inner transports; a shared default one if left out. Certificates are always
-        checked, against the name that was asked for.
+        checked, against the name in the request.
     drain_timeout
         Seconds for which the connections of a removed endpoint may outlive it, >= 0.
     options

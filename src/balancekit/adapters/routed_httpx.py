@@ -21,7 +21,7 @@ with extra("httpx"):
 from balancekit._support.functions import plain_function
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
-from balancekit.adapters._request_options import asked
+from balancekit.adapters._request_options import current_options
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import Router
 from balancekit.adapters.httpx import AsyncBalancedTransport, BalancedTransport
@@ -46,7 +46,7 @@ class RoutedTransport(ConstructorRepr, httpx.BaseTransport):
         Makes the transport of a pool; ``BalancedTransport(pool, **options)`` if left out.
     options
         :class:`~balancekit.adapters.AdapterOptions` of these; ``key`` is for splits too. A route's ``timeout``, ``attempts``
-        and ``retry_on`` come before them; what a request asks for by itself comes before those, and the earlier deadline
+        and ``retry_on`` come before them; the options of a request itself come before those, and the earlier deadline
         counts.
 
     *Errors of requests* are the client's own: ``LocalProtocolError`` if no route takes a request or the table rejects it,
@@ -222,7 +222,7 @@ def _match(router: Router[Any], request: httpx.Request) -> Match[Any]:
 
 def _outgoing(router: Router[Any], match: Match[Any], request: httpx.Request) -> httpx.Request:
     """Return the request as the pool's transport gets it: with the route's options, its path rewritten."""
-    own = asked(request.extensions.get("balancekit"))
+    own = current_options(request.extensions.get("balancekit"))
     url = request.url
     if match.route.rewrite is not None:
         url = url.copy_with(raw_path=match.target.encode("ascii"))

@@ -20,7 +20,7 @@ with extra("httpx2"):
 from balancekit._support.functions import plain_function
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
-from balancekit.adapters._request_options import asked
+from balancekit.adapters._request_options import current_options
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import Router
 from balancekit.adapters.httpx2 import AsyncBalancedTransport, BalancedTransport
@@ -45,7 +45,7 @@ class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
         Makes the transport of a pool; ``BalancedTransport(pool, **options)`` if left out.
     options
         :class:`~balancekit.adapters.AdapterOptions` of these; ``key`` is for splits too. A route's ``timeout``, ``attempts``
-        and ``retry_on`` come before them; what a request asks for by itself comes before those, and the earlier deadline
+        and ``retry_on`` come before them; the options of a request itself come before those, and the earlier deadline
         counts.
 
     *Errors of requests* are the client's own: ``LocalProtocolError`` if no route takes a request or the table rejects it,
@@ -221,7 +221,7 @@ def _match(router: Router[Any], request: httpx2.Request) -> Match[Any]:
 
 def _outgoing(router: Router[Any], match: Match[Any], request: httpx2.Request) -> httpx2.Request:
     """Return the request as the pool's transport gets it: with the route's options, its path rewritten."""
-    own = asked(request.extensions.get("balancekit"))
+    own = current_options(request.extensions.get("balancekit"))
     url = request.url
     if match.route.rewrite is not None:
         url = url.copy_with(raw_path=match.target.encode("ascii"))

@@ -21,7 +21,7 @@ with extra("requests"):
 from balancekit._support.functions import plain_function
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
-from balancekit.adapters._request_options import asked, in_force
+from balancekit.adapters._request_options import current_options, in_force
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import Router
 from balancekit.adapters.requests import BalancedAdapter, BalancedResponse
@@ -46,7 +46,7 @@ class RoutedAdapter(ConstructorRepr, BaseAdapter):
         Makes the adapter of a pool; ``BalancedAdapter(pool, **options)`` if left out.
     options
         :class:`~balancekit.adapters.AdapterOptions` of these; ``key`` is for splits too. A route's ``timeout``, ``attempts``
-        and ``retry_on`` come before them; what a request asks for by itself comes before those, and the earlier deadline
+        and ``retry_on`` come before them; the options of a request itself come before those, and the earlier deadline
         counts.
 
     *Errors of requests* are the client's own: ``InvalidURL`` if no route takes a request or the table rejects it, with the
@@ -106,7 +106,7 @@ class RoutedAdapter(ConstructorRepr, BaseAdapter):
             outgoing.url = f"{url.scheme}://{url.netloc}{match.target}"
         started = time.perf_counter()
         try:
-            with in_force(router.options(match, asked())):
+            with in_force(router.options(match, current_options())):
                 response = adapter.send(outgoing, stream, timeout, verify, cert, cast("Any", proxies))
         except BaseException:
             router.record(match, started, failed=True)

@@ -211,7 +211,7 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
                 one.close()
         self._selector = self._wakeup = None
 
-    # ------------------------------------------------------------------ what a program asks and says
+    # ------------------------------------------------------------------ what a program reads and calls
 
     @property
     def role(self) -> Role:

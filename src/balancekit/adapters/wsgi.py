@@ -44,8 +44,8 @@ class RoutingMiddleware(ConstructorRepr):
     statistics
         Where requests are counted; its own if left out.
 
-    *When not to use it:* where an encoded slash must be told from a plain one and the server gives neither ``RAW_URI`` nor
-    ``REQUEST_URI``.
+    *When not to use it:* where an encoded slash must be distinguished from a plain one and the server gives neither
+    ``RAW_URI`` nor ``REQUEST_URI``.
 
     Example
     -------

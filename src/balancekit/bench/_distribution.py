@@ -1,7 +1,7 @@
 """Evenness of hashing structures, measured beside theory.
 
 Where a structure says exactly what it owns (rings, tables, multi-probe), shares are exact and only the random
-places of points are left to chance; the others are asked for the owners of many keys.
+places of points are left to chance; the others look up the owners of many keys.
 
 Source: shares of a ring are Dirichlet distributed; Eisenbud et al. (2016) for Maglev; Appleton and O'Reilly (2015)
 for multi-probe.

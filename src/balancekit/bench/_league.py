@@ -185,7 +185,7 @@ class Standing(Record):
 
     @property
     def undecided(self) -> bool:
-        """Whether both ratios are within their bound, and the end of an interval is not: more seeds would tell."""
+        """Whether both ratios are within their bound, and the end of an interval is not: more seeds would decide."""
         most = self.cell.max_ratio
         return max(self.p99, self.mean) <= most < max(self.p99_high, self.mean_high)
 

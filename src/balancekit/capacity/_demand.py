@@ -1,4 +1,4 @@
-"""What is asked of a system: requests, bytes, connections, and what follows from them."""
+"""The demand on a system: requests, bytes, connections, and what follows from them."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class CapacityPlan(Record):
     Parameters
     ----------
     demand
-        What is asked of all sites together.
+        The demand on all sites together.
     gslb
         The sites.
     tiers
@@ -109,7 +109,7 @@ class CapacityPlan(Record):
 
     @checked_arguments
     def survives(self, **lost: int) -> bool:
-        """Return whether no node is asked for more than planned when nodes or sites are lost."""
+        """Return whether every node stays within its planned utilisation when nodes or sites are lost."""
         after = self.utilisation_after(**lost)
         return all(after[name] <= full * (1.0 + ROUNDING) for name, full in self.utilisation.items())
 
@@ -147,7 +147,7 @@ class CapacityPlan(Record):
         return plan_as_text(self.demand, self.sites, self.waiting, self.findings)
 
     def _over(self, **lost: int) -> str:
-        """Return which tier is asked for most beyond what is planned, in figures."""
+        """Return which tier exceeds its planned utilisation most, in figures."""
         after, planned = self.utilisation_after(**lost), self.utilisation
         name = max(after, key=lambda tier: after[tier] / planned[tier])
         if after[name] == inf:
@@ -168,13 +168,13 @@ def plan_capacity(
     Parameters
     ----------
     demand
-        What is asked of all sites together.
+        The demand on all sites together.
     tiers
         At most one each of :class:`Gslb`, :class:`L4`, :class:`L7` and :class:`Backends`; without ``Gslb`` there is one
         site.
     survive
-        How many of ``"sites"``, and in every site of ``"l4"``, ``"l7"``, ``"backends"``, may be lost without asking more of
-        any node than planned, >= 0. None of a name that is left out.
+        How many of ``"sites"``, and in every site of ``"l4"``, ``"l7"``, ``"backends"``, may be lost while every node
+        stays within its planned utilisation, >= 0. Zero for a name that is left out.
     utilisation
         How full nodes are planned to be, above 0, at most 1; a tier may have its own.
 

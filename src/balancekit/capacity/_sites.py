@@ -27,7 +27,7 @@ class Need(Record):
     Parameters
     ----------
     load
-        What is asked, and what a node can do.
+        The demand, and what a node can do.
     utilisation
         How full a node is planned to be.
     nodes

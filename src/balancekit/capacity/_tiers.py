@@ -1,4 +1,4 @@
-"""Tiers and the limits of a node in each: what is given, and what a demand asks of it.
+"""Tiers and the limits of a node in each: the given limits, and the load that a demand puts on them.
 
 A limit that is left out does not bind. Rates are per node, at full load; what a node is planned to carry is its rate
 times the utilisation.
@@ -32,7 +32,7 @@ SEGMENTS_PER_ACK: Final = 2
 
 @final
 class Load(Record):
-    """What a demand asks of a tier in one respect, beside what a node of it can do.
+    """The load that a demand puts on a tier in one respect, and the limit of one node.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Load(Record):
         What is limited: ``"connections"``, ``"gbps"``, ``"packets"``, ``"requests"``, ``"open connections"``,
         ``"handshakes"`` or ``"in flight"``.
     load
-        What is asked of the tier.
+        The load on the tier.
     per_node
         What a node can do at full load.
     unit
@@ -77,7 +77,7 @@ class Tier(Record, ABC):
 
     @abstractmethod
     def loads(self, demand: Demand, /) -> Iterator[Load]:
-        """Yield what a demand asks of this tier, for each limit that is given."""
+        """Yield the load that a demand puts on this tier, for each limit that is given."""
 
     @staticmethod
     @abstractmethod
@@ -303,8 +303,8 @@ def _listed(value: object) -> Sequence[object]:
 
 def _packets(demand: Demand, *, direct_return: bool) -> float:
     """Return packets a second: segments with data, one acknowledgement for two of them, and those of a connection."""
-    asking = ceil(demand.request_bytes / SEGMENT_BYTES)
-    answering = ceil(demand.response_bytes / SEGMENT_BYTES)
-    inbound = asking + answering / SEGMENTS_PER_ACK + CONNECTION_PACKETS_IN / demand.per_connection
-    outbound = answering + asking / SEGMENTS_PER_ACK + CONNECTION_PACKETS_OUT / demand.per_connection
+    request = ceil(demand.request_bytes / SEGMENT_BYTES)
+    response = ceil(demand.response_bytes / SEGMENT_BYTES)
+    inbound = request + response / SEGMENTS_PER_ACK + CONNECTION_PACKETS_IN / demand.per_connection
+    outbound = response + request / SEGMENTS_PER_ACK + CONNECTION_PACKETS_OUT / demand.per_connection
     return demand.requests * (inbound if direct_return else inbound + outbound)

@@ -64,10 +64,10 @@ def _measure(options: argparse.Namespace, folder: Path | None) -> int:
     ):
         task = bar.add_task("", total=None)
 
-        def tell(label: str, done: int, total: int) -> None:
+        def update(label: str, done: int, total: int) -> None:
             bar.update(task, description=label, completed=done, total=total)
 
-        results = measure(topics, seed=options.seed, quick=options.quick, executor=executor, progress=tell)
+        results = measure(topics, seed=options.seed, quick=options.quick, executor=executor, progress=update)
         files = []
         if folder is not None:
             bar.update(task, description="drawing")
@@ -78,11 +78,11 @@ def _measure(options: argparse.Namespace, folder: Path | None) -> int:
     else:
         _print(results, time.monotonic() - began)
     if files:
-        told = f"{len(files)} files in {folder}, begin with {files[-1]}"
+        written = f"{len(files)} files in {folder}, begin with {files[-1]}"
         if options.json:
-            remark(told)
+            remark(written)
         else:
-            sys.stdout.write(f"{told}\n")
+            sys.stdout.write(f"{written}\n")
     return 0 if results.holds else 1
 
 

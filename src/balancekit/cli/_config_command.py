@@ -30,17 +30,17 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     parser.add_argument("--exclude", default="", metavar="ID,ID", help="endpoints that the request has tried")
     parser.add_argument("--drain", default="", metavar="ID,ID", help="endpoints that are draining")
     parser.add_argument("--json", action="store_true", help="print data")
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     balancer = _balancer(document)
-    for id in _ids(asked.drain):
+    for id in _ids(options.drain):
         balancer.drain(id)
-    tried = _ids(asked.exclude)
+    tried = _ids(options.exclude)
     ids = [endpoint.id for endpoint in balancer.endpoints]
     for id in tried:
         if id not in ids:
             raise ConfigurationError("--exclude", id, f"endpoints of the file: {', '.join(ids[:MAX_NAMED])}")
-    found = balancer.explain(asked.key, exclude=tried)
-    if not asked.json:
+    found = balancer.explain(options.key, exclude=tried)
+    if not options.json:
         print_answer(f"{found}\n")
         return 0
     data = {
@@ -85,7 +85,7 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
 
 
 def _balancer(document: Document) -> LoadBalancer[Any]:
-    """Return the balancer of a configuration; a source of endpoints is asked once."""
+    """Return the balancer of a configuration; a source of endpoints is resolved once."""
     found = load(document, environ=os.environ)
     if found.source is not None:
         found.balancer.update(first_list(found.source))

@@ -54,7 +54,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "words", nargs=argparse.REMAINDER, metavar="...", help="what to decide; try FILE --help"
-    ).required = False  # as from Python 3.12 on; before, an error would ask for "..." too
+    ).required = False  # as from Python 3.12 on; before, an error would require "..." too
 
 
 def run_explain(options: argparse.Namespace) -> int:

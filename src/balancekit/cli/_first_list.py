@@ -1,4 +1,4 @@
-"""The list that a source of endpoints has now: asked once, for commands that follow nothing."""
+"""The list that a source of endpoints has now: resolved once, for commands that follow nothing."""
 
 from __future__ import annotations
 

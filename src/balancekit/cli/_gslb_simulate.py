@@ -63,9 +63,9 @@ def simulate(read: ZoneFile, options: argparse.Namespace) -> int:
             f"{id or 'no answer'} {share:.0%}" for id, share in sorted(step["shares"].items(), key=str)
         )
         sys.stdout.write(f"{step['from']:6.10g} s  failed {step['failed']:6.1%}  {shares}\n")
-    told = "no request failed" if last is None else f"the last request failed at {last:.1f} s"
+    failures = "no request failed" if last is None else f"the last request failed at {last:.1f} s"
     sys.stdout.write(
-        f"{told}; a death costs at most {longest:g} s (detection {longest - ttl.maximum:g}, TTL {ttl.maximum})\n"
+        f"{failures}; a death costs at most {longest:g} s (detection {longest - ttl.maximum:g}, TTL {ttl.maximum})\n"
     )
     return 0
 

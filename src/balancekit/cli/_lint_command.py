@@ -19,7 +19,9 @@ def add_lint(commands: Any) -> None:
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="configurations of nginx, HAProxy or Envoy")
     parser.add_argument(
-        "--kind", choices=("nginx", "haproxy", "envoy"), help="of the files; told by their text if left out"
+        "--kind",
+        choices=("nginx", "haproxy", "envoy"),
+        help="of the files; recognised by their text if left out",
     )
     parser.add_argument("--json", action="store_true", help="print data")
 

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 HOST: Final = "www.demo.test"
-"""The name that callers ask for."""
+"""The host name in the callers' requests."""
 ALIVE: Final = "/-/alive"
 """The path that an edge answers itself, for checks."""
 STATS_EVERY_S: Final = 0.5

@@ -35,30 +35,32 @@ def explain_proxy(path: str, words: Sequence[str]) -> int:
     parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="one more header")
     parser.add_argument("--port", type=int, help="where it arrives; the first that is configured if left out")
     parser.add_argument(
-        "--kind", choices=("nginx", "haproxy", "envoy"), help="of the file; told by its text if left out"
+        "--kind",
+        choices=("nginx", "haproxy", "envoy"),
+        help="of the file; recognised by its text if left out",
     )
     parser.add_argument("--seed", type=int, default=0, help="for methods that draw")
     parser.add_argument("--json", action="store_true", help="print data")
-    asked = parser.parse_args(list(words))
+    options = parser.parse_args(list(words))
     from balancekit.proxyconfig import read_config  # noqa: PLC0415 - needs what an extra brings
 
-    decision = read_config(path, kind=asked.kind).explain(_request(asked), seed=asked.seed)
-    sys.stdout.write((json.dumps(_data(decision), indent=1) if asked.json else str(decision)) + "\n")
+    decision = read_config(path, kind=options.kind).explain(_request(options), seed=options.seed)
+    sys.stdout.write((json.dumps(_data(decision), indent=1) if options.json else str(decision)) + "\n")
     return 0 if decision.server is not None or decision.routing.status is not None else EXIT_NO_SERVER
 
 
-def _request(asked: argparse.Namespace) -> ProxyRequest:
+def _request(options: argparse.Namespace) -> ProxyRequest:
     from balancekit.proxyconfig import ProxyRequest  # noqa: PLC0415 - needs what an extra brings
 
-    method, blank, target = asked.request.partition(" ")
+    method, blank, target = options.request.partition(" ")
     if not blank:
-        method, target = "GET", asked.request
+        method, target = "GET", options.request
         if not target.startswith(("/", "http://", "https://")):
             raise ConfigurationError(
                 "--request", target, "a method and a path, as 'GET /api', or a path alone"
             )
     headers = []
-    for text in asked.header:
+    for text in options.header:
         name, colon, value = text.partition(":")
         if not colon or not name.strip():
             raise ConfigurationError("--header", text, "NAME:VALUE")
@@ -66,10 +68,10 @@ def _request(asked: argparse.Namespace) -> ProxyRequest:
     return ProxyRequest(
         target.strip() or "/",
         method=method,
-        host=asked.host,
+        host=options.host,
         headers=tuple(headers),
-        client=asked.client,
-        port=asked.port,
+        client=options.client,
+        port=options.port,
     )
 
 

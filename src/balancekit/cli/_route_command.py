@@ -32,14 +32,14 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     )
     parser.add_argument("--key", help="what splits assign by if the request lacks what `by` names")
     parser.add_argument("--json", action="store_true", help="print data")
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     table = route_table(document)
-    if asked.url is None:
-        return _problems(table, as_json=asked.json)
-    request = _request(asked.method, asked.url, asked.header)
+    if options.url is None:
+        return _problems(table, as_json=options.json)
+    request = _request(options.method, options.url, options.header)
     found, match = table.explain(request), table.match(request)
-    pool = None if match is None else match.pool(asked.key)
-    if asked.json:
+    pool = None if match is None else match.pool(options.key)
+    if options.json:
         answers = [
             {"route": one.route, "matches": one.matches, "reason": one.reason} for one in found.answers
         ]

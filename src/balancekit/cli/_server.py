@@ -1,7 +1,7 @@
 """A small real HTTP server, run as a process of its own: ``python -m balancekit.cli._server``.
 
 It answers every path after a delay, prints its port on the first line of standard output, and ends when its
-standard input is closed, so that it cannot outlive its parent. A parent that is gone before it is told the port ends it too,
+standard input is closed, so that it cannot outlive its parent. A parent that is gone before it receives the port ends it too,
 silently.
 """
 

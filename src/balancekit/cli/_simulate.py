@@ -84,11 +84,11 @@ def run_simulate(options: argparse.Namespace) -> int:
     else:
         _print(scenario, reports, findings)
     if files:
-        told = f"{len(files)} files in {folder}, begin with {files[-1]}"
+        written = f"{len(files)} files in {folder}, begin with {files[-1]}"
         if options.json:
-            remark(told)
+            remark(written)
         else:
-            sys.stdout.write(f"{told}\n")
+            sys.stdout.write(f"{written}\n")
     return 0 if all(finding.holds for finding in findings) else 1
 
 

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 EXIT_FAILED: Final = 1
-"""Of a command whose answer is no, or that could not print what it was asked for."""
+"""Of a command whose answer is no, or that could not print its output."""
 EXIT_REFUSED: Final = 2
 """Of a command with an argument or a file that it does not take; argparse ends so too."""
 EXIT_INTERRUPTED: Final = 130
@@ -33,7 +33,7 @@ EXIT_BROKEN_PIPE: Final = 141
 """Of a command whose reader went away (``| head``), as shells have it."""
 STATUSES: Final = """\
 exit status:
-  0    done, and what was asked about is as it should be
+  0    done, and the answer is yes: what was checked holds
   1    done, and it is not: a claim, a check or a lookup failed; or there was no output
   2    a wrong argument or file, or a package that is missing; nothing was done
   130  interrupted (Ctrl-C); 141 if the reader of the output went away
@@ -42,7 +42,7 @@ exit status:
 
 
 def print_answer(text: str) -> None:
-    """Print what was asked for; ids and targets of endpoints may be URLs with passwords, which are not shown."""
+    """Print an answer; ids and targets of endpoints may be URLs with passwords, which are not shown."""
     sys.stdout.write(without_passwords(text))
 
 

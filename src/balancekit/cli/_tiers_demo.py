@@ -161,8 +161,8 @@ class TiersDemo:
             seen = sum(one.requests for one in self.phases)
             failures = sum(one.failures for one in self.phases)
             states = ", ".join([f"{one.id} {one.state}" for one in pool.stats().endpoints])
-            told = f"{seen} requests, {failures} failures; DNS: {states}, {authority.queries} queries"
-            self._view.show(time.monotonic() - self._began, told, self._fleet.nodes, self.notes)
+            summary = f"{seen} requests, {failures} failures; DNS: {states}, {authority.queries} queries"
+            self._view.show(time.monotonic() - self._began, summary, self._fleet.nodes, self.notes)
 
     # ------------------------------------------------------------------ what is reported
 
@@ -224,8 +224,8 @@ async def _until_ready(callers: Callers, pool: LoadBalancer[str]) -> None:
         while not ready:
             await asyncio.sleep(LOOK_EVERY_S)
             subnets = [network.replace("/16", "/24") for network in NETWORKS]
-            asked = [callers.request(callers.resolvers[0], subnet, "/") for subnet in subnets]
-            answered = await asyncio.gather(*asked)
+            probes = [callers.request(callers.resolvers[0], subnet, "/") for subnet in subnets]
+            answered = await asyncio.gather(*probes)
             ready = all(answered) and all(one.state == "healthy" for one in pool.stats().endpoints)
 
 

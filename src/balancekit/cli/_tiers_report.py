@@ -163,8 +163,8 @@ def print_tiers(console: Console, report: TiersReport) -> None:
         console.print(table)
     causes = sum((phase.causes for phase in report.phases), Counter[str]())
     if causes:
-        told = ", ".join(f"{count} {cause}" for cause, count in causes.most_common())
-        console.print(f"attempts that failed: {told}", highlight=False)
+        counted = ", ".join(f"{count} {cause}" for cause, count in causes.most_common())
+        console.print(f"attempts that failed: {counted}", highlight=False)
     console.print(
         f"{report.dns_queries} DNS queries for {sum(phase.requests for phase in report.phases)} requests",
         highlight=False,

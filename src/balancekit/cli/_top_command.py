@@ -162,11 +162,11 @@ def _fetch(url: str) -> dict[tuple[str, str], Reading]:
     OSError
         If what answers is no such process, or nothing answers.
     """
-    told: SimpleQueue[str | Exception] = SimpleQueue()
+    results: SimpleQueue[str | Exception] = SimpleQueue()
     # In a thread: a time-out of urllib is for each read, and an answer may drip for ever.
-    threading.Thread(target=_read, args=(url, told), daemon=True).start()
+    threading.Thread(target=_read, args=(url, results), daemon=True).start()
     try:
-        page = told.get(timeout=TIMEOUT_S)
+        page = results.get(timeout=TIMEOUT_S)
         if isinstance(page, Exception):
             raise page
         return readings(page)
@@ -176,16 +176,16 @@ def _fetch(url: str) -> dict[tuple[str, str], Reading]:
         raise OSError(f"{without_secrets(url)}: {error or type(error).__name__}") from None
 
 
-def _read(url: str, told: SimpleQueue[str | Exception]) -> None:
-    """Tell of the page at a URL, or of what went wrong."""
+def _read(url: str, results: SimpleQueue[str | Exception]) -> None:
+    """Put the page at a URL into a queue, or the exception."""
     opener = urllib.request.OpenerDirector()
     for handler in _HANDLERS:
         opener.add_handler(handler())
     try:
         with opener.open(with_ascii_host(url), timeout=TIMEOUT_S) as response:
-            told.put(response.read(MAX_BYTES).decode("utf-8"))
+            results.put(response.read(MAX_BYTES).decode("utf-8"))
     except Exception as error:
-        told.put(error)
+        results.put(error)
 
 
 def _table(rows: Iterable[EndpointRow]) -> Table:

@@ -31,7 +31,7 @@ Document = Mapping[str, Any]
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     """Print the answer to one query, and how it came about."""
     parser = Parser(prog=f"balancekit explain {path}", description="Answer one query, with reasons.")
-    parser.add_argument("name", metavar="NAME", help="the name asked for, with or without the zone's")
+    parser.add_argument("name", metavar="NAME", help="the queried name, with or without the zone's")
     parser.add_argument("--kind", default="A", help="the record type (default A)")
     parser.add_argument("--subnet", help="the client subnet in the query")
     parser.add_argument("--resolver", default="192.0.2.53", help="the address that the query comes from")
@@ -40,22 +40,22 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the random choices")
     parser.add_argument("--json", action="store_true", help="print data")
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     zone = read_zone(path, document).zone
-    down = [id for id in asked.down.split(",") if id]
+    down = [id for id in options.down.split(",") if id]
     unknown = [id for id in down if id not in zone.members()]
     if unknown:
         raise ConfigurationError(
             "--down", unknown[0], f"endpoints of the zone: {', '.join(sorted(zone.members()))}"
         )
-    name = asked.name.rstrip(".")
+    name = options.name.rstrip(".")
     if name != zone.origin and not name.endswith(f".{zone.origin}"):
         name = zone.origin if name == "@" else f"{name}.{zone.origin}"
-    client = Client(address=asked.resolver, subnet=asked.subnet)
-    query = Query(name=name, kind=asked.kind.upper(), client=client)
+    client = Client(address=options.resolver, subnet=options.subnet)
+    query = Query(name=name, kind=options.kind.upper(), client=client)
     standings = fixed_standings(dict.fromkeys(down, False))
-    reply = zone.answer(query, standings, now=0.0, rng=Random(asked.seed), explain=True)
-    sys.stdout.write(_json_of(reply) if asked.json else _text_of(query, reply))
+    reply = zone.answer(query, standings, now=0.0, rng=Random(options.seed), explain=True)
+    sys.stdout.write(_json_of(reply) if options.json else _text_of(query, reply))
     return 0
 
 
@@ -92,16 +92,16 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
 
 
 def _text_of(query: Query, reply: Reply) -> str:
-    asked = query.client
-    subnet = f", subnet {asked.subnet}" if asked.subnet is not None else ""
-    lines = [f"{query.name} {query.kind} for {asked.address}{subnet}: {reply.rcode}"]
+    client = query.client
+    subnet = f", subnet {client.subnet}" if client.subnet is not None else ""
+    lines = [f"{query.name} {query.kind} for {client.address}{subnet}: {reply.rcode}"]
     if reply.answer is not None:
         lines += [f"  {step.policy}: {step.text}" for step in reply.answer.steps]
     lines += [
         f"  {record.name} {record.ttl} IN {record.kind} {record.data}"
         for record in (*reply.records, *reply.authority)
     ]
-    if asked.subnet is not None:
+    if client.subnet is not None:
         lines.append(f"  scope {reply.scope}")
     return "\n".join(lines) + "\n"
 

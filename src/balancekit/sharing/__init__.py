@@ -4,7 +4,7 @@
 :class:`Shared`            a load policy: another load, over the open leases of all processes
 :func:`in_flight`          the sums in a file, for people and tests
 :class:`RedisStore`        what several hosts share by; :class:`AsyncRedisStore` on asyncio
-:class:`SharedEjections`   ejections that processes tell each other of
+:class:`SharedEjections`   ejections that processes share with each other
 :class:`SharedRateLimit`   a selector: limits per endpoint that all processes keep together
 =========================  ================================================================================
 

@@ -37,7 +37,7 @@ class Counts(Protocol):
 
 
 class Exchange(Protocol):
-    """What tells a pool about other processes. One for each pool."""
+    """A pool's source of the loads of other processes. One for each pool."""
 
     def join(self, id: str, /) -> Place:
         """Return where to write the count of an endpoint."""

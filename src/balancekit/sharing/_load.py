@@ -48,7 +48,7 @@ class SharedLoad(StateRepr, prints=("place",)):
 
     @property
     def start_compared(self) -> bool:
-        """Whether a comparison of the pool's tells as much as :meth:`started`."""
+        """Whether a comparison of the pool's reports as much as :meth:`started`."""
         return self.pool.comparing and not self._passes_starts
 
     @property

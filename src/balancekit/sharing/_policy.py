@@ -141,7 +141,7 @@ class SharedPool(StateRepr, prints=("version",)):
     policy
         The load of one process.
     exchange
-        What tells about the others.
+        The source of the other processes' loads.
     """
 
     __slots__ = (

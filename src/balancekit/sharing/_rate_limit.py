@@ -1,7 +1,7 @@
 """A rate limit that many processes keep together, by leased blocks of tokens.
 
 The store holds one bucket for each endpoint. With each exchange a process leases a block: as much as it has used of late,
-and a little more. It spends its block without asking. So all processes together never ask for more than the quota, and a
+and a little more. It spends its block without an exchange. So all processes together never use more than the quota, and a
 pick never waits for the store. While the store does not answer, each process works by its own part of the rate; so it does
 if an exchange takes longer than three periods, as with a client without a time-out.
 """
@@ -154,16 +154,16 @@ class TokenBlock:
 
 @final
 class SharedRateLimit(ConstructorRepr, makers=("child",)):
-    """Pass over endpoints that all processes together have asked as often as they may be.
+    """Pass over endpoints whose limit all processes together have used up.
 
     Parameters
     ----------
     store
         Where the quotas are.
     rate
-        What an endpoint may be asked for per second by all processes, > 0: requests, or their cost.
+        The limit of an endpoint per second over all processes, > 0: requests, or their cost.
     burst
-        What it may be asked for at once after a rest, >= 1. One second's worth, and at least 1, if left out.
+        The limit at once after a rest, >= 1. One second's worth, and at least 1, if left out.
     by_cost
         Whether a request counts for its cost or for one.
     replicas

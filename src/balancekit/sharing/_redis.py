@@ -122,7 +122,7 @@ class RedisStore(ConstructorRepr):
     def close(self) -> None:
         """End the thread, and take the counts of this process back.
 
-        A server that does not answer is not asked: the counts end with ``ttl``, and the program need not wait.
+        A server that does not answer is skipped: the counts end with ``ttl``, and the program need not wait.
         """
         self._closed = True
         self._end.put(None)

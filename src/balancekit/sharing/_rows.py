@@ -16,7 +16,7 @@ A process opens a file once and keeps it open to its end: closing any descriptor
 process holds on it.
 
 Cost: 16 bytes per endpoint and worker. A write is one store; a sum is one numpy call for all rows with the same
-endpoints; every 0.4 s, one or two system calls for each used row tell which workers live.
+endpoints; every 0.4 s, one or two system calls for each used row show which workers live.
 
 Source: ``fcntl(2)``, record locks; Lamport 1977 (*Concurrent reading and writing*) for the generation.
 """
@@ -335,7 +335,7 @@ def _unlock(descriptor: int, row: int) -> None:
 
 
 def _is_free(descriptor: int, row: int) -> bool:
-    """Answer whether no process owns a row; not to be asked of one's own, whose lock it would free."""
+    """Return whether no process owns a row; do not call it for one's own, whose lock it would free."""
     try:
         _locks.lockf(descriptor, _locks.LOCK_SH | _locks.LOCK_NB, 1, ROW_LOCKS_AT + row)
     except OSError:

@@ -15,7 +15,7 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local members, sums, hints, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local member, ttl, kept, prefix = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local ask = cjson.decode(ARGV[5])
+local request = cjson.decode(ARGV[5])
 
 local function add(id, by)
   if by ~= 0 and redis.call('HINCRBY', sums, id, by) == 0 then redis.call('HDEL', sums, id) end
@@ -44,7 +44,7 @@ if not whole then
   for _, name in ipairs(redis.call('ZRANGE', members, 0, -1)) do each(prefix .. name, add) end
 end
 for _, name in ipairs(gone) do withdraw(name) end
-if ask.leave then
+if request.leave then
   withdraw(member)
   if redis.call('ZCARD', members) == 0 then redis.call('DEL', sums) end
   return '{}'
@@ -55,7 +55,7 @@ each(own, function(id, count) old[id] = count end)
 old[''] = nil
 redis.call('HSET', own, '', 0)
 redis.call('HSET', sums, '', 0)
-for _, pair in ipairs(ask.counts) do
+for _, pair in ipairs(request.counts) do
   local id, count = pair[1], pair[2]
   if count ~= old[id] then
     add(id, count - (old[id] or 0))
@@ -70,13 +70,13 @@ end
 redis.call('ZADD', members, now + ttl, member)
 
 redis.call('ZREMRANGEBYSCORE', hints, '-inf', now)
-for _, hint in ipairs(ask.hints) do
+for _, hint in ipairs(request.hints) do
   redis.call('ZADD', hints, now + hint[2], cjson.encode({member, hint[1]}))
 end
 for i = 1, 4 do redis.call('EXPIRE', KEYS[i], kept) end
 
 local answer = {sums = {}, hints = {}, granted = {}}
-for i, pair in ipairs(ask.counts) do
+for i, pair in ipairs(request.counts) do
   answer.sums[i] = tonumber(redis.call('HGET', sums, pair[1]) or 0)
 end
 local listed = redis.call('ZRANGE', hints, 0, -1, 'WITHSCORES')
@@ -84,7 +84,7 @@ for i = 1, #listed, 2 do
   local hint = cjson.decode(listed[i])
   answer.hints[#answer.hints + 1] = {hint[1], hint[2], tonumber(listed[i + 1]) - now}
 end
-for i, quota in ipairs(ask.quotas) do
+for i, quota in ipairs(request.quotas) do
   local key, rate, burst, want = prefix .. 'quota:' .. quota[1], quota[2], quota[3], quota[4]
   local row = redis.call('HMGET', key, 'tokens', 'at')
   local at = tonumber(row[2] or now)
@@ -96,4 +96,4 @@ for i, quota in ipairs(ask.quotas) do
 end
 return cjson.encode(answer)
 """
-"""Keys: members, sums, hints, own counts. Arguments: member, ttl, seconds to keep keys, prefix, what is asked for."""
+"""Keys: members, sums, hints, own counts. Arguments: member, ttl, seconds to keep keys, prefix, the request as JSON."""

@@ -90,7 +90,7 @@ class Question(NamedTuple):
 
 @final
 class StoreCore:
-    """One process, as the store sees it. Sans-IO. Each question knows what was asked, so several may be under way at once.
+    """One process, as the store sees it. Sans-IO. Each question keeps its own request, so several may be under way at once.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class StoreCore:
         return made
 
     def hint(self, endpoint: str, seconds: float) -> None:
-        """Tell the others, with the next exchange, that this process has ejected an endpoint for a while."""
+        """Share with the next exchange that this process has ejected an endpoint for a while."""
         with self._lock:
             self._hints[endpoint] = (min(seconds, MAX_HINT_S),)
             if len(self._hints) > MAX_HINTS:  # as long as the store is not started
@@ -161,7 +161,7 @@ class StoreCore:
         self._quotas.add(quota)
 
     def ask(self) -> Question:
-        """Return what to ask the store now."""
+        """Return the question to send to the store now."""
         posted = {exchange: exchange.counts() for exchange in list(self._exchanges)}
         total: dict[str, int] = {}
         for counts in posted.values():
@@ -170,21 +170,21 @@ class StoreCore:
         with self._lock:
             hints = self._hints.copy()
         quotas = list(self._quotas)
-        asked = {
+        request = {
             "counts": list(total.items()),
             "hints": [(endpoint, seconds) for endpoint, (seconds,) in hints.items()],
             "quotas": [quota.question() for quota in quotas],
         }
-        return Question(self._arguments(asked), posted, hints, quotas)
+        return Question(self._arguments(request), posted, hints, quotas)
 
     def leaving(self) -> list[Any]:
         """Return what to call the script with to take the counts of this process back."""
         return self._arguments({"leave": True})
 
-    def _arguments(self, asked: dict[str, Any]) -> list[Any]:
+    def _arguments(self, request: dict[str, Any]) -> list[Any]:
         prefix = f"balancekit:{{{self.name}}}:"
         keys = [prefix + "members", prefix + "sums", prefix + "hints", prefix + self.member]
-        return [len(keys), *keys, self.member, self.ttl, KEPT_S, prefix, json.dumps(asked)]
+        return [len(keys), *keys, self.member, self.ttl, KEPT_S, prefix, json.dumps(request)]
 
     def answered(self, question: Question, answer: str | bytes) -> None:
         """Take note of an answer.
@@ -209,7 +209,7 @@ class StoreCore:
             log_change("store of shared loads %r: answers again", self.name, bad=False)
         others = [hint for hint in hints if hint.member != self.member]
         for listener in self.listeners:
-            _tell(listener, others)
+            _notify(listener, others)
 
     def failed(self, error: BaseException, question: Question | None = None) -> None:
         """Go on with own data: the store did not answer. Hints are given with the next exchange, while they are in force."""
@@ -318,8 +318,8 @@ def _no_pool() -> None:
     return None
 
 
-def _tell(listener: Callable[[list[Hint]], None], hints: list[Hint]) -> None:
-    """Tell of hints. What a balancer raises for them is no failure of the store."""
+def _notify(listener: Callable[[list[Hint]], None], hints: list[Hint]) -> None:
+    """Notify a listener of hints. What a balancer raises for them is no failure of the store."""
     try:
         listener(hints)
     except Exception:
@@ -332,9 +332,9 @@ def _without(hints: dict[str, tuple[float]], taken: dict[str, tuple[float]]) -> 
 
 
 def _later(
-    hints: dict[str, tuple[float]], asked: dict[str, tuple[float]], seconds: float
+    hints: dict[str, tuple[float]], sent: dict[str, tuple[float]], seconds: float
 ) -> dict[str, tuple[float]]:
     """Return hints as they are some seconds later; those that are newer as they are."""
-    aged = {endpoint: (left - seconds,) for endpoint, (left,) in asked.items() if left > seconds}
-    kept = _without(hints, asked)
+    aged = {endpoint: (left - seconds,) for endpoint, (left,) in sent.items() if left > seconds}
+    kept = _without(hints, sent)
     return {endpoint: hint for endpoint, hint in aged.items() if endpoint in hints} | kept

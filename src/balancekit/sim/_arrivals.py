@@ -11,7 +11,7 @@
 Several open processes can be merged with ``heapq.merge``.
 
 *Open or closed?* The users of a site do not wait for each other: open. A fixed set of workers does: closed, and it
-flatters a slow system, for a waiting client does not ask (coordinated omission).
+flatters a slow system, for a waiting client sends nothing (coordinated omission).
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class RecordedArrivals(Record):
 
 
 class ClosedLoop(Record):
-    """So many callers; each waits for its answer, pauses, and asks again.
+    """A fixed number of callers; each waits for its answer, pauses, and sends the next request.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """DNS in virtual time: a policy, monitors, and resolvers that cache its answers.
 
-What a DNS change does is decided by caches. Here each resolver has one: it asks the policy when its answer has
+Caches decide what a DNS change does. Here each resolver has one: it queries the policy when its answer has
 expired, and sends its clients' requests to what it holds, alive or not. So it is known how long requests go to a dead
 site::
 
@@ -184,7 +184,7 @@ class DnsSimulation(ConstructorRepr):
         due = [(rng.random() * self._every, number) for number in range(len(queries))]
         heapq.heapify(due)
         requests: list[DnsRequest] = []
-        asked: set[int] = set()
+        queried: set[int] = set()
         while due and due[0][0] < seconds:
             now, number = due[0]
             heapq.heapreplace(due, (now + rng.expovariate(1.0 / self._every), number))
@@ -195,8 +195,8 @@ class DnsSimulation(ConstructorRepr):
             if answer is None:
                 answer = self._policy.answer(query, monitors.standing, now=now, rng=rng)
                 ttl = float(self._ttl.of(answer.ttl))
-                if number not in asked:  # as if it had asked before the beginning, at any phase
-                    asked.add(number)
+                if number not in queried:  # as if it had queried before the beginning, at any phase
+                    queried.add(number)
                     ttl *= rng.random()
                 cache.store(query, answer._replace(ttl=ttl), now=now)
             endpoint = answer.chosen[0] if answer.chosen else None

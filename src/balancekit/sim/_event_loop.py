@@ -4,8 +4,8 @@ The loop takes the next event off a heap, sets the clock, and does what a progra
 Selectors, loads, health and leases are the very ones that production runs, and nothing in them knows that the clock is
 not real.
 
-*A server goes on with what it is not told of*: an attempt that timed out or lost to its hedge is over for its caller
-and its balancer, and is worked off all the same.
+*A server finishes what its caller has given up*: an attempt that timed out or lost to its hedge is over for its caller
+and its balancer, but the server completes it all the same.
 
 Cost: several times that of ``_fast_loop.py``, which takes the requests to which none of this can happen.
 """

@@ -4,7 +4,7 @@ A server computes prompts one after the other, as many tokens a second as it can
 writes the answers of all its requests at the same time, each the slower the more requests there were when it came. Its cache
 forgets what was used longest ago, from the end: the last tokens of a conversation go first, and a system prompt goes after
 all its conversations, as in vLLM and SGLang. Conversations begin at random, with a system prompt drawn by Zipf's law; each
-turn asks again with all that was said before.
+turn sends the whole conversation so far.
 
 Turns are counted from a fifth of the duration on, until the last conversation has ended. So a report has two parts: while
 conversations begin, the caches are under pressure; then the load falls.
@@ -299,10 +299,10 @@ class _Simulation:
     def turn(self, conversation: _Conversation) -> None:
         """Send one turn of a conversation."""
         random, now = self.lengths, self.now
-        asked, answered = 30 + int(random.expovariate(1 / 250)), 20 + int(random.expovariate(1 / 300))
+        sent, answered = 30 + int(random.expovariate(1 / 250)), 20 + int(random.expovariate(1 / 300))
         system, size = conversation.system, self.sizes[conversation.system]
-        text = random.randbytes(asked * TOKEN_BYTES)
-        prompt = size + conversation.history + asked
+        text = random.randbytes(sent * TOKEN_BYTES)
+        prompt = size + conversation.history + sent
         key: Key = (
             conversation.name if self.by_conversation else self.texts[system] + conversation.said + text
         )
@@ -319,7 +319,7 @@ class _Simulation:
             if now < self.end:
                 self.steady_tokens += prompt
                 self.steady_hits += cached
-        conversation.history += asked + answered
+        conversation.history += sent + answered
         conversation.said += text + random.randbytes(answered * TOKEN_BYTES)
         conversation.turns -= 1
         server.cache.put(conversation.name, conversation.history)

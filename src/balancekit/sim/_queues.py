@@ -68,11 +68,11 @@ class Server(Record):
 
 
 Schedule: TypeAlias = Callable[[J, float], None]
-"""Told when a job will end; infinity for as long as it is unknown. What it was told of the job before is void."""
+"""Called with the time at which a job will end; infinity while it is unknown. Each call replaces the one before."""
 
 
 class Station(Protocol[J]):
-    """The queue of a server in one run. Jobs are told apart by identity."""
+    """The queue of a server in one run. Jobs are distinguished by identity."""
 
     def enter(self, now: float, job: J, length: float) -> None:
         """Take on a job of so many seconds of work at speed 1."""

@@ -164,7 +164,7 @@ class Recorder(ConstructorRepr, Generic[T]):
         return self.balancer.on_start(observer)
 
     def on_refusal(self, observer: Callable[[str], object], /) -> Callable[[], None]:
-        """See :meth:`balancekit.LoadBalancer.on_refusal`; a balancer that does not tell of refusals never calls it."""
+        """See :meth:`balancekit.LoadBalancer.on_refusal`; a balancer that does not report refusals never calls it."""
         if isinstance(self.balancer, SupportsRefusalObservers):
             return self.balancer.on_refusal(observer)
         return _nothing

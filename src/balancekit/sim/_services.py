@@ -148,7 +148,7 @@ def draws(service: Service, rng: Random, parameter: str = "service") -> Iterator
     Raises
     ------
     ConfigurationError
-        When the next is asked for, if one of them is no time: negative, infinite, NaN, or no number.
+        When the next is drawn, if one of them is no time: negative, infinite, NaN, or no number.
 
     Example
     -------

@@ -1,7 +1,7 @@
 """Trace of a run: columns that the loops append to and the report is computed from.
 
 A request has one row, and an attempt has one. Columns of plain numbers cost 30 ns an entry to write, and everything that
-is asked afterwards (averages over time, what arrivals saw, lengths of queues) is array arithmetic outside the loop.
+is computed afterwards (averages over time, what arrivals saw, lengths of queues) is array arithmetic outside the loop.
 """
 
 from __future__ import annotations

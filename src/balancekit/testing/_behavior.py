@@ -44,7 +44,7 @@ class Behavior(Record):
     body
         ``"name"`` (the server's name), ``"echo"`` (the request as JSON), ``"pieces"`` (chunks of text), ``"events"``
         (server-sent events, continued after ``Last-Event-ID``) or ``"chat"`` (an OpenAI-style chat completion that says
-        ``hello``, streamed if the request asks for it).
+        ``hello``, streamed if the request says so).
     pieces
         Number of pieces or events.
     stop
@@ -104,7 +104,7 @@ class Behavior(Record):
 
     @classmethod
     def parse(cls, url: str) -> Behavior:
-        """Return the behavior that a path and query ask for.
+        """Return the behavior that a path and query name.
 
         The last segment of the path names a behavior (``ok``, ``echo``, ``status``, ``slow``, ``hang``, ``close``,
         ``reset``, ``half``, ``nonsense``, ``pieces``, ``events``, ``completions``, ``redirect``), and the query sets fields;

@@ -3,7 +3,7 @@
 ===  ===========================================================================
  1   reading its properties twice gives the same answers
  2   properties have the types of the protocol; ramp is within 0 and 1
- 3   nothing that it is told raises, and it answers with events of its endpoint, at
+ 3   no call raises, and each returns a list of events of its own endpoint, at
      least one if ``eligible`` has changed
  4   a deadline of an endpoint that is out lies ahead when it is set, and is gone, or
      later, after ``advance``
@@ -12,7 +12,7 @@
      again; an endpoint that is out gets no requests
  7   successes while ``watching`` is false change nothing: the balancer does not report
      them
- 8   it depends on what it is told alone: not on a clock, not on module-level randomness
+ 8   it depends on its arguments alone: not on a clock, not on module-level randomness
  9   what happens to another endpoint changes nothing
 ===  ===========================================================================
 """
@@ -113,12 +113,12 @@ def _history(
     sparing: bool = False,
     neighbour: bool = False,
 ) -> Seen:
-    """Tell a machine what happens; return its properties after each step.
+    """Drive a machine through a history; return its properties after each step.
 
     Parameters
     ----------
     spare
-        What the pool answers when it is asked whether the endpoint may be ejected.
+        The pool's answer to whether the endpoint may be ejected.
     world
         Which clock and module-level randomness there are.
     sparing
@@ -134,9 +134,9 @@ def _history(
         for _ in range(count):
             now += rng.expovariate(2.0)
             eligible = machine.eligible
-            what, told = _something(rng, machine, now)
+            what, call = _something(rng, machine, now)
             if not (sparing and what == "observe(SUCCESS)" and not machine.watching):
-                events = _events(what, told)
+                events = _events(what, call)
                 _check_change(machine, what, events, eligible=eligible, spare=spare, now=now)
             if other is not None:
                 failed = Completion(Outcome.FAILURE, started_at=now - 0.1, ended_at=now)
@@ -155,18 +155,18 @@ def _something(rng: Random, machine: HealthPolicy, now: float) -> tuple[str, Cal
     """Return one input, of those that the machine takes."""
     outcome = rng.choice([Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE, *Outcome])
     done = Completion(outcome, started_at=now - 0.1, ended_at=now)
-    told: list[tuple[str, Callable[[], Iterable[Event]]]] = [
+    calls: list[tuple[str, Callable[[], Iterable[Event]]]] = [
         (f"observe({outcome.name})", lambda: machine.observe(done, now=now))
     ] * 4
     one: object = machine
     if isinstance(one, SupportsCheckResults):
         result = CheckResult(passed=rng.random() < 0.7, holds_for=5.0)
-        told.append((f"checked({result.passed})", lambda: one.checked(result, now=now)))
+        calls.append((f"checked({result.passed})", lambda: one.checked(result, now=now)))
     if isinstance(one, SupportsOutlierEjection):
-        told.append(("on_outlier", lambda: one.on_outlier("slow", now=now)))
+        calls.append(("on_outlier", lambda: one.on_outlier("slow", now=now)))
     if isinstance(one, SupportsUneject):
-        told.append(("uneject", lambda: one.uneject(now=now)))
-    return rng.choice(told)
+        calls.append(("uneject", lambda: one.uneject(now=now)))
+    return rng.choice(calls)
 
 
 def _answer(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:

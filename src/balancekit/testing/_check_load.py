@@ -1,7 +1,7 @@
 """Check of a load policy against the laws that a balancer relies on, in one call.
 
 ===  ===========================================================================
- 1   asking for the value twice gives the same number and changes nothing
+ 1   reading the value twice gives the same number and changes nothing
  2   values of two loads can be compared: numbers, not NaN, at any time
  3   a request that has started and ended, however it ended, raises nothing
  4   if ``succeeded`` is there, a plain success by it and by ``finished`` weigh alike
@@ -13,7 +13,7 @@
  8   (``counts_failures``) requests that fail at once make it ten times worse than them
  9   what has ended does not add up: ten times as many requests, with the same endings,
      do not make the value five times as large
-10   values depend on what the load is told alone: not on a clock, not on module-level
+10   values depend on the calls of the load alone: not on a clock, not on module-level
      randomness
 ===  ===========================================================================
 """
@@ -105,7 +105,7 @@ def check_load(
     for one, other in zip(*seen, strict=True):
         if one != other:
             raise LawBroken(
-                "10, values depend on what it is told alone", f"{one!r} became {other!r} at another time"
+                "10, values depend on its calls alone", f"{one!r} became {other!r} at another time"
             )
     _check_successes(make)
     _check_bad_endings(make, counts_failures=harder)

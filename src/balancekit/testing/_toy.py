@@ -59,7 +59,7 @@ class Toy:
         self.default: Behavior = behavior
         """What it does by default."""
         self.fixed: Behavior | None = None
-        """What it does with every request, whatever its URL asks for."""
+        """What it does with every request, whatever its URL says."""
         self.script: deque[Behavior] = deque()
         """What it does with the next requests, one each."""
         self.received: list[Received] = []
@@ -126,10 +126,10 @@ class Toy:
             return self.script.popleft()
         if self.fixed is not None:
             return self.fixed
-        asked = Behavior.parse(url)
-        if asked == Behavior():
+        named = Behavior.parse(url)
+        if named == Behavior():
             return self.default
-        return asked
+        return named
 
     async def _respond(self, request: web.BaseRequest, behavior: Behavior, body: bytes) -> web.StreamResponse:
         """Send a response with the status, headers and body that the behavior names."""

@@ -23,12 +23,12 @@ def chat_completion() -> bytes:
 
 
 def chat_pieces(request: bytes) -> Sequence[bytes] | None:
-    """Return the events of a streamed completion, or ``None`` if the request does not ask for a stream."""
+    """Return the events of a streamed completion, or ``None`` if the request is not for a stream."""
     try:
-        asked = json.loads(request)
+        fields = json.loads(request)
     except (ValueError, RecursionError):
         return None
-    if not (isinstance(asked, dict) and asked.get("stream") is True):
+    if not (isinstance(fields, dict) and fields.get("stream") is True):
         return None
     deltas = [{"index": 0, "delta": {"content": word}, "finish_reason": None} for word in WORDS]
     chunks = [json.dumps(_envelope("chat.completion.chunk", delta)) for delta in deltas]

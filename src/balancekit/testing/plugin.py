@@ -1,6 +1,6 @@
 """Fixtures for pytest, found by it wherever balancekit is installed: toy servers, a manual clock, balancers.
 
-``toy_servers`` needs the extra ``testing`` (aiohttp). Nothing but pytest is imported until a test asks for a fixture.
+``toy_servers`` needs the extra ``testing`` (aiohttp). Nothing but pytest is imported until a test uses a fixture.
 ``pytest --fixtures`` lists them; ``-p no:balancekit`` leaves them out.
 """
 
@@ -47,7 +47,7 @@ def toy_servers(request: pytest.FixtureRequest) -> Iterator[ToyServers]:
 @pytest.fixture
 def manual_clock() -> ManualClock:
     """Return a clock that stands still until the test calls ``advance(seconds)``."""
-    from balancekit.testing import ManualClock  # noqa: PLC0415 - nothing is imported for tests that do not ask
+    from balancekit.testing import ManualClock  # noqa: PLC0415 - nothing is imported for tests without fixtures
 
     return ManualClock()
 

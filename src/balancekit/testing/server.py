@@ -2,7 +2,7 @@
 
 For examples, recipes and tests of software that balances over HTTP. In a program, :class:`ToyServers` runs them on a
 thread of its own; from a shell, the command runs them in a process of its own, and :func:`behave` changes what one does.
-A request may ask for a behavior by its URL: ``/status?code=503&retry_after=5``, ``/slow?seconds=0.2``, ``/hang``,
+A URL may name a behavior: ``/status?code=503&retry_after=5``, ``/slow?seconds=0.2``, ``/hang``,
 ``/reset``, ``/half``, ``/pieces?n=5&gap=0.1``, ``/events``, ``/echo``, ``/redirect?to=/ok``; any other path is answered
 with the name of the server. Needs the extra ``testing`` (aiohttp).
 """
@@ -85,12 +85,12 @@ class ToyServer(StateRepr, prints=("name", "address")):
 
     @spelled(Behavior)
     def behave(self, behavior: str | Behavior | None = None, /, **fields: Any) -> None:
-        """Do this with every request from now on, whatever its URL asks for; without arguments, heed URLs again.
+        """Do this with every request from now on, whatever its URL says; without arguments, heed URLs again.
 
         Parameters
         ----------
         behavior
-            A :class:`Behavior`, or the path and query of a URL that asks for one.
+            A :class:`Behavior`, or the path and query of a URL that names one.
         **fields
             Fields of a :class:`Behavior`.
 
@@ -132,7 +132,7 @@ class ToyServers(StateRepr, prints=("addresses",)):
     tls
         Server-side TLS context, or ``None`` for plain HTTP.
     behavior
-        What they do with requests whose URL asks for nothing, for example a latency.
+        What they do with requests whose URL names no behavior, for example a latency.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def behave(
     address
         Its host and port.
     behavior
-        A :class:`Behavior`, or the path and query of a URL that asks for one; neither this nor fields: heed URLs again.
+        A :class:`Behavior`, or the path and query of a URL that names one; neither this nor fields: heed URLs again.
     down
         Seconds for which it is gone: it refuses connections, and open ones are reset. 0 for not at all.
     **fields
@@ -291,18 +291,18 @@ def _texts(names: Iterable[object]) -> Iterator[str]:
 
 
 def _known(behavior: str | Behavior) -> Behavior:
-    """Return a behavior, given as one or as a URL that asks for one."""
+    """Return a behavior, given as one or as a URL that names one."""
     if isinstance(behavior, Behavior):
         return behavior
     if isinstance(behavior, str):
         return Behavior.parse(behavior)
     raise ConfigurationError(
-        "behavior", behavior, "a Behavior, or the path and query of a URL that asks for one"
+        "behavior", behavior, "a Behavior, or the path and query of a URL that names one"
     )
 
 
 def _behavior(behavior: str | Behavior | None, fields: dict[str, Any]) -> Behavior | None:
-    """Return the behavior that arguments ask for; ``None`` if there are none."""
+    """Return the behavior that arguments describe; ``None`` if there are none."""
     if behavior is None:
         return Behavior.from_fields(fields) if fields else None
     return _known(behavior).replace(**fields)
@@ -312,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run toy servers from the command line until interrupted; return the exit status."""
     parser = Parser(
         prog="python -m balancekit.testing.server",
-        description="Toy HTTP servers on loopback. A URL may ask for a fault: /status?code=503, /slow?seconds=1, "
+        description="Toy HTTP servers on loopback. A URL may name a fault: /status?code=503, /slow?seconds=1, "
         "/hang, /reset, /half, /pieces, /events, /echo.",
     )
     parser.add_argument(

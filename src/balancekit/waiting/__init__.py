@@ -1,4 +1,4 @@
-"""Waiting for a slot, in order and not for long; and asking less when a backend refuses.
+"""Waiting for a slot, in order and with a time limit; and sending less when a backend refuses.
 
 ==========================  =========================================================================
 :class:`WaitingRoom`        requests of threads and tasks wait there for a balancer that is full

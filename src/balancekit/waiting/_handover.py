@@ -5,14 +5,14 @@
     enter     the request joins the queue ───────────┐
     release   of a lease, or an event of the pool ───┼─► notify: there is something to look for
     poll      time may have freed a slot, or the ────┘     │
-              time that the last refusal told is over      │
+              time that the last refusal gave is over      │
                                                            ▼
-    look      one thread at a time: ask the balancer for the first request; if it gets a lease, for the next;
+    look      one thread at a time: acquire for the first request; if it gets a lease, for the next;
               if the balancer refuses, the look is over
     leave     the request goes, with what it was given; a lease that it does not want is released, which notifies
 
 *No lost wake-up.* A look that ends was refused after the last notice, or that notice leads to another look: a notice is one
-assignment, made before anything is asked whether a look is going on; and the thread whose look ends compares notices after it
+assignment, made before the check whether a look is going on; and the thread whose look ends compares notices after it
 gave up its role. So, whenever no look is going on, no request waits beside a slot that it could have. A request that enters
 needs no look if the last one was refused, for no larger cost, and its request still waits: what frees a slot after that leads
 to a look.
@@ -23,10 +23,10 @@ request's ``answer``, whose own thread or task takes or releases it. Taking twic
 *Order.* The queue's. A request that was refused for a reason of its own, such as an exclusion, is passed over and keeps its
 place; one that was refused because there is no slot is not: a large request waits for its room, and small ones behind it.
 
-*Locks.* The room's lock is held for steps of the queue alone; the balancer, and so code of the user, is asked without it.
+*Locks.* The room's lock is held for steps of the queue alone; the balancer, and so code of the user, is called without it.
 
 Cost: one refused ``acquire`` a look, and one successful for each slot. Looks are for the request that is next: O(1) requests
-asked, unless some are passed over.
+are tried, unless some are passed over.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ __all__ = ["Handover", "Request", "RoomClosedError", "WaitingTimeoutError"]
 T = TypeVar("T")
 
 POLL_S: Final = 0.25
-"""Seconds after the last look from which a waiting request looks for slots that time has freed, unless the refusal told when."""
+"""Seconds after the last look from which a request looks for slots that time has freed, unless the refusal gave a time."""
 MIN_POLL_S: Final = 0.005
 """Seconds between two looks for slots that time has freed, at least."""
 TIMED_POLL_S: Final = 0.02
-"""Seconds after which a waiting request asks whether it is time for a look, if refusals tell of times nearer than ``POLL_S``."""
+"""Seconds after which a waiting request checks whether a look is due, if refusals give times nearer than ``POLL_S``."""
 MAX_POLLS_PER_S: Final = 500
 """How often per second all waiting requests together wake to see whether it is time for a look."""
 NO_THREAD: Final = 0
@@ -72,22 +72,22 @@ class RoomClosedError(SaturatedError):
 
 
 class Request(ABC, Generic[T]):
-    """A request in a room: how it asks for a lease, and what it got.
+    """A request in a room: how it acquires a lease, and the result.
 
     Parameters
     ----------
-    ask
+    acquire
         Acquires a lease for it.
     alike
-        Whether it asks as any other request would: without a key, exclusions and attributes.
+        Whether it has no options of its own: no key, exclusions or attributes.
     excluding
         Whether it excludes endpoints.
     """
 
-    __slots__ = ("alike", "answer", "ask", "excluding", "gone", "waiter")
+    __slots__ = ("acquire", "alike", "answer", "excluding", "gone", "waiter")
 
-    def __init__(self, ask: Callable[[], Lease[T]], *, alike: bool, excluding: bool) -> None:
-        self.ask = ask
+    def __init__(self, acquire: Callable[[], Lease[T]], *, alike: bool, excluding: bool) -> None:
+        self.acquire = acquire
         self.alike = alike
         self.excluding = excluding
         self.answer: Lease[T] | Exception | None = None
@@ -147,7 +147,7 @@ class Handover(Generic[T]):
         """When time may have freed a slot."""
         self._retry_in = POLL_S
         self._timed = False
-        """Whether a refusal told of a time nearer than ``POLL_S``: a look after a release may then tell of an earlier one."""
+        """Whether a refusal gave a time nearer than ``POLL_S``: a look after a release may then give an earlier one."""
         self._looker = NO_THREAD
         self._refused_cost = math.inf
         """Of the request whose refusal ended the last look; infinite while a look goes on."""
@@ -172,7 +172,7 @@ class Handover(Generic[T]):
         if len(self.queue):
             return None
         try:
-            request.answer = lease = request.ask()
+            request.answer = lease = request.acquire()
         except AttemptsExhaustedError:
             raise
         except UnavailableError:
@@ -290,8 +290,8 @@ class Handover(Generic[T]):
     def _look(self) -> None:
         """Give slots until the balancer refuses.
 
-        What the balancer did while it was asked, such as to let an endpoint back, is worth one more question; a balancer that
-        does something each time is not asked for ever.
+        What the balancer did during the call, such as to let an endpoint back, is worth one more call; a balancer that
+        does something each time is not called for ever.
         """
         for _ in range(2):
             self._refused_cost = math.inf
@@ -311,7 +311,7 @@ class Handover(Generic[T]):
             request, lease = waiter.request, None
             answer: Exception | None = None
             try:
-                lease = request.ask()
+                lease = request.acquire()
                 if self._hand_over(waiter, lease) and not request.wake():
                     self.give_back(request)
             except AttemptsExhaustedError as error:
@@ -332,7 +332,7 @@ class Handover(Generic[T]):
         return False
 
     def _is_full(self, waiter: Waiter[Request[T]], error: UnavailableError) -> bool:
-        """Note why a request was refused, and when to ask again; return whether the others would be refused, too."""
+        """Note why a request was refused, and when to try again; return whether the others would be refused, too."""
         if (retry_in := error.retry_in) is not None and retry_in < self._retry_in:
             self._retry_in, self._timed = retry_in, True
         if waiter.request.own_refusal(error):
@@ -343,7 +343,7 @@ class Handover(Generic[T]):
         return True
 
     def _next(self, ranking: Iterator[Waiter[Request[T]]], now: float) -> Waiter[Request[T]] | None:
-        """Return the next request to ask for; refuse those on the way that are hopeless."""
+        """Return the next request to try; refuse those on the way that are hopeless."""
         hopeless: list[Waiter[Request[T]]] = []
         with self._lock:
             found = self._search(ranking, now, hopeless)

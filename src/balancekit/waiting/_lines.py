@@ -31,7 +31,7 @@ class Waiter(StateRepr, Generic[T]):
         self.waiting: bool = False
         """Whether it is in the queue."""
         self.queue: object = None
-        """What tells its queue from others."""
+        """The identity of its queue."""
 
 
 @final

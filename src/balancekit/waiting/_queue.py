@@ -12,7 +12,7 @@ Under overload, waiting is what makes answers late. So the queue is short, and i
 - A request whose deadline is nearer than ``min_time`` is **hopeless**, and refused.
 
 Sans-IO, one thread at a time; ``now`` is the caller's. An interrupt at any instruction leaves a queue whose counts are right and
-which has, or has not, what was added or taken; what a change leaves in the queue is what its caller is not told of. Cost:
+which has, or has not, what was added or taken; what a change leaves in the queue is not reported to its caller. Cost:
 O(tenants that wait) a step, amortised.
 
 Source: bound and adaptive order: Facebook, *Fail at scale* (ACM Queue, 2015), with its controlled delay as an option; fair

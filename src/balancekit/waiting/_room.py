@@ -293,8 +293,8 @@ class WaitingRoom(Generic[T]):
         acquire = self._balancer.acquire
         if cost == 1.0 and not excluded and attributes is None:
             return kind(partial(acquire, key), alike=key is None, excluding=False)
-        ask = partial(acquire, key, cost=cost, exclude=excluded, attributes=attributes)
-        return kind(ask, alike=key is None and attributes is None, excluding=bool(excluded))
+        call = partial(acquire, key, cost=cost, exclude=excluded, attributes=attributes)
+        return kind(call, alike=key is None and attributes is None, excluding=bool(excluded))
 
     def __len__(self) -> int:
         """Return how many requests wait."""

@@ -1,4 +1,4 @@
-"""Client-side throttling: a client that is refused a lot asks less.
+"""Client-side throttling: a client that is often refused sends less.
 
 A backend that refuses work still spends time on refusing it. So a client keeps, over two minutes, how many requests it wanted to
 send and how many were accepted, and drops requests itself, for each criticality apart:

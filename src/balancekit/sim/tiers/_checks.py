@@ -45,7 +45,7 @@ class Watched:
         self.name: str = name
         self.passes: Callable[[], bool] = passes
         self.change: Callable[[bool], None] = change
-        """Told that it is up or down now."""
+        """Called with whether it is up now."""
         self.machine: AccruedFailuresMachine = machine
         self.last: float = 0.0
         """When it was last checked."""
@@ -121,7 +121,7 @@ class Checks:
 
 
 def _leave_to_policy(up: bool) -> None:  # noqa: FBT001 - what a check says
-    """Do nothing: the policy asks for standings."""
+    """Do nothing: the policy reads standings."""
 
 
 def _steering(site: SiteState, node: L4Node, alive: set[str], name: str) -> Callable[[bool], None]:

@@ -51,7 +51,7 @@ class TierSimulation(ConstructorRepr):
     """A model of clients in front of four tiers. Run it with :meth:`run`.
 
     Clients hold connections and send requests over them at random; a connection stays with its site, and with its L7 node.
-    When an attempt fails, the client opens another connection and tries again: it asks its resolver again.
+    When an attempt fails, the client opens another connection and tries again, after another query to its resolver.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class TierSimulation(ConstructorRepr):
     balancer
         Makes the balancer of an L7 node; each has its own.
     routes, paths
-        Makes the route table of an L7 node; and the paths that clients ask for, equally often.
+        Makes the route table of an L7 node; and the paths that clients request, equally often.
     losses
         What is lost when.
     seed

@@ -27,7 +27,7 @@ from balancekit.gslb import Policy, Query, ResolverCache, Ttl
 from balancekit.hashing import hash32
 from balancekit.health import AccruedFailures
 from balancekit.l4 import flow_key
-from balancekit.l7 import Request as Asked
+from balancekit.l7 import Request as HttpRequest
 from balancekit.outcome import Outcome
 from balancekit.sim._context import Clock
 from balancekit.sim.tiers._checks import Action, Checks
@@ -83,7 +83,7 @@ class TierRun:
         self._rules = rules
         self._clock = clock
         self._chance = chance
-        self._asked = [Asked(path) for path in rules.paths]
+        self._requests = [HttpRequest(path) for path in rules.paths]
         self._answers = chance("answers")
         self._heap: list[Happening] = []
         self._serial = count().__next__
@@ -131,8 +131,8 @@ class TierRun:
             flow = self._connect(slot)
         flow.left -= 1
         self._open += 1
-        asked = self._asked
-        self._send(Request(flow, int(draw() * len(asked)) if len(asked) > 1 else 0, now), now)
+        requests = self._requests
+        self._send(Request(flow, int(draw() * len(requests)) if len(requests) > 1 else 0, now), now)
 
     def _connect(self, slot: int) -> Flow:
         """Open a connection in the place of one that is closed."""
@@ -179,7 +179,7 @@ class TierRun:
         self._limit(request, now, end, "l4")
 
     def _resolve(self, flow: Flow, now: float) -> SiteState | None:
-        """Ask the connection's resolver, which asks the policy if it has no answer."""
+        """Query the connection's resolver, which queries the policy if it has no answer."""
         cache, query = self._caches[flow.resolver], self._queries[flow.resolver]
         answer = cache.look_up(query, now=now)
         if answer is None:
@@ -288,7 +288,7 @@ class TierRun:
             return
         now, attempts = self._clock.now, self._rules.server_attempts
         node: L7Node = request.node  # type: ignore[assignment]  # it has come to one
-        match = node.routes.match(self._asked[request.path])
+        match = node.routes.match(self._requests[request.path])
         while match is not None and len(request.tried) < attempts:
             try:
                 lease = match.pool().acquire(exclude=request.tried)
@@ -326,7 +326,7 @@ class TierRun:
         self._close(request, now, served=True)
 
     def _break(self, request: Request, server: ServerState) -> None:
-        """Tell an L7 node that a server it waits for has died; it tries another."""
+        """Fail a request of an L7 node whose server has died; the node tries another."""
         lease = request.lease
         if lease is None or request.server is not server:
             return

@@ -135,8 +135,8 @@ def _counts(
             place = chance.randrange(len(held))
             held[place], held[-1] = held[-1], held[place]
             held.pop().inflight -= 1
-        asked = make_context(ctx.rng, key=f"key:{number}", exclude=ctx.exclude) if keyed else ctx
-        node = selector.select(snapshot, asked)
+        request = make_context(ctx.rng, key=f"key:{number}", exclude=ctx.exclude) if keyed else ctx
+        node = selector.select(snapshot, request)
         if node is None:
             continue
         node.inflight += 1
