@@ -1,7 +1,7 @@
 """Load-balancing decisions for Python programs.
 
-Which endpoint gets this request, is it healthy, what happens when it is not. Make a
-:class:`LoadBalancer`, ask it for a lease once per request, and let the ``with`` block report back::
+balancekit decides which endpoint gets a request, tracks the health of endpoints, and retries elsewhere. Make a
+:class:`LoadBalancer`, acquire a lease for each request, and let the ``with`` block report the outcome::
 
     lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
     with lb.acquire() as lease:

@@ -282,8 +282,8 @@ class LoadBalancer(Generic[T]):
     ) -> Iterator[Lease[T]]:
         """Yield up to ``limit`` leases for one request, each on an endpoint not tried before.
 
-        Leave the loop when an attempt succeeds. A lease that is still open when the next one is asked
-        for is ended as a failure. The loop ends early, without an error, when no endpoint is left to try.
+        Leave the loop when an attempt succeeds. A lease that is still open when the next attempt begins
+        is ended as a failure. The loop ends early, without an error, when no endpoint is left to try.
 
         Parameters
         ----------

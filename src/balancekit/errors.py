@@ -111,7 +111,7 @@ def without_passwords(text: str) -> str:
 def brief_error(error: BaseException) -> str:
     """Return the class of an exception and what it says, as one line cut to 200 characters, without passwords of URLs.
 
-    Clients name the URL that they could not ask for.
+    Clients name the URL of the request that failed.
 
     Example
     -------
@@ -272,7 +272,7 @@ class UnavailableError(BalancekitError):
     Parameters
     ----------
     message
-        What was asked, what was found and what to do.
+        The request, the reasons for the refusal, and what to do.
     retry_at
         The soonest time, in seconds of the balancer's clock, at which an endpoint is due to become
         eligible; ``None`` if no time is known.

@@ -71,8 +71,8 @@ class Explanation(Record):
         return html_table(f"{self.selector} picks {picked}. {' '.join(self.notes)}".strip(), columns, rows)
 
     def __str__(self) -> str:
-        asked = self.selector if self.key is None else f"{self.selector}, key {brief(self.key)}"
-        lines = [f"{printable(self.picked or 'no endpoint')} by {asked}"]
+        selector = self.selector if self.key is None else f"{self.selector}, key {brief(self.key)}"
+        lines = [f"{printable(self.picked or 'no endpoint')} by {selector}"]
         lines += [f"  {printable(note)}" for note in self.notes]
         ids = [printable(candidate.id) for candidate in self.candidates]
         width = max(map(len, ids), default=0)

@@ -60,7 +60,7 @@ class LeaseOwner(Protocol):
 
 
 class LeaseExtras:
-    """Properties that few leases have: made when one is first set or asked for."""
+    """Properties that few leases have: made when one is first set or read."""
 
     __slots__ = ("cost", "first_byte_at", "load_report", "site", "tokens")
 

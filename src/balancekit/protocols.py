@@ -164,7 +164,7 @@ class ObservableBalancer(Protocol[T_co]):
 
 @runtime_checkable
 class SupportsRefusalObservers(Protocol):
-    """A balancer that tells of requests for which no endpoint can be picked; one that cannot has them in ``stats`` alone."""
+    """A balancer that reports requests for which no endpoint can be picked; any other counts them in ``stats`` alone."""
 
     def on_refusal(self, observer: Callable[[str], object], /) -> Callable[[], None]:
         """Call ``observer`` with each kind of refusal; return a function that ends that."""
@@ -292,7 +292,7 @@ class SupportsPicker(Protocol):
 class SupportsPickers(Protocol):
     """A selector with two fast paths: one for requests without a key, one for those with a key.
 
-    Asked in place of :class:`SupportsPicker`, at the same time and with the same meaning. A true attribute ``timed``
+    Called in place of :class:`SupportsPicker`, at the same time and with the same meaning. A true attribute ``timed``
     says that picks need the time; without it, ``now`` may be NaN.
     """
 
@@ -328,7 +328,7 @@ class SupportsReasons(Protocol):
     """A selector that may pick none although there are candidates, and can say why."""
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Return, by id, why candidates would not be picked. Asked only after a pick has failed."""
+        """Return, by id, why candidates would not be picked. Called only after a pick has failed."""
         ...
 
 
@@ -337,7 +337,7 @@ class SupportsRetryAt(Protocol):
     """A selector that may pick none for a while, and knows for how long."""
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Return when it would pick one, by the balancer's clock. Asked only after a pick has failed."""
+        """Return when it would pick one, by the balancer's clock. Called only after a pick has failed."""
         ...
 
 

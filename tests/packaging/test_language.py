@@ -62,6 +62,12 @@ PEOPLE = re.compile(
     re.IGNORECASE,
 )
 PHRASES = re.compile(r"\b(fast lanes?|general way|general lane|by lot)\b", re.IGNORECASE)
+SPEECH = re.compile(r"\b(tell|tells|told|telling|ask|asks|asked|asking)\b", re.IGNORECASE)
+"""Things do not talk: they receive, report, emit, notify, query, check, call, request."""
+SPEECH_PENDING = {"node.py", "_idle_probe.py", "default.md"}
+"""Files in which they still do; so do modules whose name begins with ``_expected_delay``."""
+CODE = re.compile(r"^```.*?^```|`+[^`]*`+", re.MULTILINE | re.DOTALL)
+"""Blocks and names of code, which may have names that are public."""
 CONTINUATION = re.compile(r"(Also|And|But|Each by|Each from|Nor|Not|Or|Rather|So|Unless)\b")
 """How a docstring begins that is half a sentence; the other half would be the name of its test."""
 REACH = 60
@@ -104,6 +110,16 @@ def misused(text):
         if not PEOPLE.search(before):
             found.append(" ".join(f"{before[-30:]}{text[match.start() : match.end() + 20]}".split()))
     return found
+
+
+def spoken(text):
+    """Return words of speech that are said of things."""
+    plain = CODE.sub(" ", text)
+    return [
+        " ".join(plain[max(0, match.start() - 30) : match.end() + 20].split())
+        for match in SPEECH.finditer(plain)
+        if not PEOPLE.search(plain[max(0, match.start() - REACH) : match.start()])
+    ]
 
 
 def test_no_definition_has_a_retired_name():
@@ -168,6 +184,28 @@ def test_no_module_has_a_retired_name():
 def test_things_are_things(path):
     """Words for people are said of people only, and retired phrases do not occur."""
     assert misused(prose(path)) == []
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *PAGES, *SCENARIOS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_things_do_not_talk(path):
+    """People tell and ask; things receive, report, notify, query, check, call and request."""
+    if path.name not in SPEECH_PENDING and not path.name.startswith("_expected_delay"):
+        assert spoken(prose(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("the resolver is asked", True),
+        ("Tell the load how it ended.", True),
+        ("a caller that asks twice", False),
+        ("``StoreCore.ask`` and `ask`", False),
+        ("```python\nask()\n```", False),
+    ],
+)
+def test_the_check_of_speech_finds_what_it_is_for(text, wrong):
+    """A word of speech is found when it is said of a thing, and not in code or when it is said of people."""
+    assert bool(spoken(text)) is wrong
 
 
 def test_first_lines_name_the_thing():

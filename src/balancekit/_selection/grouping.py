@@ -174,7 +174,7 @@ class ChildSelectors:
         return min([time for time in times if time is not None], default=None)
 
     def learn(self, node: Node, completion: Completion) -> None:
-        """Tell every child how a request ended."""
+        """Report to every child how a request ended."""
         for child in list(self._children.values()):
             child.learn(node, completion)  # type: ignore[attr-defined]  # `learns` says that they have it
 

@@ -201,7 +201,7 @@ def _raised_in_method_of(value: object, error: BaseException) -> bool:
 def fits(value: object, annotation: object, names: dict[str, Any]) -> bool:
     """Return whether a value may be passed for the text of an annotation.
 
-    What cannot be told may, what cannot be read may not.
+    A value of unknown fit may; one that cannot be read may not.
     """
     try:
         kind = eval(str(annotation), names)  # noqa: S307 - the text of our own source
@@ -248,7 +248,7 @@ def _given(
 
 
 def _fits(value: Any, annotation: Any, depth: int) -> bool:
-    """Return whether a value may be passed for an annotation; what cannot be told may."""
+    """Return whether a value may be passed for an annotation; one of unknown fit may."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is None:
         return value is None

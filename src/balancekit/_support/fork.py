@@ -103,7 +103,7 @@ def owned(lock: AbstractContextManager[object]) -> bool:
     """Return whether the calling thread holds a re-entrant lock; one of another kind it does not."""
     if not isinstance(lock, _thread.RLock):
         return False
-    held: bool = lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - the only way to ask
+    held: bool = lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - the only way to check
     return held
 
 

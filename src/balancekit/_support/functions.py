@@ -25,13 +25,13 @@ def is_coroutine_function(function: object) -> bool:
 
     Example
     -------
-    >>> async def ask(): ...
-    >>> is_coroutine_function(ask), is_coroutine_function(partial(ask)), is_coroutine_function(print)
+    >>> async def fetch(): ...
+    >>> is_coroutine_function(fetch), is_coroutine_function(partial(fetch)), is_coroutine_function(print)
     (True, True, False)
     """
     while isinstance(function, partial):
         function = function.func
-    for called in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - looked at, not asked for
+    for called in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - inspected, not called
         code = getattr(getattr(called, "__func__", called), "__code__", None)
         flags = getattr(code, "co_flags", 0)
         if isinstance(flags, int) and flags & _ASYNCHRONOUS:

@@ -1,10 +1,10 @@
-"""Exceptions of signal handlers, told apart from those of the callback that they interrupted.
+"""Exceptions of signal handlers, distinguished from those of the callback that they interrupted.
 
 A signal handler may raise an ordinary ``Exception``: alarms that limit the time of a call do, and so does Celery's soft
 time limit. It is raised wherever the main thread is, so possibly inside a ``try`` that contains the errors of a
-callback; containing it there would hide it from the program that asked for it.
+callback; containing it there would hide it from the program that installed the handler.
 
-What tells it apart: the interpreter calls a handler with the number of the signal and the frame that it interrupts. So
+How to recognise it: the interpreter calls a handler with the number of the signal and the frame that it interrupts. So
 the traceback passes through a frame one of whose arguments is the frame it was called from. Walking it costs a few
 microseconds, and only when something was raised.
 

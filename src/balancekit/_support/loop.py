@@ -19,7 +19,7 @@ def is_alive(task: Task[None] | None) -> bool:
 
 
 def require_own_loop(task: Task[None]) -> None:
-    """Refuse to wait for a task in another event loop than its own, which would never tell of its end.
+    """Refuse to wait for a task in another event loop than its own, which would never be notified of its end.
 
     Raises
     ------

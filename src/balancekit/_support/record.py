@@ -53,7 +53,7 @@ def field(*, default: Any = REQUIRED, kw_only: bool = True) -> Any:
 
 
 class _LazySignature:
-    """The signature of a record class, made when it is asked for: importing ``inspect`` costs 7 ms."""
+    """The signature of a record class, made on first access: importing ``inspect`` costs 7 ms."""
 
     def __get__(self, instance: object, kind: type[Record]) -> Signature | None:
         if instance is not None:
@@ -241,7 +241,7 @@ def derived(record: R, **changes: Any) -> R:
 
 
 def _store(record: Record, values: Mapping[str, Any]) -> None:
-    """Set fields one by one: a dictionary that is asked for becomes an object of its own, which the collector visits."""
+    """Set fields one by one: a dictionary that is read becomes an object of its own, which the collector visits."""
     for name, value in values.items():
         object.__setattr__(record, name, value)
 

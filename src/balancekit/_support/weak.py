@@ -31,12 +31,12 @@ def observe_weakly(
     """
     living = weakref.WeakMethod(method)
 
-    def tell(*arguments: object) -> None:
+    def notify(*arguments: object) -> None:
         live = living()
         if live is None:
             stop()
         else:
             live(*arguments)
 
-    stop = subscribe(tell)
+    stop = subscribe(notify)
     return stop

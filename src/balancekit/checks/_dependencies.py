@@ -5,7 +5,7 @@ works without that dependency. So failing dependencies are compared: one that fa
 the endpoints that answered is shared, and failing it does not count against any endpoint. The pool is degraded.
 
 The first endpoints that notice cannot know yet; their check fails. With ``fall`` of two or more the others
-have been asked before any endpoint is ejected.
+have been checked before any endpoint is ejected.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class BadAnswerError(Exception):
 
 
 def get(host: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """Return the bytes of a GET request that asks for the connection to be closed.
+    """Return the bytes of a GET request with ``Connection: close``.
 
     Raises
     ------

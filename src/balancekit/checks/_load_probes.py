@@ -1,4 +1,4 @@
-"""Runners that ask servers how busy they are, for ``Prequal``: in threads, or on asyncio.
+"""Runners of load probes for ``Prequal``: in threads, or on asyncio.
 
 Requests pay for probes: a runner sends as many as the pool says are due, to endpoints drawn at random, and never waits for
 an answer before a request goes on. An endpoint that does not answer has no probe; nothing else is held against it.
@@ -33,7 +33,7 @@ __all__ = ["AsyncProbes", "LoadProbe", "ThreadProbes"]
 
 
 LoadProbe: TypeAlias = Callable[[Endpoint[Any]], ProbedLoad]
-"""Asks one endpoint; may block for as long as it limits itself, and may raise."""
+"""Probes one endpoint; may block for as long as it limits itself, and may raise."""
 
 
 class _Prober(ConstructorRepr):
@@ -81,11 +81,11 @@ class ThreadProbes(_Prober, ThreadRunner):
     Parameters
     ----------
     balancer
-        Whose endpoints are asked.
+        The balancer whose endpoints are probed.
     selector
         Its ``Prequal``.
     probe
-        Asks one endpoint and returns a :class:`ProbedLoad`; see :class:`MetricsProbe`. It must give up in good time.
+        Probes one endpoint and returns a :class:`ProbedLoad`; see :class:`MetricsProbe`. It must have a time-out of its own.
     concurrency
         Probes under way at once, >= 1; what is due beyond that is dropped.
     clock
@@ -184,7 +184,7 @@ class AsyncProbes(_Prober, AsyncRunner):
     balancer, selector, concurrency, clock
         See :class:`ThreadProbes`.
     probe
-        A coroutine function that asks one endpoint.
+        A coroutine function that probes one endpoint.
     timeout
         Seconds for one probe, > 0.
 
@@ -192,12 +192,12 @@ class AsyncProbes(_Prober, AsyncRunner):
     -------
     >>> from balancekit import LoadBalancer
     >>> from balancekit.reported import ProbedLoad
-    >>> async def ask(endpoint):
+    >>> async def probe(endpoint):
     ...     return ProbedLoad(in_flight=3, latency=0.02)
     >>> async def main():
     ...     prequal = Prequal()
     ...     lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"], selector=prequal)
-    ...     async with AsyncProbes(lb, prequal, ask):
+    ...     async with AsyncProbes(lb, prequal, probe):
     ...         return lb.acquire().release()
     >>> asyncio.run(main())
     True

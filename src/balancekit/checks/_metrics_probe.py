@@ -207,7 +207,7 @@ class MetricsProbe(_MetricsReader):
         super().__init__(plain_function("fetch", fetch, wanted), path)
 
     def __call__(self, endpoint: Endpoint[Any]) -> ProbedLoad:
-        """Ask one endpoint, whose target is ``host:port`` or a URL.
+        """Probe one endpoint, whose target is ``host:port`` or a URL.
 
         Raises
         ------
@@ -219,7 +219,7 @@ class MetricsProbe(_MetricsReader):
 
 @final
 class MetricsPage(_MetricsReader):
-    """A page of metrics, read into figures by name: what ``ThreadScrapes`` and ``AsyncScrapes`` ask of an endpoint.
+    """A page of metrics, read into figures by name: a scrape for ``ThreadScrapes`` and ``AsyncScrapes``.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ class MetricsPage(_MetricsReader):
         return is_coroutine_function(self._fetch)
 
     def __call__(self, endpoint: Endpoint[Any]) -> Any:
-        """Ask one endpoint, whose target is ``host:port`` or a URL; a coroutine if ``fetch`` is one.
+        """Scrape one endpoint, whose target is ``host:port`` or a URL; a coroutine if ``fetch`` is one.
 
         Raises
         ------

@@ -75,9 +75,9 @@ async def check_once(
             return await run_check(check, endpoint, seconds)
 
     async with asyncio.TaskGroup() as group:
-        asked = {endpoint.id: group.create_task(one(endpoint)) for endpoint in listed}
+        started = {endpoint.id: group.create_task(one(endpoint)) for endpoint in listed}
     results: dict[str, CheckResult] = {}
-    for id, task in asked.items():
+    for id, task in started.items():
         found = task.result()
         if isinstance(found, Exception):
             raise found

@@ -65,7 +65,7 @@ class TcpCheck(Record):
 
 
 class HttpCheck(Record):
-    r"""Passed if a GET is answered with an expected status and, if asked for, an expected body.
+    r"""Passed if a GET is answered with an expected status and, if configured, an expected body.
 
     Parameters
     ----------

@@ -123,7 +123,7 @@ class ThreadScrapes(_Scraper, ThreadRunner):
     Parameters
     ----------
     balancer
-        Whose endpoints are asked.
+        The balancer whose endpoints are scraped.
     attributes
         Where the figures are kept. Their ``max_age`` is best three intervals.
     page
@@ -232,11 +232,11 @@ class AsyncScrapes(_Scraper, AsyncRunner):
     -------
     >>> from balancekit import LoadBalancer
     >>> from balancekit.reported import NodeAttributes
-    >>> async def ask(endpoint):
+    >>> async def scrape(endpoint):
     ...     return {"waiting": 3.0}
     >>> async def main():
     ...     lb = LoadBalancer(["10.0.0.1:8000"])
-    ...     async with AsyncScrapes(lb, NodeAttributes(), ask):
+    ...     async with AsyncScrapes(lb, NodeAttributes(), scrape):
     ...         return lb.acquire().release()
     >>> asyncio.run(main())
     True

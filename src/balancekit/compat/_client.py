@@ -11,8 +11,8 @@ __all__ = ["chosen_by"]
 def chosen_by(client: Client) -> IpAddress:
     """Return the network address of a client's subnet, or else the resolver's.
 
-    A prefix of 0 asks that the client's address not be used; these servers then choose as for ``0.0.0.0`` or ``::``, not as for
-    the resolver.
+    A prefix of 0 requests that the client's address not be used; these servers then choose as for ``0.0.0.0`` or ``::``,
+    not as for the resolver.
 
     Example
     -------

@@ -43,7 +43,7 @@ class GeoReply(NamedTuple):
     name: str | None
     """The name whose records are answered; ``None``: no records."""
     scope: int
-    """Of an answer; a reply carries 0 if the name has no records of the type that is asked for."""
+    """Of an answer; a reply carries 0 if the name has no records of the queried type."""
     rcode: str = "NOERROR"
     alias: str | None = None
     """The target of a CNAME that is answered: the last name that was tried, which does not exist."""

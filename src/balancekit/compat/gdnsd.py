@@ -177,8 +177,8 @@ def multifo(ids: Sequence[str], *, up_thresh: float = 0.5, ignore_health: bool =
     >>> from random import Random
     >>> from balancekit.gslb import Client, Query, fixed_standings
     >>> query = Query(name="www", client=Client(address="192.0.2.53"))
-    >>> ask = fixed_standings({"lb02": False, "lb03": False})
-    >>> answer = multifo(["lb01", "lb02", "lb03"]).answer(query, ask, now=0.0, rng=Random(1))
+    >>> standings = fixed_standings({"lb02": False, "lb03": False})
+    >>> answer = multifo(["lb01", "lb02", "lb03"]).answer(query, standings, now=0.0, rng=Random(1))
     >>> sorted(answer.chosen), answer.failed
     (['lb01', 'lb02', 'lb03'], True)
     """
@@ -236,9 +236,9 @@ class Simplefo(ConstructorRepr):
     -------
     >>> from random import Random
     >>> from balancekit.gslb import Client, Query, Standing, fixed_standings
-    >>> ask = fixed_standings({"a": Standing(up=False, until=40.0), "b": Standing(up=False, until=90.0)})
+    >>> standings = fixed_standings({"a": Standing(up=False, until=40.0), "b": Standing(up=False, until=90.0)})
     >>> query = Query(name="www", client=Client(address="192.0.2.53"))
-    >>> Simplefo("a", "b").answer(query, ask, now=0.0, rng=Random(1))[:2]
+    >>> Simplefo("a", "b").answer(query, standings, now=0.0, rng=Random(1))[:2]
     (('a',), 90.0)
     """
 

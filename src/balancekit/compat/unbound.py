@@ -1,4 +1,4 @@
-"""Unbound with its ``subnetcache`` module: what it answers, from which cache, and what it asks the authority.
+"""Unbound with its ``subnetcache`` module: what it answers, from which cache, and its queries to the authority.
 
 An answer for a client subnet is kept in a radix tree for each name, type and address family; one for no subnet, in the
 cache that all clients share. An answer that goes on from a node to another gives its scope to the first, so the scope of
@@ -33,19 +33,19 @@ class SubnetReply(NamedTuple):
     scope: int | None
     """In the option of the reply; ``None`` if the reply has no option."""
     asked: tuple[IpNetwork | None, ...] = ()
-    """The subnets of the queries that the authority got for it, in turn; ``None`` for one without."""
+    """The subnets of the queries that the authority got for it, in order; ``None`` for one without."""
 
 
 @final
 class SubnetResolver(ConstructorRepr):
-    """One resolver: its two caches, and how it asks.
+    """One resolver: its two caches, and how it queries.
 
     Parameters
     ----------
     authority
         Returns the answer to a query. It is called by :meth:`resolve`, in its thread, under no lock.
     address
-        The address from which the resolver asks.
+        The address from which the resolver queries.
     max_client_subnet_ipv4, max_client_subnet_ipv6
         Bits of a client's address that it sends, and keeps, at most.
     min_client_subnet_ipv4, min_client_subnet_ipv6
@@ -148,10 +148,10 @@ class SubnetResolver(ConstructorRepr):
     def _with_subnet(
         self, query: Query, address: IpAddress, prefix: int, tree: AddressTree, second: int
     ) -> SubnetReply:
-        """Ask with a subnet, and keep the answer under its scope.
+        """Query with a subnet, and keep the answer under its scope.
 
         The server compares the subnet that comes back with the client's byte by byte. Where it was cut within a byte
-        of which the client sent more, the answer passes for forged, and the authority is asked without a subnet.
+        of which the client sent more, the answer passes for forged, and the authority is queried without a subnet.
         """
         longest, bits = self._longest[address.version], address.max_prefixlen
         sent = min(prefix, longest)

@@ -60,7 +60,7 @@ class SystemResolver(ConstructorRepr):
         return cls(*host_and_port(address))
 
     def resolve(self) -> Resolution:
-        """Ask the system.
+        """Query the system's resolver.
 
         Raises
         ------

@@ -2,7 +2,7 @@
 
 There is no task before :meth:`AsyncDiscovery.start` and none after :meth:`AsyncDiscovery.stop`. A resolver that blocks
 cannot be interrupted: its daemon thread ends when it answers, and nothing waits for it, not even the loop's end. While it
-hangs it is not asked again.
+hangs it is not called again.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class AsyncDiscovery(AsyncRunner):
         await asyncio.gather(main, return_exceptions=True)
 
     async def refresh(self) -> None:
-        """Ask the source now, whatever its schedule. Returns at once."""
+        """Refresh now, regardless of the schedule. Returns at once; the resolver runs in the background."""
         if self._subscription is not None:
             self._subscription.hurry(now=time.monotonic())
             self._woken.set()
@@ -184,12 +184,12 @@ class AsyncDiscovery(AsyncRunner):
             subscription.answered(answer, now=time.monotonic(), wall=time.time(), asked_at=self._asked_at)
 
     async def _answer(self) -> object:
-        """Ask the resolver. One that blocks is asked in a thread; one that still hangs there is waited for again."""
+        """Call the resolver. One that blocks is called in a thread; one that still hangs there is waited for again."""
         resolve = self._source.resolver.resolve
         if is_coroutine_function(resolve):
             self._asked_at = time.monotonic()
-            asked: Any = resolve()
-            return await asked
+            pending: Any = resolve()
+            return await pending
         if self._pending is None or self._pending.done():
             self._asked_at = time.monotonic()
             self._pending = _in_thread(resolve)
@@ -213,13 +213,13 @@ def _in_thread(function: Callable[[], Any]) -> asyncio.Future[tuple[object, Base
             future.set_result((answer, error))
 
     def work() -> None:
-        told: tuple[object, BaseException | None]
+        result: tuple[object, BaseException | None]
         try:
-            told = (function(), None)
+            result = (function(), None)
         except BaseException as error:
-            told = (None, error)
+            result = (None, error)
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(finish, *told)
+            loop.call_soon_threadsafe(finish, *result)
 
     threading.Thread(target=work, name="balancekit-resolve", daemon=True).start()
     return future

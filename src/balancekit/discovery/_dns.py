@@ -49,8 +49,8 @@ class DnsResolver(ConstructorRepr):
         ``"A"``, ``"AAAA"`` or both; of both, a family to which there is no route is left out. If one of them cannot be had,
         that is a failure: half the addresses are no list.
     nameservers
-        Servers to ask, ``"address"`` or ``"address:port"``. Left out, they are the system's, with its search domains, as they
-        are configured when it is asked.
+        Servers to query, ``"address"`` or ``"address:port"``. Left out, they are the system's, with its search domains, as
+        they are configured at the time of the query.
     timeout
         Seconds for an answer, > 0.
 
@@ -86,7 +86,7 @@ class DnsResolver(ConstructorRepr):
         return cls(host, port, nameservers=None if nameserver is None else nameserver.split(","))
 
     def resolve(self) -> Resolution:
-        """Ask DNS.
+        """Query DNS.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class SrvResolver(ConstructorRepr):
         return cls(address, nameservers=None if nameserver is None else nameserver.split(","))
 
     def resolve(self) -> Resolution:
-        """Ask DNS.
+        """Query DNS.
 
         Raises
         ------
@@ -163,14 +163,14 @@ def _query(client: Client, name: str, kind: str) -> tuple[list[Any], float | Non
 
     The TTL is ``None`` if there are none and no SOA record says for how long.
     """
-    import dns.resolver  # noqa: PLC0415 - 0.5 s, only for resolvers that ask DNS themselves
+    import dns.resolver  # noqa: PLC0415 - 0.5 s, only for resolvers that query DNS themselves
 
     try:
         # Search domains as the system's resolver has them; none with explicit nameservers.
         answer = client.resolve(name, kind, raise_on_no_answer=False, search=bool(client.search))
     except dns.resolver.NXDOMAIN as error:
-        told: Any = error
-        return [], _negative_ttl(told.response(told.qnames()[-1]))
+        raised: Any = error
+        return [], _negative_ttl(raised.response(raised.qnames()[-1]))
     if answer.rrset is None and _is_inconclusive(
         answer.response, aliased=bool(answer.chaining_result.cnames)
     ):
@@ -191,7 +191,7 @@ def _negative_ttl(response: Message) -> float | None:
 
 
 def _is_inconclusive(response: Message, *, aliased: bool) -> bool:
-    """Return whether a response without the records that were asked for does not say that there are none.
+    """Return whether a response without the queried records does not prove that there are none.
 
     It was cut although it came over TCP, it is about another name or type, or it is a referral: the server knows only which
     others would know (RFC 2308, 2.2).
@@ -211,12 +211,12 @@ def _least(answers: Iterable[tuple[list[Any], float | None]]) -> float | None:
 
 
 def _client(nameservers: Iterable[str] | None, timeout: float) -> Client | None:
-    """Return a client that asks these servers; ``None`` for those of the system."""
+    """Return a client that queries these servers; ``None`` for those of the system."""
     try:
         import dns.nameserver  # noqa: PLC0415 - see above
         import dns.resolver  # noqa: PLC0415 - the same
     except ImportError as error:
-        raise ImportError("asking DNS for a TTL needs dnspython: pip install 'balancekit[dns]'") from error
+        raise ImportError("the TTL of DNS answers needs dnspython: pip install 'balancekit[dns]'") from error
 
     if nameservers is None:
         return None
@@ -250,7 +250,7 @@ def _system_client(timeout: float) -> Client:
 
 
 def _dns_name(parameter: str, value: object) -> str:
-    """Return a name that DNS can be asked for."""
+    """Return a name that DNS can be queried for."""
     name = host_name(parameter, value)
     if _is_address(name):
         raise ConfigurationError(parameter, name, "a name; an address needs no DNS: use static:")

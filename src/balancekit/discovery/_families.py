@@ -1,8 +1,8 @@
 """Address families that this machine can reach: half of a dual-stack list is of no use where there is no IPv6.
 
-A UDP socket that is "connected" sends nothing; the system only looks whether there is a route. That is asked for the
-first address of each family, when a name has addresses of both. ``getaddrinfo`` with ``AI_ADDRCONFIG`` asks something
-else, whether an interface has an address, and a link-local one will do.
+A UDP socket that is "connected" sends nothing; the system only checks whether there is a route. The check is made for the
+first address of each family, when a name has addresses of both. ``getaddrinfo`` with ``AI_ADDRCONFIG`` checks something
+else: whether an interface has an address, for which a link-local one suffices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["has_route", "reachable"]
 
 
 def has_route(address: str) -> bool:
-    """Return whether the system knows a way to an address, ``True`` if it cannot tell."""
+    """Return whether the system has a route to an address, ``True`` if that is unknown."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -100,12 +100,12 @@ class HttpSdResolver:
         return cls(address, interval=seconds)
 
     def resolve(self) -> Resolution:
-        """Ask the service.
+        """Request the list from the service.
 
         Raises
         ------
         OSError
-            If it cannot be asked, or answers with an error.
+            If it cannot be reached, or answers with an error.
         InvalidTargetsError
             If the answer is no list of targets.
         """
@@ -209,7 +209,7 @@ class _Http(urllib.request.HTTPHandler):
         self._opened = opened
 
     def http_open(self, req: urllib.request.Request) -> HTTPResponse:
-        """Ask by a connection whose socket is noted."""
+        """Open a connection whose socket is noted."""
         return self.do_open(partial(_noted, HTTPConnection, self._opened), req)
 
 
@@ -221,7 +221,7 @@ class _Https(urllib.request.HTTPSHandler):
         self._opened, self._tls = opened, tls
 
     def https_open(self, req: urllib.request.Request) -> HTTPResponse:
-        """Ask by a connection whose socket is noted."""
+        """Open a connection whose socket is noted."""
         return self.do_open(partial(_noted, HTTPSConnection, self._opened), req, context=self._tls)
 
 

@@ -67,7 +67,7 @@ class KubernetesResolver(ConstructorRepr):
     """
 
     refresh: ClassVar[Refresh] = Refresh(interval=300.0)
-    """The list is asked for again every five minutes; a watch reports changes."""
+    """The list is fetched again every five minutes; a watch reports changes."""
 
     def __init__(self, service: str, *, port: str | int | None = None, client: Client | None = None) -> None:
         name, dot, namespace = valid.text("service", service).partition(".")

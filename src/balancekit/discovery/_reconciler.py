@@ -1,4 +1,4 @@
-"""Reconciler: which list of endpoints is in use, and when the source is asked again, without a clock.
+"""Reconciler: which list of endpoints is in use, and when the source is read again, without a clock.
 
 A good list is never lost to a bad answer. What makes it so:
 
@@ -44,7 +44,7 @@ class State(enum.StrEnum):
     HOLDING = "holding"
     """It said that all or most are gone; that is in doubt until it is confirmed."""
     FAILED = "failed"
-    """It cannot be asked; the last good list is in use."""
+    """The resolver failed; the last good list is in use."""
 
 
 @final
@@ -103,7 +103,7 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         """The endpoints in use."""
         self.state: State = State.PENDING
         self.next_at: float = now
-        """When the source is to be asked."""
+        """When the resolver is due."""
         self.settles_at: float = math.inf
         """When the list that was pushed counts."""
         self._failures = 0
@@ -128,8 +128,8 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         now
             The time.
         asked_at
-            When the source was asked. A list that was pushed before that, and does not count yet, is older than the answer
-            and dropped. None is if left out.
+            When the resolver was called. A list that was pushed before that, and does not count yet, is older than the
+            answer and dropped. If left out, no list is dropped.
         """
         refresh = self._refresh
         self._failures = 0
@@ -156,7 +156,7 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         self.current = endpoints
 
     def push(self, said: Resolution, *, now: float) -> None:
-        """Record a list that was not asked for; it counts when there is quiet."""
+        """Record a list that a watch pushed; it takes effect after a quiet time."""
         if self._pushed is None:
             self._first_push_at = now
         self._pushed, self._pushed_at = said, now

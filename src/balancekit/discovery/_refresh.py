@@ -1,4 +1,4 @@
-"""Refresh settings: how often a source is asked, and which answers are accepted."""
+"""Refresh settings: how often a resolver is called, and which answers are accepted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Refresh(Record):
         must not hide a change for a day.
     jitter
         The share by which each wait is longer or shorter at random, in [0, 1), so that clients that started
-        together do not go on asking together.
+        together do not stay synchronised.
     first_retry, max_retry
         Seconds to wait after the first failure; doubled with each further one up to the maximum, both > 0.
     timeout

@@ -1,8 +1,8 @@
 """Resolutions and the resolver protocols.
 
-A resolver has one method. Everything that is hard about following a source (when to ask again, what to believe,
+A resolver has one method. Everything that is hard about following a source (when to refresh, what to accept,
 what to do when it fails) is in the runner, the same for all of them. So a resolver may block and may raise, and
-keeps nothing.
+keeps no state.
 
 **An error and an empty list are different answers.** A resolver that cannot find out raises; one that found
 none returns an empty list.

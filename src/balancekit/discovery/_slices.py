@@ -9,7 +9,7 @@ not ready, serving (it terminates)          weight 0: takes requests only if no 
 neither                                     is left out
 ==========================================  ================================================================
 
-Cost: O(endpoints of one slice) an event; the union is made when it is asked for, O(endpoints).
+Cost: O(endpoints of one slice) an event; the union is made when it is read, O(endpoints).
 
 Source: Kubernetes API 1.34, ``discovery.k8s.io/v1``; KEP-752 (slices), KEP-1672 (conditions), KEP-1669 (terminating
 endpoints as a fallback), KEP-2433 (zone hints).

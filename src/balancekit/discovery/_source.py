@@ -55,7 +55,7 @@ class Source(Record):
     name
         What logs and metrics call it.
     resolver
-        What is asked.
+        The resolver that is called.
     refresh
         How often, and how far it is believed.
     """

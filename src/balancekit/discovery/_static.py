@@ -67,7 +67,7 @@ class FunctionResolver(ConstructorRepr):
         self._function = function
 
     def resolve(self) -> Resolution:
-        """Ask it."""
+        """Call the function."""
         return resolution(self._function())
 
 
@@ -87,5 +87,5 @@ class AsyncFunctionResolver(ConstructorRepr):
         self._function = function
 
     async def resolve(self) -> Resolution:
-        """Ask it."""
+        """Call the function."""
         return resolution(await self._function())

@@ -129,7 +129,7 @@ class Subscription:
             return self._reconciler.deadline
 
     def due(self, *, now: float) -> bool:
-        """Whether the source is to be asked."""
+        """Whether the resolver is due."""
         with self._lock:
             return now >= self._reconciler.next_at
 
@@ -144,10 +144,10 @@ class Subscription:
             self._reconciler.next_at = now
 
     def push(self, said: object, *, now: float) -> None:
-        """Take a list that was not asked for; from any thread."""
-        told = resolution(said)
+        """Take a list that a watch pushed; from any thread."""
+        pushed = resolution(said)
         with self._lock:
-            self._reconciler.push(told, now=now)
+            self._reconciler.push(pushed, now=now)
 
     def settle(self, *, now: float, wall: float) -> None:
         """Use the list that was pushed, if it counts by now."""
@@ -157,7 +157,7 @@ class Subscription:
             self.answered(said, now=now, wall=wall)
 
     def answered(self, answer: object, *, now: float, wall: float, asked_at: float | None = None) -> None:
-        """Take an answer, whatever it is; ``asked_at`` says when it was asked for, if it was."""
+        """Take the resolver's answer, whatever it is; ``asked_at`` is the time of the call, if there was one."""
         before = self._reconciler.state
         try:
             said = resolution(answer)
@@ -247,7 +247,7 @@ class Watch:
             raise_interrupt()
             if not self._is_down:
                 log_change(
-                    "watch of %s: %s; it is asked on schedule",
+                    "watch of %s: %s; it is resolved on schedule",
                     self._source.name,
                     brief_error(error),
                     bad=True,

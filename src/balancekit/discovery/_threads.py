@@ -147,7 +147,7 @@ class ThreadDiscovery(ThreadRunner):
         join_all(self._ending, min(timeout, MAX_RESOLVER_WAIT_S) if resolves else timeout)
 
     def refresh(self) -> None:
-        """Ask the source now, whatever its schedule. Returns at once."""
+        """Refresh now, regardless of the schedule. Returns at once; the resolver runs in the background."""
         with self._wakeup:
             if self._subscription is not None:
                 self._subscription.hurry(now=time.monotonic())
@@ -230,7 +230,7 @@ class ThreadDiscovery(ThreadRunner):
         self._rest()
         self._stats = stats
         if was is not None:
-            # The child has the parent's list. All workers asking at once would be a flood.
+            # The child has the parent's list. If all workers refreshed at once, that would be a flood.
             share = random.Random().random() if was.ready else 0.0
             self._start(delay=share * self._source.refresh.interval)
 

@@ -80,7 +80,7 @@ class _Here(ThreadLocal):
 
 @final
 class Delivery:
-    """Tells listeners and observers of one balancer, each thing after what came before it.
+    """Notifies listeners and observers of one balancer, in order.
 
     Parameters
     ----------

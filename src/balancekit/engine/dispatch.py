@@ -37,7 +37,7 @@ class HealthDispatch:
     transitions
         Publishes what follows.
     loads, sweep
-        Told when they are due.
+        Notified when they are due.
     listeners
         Called with the events.
     turn
@@ -89,7 +89,7 @@ class HealthDispatch:
         self._take_turn(partial(self._observe, node, completion))
 
     def _take_turn(self, task: Task) -> None:
-        """Tell a health machine something when it is this thread's turn, and hand out what it led to."""
+        """Notify a health machine when it is this thread's turn, and hand out what it led to."""
         try:
             events = self.turn.take(task)
         except BaseException:  # a machine may know what the state does not show: all are read again

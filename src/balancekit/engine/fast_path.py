@@ -63,7 +63,7 @@ class Published(NamedTuple):
     fast: Pickers
     """The same if plain requests may take the fast path, else none."""
     select: Select | None
-    """Asked by requests on the short path; ``None`` sends them the long way."""
+    """Called by requests on the fast path; ``None`` sends them to the slow path."""
     now: Clock
     """The clock of the balancer."""
     clock: Clock | None
@@ -161,7 +161,7 @@ class Engine(Protocol):
         ...
 
     def select(self, published: Published, ctx: PickContext) -> Node | None:
-        """Ask the selector."""
+        """Call the selector."""
         ...
 
     def open(self, node: Node, *, now: float, cost: float, site: str | None) -> Lease[object]:

@@ -214,13 +214,13 @@ def start_compared(load: Load) -> bool:
 
 
 def reset_load(load: Load, guard: Guard) -> None:
-    """Tell a load that its endpoint is back from an ejection: health judges it from here on."""
+    """Notify a load that its endpoint is back from an ejection: health judges it from here on."""
     if isinstance(load, SupportsReset):
         guard.call("load", load.reset, default=None)
 
 
 def load_answering(load: Load, guard: Guard, *, now: float, cost: float) -> None:
-    """Tell a load that the answer of a request has begun."""
+    """Notify a load that the answer of a request has begun."""
     if isinstance(load, SupportsAnswering):
         guard.call("load", load.answering, default=None, now=now, cost=cost)
 
@@ -295,7 +295,7 @@ class HealthHooks:
         return 0 if ramp is None else self._guard.call("health policy", lambda: int(ramp.trial), default=0)
 
     def observe(self, completion: Completion, *, now: float) -> list[Event]:
-        """Tell how a request ended."""
+        """Record how a request ended."""
         if self._own:
             return list(self.policy.observe(completion, now=now))
         return self._guard.events("health policy", self.policy.observe, completion, now=now)
@@ -307,7 +307,7 @@ class HealthHooks:
         return self._guard.events("health policy", self.policy.advance, now=now)
 
     def on_outlier(self, cause: str, *, now: float) -> list[Event]:
-        """Tell that a sweep found the endpoint to be an outlier, if the machine takes that."""
+        """Record that a sweep found the endpoint to be an outlier, if the machine takes that."""
         if not isinstance(self.policy, SupportsOutlierEjection):
             return []
         return self._guard.events("health policy", self.policy.on_outlier, cause, now=now)
@@ -331,7 +331,7 @@ class HealthHooks:
         return self.policy  # type: ignore[return-value]  # checked above
 
     def checked(self, result: CheckResult, *, now: float) -> list[Event]:
-        """Tell how an active check ended."""
+        """Record how an active check ended."""
         return self._guard.events("health policy", self.checks().checked, result, now=now)
 
     def _due(self) -> float:

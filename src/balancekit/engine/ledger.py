@@ -127,7 +127,7 @@ class Ledger:
 
     @property
     def observed(self) -> bool:
-        """Whether every start is told of."""
+        """Whether every start is reported."""
         return bool(self.start_observers)
 
     @property
@@ -240,7 +240,7 @@ class Ledger:
         return found
 
     def finish(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
-        """Tell load, selector and health how a lease ended."""
+        """Notify load, selector and health how a lease ended."""
         try:
             now = self._clock()
         except Exception:
@@ -264,7 +264,7 @@ class Ledger:
             self._sink(node, completion)
         self._delivery.deliver("observer %r failed on %r", self.observers, [(node.endpoint, completion)])
 
-    def collect(self, tell: Callable[[LeaseLost], None]) -> None:
+    def collect(self, emit: Callable[[LeaseLost], None]) -> None:
         """End the leases that were never released, and warn of each. To be called without a lock.
 
         A program may turn warnings into errors: those are logged, for the request that finds a lost lease did not lose it.
@@ -278,7 +278,7 @@ class Ledger:
             if not lease.release(Outcome.CANCELLED):
                 continue
             site = lease.extras.site
-            tell(LeaseLost(endpoint=lease.endpoint.id, at=self._clock(), site=site))
+            emit(LeaseLost(endpoint=lease.endpoint.id, at=self._clock(), site=site))
             where = f"acquired at {site}" if site else "make the balancer with debug=True to see where"
             text = f"a lease of endpoint {lease.endpoint.id!r} was never released; {where}"
             warnings.append((text, lease))

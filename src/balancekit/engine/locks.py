@@ -4,7 +4,7 @@
 lock           guards                                                          what may run under it
 =============  ==============================================================  ===================================
 ``writer``     the swap of the one reference that readers read, the counts     a comparison, an assignment, a
-               of failed and refused requests, and whose turn it is to tell    count: O(1), no foreign code, no
+               of failed and refused requests, and whose turn it is to notify  count: O(1), no foreign code, no
                the health machines (``turn.py``)                               I/O
 ``serial``     a selector of the user that is not ``thread_safe``              that selector's own hooks, nothing
                                                                                else

@@ -93,13 +93,13 @@ class Publisher:
     # ------------------------------------------------------------------ picking
 
     def select(self, published: Published, ctx: PickContext) -> Node | None:
-        """Ask the selector, again while its answer takes less than its share."""
+        """Call the selector; call it again while the endpoint it picked is held back by slow start."""
         if published.state.ramping:
             return with_slow_start(self._call_selector, published.state.snapshot, ctx)
         return self._call_selector(published.state.snapshot, ctx)
 
     def _call_selector(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
-        """Ask the selector and check its answer."""
+        """Call the selector and check its answer."""
         hooks = self.hooks
         if not hooks.trusted:
             return self._call_foreign(snapshot, ctx)
@@ -117,7 +117,7 @@ class Publisher:
         return node
 
     def _call_foreign(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
-        """Ask a selector of the user."""
+        """Call a selector of the user."""
         hooks = self.hooks
         if hooks.shared:
             self._guard.check()
@@ -159,7 +159,7 @@ class Publisher:
         lean
             Whether plain requests need nothing but a pick and a count.
         observed
-            Whether every start is told of.
+            Whether every start is reported.
         last
             What the attempt before has prepared, if it came too late; kept as far as it shows the same.
         """

@@ -1,4 +1,4 @@
-"""The runtime behind a balancer: what a balancer asks for, handed to the part that does it.
+"""The runtime behind a balancer: each call of a balancer, handed to the part that does it.
 
 .. code-block:: text
 
@@ -202,7 +202,7 @@ class Runtime:
         return now
 
     def select(self, published: Published, ctx: PickContext) -> Node | None:
-        """Ask the selector."""
+        """Call the selector."""
         return self._publisher.select(published, ctx)
 
     def open(self, node: Node, *, now: float, cost: float, site: str | None) -> Lease[object]:

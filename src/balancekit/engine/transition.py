@@ -5,7 +5,7 @@ state is still the one it was computed from; otherwise it computes it again. Wha
 leaves the old state or the new one. No lock is held while it computes and prepares.
 
 Cost: what the update and the selector's ``prepare`` cost; again if another thread has published meanwhile. A change that a
-program asks for is then made before anything that health machines lead to, so it is through after three attempts unless
+program makes is then applied before anything that health machines lead to, so it is through after three attempts unless
 other changes come before it.
 """
 
@@ -137,7 +137,7 @@ class Transitions:
         """
         me = this_thread()
         if self._insisting == me:
-            raise RuntimeError("a hook changes the pool whenever it is asked about a change of the pool")
+            raise RuntimeError("a hook changes the pool whenever it is called for a change of the pool")
         nested = me in self._changing  # by a hook that a change of this very thread has called
         show = self._show(Exhaustion(_HEALTHY_ONLY if nested else self._exhaustion, self._guard))
         tried = _Tried(Step(self.state))

@@ -58,17 +58,17 @@ def change_plan(old: Sited, new: Sited, observed: Mapping[Any, float]) -> Change
             key = (version, _first(before), _first(after))
             moves[key] = moves.get(key, 0) + count
     addresses = {version: sum(n for key, n in moves.items() if key[0] == version) for version in (4, 6)}
-    asked = moved = 0.0
+    total = moved = 0.0
     for text, queries in observed.items():
         weight = valid.number("observed", queries, minimum=0.0)
         address = _address(text)
-        asked += weight
+        total += weight
         moved += weight * (_first(old.order(address)) != _first(new.order(address)))
     return ChangePlan(
         addresses=addresses,
         shares={4: addresses[4] / 2**32, 6: addresses[6] / 2**128},
         moves=moves,
-        observed_share=moved / asked if asked else None,
+        observed_share=moved / total if total else None,
     )
 
 

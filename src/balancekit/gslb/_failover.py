@@ -122,18 +122,18 @@ class Walk:
                 break
         if not portions and spare is not None:  # held down, and nothing else is up
             portions.append(spare)
-        told = ", ".join(notes)
+        noted = ", ".join(notes)
         if not portions:
             chosen = first.chosen if first is not None and self.word is Exhausted.OPEN else ()
             steps = first.steps if first is not None else ()
-            return Answer(chosen, ttl, scope, self.word, steps), f"{told}: exhausted ({self.word})"
+            return Answer(chosen, ttl, scope, self.word, steps), f"{noted}: exhausted ({self.word})"
         taken = portions[0]
         if len(portions) > 1:
             point, prefix = subnet_point(query.client, self._salt)
             scope = max(scope, prefix)
             taken = _drawn(portions, point)
         _, name, answer = taken
-        return answer._replace(ttl=ttl, scope=scope, steps=_below(name, answer.steps)), f"{told}: {name}"
+        return answer._replace(ttl=ttl, scope=scope, steps=_below(name, answer.steps)), f"{noted}: {name}"
 
     def _share(self, name: str, answer: Answer, standings: Standings, now: float) -> tuple[float, float]:
         """Return the share that a child can take, and until when (in seconds) that holds."""
@@ -230,8 +230,8 @@ class Failover(ConstructorRepr):
     ) -> Answer:
         """Return the answer of the child that gets this client."""
         walk = self._walk
-        answer, told = walk.answer(walk.children, query, standings, now, rng, explain)
-        return answer._replace(steps=(Step("Failover", told), *answer.steps)) if explain else answer
+        answer, noted = walk.answer(walk.children, query, standings, now, rng, explain)
+        return answer._replace(steps=(Step("Failover", noted), *answer.steps)) if explain else answer
 
     @checked_arguments
     def members(self) -> frozenset[str]:

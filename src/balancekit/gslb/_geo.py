@@ -107,10 +107,10 @@ class Geo(ConstructorRepr):
             if not answer.passes:
                 chosen, ttl, below, word, steps = answer
                 return answer if below >= scope else Answer(chosen, ttl, scope, word, steps)
-        answer, told = self._walk.answer(order, query, standings, now, rng, explain)
+        answer, noted = self._walk.answer(order, query, standings, now, rng, explain)
         if explain:
             where = f"{seen} gets {', '.join(order) or 'no site'} (scope {scope})"
-            answer = answer._replace(steps=(Step("Geo", f"{where}: {told}"), *answer.steps))
+            answer = answer._replace(steps=(Step("Geo", f"{where}: {noted}"), *answer.steps))
         return answer._replace(scope=max(scope, answer.scope))
 
     @checked_arguments
@@ -133,7 +133,7 @@ class Regional(ConstructorRepr):
     Parameters
     ----------
     policy
-        The policy to ask.
+        The policy that answers.
     geo_map
         Orders of regions by client address; the first counts.
     views
@@ -152,9 +152,9 @@ class Regional(ConstructorRepr):
     >>> views = {"eu": fixed_standings({"eu-1": False}), "us": fixed_standings({})}
     >>> regions = GeoMap.build(networks={"198.51.100.0/24": ["us"]}, default=["eu"])
     >>> www = Regional(PrimaryBackup("eu-1", "us-1"), regions, views.__getitem__)
-    >>> asked = [Client(address=text) for text in ("198.51.100.1", "192.0.2.1")]
-    >>> ask = fixed_standings({})
-    >>> [www.answer(Query(name="www", client=one), ask, now=0.0, rng=Random(1)).chosen for one in asked]
+    >>> clients = [Client(address=text) for text in ("198.51.100.1", "192.0.2.1")]
+    >>> standings = fixed_standings({})
+    >>> [www.answer(Query(name="www", client=one), standings, now=0.0, rng=Random(1)).chosen for one in clients]
     [('eu-1',), ('us-1',)]
     """
 

@@ -9,8 +9,8 @@ Three sources, the first that names a site list wins:
 
 and else ``default``. All are merged into one interval map when the map is built, so a look-up is one bisect, and
 the scope is the widest block in which all clients get the same list: sound, for no client inside gets another
-one, and maximal, for one bit wider some would. (A scope that is too short poisons caches: a resolver answers a
-client with what another one asked for.)
+one, and maximal, for one bit wider some would. (A scope that is too short poisons caches: a resolver gives a
+client the answer meant for another.)
 
 An IPv6 address that carries an IPv4 address (mapped, compatible, SIIT, NAT64, Teredo, 6to4) is looked up as that.
 
@@ -210,7 +210,7 @@ class GeoMap(StateRepr, prints=("sites",)):
         other
             The map that is to replace this one.
         observed
-            Queries by client address or subnet, for a change weighted by what was asked.
+            Queries by client address or subnet, for a change weighted by queries.
 
         Cost: O(intervals of both), and a look-up per observed client.
 

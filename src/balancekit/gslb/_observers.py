@@ -1,6 +1,6 @@
 """Health as several observers see it: k of n must agree, for the world or for one region.
 
-One observer cannot tell a dead site from a broken path of its own. Several can: an endpoint is up while at
+One observer cannot distinguish a dead site from a broken path of its own. Several can: an endpoint is up while at
 least ``agree`` of the observers that watch it say so. A region's own view steers that region around a site it
 cannot reach (:class:`Regional`), without a decision for the rest of the world.
 
@@ -82,7 +82,7 @@ class RegionalHealth(ConstructorRepr):
 
     *Guarantee.* No vote is older than ``expiry`` at the time of a view, which is that of the latest record of any
     observer. So if all of them fall silent at once, the last view stands, as gdnsd's does ("stasis"); to age it too,
-    ask for ``standings(region, now=now)``.
+    call ``standings(region, now=now)``.
 
     *When not to use it:* with one observer: ``agree`` then means nothing.
 
@@ -163,7 +163,7 @@ class RegionalHealth(ConstructorRepr):
         region
             Whose observers vote.
         now
-            The time at which votes count; that of the latest record, whenever an endpoint is asked for, if left out.
+            The time at which votes count; that of the latest record, whenever an endpoint is looked up, if left out.
         """
         if region not in self._regions:
             known = ", ".join(name for name in self._regions if name is not None)

@@ -1,4 +1,4 @@
-"""Queries and answers: what a resolver asks, what it gets, for how long, and for which clients.
+"""Queries and answers: a resolver's query, the addresses it gets, for how long, and for which clients.
 
 ``Client`` is a resolver and, if the query carried one, the subnet of the client behind it (EDNS Client
 Subnet). ``Answer`` names endpoints, never addresses: a zone turns ids into records, a client-side selector
@@ -41,7 +41,7 @@ class Exhausted(enum.StrEnum):
 
 
 class Client(Record):
-    """A resolver, and the subnet it asks for.
+    """A resolver, and the client subnet in its query.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Client(Record):
     def seen(self, *, use_subnet: bool = True) -> IpAddress:
         """Return the address that decides: the network address of the subnet, or else the resolver's.
 
-        A subnet with prefix 0 is no subnet: the client asked that it not be used.
+        A subnet with prefix 0 is no subnet: the client requests that it not be used (RFC 7871).
         """
         if use_subnet and self.subnet is not None:
             subnet: IpNetwork = self.subnet  # type: ignore[assignment]  # a text was parsed in _check
@@ -110,7 +110,7 @@ class Query(Record):
     Parameters
     ----------
     name
-        The name asked for, with or without the final dot.
+        The queried name, with or without the final dot.
     client
         The resolver, and the client's subnet.
     kind
@@ -155,7 +155,7 @@ class Answer(NamedTuple):
     exhausted: Exhausted | None = None
     """The word that applied because too little was up; ``None`` if enough was."""
     steps: tuple[Step, ...] = ()
-    """How the answer came about, outermost decision first; filled if asked with ``explain=True``."""
+    """How the answer came about, outermost decision first; filled with ``explain=True``."""
 
     @property
     def failed(self) -> bool:
@@ -193,7 +193,7 @@ class Policy(Protocol):
         query
             The question.
         standings
-            Tells which endpoints are up.
+            Returns the standing of each endpoint: whether it is up.
         now
             Seconds on the clock of ``Standing.until``.
         rng

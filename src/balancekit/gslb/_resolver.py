@@ -63,7 +63,7 @@ class ResolverCache(ConstructorRepr):
         Seconds after expiry in which :meth:`look_up_stale` still finds an answer.
 
     *Guarantee.* Until it expires, an answer is found by every client whose whole subnet is in its scope, cut to the
-    prefix limit; one whose scope is longer than the subnet that asked, by that very subnet only; and by clients
+    prefix limit; one whose scope is longer than the query's subnet, by that very subnet only; and by clients
     without a subnet only if it was stored for one of them.
 
     *When not to use it:* in a real resolver; it never shrinks by itself. :meth:`expire` drops old entries.
@@ -106,7 +106,7 @@ class ResolverCache(ConstructorRepr):
         self._stale: Final = valid.number("stale", stale, minimum=0.0)
         self._plain: dict[tuple[str, str], _Entry] = {}
         self._scoped: dict[tuple[str, str, int], dict[int, dict[int, _Entry]]] = {}
-        """By name, kind and IP version: by prefix length, of the scope or of a shorter subnet that asked: by its bits."""
+        """By name, kind and IP version: by prefix length, of the scope or of a shorter subnet of the query: by its bits."""
 
     @checked_arguments
     def upstream(self, query: Query, /) -> Query:

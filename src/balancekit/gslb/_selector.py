@@ -1,6 +1,6 @@
 """A policy tree as a client-side selector: the same decision in an application as in a DNS server.
 
-An application that knows its pool needs no DNS answer, no TTL and no cache: it asks the tree itself, at every
+An application that knows its pool needs no DNS answer, no TTL and no cache: it evaluates the tree itself, at every
 request, and moves within milliseconds when an endpoint is ejected.
 """
 

@@ -58,9 +58,9 @@ class AllUp(ConstructorRepr):
     >>> from balancekit.gslb import AllUp, Client, Query, fixed_standings
     >>> from random import Random
     >>> site = AllUp(["eu-1", "eu-2", "eu-3"], threshold=0.5)
-    >>> ask = fixed_standings({"eu-3": False})
+    >>> standings = fixed_standings({"eu-3": False})
     >>> query = Query(name="www", client=Client(address="192.0.2.53"))
-    >>> sorted(site.answer(query, ask, now=0.0, rng=Random(1)).chosen)
+    >>> sorted(site.answer(query, standings, now=0.0, rng=Random(1)).chosen)
     ['eu-1', 'eu-2']
     """
 
@@ -197,7 +197,7 @@ class Rotation(ConstructorRepr):
         For a wrong value of any of these.
 
     *Guarantee.* Over any n answers with equal standings each endpoint stands first once, if one thread at a
-    time asks; threads that ask together may see the same rotation twice.
+    time calls; threads that call at once may see the same rotation twice.
 
     *When not to use it:* as a load balancer. A resolver with many clients caches one order for all of them.
 

@@ -1,7 +1,7 @@
 """Spill-over by capacity: each site takes what it can, the rest goes to the next nearest.
 
 :func:`waterfall` is the arithmetic, in whole numbers; :class:`Spill` is the policy. Demand is what clients of a
-site's own region ask for; capacity is what a site can serve, less what is down.
+site's own region request; capacity is what a site can serve, less what is down.
 
 Source: Google ``WATERFALL_BY_REGION``; the largest remainder method for shares in whole numbers.
 """
@@ -111,10 +111,10 @@ class Spill(ConstructorRepr):
         What a site can take when all its endpoints are up, in the unit of ``demand``, whole or not. It is counted in
         whole units, one at least while an endpoint is up: choose a unit of which a site has hundreds.
     demand
-        Returns the present demand of the clients whose nearest site this is. Asked at every answer: read a
+        Returns the present demand of the clients whose nearest site this is. Called for every answer: read a
         number that something else keeps.
     geo_map
-        Orders of sites by client; ``None``: one order for all, and ``demand`` is asked for its first site.
+        Orders of sites by client; ``None``: one order for all, and ``demand`` is called with its first site.
     exhausted
         What happens when all sites have failed. ``"open"``: the answer of the client's nearest site.
 
@@ -138,9 +138,9 @@ class Spill(ConstructorRepr):
     >>> from random import Random
     >>> sites = {"eu": AllUp(["eu-1"]), "us": AllUp(["us-1"])}
     >>> www = Spill(sites, {"eu": 60, "us": 70}, demand={"eu": 100.0}.__getitem__)
-    >>> ask, rng = fixed_standings({}), Random(1)
+    >>> standings, rng = fixed_standings({}), Random(1)
     >>> clients = [Client(address="192.0.2.53", subnet=f"10.{k}.0.0/24") for k in range(250)]
-    >>> chosen = [www.answer(Query(name="www", client=one), ask, now=0.0, rng=rng).chosen for one in clients]
+    >>> chosen = [www.answer(Query(name="www", client=one), standings, now=0.0, rng=rng).chosen for one in clients]
     >>> chosen.count(("eu-1",)) / 250
     0.62
     """
@@ -190,7 +190,7 @@ class Spill(ConstructorRepr):
         loads = [(site, shares.get(site, 0)) for site in order if able[site]]
         if not any(load for _, load in loads):
             loads = [(site, 1) for site in order if able[site]][:1]
-        told = ", ".join(f"{site} {load}" for site, load in loads) or "no site up"
+        noted = ", ".join(f"{site} {load}" for site, load in loads) or "no site up"
         if not loads:
             return self._failed(order, query, standings, now, rng, ttl, scope, explain=explain)
         taken, prefix = self._taken(loads, query)
@@ -202,7 +202,7 @@ class Spill(ConstructorRepr):
                 if not other.passes:
                     taken, answer = site, other
                     break
-        steps = (Step("Spill", f"loads {told}: {taken}"), *answer.steps) if explain else ()
+        steps = (Step("Spill", f"loads {noted}: {taken}"), *answer.steps) if explain else ()
         return answer._replace(ttl=min(ttl, answer.ttl), scope=max(scope, answer.scope), steps=steps)
 
     def _taken(self, loads: Sequence[tuple[str, int]], query: Query) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """Standings: which endpoints are up, and until when at least.
 
-A policy asks one callable, ``standings(id) -> Standing``. Here are three: a mapping, a balancer's snapshot,
+A policy calls one function, ``standings(id) -> Standing``. Here are three: a mapping, a balancer's snapshot,
 and (in ``_observers``) the results of checks from several places.
 
 ``until`` is what makes a TTL honest: a monitor that needs two more failures, 5 s apart, to call an endpoint
@@ -96,8 +96,8 @@ def fixed_standings(standings: Mapping[str, bool | Standing], /, *, default: boo
     Example
     -------
     >>> from balancekit.gslb import fixed_standings
-    >>> ask = fixed_standings({"eu-1": False})
-    >>> ask("eu-1").up, ask("eu-2").up
+    >>> standings = fixed_standings({"eu-1": False})
+    >>> standings("eu-1").up, standings("eu-2").up
     (False, True)
     """
     known = {
@@ -148,8 +148,8 @@ def standings_of(snapshot: HasEligible, /, *, until: Mapping[str, float] | None 
     -------
     >>> from balancekit.gslb import standings_of
     >>> from balancekit.testing import make_nodes, make_snapshot
-    >>> ask = standings_of(make_snapshot(["e0", "e1"]))
-    >>> ask("e0").up, ask("stranger").up
+    >>> standings = standings_of(make_snapshot(["e0", "e1"]))
+    >>> standings("e0").up, standings("stranger").up
     (True, False)
     """
     bounds = until or {}

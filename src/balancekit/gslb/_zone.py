@@ -197,12 +197,12 @@ class Zone(ConstructorRepr):
     ...     addresses={"eu-1": ["192.0.2.1", "2001:db8::1"]},
     ... )
     >>> client = Client(address="192.0.2.53")
-    >>> ask = fixed_standings({})
+    >>> standings = fixed_standings({})
     >>> for kind in ("A", "AAAA"):
-    ...     print(zone.answer(Query(name="www.example.com", kind=kind, client=client), ask, now=0.0, rng=Random(1)).records[0])
+    ...     print(zone.answer(Query(name="www.example.com", kind=kind, client=client), standings, now=0.0, rng=Random(1)).records[0])
     ResourceRecord(name='www.example.com.', kind='A', ttl=60, data='192.0.2.1')
     ResourceRecord(name='www.example.com.', kind='AAAA', ttl=60, data='2001:db8::1')
-    >>> zone.answer(Query(name="nope.example.com", client=client), ask, now=0.0, rng=Random(1)).rcode
+    >>> zone.answer(Query(name="nope.example.com", client=client), standings, now=0.0, rng=Random(1)).rcode
     'NXDOMAIN'
     """
 
@@ -244,13 +244,13 @@ class Zone(ConstructorRepr):
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Reply:
         """Return the reply to one query."""
-        asked = query.name.lower().rstrip(".")
+        full = query.name.lower().rstrip(".")
         kind = query.kind.upper()
         if _is_meta(kind):
             return Reply("NOTIMP")
-        if asked != self.origin and not _is_below(asked, self.origin):
+        if full != self.origin and not _is_below(full, self.origin):
             return Reply("REFUSED")
-        name = asked[: -len(self.origin) - 1] if asked != self.origin else ""
+        name = full[: -len(self.origin) - 1] if full != self.origin else ""
         found = self._names.get(name)
         if kind == "ANY" and (found is not None or name in self._above) and not _is_alias(found):
             hinfo = ResourceRecord(_absolute(query.name), "HINFO", ANY_TTL_S, ANY_DATA)
@@ -302,13 +302,13 @@ class Zone(ConstructorRepr):
         """Return what stands at each relative name; ``""`` is the origin."""
         return MappingProxyType(self._names)
 
-    def _static(self, asked: str, kind: str, found: StaticRecords) -> Reply:
+    def _static(self, full: str, kind: str, found: StaticRecords) -> Reply:
         texts = found.data.get(kind)
         if texts is None and "CNAME" in found.data:
             kind, texts = "CNAME", found.data["CNAME"]
         if texts is None:
             return self._negative("NOERROR")
-        owner = _absolute(asked)
+        owner = _absolute(full)
         return Reply("NOERROR", tuple([ResourceRecord(owner, kind, found.ttl, text) for text in texts]))
 
     def _negative(self, rcode: str, ttl: int | None = None, answer: Answer | None = None) -> Reply:

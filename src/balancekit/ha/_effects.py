@@ -1,4 +1,4 @@
-"""Effects of a virtual router: what its machine asks the program around it to do.
+"""Effects of a virtual router: what the program around its machine has to do.
 
 A machine does no input or output. Each of its methods returns effects in the order in which they are to be
 carried out: adverts first, so that no slow hook delays them.
@@ -52,4 +52,4 @@ class Became(Record):
 
 
 Effect: TypeAlias = Send | Announce | Withdraw | Became
-"""Everything a machine may ask for."""
+"""Every effect that a machine may return."""

@@ -31,7 +31,7 @@ from balancekit.ha._vrrp import VrrpMachine
 __all__ = ["MemberEffect", "SyncGroup", "SyncGroupMachine", "packets"]
 
 MemberEffect: TypeAlias = tuple[str, Effect]
-"""The name of a member, and what it asks for."""
+"""The name of a member, and its effect."""
 
 
 class SyncGroup(Record):

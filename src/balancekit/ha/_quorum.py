@@ -5,8 +5,8 @@ so that one flapping server does not move the address. :class:`Majority` answers
 votes that are lent for a time: two nodes and a witness that cannot see each other never hold a majority at once.
 
 *Guarantee of Majority.* A voter lends its vote to one candidate at a time, from the moment it answers; the
-candidate counts it from the moment it asked, and shorter by ``drift``. A vote that is given back is free unless its
-candidate has asked for it anew. More than half of the votes are therefore held by one candidate at most, whatever
+candidate counts it from the moment of its request, and shorter by ``drift``. A vote that is given back is free unless
+its candidate has requested it again. More than half of the votes are therefore held by one candidate at most, whatever
 is lost, delayed, repeated or paused, as long as no two clocks run faster or slower than each other by more than
 ``drift``, and no clock starts anew while a message that states its time is on the way.
 
@@ -153,7 +153,7 @@ class MajorityMachine(StateRepr):
 
     @checked_arguments
     def granted(self, voter: str, *, asked_at: float) -> None:
-        """Take note that a voter lent its vote. Does nothing if it was asked for before the last :meth:`let_go`.
+        """Record that a voter lent its vote. Does nothing if it was requested before the last :meth:`let_go`.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class MajorityMachine(StateRepr):
 
     @checked_arguments
     def let_go(self, *, now: float) -> None:
-        """Count no vote that was asked for until now; then the voters may be told (:meth:`VoteMachine.give_back`)."""
+        """Discard the votes requested until now; then the voters may be notified (:meth:`VoteMachine.give_back`)."""
         self._let_go_at = max(self._let_go_at, valid.number("now", now))
         self._until.clear()
 
@@ -227,17 +227,17 @@ class VoteMachine(StateRepr):
         """
         valid.text("candidate", candidate)
         at = valid.number("now", now)
-        asked = math.inf if asked_at is None else valid.number("asked_at", asked_at)
+        requested = math.inf if asked_at is None else valid.number("asked_at", asked_at)
         if candidate == self.lent_to:
-            asked = max(asked, self._asked_at)  # requests may overtake each other
+            requested = max(requested, self._asked_at)  # requests may overtake each other
         elif at < self.lent_until:
             return False
-        self.lent_to, self.lent_until, self._asked_at = candidate, at + self.config.lease, asked
+        self.lent_to, self.lent_until, self._asked_at = candidate, at + self.config.lease, requested
         return True
 
     @checked_arguments
     def give_back(self, candidate: str, *, let_go_at: float, now: float) -> None:
-        """Take the vote back from a candidate that has let go. Does nothing if it has asked again since.
+        """Take the vote back from a candidate that has let go. Does nothing if it has requested the vote again since.
 
         Parameters
         ----------

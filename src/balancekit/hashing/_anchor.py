@@ -132,7 +132,7 @@ class AnchorHash:
             names + [""] * (size - working),
         )
 
-    # -------------------------------------------------------------------- asking
+    # -------------------------------------------------------------------- lookups
 
     def lookup(self, key: str | bytes | int, /) -> str:
         """Return the node that owns a key.

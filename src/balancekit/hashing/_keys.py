@@ -52,7 +52,7 @@ class Narrow(Protocol):
 
     Never called with any other str: the C code of ``mmh3`` ends the process at a lone surrogate.
 
-    ``Any``, because type checkers do not read ``key.__class__ is str``, which is how callers tell.
+    ``Any``, because type checkers do not read ``key.__class__ is str``, which is how callers narrow the type.
     """
 
     def __call__(self, key: Any, seed: int, signed: bool, /) -> int:
@@ -198,8 +198,8 @@ def keyed(secret: bytes) -> HashFunction:
     *When to use it:* keys come from people who gain by overloading one endpoint. *When not:* keys are your
     own; it costs thirty times the default. All processes that are to agree need the same secret.
 
-    *Guarantee.* Without the secret, the owner of a key cannot be told from a random one. An attacker who can *observe*
-    where keys go can still collect those that go to one place; that takes a request per key.
+    *Guarantee.* Without the secret, the owner of a key cannot be distinguished from a random one. An attacker who can
+    *observe* where keys go can still collect those that go to one place; that takes a request per key.
 
     Parameters
     ----------

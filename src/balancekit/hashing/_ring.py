@@ -113,7 +113,7 @@ class HashRing:
         self._state: RingState
         self._build(node_weights(nodes))
 
-    # -------------------------------------------------------------------- asking
+    # -------------------------------------------------------------------- lookups
 
     def lookup(self, key: str | bytes | int, /) -> str:
         """Return the node that owns a key.

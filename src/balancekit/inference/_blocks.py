@@ -13,7 +13,7 @@ the next turn of a conversation. Only a prompt shorter than a block is one by it
 Cost: 0.05 microseconds for 256 bytes, a fifth of chained MurmurHash3, for all blocks are hashed by two array operations; and
 3 microseconds a prompt.
 
-*When not to use it:* as a secret. A caller that can guess prompts can find out, by time, what others have asked, and can aim
+*When not to use it:* as a secret. A caller that can guess prompts can find out, by timing, what others have sent, and can aim
 requests at an endpoint. Two blocks of 256 bytes that differ have equal numbers with a probability of at most 2**-30.
 
 Source: multilinear hashing (Lemire and Kaser 2014, *Strongly universal string hashing is fast*) for whole blocks, not modulo a
@@ -46,7 +46,7 @@ Blocks: TypeAlias = NDArray[np.uint64]
 """One number for each block of a prompt."""
 
 MAX_BLOCKS: Final = 2_048
-"""Of one prompt; what comes later is not told apart: 131,072 tokens in blocks of 64, as in llm-d."""
+"""Of one prompt; what comes later is not distinguished: 131,072 tokens in blocks of 64, as in llm-d."""
 MAX_TOKEN: Final = 2**32 - 1
 EXACT_BITS: Final = 53
 """Of integers that double precision has all (IEEE 754)."""

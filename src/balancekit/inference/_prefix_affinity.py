@@ -46,7 +46,7 @@ class PrefixAffinity(ConstructorRepr):
     """The endpoint with the least work: what is uncached of the prompt, times how busy the endpoint is.
 
     The key of a request is its whole prompt: text, bytes, or token ids by :func:`~balancekit.inference.token_key`. It is cut
-    into blocks, and the selector remembers which endpoint was sent which blocks; nothing is asked of the servers. Prompts for
+    into blocks, and the selector remembers which endpoint was sent which blocks; servers are not queried. Prompts for
     different models or adapters share nothing: name them in the key (:func:`~balancekit.inference.prompt_key`) or as the
     attributes ``model`` and ``adapter`` of the request.
 
@@ -331,7 +331,7 @@ class PrefixAffinity(ConstructorRepr):
         return max(self._spill * mean, mean + max(MIN_MARGIN, 2.0 * math.sqrt(mean)))
 
     def _note(self, trace: Trace, candidates: Candidates, at: int, prompt: PromptView) -> None:
-        """Tell what of the prompt each candidate has, its load and its score; the chosen one first."""
+        """Note what of the prompt each candidate has, its load and its score; the chosen one first."""
         limit = self._limit(candidates.nodes)
         lines: list[str] = []
         for node, cached, load, score in zip(

@@ -73,7 +73,7 @@ class CacheUtilization(Policy):
         Requests that are added when the cache is full, >= 0; between, in proportion.
 
     *When to use it:* engines that preempt running requests when the cache is full. *When not:* the load is itself made of probed
-    figures, which tell the same.
+    figures, which show the same.
 
     Example
     -------

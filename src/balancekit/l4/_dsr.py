@@ -1,7 +1,7 @@
 """Direct server return: what a balancer cannot know when replies do not pass it.
 
 With direct return the balancer forwards packets to servers and the servers answer the client themselves. That takes
-the larger direction off the balancer, and with it everything that replies tell: their bytes, their time, their
+the larger direction off the balancer, and with it everything that replies show: their bytes, their time, their
 status, and the server's end of the connection.
 
 =====================  ============  ================
@@ -58,7 +58,7 @@ class Traffic(Record):
 
 @final
 class DsrBook:
-    """Counts of traffic that tell the unknown from nothing.
+    """Counts of traffic that distinguish unknown from zero.
 
     Parameters
     ----------

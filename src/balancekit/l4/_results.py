@@ -17,7 +17,7 @@ class NeedMore(Record):
     ----------
     at_least
         Bytes in all, those given included, without which the answer will be the same. Read up to it, or read
-        whatever comes, then ask again with all bytes.
+        whatever comes, then call again with all bytes.
     """
 
     at_least: int

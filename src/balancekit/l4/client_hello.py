@@ -47,7 +47,7 @@ Extensions: TypeAlias = dict[int, bytes]
 
 @final
 class ClientHello(Record):
-    """What a client asks for.
+    """The server name that a client requests, and the protocols and versions that it offers.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def peek(buf: bytes | bytearray | memoryview, /) -> NeedMore | ClientHello | Not
     Notes
     -----
     Cost: O(records) until the message is complete, then O(message): about 350 empty method calls. Read up to
-    ``NeedMore.at_least`` before asking again, so that a client that sends byte by byte costs no more.
+    ``NeedMore.at_least`` before the next call, so that a client that sends byte by byte costs no more.
 
     *When not to use it:* with Encrypted Client Hello the name is that of the client-facing server (RFC 9849); the name is
     not authenticated: use it to choose a pool, never to grant access.

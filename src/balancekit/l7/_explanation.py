@@ -114,15 +114,15 @@ def explain(
     rejection: str | None,
     no_match: Route[Any] | None,
 ) -> RouteExplanation:
-    """Ask every route of a table about a request."""
-    asked = f"{request.method} {request.host}{request.target}"[:300]
+    """Evaluate every route of a table for a request."""
+    line = f"{request.method} {request.host}{request.target}"[:300]
     if rejection is not None:
         answers = [
             RouteAnswer(route=route.name, matches=False, reason="rejected before")
             for route, _ in index.ranked
         ]
         return RouteExplanation(
-            request=asked, route=None, why=f"rejected: {rejection}", answers=tuple(dict.fromkeys(answers))
+            request=line, route=None, why=f"rejected: {rejection}", answers=tuple(dict.fromkeys(answers))
         )
     path, host = spelling.read(request.path), spelling.host(request.host)
     assert path is not None
@@ -141,7 +141,7 @@ def explain(
         name, why = winners[0][0].name, _why(winners, order)
     elif no_match is not None:
         name, why = no_match.name, "no route matches, so the table's pool for that serves"
-    return RouteExplanation(request=asked, route=name, why=why, answers=tuple(found.values()))
+    return RouteExplanation(request=line, route=name, why=why, answers=tuple(found.values()))
 
 
 def _why(winners: list[tuple[Route[Any], str]], order: str) -> str:
@@ -156,7 +156,7 @@ def _why(winners: list[tuple[Route[Any], str]], order: str) -> str:
     for one, two, text in zip(specificity(winner, host), specificity(second, other), REASONS, strict=True):
         if one != two:
             return f"before {second.name} because {text}"
-    return f"before {second.name} by name; nothing else tells them apart"
+    return f"before {second.name} by name; nothing else distinguishes them"
 
 
 def _host_matches(wanted: str, host: str) -> bool:

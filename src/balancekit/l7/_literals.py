@@ -1,6 +1,6 @@
 """Literal beginnings of regular expressions: what a table of routes looks them up by.
 
-Cost: O(length). Errs on the safe side: a shorter text, or none, where the beginning cannot be told without compiling.
+Cost: O(length). Errs on the safe side: a shorter text, or none, where the beginning cannot be determined without compiling.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Nothing is decoded here. What a path means is decided once, by the table's
 :class:`~balancekit.l7.Spelling`; what is forwarded is always the text that came in.
 
 Cost: construction is one call and keeps references; headers, cookies and query parameters are indexed when a
-route first asks for them. Source: RFC 9112 (targets), RFC 9110 5.3 (field values), RFC 6265 (cookies), ASGI
+route first reads them. Source: RFC 9112 (targets), RFC 9110 5.3 (field values), RFC 6265 (cookies), ASGI
 HTTP specification 2.5, PEP 3333.
 """
 
@@ -88,7 +88,7 @@ class Request:
         """Read an ASGI scope of type ``http`` or ``websocket``.
 
         The path is ``raw_path`` where the server gives it. Without it the decoded ``path`` is escaped again, and
-        an encoded slash can no longer be told from a plain one. Several different hosts, be it of ``Host`` fields or of
+        an encoded slash can no longer be distinguished from a plain one. Several different hosts, in ``Host`` fields or in
         a target with one of its own (RFC 9112 3.2.2), are joined by a comma, which ``Spelling.STRICT`` rejects.
 
         Example
@@ -121,7 +121,7 @@ class Request:
         """Read a WSGI environment.
 
         The path is ``RAW_URI`` or ``REQUEST_URI`` where the server gives it. PEP 3333 has only the decoded
-        ``PATH_INFO``; it is escaped again, and an encoded slash can no longer be told from a plain one. The server
+        ``PATH_INFO``; it is escaped again, and an encoded slash can no longer be distinguished from a plain one. The server
         has also made one name of ``X-A`` and ``X_A``. A target with a host of its own (RFC 9112 3.2.2) that is not that of
         the ``Host`` field: both are joined by a comma, which ``Spelling.STRICT`` rejects.
 

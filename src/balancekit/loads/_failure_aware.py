@@ -24,8 +24,8 @@ again (see ``loads/_idle_probe.py``), so that one slow answer, which a median ma
 
 *What a pick compares* is ``node.latency_estimate``, the latency as of the last answer or the last sweep, so that
 picks need neither ``exp`` nor clock. A sweep fades idle endpoints once a second, or less often in large
-pools, and finds those to be tried; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not that simple, ask
-``value``.
+pools, and finds those to be tried; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not that simple,
+call ``value``.
 
 Cost: one ``exp`` per success (three after a recent failure), none per comparison; a sweep is O(n log n).
 

@@ -5,7 +5,7 @@
     factor = sqrt((1 + utilization) / (average of 1 + utilization over 200 s)), between 1/2 and 2
 
 An endpoint that always reports the same says nothing that its latency does not say: its factor is 1, whatever it reports, so
-reports of different servers need not mean the same, and a lie that is always told changes nothing. What a report adds is
+reports of different servers need not mean the same, and a constant error changes nothing. What a report adds is
 that an endpoint is busier than usual, *now*, for reasons that its caller does not see. The square root is what has been
 measured to be best, with 1 to 100 clients and neighbours that come and go (``benchmarks/probing.py``).
 

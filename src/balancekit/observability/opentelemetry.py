@@ -205,12 +205,12 @@ class _Instruments:
 
 _made: Final[WeakKeyDictionary[Meter, _Instruments]] = WeakKeyDictionary()
 _global: list[Meter] = []
-"""The meter of the global provider, once it was asked for: before there is an SDK, each call returns another one."""
+"""The meter of the global provider, once fetched: before there is an SDK, each call returns another one."""
 _making: Final = new_lock()
 
 
 def _instruments(meter: Meter | None) -> _Instruments:
-    """Return the instruments of a meter, made when first asked for."""
+    """Return the instruments of a meter, made on first use."""
     with _making:
         if meter is None:
             if not _global:

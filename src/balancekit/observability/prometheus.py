@@ -158,7 +158,7 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
             self._writer.begin(stats.endpoints, stats.refused)
 
     def _leave(self) -> None:
-        """Be told of nothing more, and give the name of the service back."""
+        """Stop observing, and give the name of the service back."""
         self._closed = True
         self._exporter.leave(self)
         for stop in list(self._stops):

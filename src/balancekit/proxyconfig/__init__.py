@@ -1,4 +1,4 @@
-"""Configurations of real proxies: read, and asked where a request would go.
+"""Configurations of real proxies, read to explain where a request would go.
 
 :func:`read_config` reads a file of nginx, HAProxy or Envoy into a :class:`ProxyConfig`: pools, routes, and a list of what is not
 modelled, each with file and line. :meth:`ProxyConfig.explain` takes one decision with its reasons, by the machines of

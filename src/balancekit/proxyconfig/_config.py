@@ -1,4 +1,4 @@
-"""A configuration that was read, and what can be asked of it."""
+"""A configuration that was read, and the queries it answers."""
 
 from __future__ import annotations
 

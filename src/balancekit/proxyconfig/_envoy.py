@@ -169,7 +169,9 @@ class _Reader:
         where = [address_of(one) for one in (address, *_additional(listener)) if one is not None]
         ports = [int(one.rpartition(":")[2]) for one in where if one.rpartition(":")[2].isdecimal()]
         if any(port and port in other.ports for other in self.listeners for port in ports):
-            listener.note("address", "addresses are not told apart: the first listener of its port is taken")
+            listener.note(
+                "address", "addresses are not distinguished: the first listener of its port is taken"
+            )
         found = _Listener(listener.text("name") or next(iter(where), ""), ports, listener.line)
         chains = listener.messages(
             "filter_chains",

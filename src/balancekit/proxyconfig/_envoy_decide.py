@@ -157,10 +157,10 @@ def header_name(name: str) -> str:
 
 def key_of(request: ProxyRequest, routing: Routing, /) -> str | None:
     """Return what is hashed, values of several policies with a blank between; ``None`` if nothing is."""
-    asked = seen(request)
+    request_seen = seen(request)
     found = []
     for policy in routing.hash_policy:
-        value = policy.value(asked)
+        value = policy.value(request_seen)
         if value is not None:
             found.append(value)
         if policy.terminal and found:
@@ -229,8 +229,8 @@ class ClusterChooser:
 
     def pick(self, request: ProxyRequest, routing: Routing, /) -> str | None:
         """Return the host of a request that ends at once."""
-        asked = seen(request).replace(metadata=routing.metadata)
-        host = self._cluster.acquire(asked, now=0.0, hash_policy=routing.hash_policy)
+        request_seen = seen(request).replace(metadata=routing.metadata)
+        host = self._cluster.acquire(request_seen, now=0.0, hash_policy=routing.hash_policy)
         if host is not None:
             self._cluster.release(host, now=0.0)
         return host

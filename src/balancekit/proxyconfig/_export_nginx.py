@@ -79,7 +79,7 @@ def nginx_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: st
 
 
 def _underscores(pools: Sequence[Exported], rules: Sequence[RouteRule]) -> bool:
-    """Whether a header is read that nginx drops unless it is told otherwise."""
+    """Whether a header is read that nginx drops unless configured otherwise."""
     keys = [pool.pool.key for pool in pools if pool.pool.keyed] + [rule.by or "" for rule in rules]
     named = [condition.name for rule in rules for condition in rule.conditions if condition.kind == "header"]
     return any("_" in name for name in (*[key for key in keys if key.startswith("header:")], *named))

@@ -41,7 +41,7 @@ class Files:
         ------
         ProxyConfigError
             If it cannot be read, is too large, has a NUL, or is one file too many. ``origin`` names the line that
-            asked for it, for the file itself its first line.
+            includes it, for the file itself its first line.
         """
         self._files += 1
         if self._files > self._max_files:

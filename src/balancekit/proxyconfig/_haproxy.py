@@ -336,7 +336,7 @@ class _Reader:
         self._note_unknown(line)
         others = {self.bound.setdefault(port, frontend.name) for port in ports} - {frontend.name}
         if others:
-            self._note(line, f"addresses are not told apart: its port is taken to lead to {min(others)}")
+            self._note(line, f"addresses are not distinguished: its port is taken to lead to {min(others)}")
         frontend.ports += ports
 
     def _note_unknown(self, line: Line) -> None:

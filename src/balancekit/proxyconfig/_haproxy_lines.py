@@ -102,7 +102,7 @@ class Environment:
 def haproxy_sections(
     path: str, text: str, environment: Environment, note: Callable[[Line, str], None] | None = None
 ) -> Iterator[Section]:
-    """Yield the sections of a file; tell of lines that are conditions, and of variables that are not known.
+    """Yield the sections of a file; note lines that are conditions, and variables that are not known.
 
     Raises
     ------

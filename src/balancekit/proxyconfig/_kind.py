@@ -1,4 +1,4 @@
-"""Kinds of proxy configurations, told apart by their text, and the reader of each."""
+"""Kinds of proxy configurations, recognised by their text, and the reader of each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read_config(path: str, *, kind: str | None = None) -> ProxyConfig:
     path
         The file.
     kind
-        ``"nginx"``, ``"haproxy"`` or ``"envoy"``; told by the text if left out.
+        ``"nginx"``, ``"haproxy"`` or ``"envoy"``; recognised by the text if left out.
 
     Raises
     ------

@@ -69,14 +69,14 @@ def nginx_directives(path: str, files: Files) -> tuple[Directive, ...]:
 
 
 def _read(
-    path: str, asked: Origin, folder: str, files: Files, stack: tuple[str, ...]
+    path: str, origin: Origin, folder: str, files: Files, stack: tuple[str, ...]
 ) -> tuple[Directive, ...]:
     real = str(Path(path).resolve())
     if real in stack:
-        raise ProxyConfigError(asked, f"{path!r} includes itself")
+        raise ProxyConfigError(origin, f"{path!r} includes itself")
     if len(stack) >= MAX_INCLUDE_DEPTH:
-        raise ProxyConfigError(asked, f"files included more than {MAX_INCLUDE_DEPTH} levels deep")
-    text = without_mark(path, files.read(path, asked))
+        raise ProxyConfigError(origin, f"files included more than {MAX_INCLUDE_DEPTH} levels deep")
+    text = without_mark(path, files.read(path, origin))
     parsed = _parsed(path, text)
     return _tree(parsed, path, folder, files, (*stack, real), 0)
 

@@ -47,9 +47,9 @@ class Listens:
         elif not found:
             note(one, "")
         where = one.args[0].rpartition(":")[0] if PORTS.fullmatch(one.args[0]) else one.args[0]
-        told = "" if where in EVERYWHERE else where
-        if any(self._addresses.setdefault(port, told) != told for port in found[:MAX_PORTS]):
-            note(one, "addresses are not told apart: all servers of its port are taken to share them")
+        address = "" if where in EVERYWHERE else where
+        if any(self._addresses.setdefault(port, address) != address for port in found[:MAX_PORTS]):
+            note(one, "addresses are not distinguished: all servers of its port are taken to share them")
         words = {*one.args[1:]}
         default = bool({"default_server", "default"} & words)
         for port in found[:MAX_PORTS]:

@@ -1,7 +1,7 @@
 """Latency that a number of requests means on a server: the median of what requests took that found about as many.
 
-A server that is asked how busy it is answers with two numbers: the requests it has, and the latency of a request that
-finds so many. The second is estimated from requests of late: of those that found about as many on arrival, the median of
+A server answers a load probe with two numbers: its requests in flight, and the latency of a request that
+finds so many. The second is estimated from recent requests: of those that found about as many on arrival, the median of
 what they took, scaled to the number there is now. So it is right at once when the number changes, and follows the server
 when its speed does.
 

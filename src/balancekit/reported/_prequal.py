@@ -1,8 +1,8 @@
-"""Probing to reduce queuing and latency: the endpoint is chosen from a pool of fresh answers of servers.
+"""Probing to reduce queuing and latency: the endpoint is chosen from a pool of recent probe results.
 
-Servers are asked for two numbers, how many requests they have in flight and what latency such a number means; three are
-asked for each request, while others are under way. A request goes to the fastest of those that are not *hot*, where hot is
-a number of requests in flight above a quantile of what servers say; if all are hot, to the one with the fewest.
+A probe returns two numbers of a server: its requests in flight and the latency to expect at that number. Three servers are
+probed for each request, asynchronously. A request goes to the fastest of those that are not *hot*, where hot is
+a number of requests in flight above a quantile of what servers report; if all are hot, to the one with the fewest.
 
 A probe is used a few times and then taken out, and so is, with each request, by turns the oldest and the worst. It is no
 older than a second. So a balancer sees the load that others put on a server, without waiting for anything.
@@ -181,7 +181,7 @@ class ProbePoolMachine(StateRepr):
 
     @checked_arguments
     def due(self, eligible: list[str], rng: Random) -> list[str]:
-        """Return the endpoints to ask now: as many as requests since the last call have paid for, without repetition."""
+        """Return the endpoints to probe now: as many as requests since the last call have paid for, without repetition."""
         with self._lock:
             count = min(int(self._owed), len(eligible))
             chosen = rng.sample(eligible, count)
@@ -262,8 +262,8 @@ class Prequal(ConstructorRepr):
     pool
         How probes are kept; the figures of the paper if left out.
 
-    A runner asks servers: ``ThreadProbes`` or ``AsyncProbes`` of :mod:`balancekit.checks`. Without one, or while servers do
-    not answer, endpoints are sampled at random, by weight. A choice by probes does not look at weights.
+    A runner probes servers: ``ThreadProbes`` or ``AsyncProbes`` of :mod:`balancekit.checks`. Without one, or while servers do
+    not answer, endpoints are sampled at random, by weight. A choice by probes ignores weights.
 
     *Guarantee.* A probe is no older than ``max_age`` when it is used. An endpoint that fails is not chosen by probes for as
     long again.

@@ -11,7 +11,7 @@ it has the mean or the median of the others. No own weight counts for less than 
 nor for more than ``max_ratio`` of it: a server that reports next to nothing does not get all traffic, and one that reports
 much still gets some.
 
-Cost: O(1) a report, O(n) when weights are asked for.
+Cost: O(1) a report, O(n) when weights are read.
 
 Source: gRPC proposal A58 and C-core 1.85; Envoy 1.40.0, ``client_side_weighted_round_robin``.
 """

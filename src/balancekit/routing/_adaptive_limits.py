@@ -73,7 +73,7 @@ class Gradient(Policy):
         By how much of itself the interval between measurements is longer at random, >= 0: endpoints are not measured together.
 
     *When to use it:* no other limit is known, and latency grows with what waits. *When not:* requests that differ by orders of
-    magnitude in work; then the quantile says what was asked, not how busy the endpoint is. A few requests a second for each
+    magnitude in work; then the quantile reflects the requests, not how busy the endpoint is. A few requests a second for each
     endpoint, as with many processes: an interval has no samples.
 
     Example

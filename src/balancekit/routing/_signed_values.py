@@ -84,7 +84,7 @@ class StickyValues:
         if not dot or name is None or signature is None:
             raise StickyValueError("not a sticky value")
         genuine = False
-        for secret in self._secrets:  # all of them, so that time does not tell which one signed
+        for secret in self._secrets:  # all of them, so that timing does not reveal which one signed
             genuine |= hmac.compare_digest(self._sign(secret, name), signature)
         if not genuine:
             raise StickyValueError("a sticky value that this pool did not issue")

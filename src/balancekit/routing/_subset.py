@@ -1,4 +1,4 @@
-"""Subsets by metadata: the endpoints that match what a request asks for.
+"""Subsets by metadata: the endpoints that match the labels of a request.
 
 A request names labels in its attributes, ``acquire(attributes={"version": "v2"})``; endpoints carry them in
 their metadata. Each combination of values is a subset with a child of its own.
@@ -27,7 +27,7 @@ __all__ = ["Subset"]
 
 @final
 class Subset(ConstructorRepr, makers=("child",)):
-    """Only endpoints whose metadata match the labels that a request asks for.
+    """Only endpoints whose metadata match the labels of a request.
 
     Parameters
     ----------

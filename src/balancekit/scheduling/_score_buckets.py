@@ -10,8 +10,8 @@ A pick is one uniform draw from the lowest bucket. It reads only; a lock is take
 move per request that started and one per request that ended.
 
 An interrupt in the middle of a move leaves a part undone; the next pick that has to move items then puts all of them
-in their places again. It does the same if more ends have been reported than are kept, so that reports which none asks
-for take no more than half a megabyte.
+in their places again. It does the same if more ends have been reported than are kept, so that reports which no pick
+reads take no more than half a megabyte.
 
 Cost: O(1) per pick and per end while loads hold still, O(log buckets) amortised when they move. The number
 of buckets is at most the number of different scores: 2 or 3 with equal weights, at any number of items.

@@ -68,7 +68,7 @@ class LeastRequest(ConstructorRepr):
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast path for a snapshot with eligible nodes.
 
-        The nodes tell this picker when their in-flight falls, until the next one is made; in-flight must
+        The nodes notify this picker when their in-flight falls, until the next one is made; in-flight must
         be changed by leases only.
         """
         generator = Random() if rng is None else rng

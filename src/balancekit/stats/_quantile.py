@@ -2,7 +2,7 @@
 
 A window of the last ``size`` values is kept as they are; quantiles are computed only when something
 reads. The values lie in one array of doubles, eight bytes each: a thousand endpoints with their own
-windows must not scatter a quarter of a million float objects over memory. What a window cannot tell is the
+windows must not scatter a quarter of a million float objects over memory. A window is imprecise in the
 extreme tail: with 256 values, p99 rests on the slowest three.
 
 Source: the definition of the empirical quantile (Hyndman and Fan 1996, type 7, linear interpolation).

@@ -390,7 +390,7 @@ def test_every_address_of_a_listener_leads_to_it(written):
     assert config.route(ProxyRequest("/gone", port=8082)).status is None
     second = LISTENER.partition("  listeners:\n")[2].replace("127.0.0.1", "10.0.0.9")
     config = read_envoy(written(LISTENER + ROUTES + second + ROUTES + CLUSTERS))
-    assert [one.origin.line for one in config.not_modelled if "told apart" in one.why] == [
+    assert [one.origin.line for one in config.not_modelled if "distinguished" in one.why] == [
         (LISTENER + ROUTES).count("\n") + 2
     ]
 

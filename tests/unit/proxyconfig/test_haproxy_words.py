@@ -133,7 +133,7 @@ def test_a_header_that_the_proxy_adds_is_listed_where_it_is_hashed(written):
 
 
 def test_ports_that_several_frontends_bind_are_listed(written):
-    """Frontends at one port of several addresses are not told apart; the second is listed with its line."""
+    """Frontends at one port of several addresses are not distinguished; the second is listed with its line."""
     config = read_haproxy(written("frontend g\n bind 10.0.0.9:80\n bind :81"))
     assert [(one.origin.line, one.text) for one in config.not_modelled] == [(6, "bind 10.0.0.9:80")]
 

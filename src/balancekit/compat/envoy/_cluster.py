@@ -312,7 +312,7 @@ class Cluster(ConstructorRepr):
         )
 
     def _chosen(self, request: Request | None) -> Iterable[Balancer]:
-        """Return the balancers to ask, the next one if one before has no host."""
+        """Return the balancers to try, in order, until one has a host."""
         if self._subsets is None:
             return (self._all,)
         return [self._by_subset[one] for one in self._subsets.tried(request.metadata if request else {})]

@@ -1,7 +1,7 @@
 """Envoy's slow start: the share of its weight that a new host takes.
 
 ``max(min_weight_percent / 100, (t / window) ** (1 / aggression))`` of it, t seconds after it became healthy,
-asked whenever it is picked. An aggression of 1 is a straight line; above, most of the weight comes early.
+computed whenever it is picked. An aggression of 1 is a straight line; above, most of the weight comes early.
 
 Source: Envoy 1.40, ``SlowStartConfig``.
 """

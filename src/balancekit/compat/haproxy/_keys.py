@@ -20,7 +20,7 @@ __all__ = ["HashedBy", "Header", "Sample", "Source", "Uri", "UrlParam"]
 
 
 class HashedBy(Protocol):
-    """A way to get from what was asked to what is hashed."""
+    """A way to get from a request to what is hashed."""
 
     def of(self, value: str | bytes) -> bytes | int | None:
         """Return the bytes to hash, a number that needs no hash function, or ``None`` for nothing."""

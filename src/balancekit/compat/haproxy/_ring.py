@@ -5,7 +5,7 @@ addresses do not matter. The *nearest* node wins, before or after the hash, befo
 or takes away the nodes of the highest numbers.
 
 With ``hash-balance-factor`` a server takes no more than its share of ``factor`` per cent of the requests in
-progress, this one included; the next nodes are asked instead.
+progress, this one included; the next nodes are tried instead.
 
 Cost: O(log nodes) per pick. Source: HAProxy 2.6.12, ``src/lb_chash.c``.
 """

@@ -61,7 +61,7 @@ class TrackScript(Record):
 
 
 DEFAULT_WEIGHT: Final = 1
-"""Of a tracked file: the server does not tell it from none."""
+"""Of a tracked file: the server does not distinguish it from none."""
 
 
 class TrackFile(Record):
@@ -257,7 +257,7 @@ class KeepalivedProcess(ConstructorRepr):
         return self._tracking[instance].apply(_Member(self, instance), now=now)
 
     def _matched(self, data: bytes, source: str) -> str:
-        """Return the instance that a packet is for; packets too short to tell, or for none, are no concern."""
+        """Return the instance that a packet is for; packets that are too short, or for none, are ignored."""
         version = ipaddress.ip_address(source.partition("%")[0]).version
         if len(data) >= HEADER_BYTES:
             for name, router in self.routers.items():

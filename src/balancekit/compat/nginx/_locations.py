@@ -4,7 +4,7 @@
 climbs. The query is not part of it.
 
 *Server.* Exact name; longest ``*.suffix``; longest ``prefix.*``; first expression; the default server. A server without names
-has the empty one, which a request without a host looks for; expressions are not asked then.
+has the empty one, which a request without a host looks for; expressions are not tried then.
 
 *Location,* at one level: (1) an ``=`` equal to the path. (2) The longest prefix is remembered; if a location is named path +
 ``/`` and has a pool, and none is named path, the answer is a redirect there. (3) The same rule inside of the remembered one; an
@@ -34,7 +34,7 @@ MODIFIERS: Final = ("", "=", "^~", "~", "~*")
 METHOD: Final = re.compile(r"[A-Z_\-]+")
 REFUSED: Final = ("CONNECT", "TRACE")
 OF_FILES: Final = ("GET", "HEAD", "POST")
-"""Methods that may ask for a file, which nginx looks for where no location has a pool."""
+"""Methods that may request a file, which nginx looks for where no location has a pool."""
 CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 AUTHORITY: Final = re.compile(r"[A-Za-z0-9.\-]*(?::[0-9]*)?|\[[0-9A-Za-z:.]*\](?::[0-9]*)?")
 ESCAPED: Final = "/!$&'()*+,;=:@-._~<>[]\\^`{|}"

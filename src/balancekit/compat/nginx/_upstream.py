@@ -134,8 +134,9 @@ class Upstream(ConstructorRepr):
 class Request(StateRepr):
     """One request and its attempts. Made by :meth:`Upstream.request`.
 
-    Ask :meth:`next` for a server, say :meth:`succeeded` or :meth:`failed`, and after a failure ask again. After an answer 403
-    or 404 that ``proxy_next_upstream`` lists, say :meth:`succeeded` and ask again: nginx does not count it as a failure.
+    Call :meth:`next` for a server, then :meth:`succeeded` or :meth:`failed`; after a failure call :meth:`next` again.
+    After an answer 403 or 404 that ``proxy_next_upstream`` lists, call :meth:`succeeded` and then :meth:`next`: nginx
+    does not count it as a failure.
     """
 
     __slots__ = ("_groups", "_left", "_peer", "_search", "_single", "_tried", "tried")
@@ -188,7 +189,7 @@ class Request(StateRepr):
     def succeeded(self) -> None:
         """End the attempt well.
 
-        A 403 or 404 is never a failure of the server: where ``proxy_next_upstream`` lists it, end the attempt so and ask
+        A 403 or 404 is never a failure of the server: where ``proxy_next_upstream`` lists it, end the attempt so and call
         :meth:`next` for another.
         """
         peer = self._end()
