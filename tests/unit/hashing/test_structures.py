@@ -24,6 +24,7 @@ from balancekit.hashing import (
     jump,
     keyed,
 )
+from balancekit.hashing._batch import CHUNK_OF_TEXTS
 
 WEIGHTED = {
     "HashRing": partial(HashRing, vnodes=20),
@@ -76,6 +77,17 @@ def test_more_keys_than_a_chunk(make):
     assert [structure.nodes[owner] for owner in owners[::97]] == [
         structure.lookup(key) for key in keys[::97].tolist()
     ]
+
+
+@every_structure
+def test_more_texts_than_a_chunk(make):
+    """A batch of texts has the owners of single look-ups, though some chunks hold texts of all alphabets, bytes or numbers."""
+    structure = make([f"n{number}" for number in range(17)])
+    keys: list[str | bytes | int] = [f"user:{number}" for number in range(3 * CHUNK_OF_TEXTS + 5)]
+    for batch in (keys, [*keys[:-2], "ключ", "\ud800"], ["ключ", *keys], [*keys, b"user:1"], [*keys, 7]):
+        found = structure.lookup_many(batch)
+        assert len(found) == len(batch)
+        assert [structure.nodes[owner] for owner in found] == list(map(structure.lookup, batch))
 
 
 @every_structure
