@@ -31,7 +31,8 @@ Cost: one ``exp`` per success (three after a recent failure), none per compariso
 
 *When not to use it:* on endpoints whose durations differ by design (streams): report
 ``lease.first_byte()``; or without a clock: :class:`InFlight`. Nothing is learned of requests that end ignored or cancelled: an
-endpoint that has only such keeps what it was last taken for. A newcomer is then slow for a while, and is tried again.
+endpoint that has only such keeps what it was last taken for. A newcomer is then slow for a while, and is tried again; one
+whose first request does not end is not, so set a time-out; the default load and selector have it tried.
 
 Source: own construction and measurement; the parts are Finagle's Peak EWMA, MOSN's success factor,
 ingress-nginx's seeding with the mean of the peers.

@@ -50,6 +50,9 @@ class EwmaLatency(Policy):
 
     *After a slow answer* alone, an endpoint has faded to the others in ``decay * ln(average / usual)`` seconds: in 39 s after
     a first answer of 0.5 s among answers of 10 ms. :class:`ExpectedDelay` and :class:`FailureAware` have an idle one tried.
+
+    *While the first request of an endpoint is out*, it is taken for very slow, and may not be picked until that request
+    ends. Set a time-out; the default, ``ShortestExpectedDelay()`` over :class:`ExpectedDelay`, has it tried.
     """
 
     timed: ClassVar[bool] = True
@@ -77,6 +80,9 @@ class PeakEwmaLatency(Policy):
 
     *After a slow answer* an endpoint has faded to the others in ``decay * ln(slow / usual)`` seconds: in 39 s after 0.5 s
     among answers of 10 ms, in 87 s after a minute. :class:`ExpectedDelay` and :class:`FailureAware` have an idle one tried.
+
+    *While the first request of an endpoint is out*, it is taken for very slow, and may not be picked until that request
+    ends. Set a time-out; the default, ``ShortestExpectedDelay()`` over :class:`ExpectedDelay`, has it tried.
     """
 
     timed: ClassVar[bool] = True

@@ -45,8 +45,8 @@ class PowerOfChoices(ConstructorRepr):
         fresh loads, and herds when loads are stale.
 
     *Guarantee.* The draws are always distinct, so with ``d`` >= 2 an endpoint whose load is above that of every other of
-    positive weight is never picked (with repeated draws it is, once in n squared: Envoy issue 11004). At rest, shares are
-    in proportion to weight.
+    positive weight is never picked (with repeated draws it is, once in n squared: Envoy issue 11004). So one whose first
+    request hangs may not be picked until that ends: set a time-out. At rest, shares are in proportion to weight.
 
     *When to use it:* what is known of loads is old or shared by many balancers, and endpoints are about equally fast.
     *When not:* endpoints of unequal speed near their capacity, for two draws may see only slow ones

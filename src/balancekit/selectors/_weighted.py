@@ -47,7 +47,8 @@ class SmoothWeightedRoundRobin(ConstructorRepr):
     order is the one of :class:`StrideScheduling`.
 
     *When to use it:* endpoints of known, different capacity. *When not:* capacity that varies; use
-    :class:`PowerOfChoices`, which sees it.
+    :class:`PowerOfChoices`, which sees it. Nor for many processes that begin together, or make few requests each: all begin
+    with the heaviest endpoint; use :class:`WeightedRandom`.
 
     Cost: O(1) per pick at any number of endpoints.
     Source: nginx 1.22, ``ngx_http_upstream_round_robin.c``.
@@ -85,7 +86,8 @@ class StrideScheduling(ConstructorRepr):
     long run; about one turn from the exact share at any moment (measured, not proven).
 
     *When to use it:* hundreds of endpoints of many different weights, or weights like 1/3. *When not:*
-    where the exact smooth order matters; use :class:`SmoothWeightedRoundRobin`.
+    where the exact smooth order matters; use :class:`SmoothWeightedRoundRobin`. Nor for many processes that begin together:
+    all go through the same order from its beginning; use :class:`WeightedRandom`.
 
     Cost: O(1) per pick; a change costs 5 ms for a cycle of 50 000 turns.
     Source: stride scheduling (Waldspurger 1995), with phases staggered within each weight.
