@@ -99,7 +99,13 @@ def _names(ids: object) -> list[str]:
 
 @final
 class Subsetting(ConstructorRepr, makers=("child",)):
-    """Use only a part of the pool, chosen by a function of all ids; the whole pool if none of the part is left.
+    """Use only a part of the pool, chosen by a function of all ids; the rest if none of the part may be picked.
+
+    None may be picked if each is ejected, draining, tried by this request, or at a limit of the child. A limit or a retry
+    thus leaves the part: it saves connections, and is no wall.
+
+    *When to use it:* many clients of many endpoints, whose connections cost memory. *When not:* where an endpoint outside the
+    part must never be picked; give the balancer those endpoints alone, or use :class:`~balancekit.routing.Subset`.
 
     Parameters
     ----------
