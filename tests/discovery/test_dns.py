@@ -13,7 +13,7 @@ from dnslib import CNAME, NS, QTYPE, RR, TXT, A
 from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, SILENCE, dns_server
 
 from balancekit import ConfigurationError
-from balancekit.discovery import DnsResolver, SrvResolver, SystemResolver
+from balancekit.discovery import DnsResolver, InvalidTargetsError, SrvResolver, SystemResolver
 
 MAX_WAIT_S = 10.0
 
@@ -215,6 +215,28 @@ def test_the_target_dot_means_no_endpoint(served):
     zone, place = served
     zone.srv("_http._tcp.orders.example", (0, 0, 0, "."))
     assert services(place).resolve().endpoints == ()
+
+
+def test_a_dot_beside_hosts_is_passed_over(served):
+    """The target "." is no host, also where other records name hosts."""
+    zone, place = served
+    zone.srv("_http._tcp.orders.example", (0, 5, 80, "."), (1, 0, 80, "a.example"))
+    assert [(e.id, e.weight) for e in services(place).resolve().endpoints] == [("a.example:80", 1.0)]
+
+
+def test_a_host_without_a_port_is_left_out(served):
+    """A host with port 0 is left out, and weights are those of the others."""
+    zone, place = served
+    zone.srv("_http._tcp.orders.example", (0, 9, 0, "a.example"), (0, 0, 80, "b.example"))
+    assert [(e.id, e.weight) for e in services(place).resolve().endpoints] == [("b.example:80", 1.0)]
+
+
+def test_hosts_without_a_port_are_no_list(served):
+    """If each host has port 0, the answer is no list, so that the last good one stays."""
+    zone, place = served
+    zone.srv("_http._tcp.orders.example", (0, 9, 0, "a.example"), (0, 0, 0, "."))
+    with pytest.raises(InvalidTargetsError, match="have port 0"):
+        services(place).resolve()
 
 
 @pytest.mark.parametrize(

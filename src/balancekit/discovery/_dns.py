@@ -22,8 +22,9 @@ from balancekit.discovery._addresses import host_and_port, host_name, joined
 from balancekit.discovery._families import reachable
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
+from balancekit.discovery._targets import InvalidTargetsError
 from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError, brief_error
+from balancekit.errors import ConfigurationError, brief, brief_error
 
 if TYPE_CHECKING:
     from dns.message import Message
@@ -105,7 +106,9 @@ class SrvResolver(ConstructorRepr):
     """Every service that the SRV records of a name list: host, port, priority and weight.
 
     Hosts are in lower case, for the case of a name means nothing in DNS. Weights that are all zero mean equal shares
-    (RFC 2782). A single record with the target ``"."`` means that the service is decidedly not there: an empty list.
+    (RFC 2782). A single record with the target ``"."`` means that the service is decidedly not there: an empty list. A host
+    with port 0 is registered without a port, and no client can connect to it: it is left out, unless there is no other; then
+    nothing is known.
 
     Parameters
     ----------
@@ -139,9 +142,14 @@ class SrvResolver(ConstructorRepr):
         ------
         dns.exception.DNSException
             If there is no answer.
+        InvalidTargetsError
+            If no host has a port.
         """
         records, ttl = _query(self._client or _system_client(self._timeout), self._name, "SRV")
-        real = [record for record in records if record.target.to_text() != "."]
+        hosts = [record for record in records if record.target.to_text() != "."]
+        real = [record for record in hosts if record.port]
+        if hosts and not real:
+            raise InvalidTargetsError(f"the SRV records of {brief(self._name)} have port 0, each of them")
         unweighted = {
             p for p in {r.priority for r in real} if not any(r.weight for r in real if r.priority == p)
         }
