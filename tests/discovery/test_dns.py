@@ -9,7 +9,7 @@ import sys
 import dns.exception
 import dns.resolver
 import pytest
-from dnslib import CNAME, NS, QTYPE, RR, TXT, A
+from dnslib import CNAME, NS, QTYPE, RR, SOA, TXT, A
 from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, SILENCE, dns_server
 
 from balancekit import ConfigurationError
@@ -193,10 +193,22 @@ def cut(reply):
     reply.header.tc = 1
 
 
-@pytest.mark.parametrize("how", [referral, another_name, another_type, cut])
+def alias(reply):
+    """Say what the name stands for, and no more."""
+    reply.add_answer(RR("name.example", QTYPE.CNAME, rdata=CNAME("elsewhere.example"), ttl=60))
+
+
+def alias_of_a_zone(reply):
+    """Say what the name stands for, and which servers know its own zone."""
+    alias(reply)
+    referral(reply)
+    reply.header.aa = 1
+
+
+@pytest.mark.parametrize("how", [referral, another_name, another_type, cut, alias, alias_of_a_zone])
 @pytest.mark.parametrize("kind", [DnsResolver, SrvResolver])
 def test_an_answer_that_is_none_means_nothing_is_known(how, kind):
-    """A referral, a cut answer and one about something else do not say that there is no endpoint."""
+    """A referral, a cut answer, one about something else and an alias alone do not say that there is no endpoint."""
     with dns_server(tcp=True) as (zone, place):
         for type in ("A", "AAAA", "SRV"):
             zone.says["name.example", type] = how
@@ -236,6 +248,32 @@ def test_hosts_without_a_port_are_no_list(served):
     zone, place = served
     zone.srv("_http._tcp.orders.example", (0, 9, 0, "a.example"), (0, 0, 0, "."))
     with pytest.raises(InvalidTargetsError, match="have port 0"):
+        services(place).resolve()
+
+
+def test_an_alias_of_a_name_without_records_means_no_endpoint(served):
+    """An alias with the SOA record of what it stands for says that there is no endpoint, and for how long."""
+    zone, place = served
+
+    def say(reply):
+        alias(reply)
+        reply.add_auth(
+            RR("example", QTYPE.SOA, rdata=SOA("ns.example", "root.example", (1, 2, 3, 4, 9)), ttl=90)
+        )
+
+    zone.fail(say, "name.example")
+    found = addresses(place, "name.example").resolve()
+    assert (found.endpoints, found.ttl) == ((), 9.0)
+
+
+@pytest.mark.parametrize("name", ["no host.example", "10.0.0.256"])
+def test_a_name_that_is_no_host_name_is_left_out(served, name):
+    """A name that no resolver takes is no endpoint; if each record has one, the answer is no list."""
+    zone, place = served
+    zone.srv("_http._tcp.orders.example", (0, 5, 80, name), (0, 0, 81, "b.example"))
+    assert [(e.id, e.weight) for e in services(place).resolve().endpoints] == [("b.example:81", 1.0)]
+    zone.srv("_http._tcp.orders.example", (0, 5, 80, name))
+    with pytest.raises(InvalidTargetsError, match="name no host"):
         services(place).resolve()
 
 

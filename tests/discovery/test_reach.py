@@ -8,10 +8,12 @@ import os
 import socket
 import threading
 
+import dns.exception
 import dns.name
+import dns.resolver
 import pytest
 from tests._descriptors import no_descriptor
-from tests.discovery._dns_server import EMPTY, NXDOMAIN, dns_server
+from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, dns_server
 
 from balancekit import LoadBalancer
 from balancekit.adapters._target import address_of
@@ -41,6 +43,10 @@ BOTH = ["10.0.0.1", "10.0.0.2", "2001:db8::1"]
         ({4}, BOTH[2:], BOTH[2:]),
         ({6}, BOTH[:2], BOTH[:2]),
         ({4}, [], []),
+        ({4, 6}, ["10.0.0.1", "fe80::1", "2001:db8::1"], ["10.0.0.1", "2001:db8::1"]),
+        ({4, 6}, ["10.0.0.1", "FEBF::1"], ["10.0.0.1"]),
+        ({4, 6}, ["10.0.0.1", "fec0::1", "fe80::1%2"], ["10.0.0.1", "fec0::1", "fe80::1%2"]),
+        ({4, 6}, ["fe80::1"], ["fe80::1"]),
     ],
 )
 def test_addresses_of_a_family_without_a_route_are_left_out(routes, addresses, found):
@@ -95,6 +101,112 @@ def test_search_domains_are_those_of_the_system():
             resolver._client.search = [dns.name.from_text("other.svc."), dns.name.from_text("default.svc.")]
             resolver._client.ndots = 5
             assert [endpoint.id for endpoint in resolver.resolve().endpoints] == [id]
+
+
+@pytest.fixture
+def system(monkeypatch, tmp_path):
+    """Run a DNS server that is the system's; yield its zone and a function that writes lines of ``resolv.conf``."""
+    with dns_server() as (zone, place):
+        file, read = tmp_path / "resolv.conf", dns.resolver.Resolver.read_resolv_conf
+
+        def configure(self, _):
+            read(self, str(file))
+            self.port = int(place.rpartition(":")[2])
+
+        def write(*lines):
+            file.write_text("\n".join(["nameserver 127.0.0.1", *lines, ""]))
+
+        monkeypatch.setattr(dns.resolver.Resolver, "read_resolv_conf", configure)
+        yield zone, write
+
+
+SHORT = {DnsResolver: "orders", SrvResolver: "_http._tcp.orders"}
+
+
+def found(kind):
+    """Return what the resolver of a short name finds, by id."""
+    resolver = DnsResolver("orders", 80) if kind is DnsResolver else SrvResolver("_http._tcp.orders")
+    return [endpoint.id for endpoint in resolver.resolve().endpoints]
+
+
+def have(zone, domain, *addresses):
+    """Have a service in a domain."""
+    zone.a(f"orders.{domain}", *addresses)
+    zone.srv(f"_http._tcp.orders.{domain}", *[(0, 1, 80, address) for address in addresses])
+
+
+@pytest.mark.parametrize("how", [NXDOMAIN, EMPTY, SERVFAIL], ids=["no such name", "no data", "a failure"])
+@pytest.mark.parametrize("kind", [DnsResolver, SrvResolver])
+def test_a_search_goes_on_to_the_domain_that_has_records(system, kind, how):
+    """A domain that has no such name, no records or servers that fail is followed by the next one."""
+    zone, write = system
+    write("search one.test two.test", "options ndots:5")
+    zone.fail(how, f"{SHORT[kind]}.one.test")
+    have(zone, "two.test", "10.0.0.2")
+    assert found(kind) == ["10.0.0.2:80"]
+
+
+@pytest.mark.parametrize("kind", [DnsResolver, SrvResolver])
+def test_a_domain_of_the_system_is_searched(system, kind):
+    """A line ``domain`` is a search list of one."""
+    zone, write = system
+    write("domain one.test")
+    have(zone, "one.test", "10.0.0.1")
+    assert found(kind) == ["10.0.0.1:80"]
+
+
+@pytest.mark.parametrize("kind", [DnsResolver, SrvResolver])
+def test_a_search_of_failures_alone_knows_nothing(system, kind):
+    """If no domain has records and the servers of one fail, that is a failure, and no empty list."""
+    zone, write = system
+    write("search one.test two.test", "options ndots:5")
+    zone.fail(SERVFAIL, f"{SHORT[kind]}.one.test")
+    with pytest.raises(dns.exception.DNSException):
+        found(kind)
+
+
+@pytest.mark.parametrize("without", [NXDOMAIN, EMPTY], ids=["no such name", "no data"])
+def test_both_families_are_those_of_one_domain(system, without):
+    """A domain with addresses of one family has the whole list: the other family is not taken from the next domain."""
+    zone, write = system
+    write("search one.test two.test", "options ndots:5")
+    zone.a("orders.one.test", "127.0.0.1")
+    zone.says["orders.one.test", "AAAA"] = without
+    zone.aaaa("orders.two.test", "::1")
+    assert found(DnsResolver) == ["127.0.0.1:80"]
+
+
+def test_a_family_that_fails_in_a_domain_is_half_a_list(system):
+    """Addresses of one family whose other family cannot be had are no list, and the next domain is not searched."""
+    zone, write = system
+    write("search one.test two.test", "options ndots:5")
+    zone.a("orders.one.test", "127.0.0.1")
+    zone.says["orders.one.test", "AAAA"] = SERVFAIL
+    zone.a("orders.two.test", "127.0.0.2")
+    with pytest.raises(dns.exception.DNSException):
+        found(DnsResolver)
+
+
+def test_a_domain_that_makes_the_name_too_long_is_passed_over(system):
+    """A name is found as it is, though a search domain would make it longer than names may be."""
+    zone, write = system
+    name = ".".join(["a" * 60] * 3)
+    write(f"search {'b' * 60}.{'c' * 60}", "options ndots:5")
+    zone.a(name, "10.0.0.1")
+    assert [endpoint.id for endpoint in DnsResolver(name, 80).resolve().endpoints] == ["10.0.0.1:80"]
+
+
+def test_a_name_of_enough_dots_is_looked_for_as_it_is_first(system):
+    """A name with dots is queried as it is, and in search domains only if it has no records; one with the root's dot never is."""
+    zone, write = system
+    write("search one.test")
+    have(zone, "svc", "10.0.0.1")
+    have(zone, "svc.one.test", "10.0.0.2")
+    zone.a("other.svc.one.test", "10.0.0.3")
+    names = {"orders.svc": "10.0.0.1", "other.svc": "10.0.0.3", "other.svc.": None}
+    for name, address in names.items():
+        ids = [endpoint.id for endpoint in DnsResolver(name, 80).resolve().endpoints]
+        assert ids == ([] if address is None else [f"{address}:80"])
 
 
 def test_a_pipe_is_no_list_and_hangs_no_caller(tmp_path):

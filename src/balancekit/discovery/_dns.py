@@ -4,20 +4,25 @@ Needs the extra ``dns`` (dnspython). The TTL is the least of the records that le
 a name that does not exist it is the negative TTL of its zone, and unknown if the answer does not say it (RFC 2308, 5).
 
 What DNS says is one of three things. *Records*: these are the endpoints. *No such name, or none of this type*: there
-is an empty list. *A server's failure, no answer in time, an answer that is none (cut, about something else, a referral)*:
-unknown, and the last good list stays in use.
+is an empty list. *A server's failure, no answer in time, an answer that is none (cut, about something else, a referral, an
+alias without what it stands for)*: unknown, and the last good list stays in use.
+
+Search domains are the system's, and they are tried as the C library does: the first name that has records of any queried
+type counts, and a domain whose servers fail is passed over if a later name has records.
 
 Source: RFC 1035, RFC 2308, RFC 2782.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Self, final
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.text import ascii_host
 from balancekit.discovery._addresses import host_and_port, host_name, joined
 from balancekit.discovery._families import reachable
 from balancekit.discovery._refresh import Refresh
@@ -28,6 +33,8 @@ from balancekit.errors import ConfigurationError, brief, brief_error
 
 if TYPE_CHECKING:
     from dns.message import Message
+    from dns.name import Name
+    from dns.resolver import NoNameservers
     from dns.resolver import Resolver as Client
 
 __all__ = ["DnsResolver", "SrvResolver"]
@@ -94,8 +101,7 @@ class DnsResolver(ConstructorRepr):
         dns.exception.DNSException
             If there is no answer.
         """
-        client = self._client or _system_client(self._timeout)
-        answers = [_query(client, self._host, kind) for kind in self._kinds]
+        answers = _search(self._client or _system_client(self._timeout), self._host, self._kinds)
         addresses = [str(record.address) for records, _ in answers for record in records]
         found = [Endpoint(joined(address, self._port)) for address in reachable(addresses)]
         return Resolution(endpoints=found, ttl=_least(answers))
@@ -107,8 +113,8 @@ class SrvResolver(ConstructorRepr):
 
     Hosts are in lower case, for the case of a name means nothing in DNS. Weights that are all zero mean equal shares
     (RFC 2782). A single record with the target ``"."`` means that the service is decidedly not there: an empty list. A host
-    with port 0 is registered without a port, and no client can connect to it: it is left out, unless there is no other; then
-    nothing is known.
+    with port 0 is registered without a port, and no client can connect to it: it is left out, and so is a name that is no
+    host name, unless there is no other; then nothing is known.
 
     Parameters
     ----------
@@ -143,42 +149,110 @@ class SrvResolver(ConstructorRepr):
         dns.exception.DNSException
             If there is no answer.
         InvalidTargetsError
-            If no host has a port.
+            If no host has a port, or none is a host name.
         """
-        records, ttl = _query(self._client or _system_client(self._timeout), self._name, "SRV")
-        hosts = [record for record in records if record.target.to_text() != "."]
-        real = [record for record in hosts if record.port]
-        if hosts and not real:
+        answers = _search(self._client or _system_client(self._timeout), self._name, ("SRV",))
+        hosts = [record for records, _ in answers for record in records if record.target.to_text() != "."]
+        ported = [record for record in hosts if record.port]
+        if hosts and not ported:
             raise InvalidTargetsError(f"the SRV records of {brief(self._name)} have port 0, each of them")
-        unweighted = {
-            p for p in {r.priority for r in real} if not any(r.weight for r in real if r.priority == p)
-        }
+        found = [(host, record) for record in ported if (host := _host_of(record)) is not None]
+        if ported and not found:
+            shown = brief(ported[0].target.to_text())
+            raise InvalidTargetsError(
+                f"the SRV records of {brief(self._name)} name no host, each of them: {shown}"
+            )
+        unweighted = {r.priority for _, r in found} - {r.priority for _, r in found if r.weight}
         return Resolution(
             endpoints=[
                 Endpoint(
-                    joined(record.target.to_text(omit_final_dot=True).lower(), record.port),
+                    joined(host, record.port),
                     weight=1.0 if record.priority in unweighted else float(record.weight),
                     priority=record.priority,
                 )
-                for record in real
+                for host, record in found
             ],
-            ttl=ttl,
+            ttl=_least(answers),
         )
 
 
-def _query(client: Client, name: str, kind: str) -> tuple[list[Any], float | None]:
-    """Return the records and their TTL; no records if there is no such name, or none of this kind.
+def _host_of(record: Any) -> str | None:
+    """Return the host of a service, ``None`` for a name that no resolver takes."""
+    return ascii_host(record.target.to_text(omit_final_dot=True))
 
-    The TTL is ``None`` if there are none and no SOA record says for how long.
-    """
+
+Answer: TypeAlias = tuple[list[Any], float | None]
+"""Records and their TTL; the TTL is ``None`` if there are no records and no SOA record says for how long."""
+
+
+def _search(client: Client, name: str, kinds: Sequence[str]) -> list[Answer]:
+    """Return the records of each kind of the first name that has any; what all names answered if none has."""
     import dns.resolver  # noqa: PLC0415 - 0.5 s, only for resolvers that query DNS themselves
 
+    deadline = time.monotonic() + client.lifetime * len(kinds)
+    nothing: list[Answer] = []
+    first_error: dns.resolver.NoNameservers | None = None
+    for candidate in _candidates(client, name):
+        answers, error = [], None
+        for kind in kinds:
+            left = min(client.lifetime, deadline - time.monotonic())
+            try:
+                answers.append(_query(client, candidate, kind, lifetime=left))
+            except dns.resolver.NoNameservers as caught:
+                if not _is_servfail(caught):
+                    raise
+                error = caught
+        if any(records for records, _ in answers):
+            if error is not None:  # half the addresses are no list
+                raise error
+            return answers
+        nothing += answers
+        first_error = first_error or error
+    if first_error is not None:
+        raise first_error
+    return nothing
+
+
+def _candidates(client: Client, text: str) -> Iterator[Name]:
+    """Return the names to query for, in order: search domains come first for a name of few dots.
+
+    A domain that would make the name too long is left out.
+    """
+    import dns.name  # noqa: PLC0415 - see above
+
+    name = dns.name.from_text(text, None)
+    if name.is_absolute():
+        yield name
+        return
+    is_whole = len(name) > (1 if client.ndots is None else client.ndots)
+    if is_whole:
+        yield name.concatenate(dns.name.root)
+    for domain in client.search or ([] if client.domain == dns.name.root else [client.domain]):
+        try:
+            yield name.concatenate(domain)
+        except dns.name.NameTooLong:
+            continue
+    if not is_whole:
+        yield name.concatenate(dns.name.root)
+
+
+def _is_servfail(error: NoNameservers) -> bool:
+    """Return whether each server that was queried said that it failed."""
+    from dns import rcode  # noqa: PLC0415 - see above
+
+    responses = [response for *_, response in error.kwargs["errors"]]
+    return all(response is not None and response.rcode() is rcode.SERVFAIL for response in responses)
+
+
+def _query(client: Client, name: Name, kind: str, *, lifetime: float) -> Answer:
+    """Return the records of a name; none if there is no such name, or none of this kind."""
+    import dns.resolver  # noqa: PLC0415 - see above
+
     try:
-        # Search domains as the system's resolver has them; none with explicit nameservers.
-        answer = client.resolve(name, kind, raise_on_no_answer=False, search=bool(client.search))
+        answer = client.resolve(name, kind, raise_on_no_answer=False, lifetime=lifetime)
     except dns.resolver.NXDOMAIN as error:
         raised: Any = error
-        return [], _negative_ttl(raised.response(raised.qnames()[-1]))
+        return [], _negative_ttl(raised.response(name))
     if answer.rrset is None and _is_inconclusive(
         answer.response, aliased=bool(answer.chaining_result.cnames)
     ):
@@ -202,14 +276,16 @@ def _is_inconclusive(response: Message, *, aliased: bool) -> bool:
     """Return whether a response without the queried records does not prove that there are none.
 
     It was cut although it came over TCP, it is about another name or type, or it is a referral: the server knows only which
-    others would know (RFC 2308, 2.2).
+    others would know (RFC 2308, 2.2). So does an alias alone, if no SOA record says that what it stands for has no records.
     """
     from dns import flags, rdatatype  # noqa: PLC0415 - see above
 
     if response.flags & flags.TC or (response.answer and not aliased):
         return True
     kinds = {rrset.rdtype for rrset in response.authority}
-    return rdatatype.NS in kinds and rdatatype.SOA not in kinds and not response.flags & flags.AA
+    if rdatatype.SOA in kinds:
+        return False
+    return aliased or (rdatatype.NS in kinds and not response.flags & flags.AA)
 
 
 def _least(answers: Iterable[tuple[list[Any], float | None]]) -> float | None:
@@ -221,7 +297,8 @@ def _least(answers: Iterable[tuple[list[Any], float | None]]) -> float | None:
 def _client(nameservers: Iterable[str] | None, timeout: float) -> Client | None:
     """Return a client that queries these servers; ``None`` for those of the system."""
     try:
-        import dns.nameserver  # noqa: PLC0415 - see above
+        import dns.name  # noqa: PLC0415 - see above
+        import dns.nameserver  # noqa: PLC0415 - the same
         import dns.resolver  # noqa: PLC0415 - the same
     except ImportError as error:
         raise ImportError("the TTL of DNS answers needs dnspython: pip install 'balancekit[dns]'") from error
@@ -233,7 +310,7 @@ def _client(nameservers: Iterable[str] | None, timeout: float) -> Client | None:
     nameservers = [valid.text("nameservers", place) for place in valid.items("nameservers", nameservers)]
     places = [_nameserver(place) for place in nameservers]
     client = dns.resolver.Resolver(configure=False)
-    client.search = []
+    client.search, client.domain = [], dns.name.root
     client.lifetime = timeout
     client.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in places]
     return client

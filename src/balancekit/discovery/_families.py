@@ -3,14 +3,19 @@
 A UDP socket that is "connected" sends nothing; the system only checks whether there is a route. The check is made for the
 first address of each family, when a name has addresses of both. ``getaddrinfo`` with ``AI_ADDRCONFIG`` checks something
 else: whether an interface has an address, for which a link-local one suffices.
+
+A link-local IPv6 address without a zone leads nowhere, and says nothing of its family.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from typing import Final
 
 __all__ = ["has_route", "reachable"]
+
+_LINK_LOCAL: Final = frozenset(("fe8", "fe9", "fea", "feb"))
 
 
 def has_route(address: str) -> bool:
@@ -27,13 +32,21 @@ def has_route(address: str) -> bool:
 def reachable(addresses: Sequence[str], *, has_route: Callable[[str], bool] = has_route) -> list[str]:
     """Return the addresses of the families that can be reached; all if there is one family only, or none can.
 
+    Link-local addresses without a zone are left out if there are others.
+
     Example
     -------
     >>> reachable(["10.0.0.1", "2001:db8::1"], has_route=lambda address: ":" not in address)
     ['10.0.0.1']
     """
+    addresses = [address for address in addresses if not _lacks_zone(address)] or addresses
     by_family = {six: [address for address in addresses if (":" in address) is six] for six in (False, True)}
     if not all(by_family.values()):
         return list(addresses)
     found = {six for six, members in by_family.items() if has_route(members[0])}
     return [address for address in addresses if (":" in address) in found] or list(addresses)
+
+
+def _lacks_zone(address: str) -> bool:
+    """Return whether an address is of fe80::/10 and does not say on which link."""
+    return address[:3].lower() in _LINK_LOCAL and ":" in address and "%" not in address
