@@ -16,6 +16,9 @@ from ipaddress import ip_interface
 from pathlib import Path
 from random import Random
 
+import dns.edns
+import dns.message
+import dns.query
 import pytest
 from dnslib.server import DNSLogger, DNSServer
 
@@ -196,12 +199,20 @@ def test_a_malformed_subnet_option_is_formerr(server):
             assert "status: FORMERR" in dig(port, f"+ednsopt=8:{data}", "www.example.com", "A"), data
 
 
+PATIENT = """
+server:
+  unknown-server-time-limit: 10000
+  infra-cache-min-rtt: 10000
+"""
+"""An authority that stands still for a moment is not asked the same again, which would be counted."""
+
+
 @contextmanager
 def unbound(config, port, authority, folder):
     """Run Unbound in front of an authority, from a recorded configuration."""
     text = config.replace("5336", str(port)).replace("5335", str(authority)).replace("BOX", str(folder))
     path = folder / "unbound.conf"
-    path.write_text(text)
+    path.write_text(text + PATIENT)
     process = subprocess.Popen(
         ["unbound", "-d", "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -214,6 +225,16 @@ def unbound(config, port, authority, folder):
     finally:
         process.terminate()
         process.wait(10)
+
+
+def ask(port, subnet, kind):
+    """Return the sorted answers of a resolver, and the scope that it tells."""
+    options = [] if subnet is None else [dns.edns.ECSOption.from_text(subnet)]
+    query = dns.message.make_query("www.example.com", kind, use_edns=subnet is not None, options=options)
+    reply = dns.query.udp(query, "127.0.0.1", port=port, timeout=20.0)
+    answers = [str(record) for records in reply.answer for record in records]
+    scopes = [option.scopelen for option in reply.options if isinstance(option, dns.edns.ECSOption)]
+    return sorted(answers), *scopes
 
 
 class Counted:
@@ -255,12 +276,6 @@ def test_an_unmodified_resolver_caches_our_answers_as_it_did_gdnsds(server, trac
         for query, expected in zip(recorded["inputs"]["queries"], recorded["outputs"], strict=True):
             time.sleep(max(0.0, began + query["t"] - time.monotonic()))
             before = zone.asked
-            subnet = ["+noedns"] if query["ecs"] is None else [f"+subnet={query['ecs']}"]
-            text = dig(port, *subnet, "www.example.com", query["type"])
-            found = re.findall(
-                rf"^www\.example\.com\.\s+\d+\s+IN\s+{query['type']}\s+(\S+)$", text, re.MULTILINE
-            )
-            scope = re.search(r"CLIENT-SUBNET: \S+/(\d+)/(\d+)", text)
-            assert sorted(found) == expected["answers"]
-            assert (scope and int(scope[2])) == expected.get("scope")
+            scope = [expected["scope"]] if "scope" in expected else []
+            assert ask(port, query["ecs"], query["type"]) == (expected["answers"], *scope)
             assert zone.asked - before == expected["asked_authority"], query
