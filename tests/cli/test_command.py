@@ -21,12 +21,17 @@ from balancekit.cli import main
 COMMAND = [sys.executable, "-m", "balancekit"]
 
 
-def children(of):
+def unique(mark):
+    """Return a mark that another run of the same test, at the same time, has not."""
+    return f"{mark} of {os.getpid()};"
+
+
+def children(mark):
     """Return the processes whose environment carries this mark, found by the kernel's own list."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if of.encode() in (process / "environ").read_bytes():
+            if unique(mark).encode() in (process / "environ").read_bytes():
                 found.append(int(process.name))
     return found
 
@@ -35,7 +40,7 @@ def start(mark, *words):
     """Start the demo in a process group of its own, marked for `children`."""
     return subprocess.Popen(
         [*COMMAND, "demo", *words],
-        env=os.environ | {"DEMO_MARK": mark},
+        env=os.environ | {"DEMO_MARK": unique(mark)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -44,8 +49,8 @@ def start(mark, *words):
 
 
 def none_left(mark):
-    """Wait, at most five seconds, for the last marked process to be gone."""
-    until = time.monotonic() + 5.0
+    """Wait, at most twenty seconds, for the last marked process to be gone."""
+    until = time.monotonic() + 20.0
     while children(mark) and time.monotonic() < until:
         time.sleep(0.05)
     return children(mark) == []
