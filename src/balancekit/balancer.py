@@ -1,8 +1,8 @@
 """The balancer that an application embeds.
 
 *A plain request,* with a key or without, names no exclusion, cost or attributes. :meth:`LoadBalancer.acquire` reads one
-attribute that holds one immutable tuple, picks, and opens a lease: no lock, no context object, no clock unless the time
-is needed. The end is in ``lease.py``, which calls back only for nodes that need it.
+attribute that holds one immutable tuple, picks, and opens a lease. It takes no lock, makes no context object, and reads
+the clock only if the pick needs the time. ``lease.py`` ends the lease, and calls back only for nodes that need it.
 
 *Everything else* (an exclusion, a cost, attributes, something that is due, a lost lease, a selector without a picker)
 takes the slow path of ``engine/fast_path.py``. The rest of this class is the public face of ``engine/runtime.py``.
@@ -62,7 +62,7 @@ _NO_LEASE: Any = None
 
 
 class LoadBalancer(Generic[T]):
-    """Decide, once per request, which endpoint gets it, and account for it until it ends.
+    """Pick an endpoint for each request, and account for the request until it ends.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class LoadBalancer(Generic[T]):
         Which endpoints serve when few or none are healthy: ``FailClosed()``, ``FailOpen()``, ``LeastBad()`` of
         ``balancekit.exhaustion``.
     clock
-        Returns seconds. If it goes back, time stands still, or goes on from where it was after a second or more.
+        Returns seconds. If it goes back by less than a second, time stands still; else time continues from where it was.
     rng
         The only source of randomness. Left out, it is seeded from the system, and again in a forked
         child.
@@ -91,17 +91,17 @@ class LoadBalancer(Generic[T]):
     listeners
         Functions that are called with each event, under no lock.
     on_missing_key
-        What happens to a request without a key. With ``"pick"``, a keyed selector picks at random; with ``"refuse"``,
+        The treatment of a request without a key. With ``"pick"``, a keyed selector picks at random. With ``"refuse"``,
         ``acquire`` raises ``MissingKeyError`` whatever the selector. Refuse where results are wrong without affinity.
     allow_empty
         Whether the pool may be empty, at the start or after an update (for discovery that has not answered yet).
     debug
-        Whether to record where each lease was acquired, for the warning about a lost one. Slow.
+        Whether to record where each lease was acquired, for the warning about a lost lease. Slow.
 
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these; nothing is half-made.
+        For an invalid value of any parameter; nothing is left half-made.
 
     Notes
     -----
@@ -221,10 +221,10 @@ class LoadBalancer(Generic[T]):
         MissingKeyError
             Without a key, if the balancer has ``on_missing_key="refuse"``.
         ConfigurationError
-            For a key that is not a str, bytes or int, a cost that is not a finite number > 0, exclusions that are not ids,
-            or attributes that are not a mapping.
+            If the key is no str, bytes or int, the cost no finite number > 0, an exclusion no id, or the attributes no
+            mapping.
         SelectorError
-            If a selector of your own returns anything but a candidate. What it raises is raised as it is.
+            If a selector of your own returns anything but a candidate. Its own exceptions are passed on unchanged.
 
         Example
         -------
@@ -324,7 +324,7 @@ class LoadBalancer(Generic[T]):
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> tuple[Endpoint[T], ...]:
-        """Return the endpoints a request would try, one after the other. Counts nothing.
+        """Return the endpoints that a request would try, in order. Counts nothing.
 
         A round robin selector advances as if it had picked.
 
@@ -413,8 +413,8 @@ class LoadBalancer(Generic[T]):
     ) -> None:
         """Make the pool contain exactly these endpoints, or raise and change nothing.
 
-        Compared by id: those that stay keep load, counters, health, open leases and a drain that is
-        under way, whatever else changed about them. A new target makes an endpoint a new one, unless
+        Endpoints are compared by id. Those that stay keep load, counters, health, open leases and a drain that is
+        under way, whatever else changed about them. An endpoint with a new target is a new endpoint, unless
         ``keep_history``. Removed endpoints get no new requests; their open leases end as usual.
 
         Parameters
@@ -589,10 +589,10 @@ class LoadBalancer(Generic[T]):
     def on_event(self, listener: EventSink, /) -> Callable[[], None]:
         """Call ``listener`` with each event from now on; return a function that ends that.
 
-        Listeners run in the thread that caused the event, with no lock held. One that raises is logged
-        and changes nothing. One may use the balancer: what it causes is delivered when all listeners have received its
-        cause, so it must not wait for that. One that causes more whenever it receives what it has caused receives
-        nothing of the rest after 1,000 times.
+        Listeners run in the thread that caused the event, with no lock held. If one raises, the error is logged
+        and nothing else changes. A listener may use the balancer. Events that it causes are delivered when all listeners
+        have received the present one, so it must not wait for them. A listener that causes a further event by each event
+        that it caused is cut off after 1,000 times.
         """
         return self._runtime.listeners.add(plain_function("listener", listener, "a callable of an event"))
 
@@ -601,7 +601,7 @@ class LoadBalancer(Generic[T]):
 
         For histograms and traces; everything that can be counted is in :meth:`stats` at no cost. While a callback
         observes, a request costs about three times as much. It runs in the thread that ended the lease, with no
-        lock held; one that raises is logged and changes nothing. It may use the balancer as a listener may
+        lock held; if it raises, the error is logged and nothing else changes. It may use the balancer as a listener may
         (:meth:`on_event`).
 
         Example

@@ -1,7 +1,7 @@
-"""Endpoints: what a balancer chooses among.
+"""Endpoints: the targets that a balancer chooses among.
 
-An :class:`Endpoint` is a configured target: an id, anything at all to hand to the caller, and the few
-facts algorithms look at. Its identity is the id: the same id with another weight is the same endpoint.
+An :class:`Endpoint` is a configured target: an id, any object for the caller, and the few properties that
+algorithms read. Its identity is the id: the same id with another weight is the same endpoint.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Endpoint(Record, Generic[T_co]):
     Parameters
     ----------
     id
-        A non-empty string, unique in its pool. Statistics, health and hash positions follow it. Errors, logs, events and metrics
-        show it as it is: where the address holds a password or a key, give another id.
+        A non-empty string, unique in its pool. Statistics, health and hash positions follow it. Errors, logs, events and
+        metrics show it unchanged: if the address holds a password or a key, give another id.
     target
-        What a lease hands out: an address, a client, a key, any object. The id if left out.
+        The object that a lease carries: an address, a client, a key, any object. The id if left out.
     weight
         Relative share of traffic, 0 to 1e100. With zero it gets no new requests while another may serve.
     priority
@@ -134,7 +134,7 @@ def endpoints(source: Iterable[str | Endpoint[str]], /) -> tuple[Endpoint[str], 
 
 
 def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
-    """Turn what people have into endpoints, in the order given.
+    """Convert strings, endpoints or a mapping into endpoints, in the order given.
 
     Parameters
     ----------

@@ -6,17 +6,17 @@
     ├─ ConfigurationError (ValueError)     a parameter is wrong; nothing was changed
     ├─ MissingKeyError (ValueError)        a request without a key, where the balancer refuses them
     ├─ UnknownEndpointError (LookupError)  an id that is not in the pool
-    ├─ UnavailableError                    nothing may be picked now; .retry_in, .retry_at, .reasons
+    ├─ UnavailableError                    no endpoint may be picked; .retry_in, .retry_at, .reasons
     │  ├─ PoolEmptyError                   no endpoints are configured
     │  ├─ AllIneligibleError               none may be picked: ejected, draining, ...
     │  ├─ SaturatedError                   all are at their limit
     │  └─ AttemptsExhaustedError           this request has tried them all
-    ├─ SelectorError (RuntimeError)        a selector answered what it may not
+    ├─ SelectorError (RuntimeError)        a selector returned something that is no candidate
     ├─ StickyValueError (ValueError)       a sticky value that this pool did not issue
     └─ LeaseError (RuntimeError)           a lease was used in a way that has no meaning
 
-Catch :class:`UnavailableError` for "no endpoint can serve this now". It is never raised itself: the four
-below it say why, and what helps differs (configure, wait, shed load, give up).
+Catch :class:`UnavailableError` for "no endpoint can serve this now". It is never raised itself: its four
+subclasses give the cause, and each needs a different reaction (configure, wait, shed load, give up).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ MAX_SEARCHED_CHARACTERS: Final = 2_000
 
 
 def brief(value: object) -> str:
-    """Return the repr of a value, cut to 200 characters, without passwords of URLs; of one whose repr fails, its class.
+    """Return the repr of a value, cut to 200 characters, without passwords of URLs; if the repr fails, the class.
 
     Example
     -------
@@ -72,8 +72,8 @@ def brief(value: object) -> str:
 def printable(text: str) -> str:
     r"""Return a text as one line that a log or a terminal shows: other characters become escapes.
 
-    Ids, names of services and texts of servers may hold line ends, which begin a line of a log that nothing has logged, and
-    escapes of terminals.
+    Ids, names of services and texts of servers may hold line ends, which would forge lines of a log, and escapes of
+    terminals.
 
     Example
     -------
@@ -96,7 +96,7 @@ _SECRET_PARAMETER: Final = re.compile(
 
 
 def without_passwords(text: str) -> str:
-    """Return a text as it may be shown: ``***`` stands for the user and password of every URL in it, and for secrets of queries.
+    """Return a text with ``***`` in place of the user and password of every URL, and of secrets in queries.
 
     Example
     -------
@@ -109,7 +109,7 @@ def without_passwords(text: str) -> str:
 
 
 def brief_error(error: BaseException) -> str:
-    """Return the class of an exception and what it says, as one line cut to 200 characters, without passwords of URLs.
+    """Return the class and message of an exception as one line cut to 200 characters, without passwords of URLs.
 
     Clients name the URL of the request that failed.
 
@@ -129,9 +129,9 @@ def brief_error(error: BaseException) -> str:
 
 
 def brief_line(text: str) -> str:
-    """Return a text that names values as one line: long words and long texts are cut, and passwords of URLs left out.
+    """Return a text that names values as one line: long words and long texts are cut, and passwords of URLs removed.
 
-    For texts of other software, which show whole what they were given.
+    For texts of other software, which show values in full.
 
     Example
     -------
@@ -184,7 +184,7 @@ def _portable(value: object) -> object:
 
 
 class BalancekitError(Exception):
-    """The root of every error balancekit raises on purpose. Each can be pickled and copied, whatever it is about."""
+    """The root of every error that balancekit raises on purpose. Each can be pickled and copied, whatever it holds."""
 
     def __reduce__(self) -> tuple[object, ...]:
         state = {name: _portable(value) for name, value in self.__dict__.items()}
@@ -199,7 +199,7 @@ class ConfigurationError(BalancekitError, ValueError):
     parameter
         The name of the parameter, as the caller spells it.
     value
-        What was given.
+        The value that was given.
     allowed
         What would have been accepted, in words.
 
@@ -223,7 +223,7 @@ class ConfigurationError(BalancekitError, ValueError):
 class MissingKeyError(BalancekitError, ValueError):
     """A request without a key, on a balancer with ``on_missing_key="refuse"``; nothing was picked or counted.
 
-    The caller's mistake, and no endpoint's: adapters raise it as it is.
+    It is a mistake of the caller, not of an endpoint: adapters pass it on unchanged.
 
     Example
     -------
@@ -267,7 +267,7 @@ class UnknownEndpointError(BalancekitError, LookupError):
 
 
 class UnavailableError(BalancekitError):
-    """Nothing may be picked now. Never raised itself: see the four classes below it.
+    """No endpoint may be picked now. Never raised itself: see its four subclasses.
 
     Parameters
     ----------
@@ -328,14 +328,14 @@ class AttemptsExhaustedError(UnavailableError):
 
 
 class SelectorError(BalancekitError, RuntimeError):
-    """A selector answered what it may not: its own fault, and no endpoint's. Nothing was sent or counted.
+    """A selector returned something that is no candidate. Nothing was sent, or counted against an endpoint.
 
     Parameters
     ----------
     selector
         Its name.
     answer
-        The id of the node, or what it answered instead of one.
+        The id of the node, or the value that it returned instead.
     allowed
         What would have been accepted, in words.
 
@@ -357,13 +357,12 @@ class SelectorError(BalancekitError, RuntimeError):
 class StickyValueError(BalancekitError, ValueError):
     """A sticky value that this pool did not issue, or that was changed.
 
-    The only error that reading a value from a client raises, whatever the client sent. It never contains
-    the value.
+    It is the only error of reading a client's value, whatever the client sent. It never contains the value.
     """
 
 
 class LeaseError(BalancekitError, RuntimeError):
     """A lease was used in a way that has no meaning.
 
-    Ending a lease twice is *not* one of them: :meth:`Lease.release` answers ``False``.
+    Ending a lease twice is no error: :meth:`Lease.release` then returns ``False``.
     """

@@ -1,7 +1,7 @@
 """Outcomes of requests and results of checks.
 
-An :class:`Outcome` is what loads and health machines receive of a finished lease. Whether the request
-is tried again elsewhere is a separate decision and the caller's.
+Loads and health machines receive the :class:`Outcome` of a finished lease. The caller decides separately whether
+to retry the request elsewhere.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Completion:
     started_at, ended_at
         Clock readings, in seconds. Both are NaN if the balancer does not measure time.
     cost
-        What the caller said the request would cost (1.0 unless given).
+        The cost that the caller gave for the request (1.0 unless given).
     first_byte_at
         Clock reading of the first byte of the answer, or ``None`` if it was not reported.
     retry_after
         How long the endpoint is to cool down, in seconds, or ``None``.
     load_report
-        What the endpoint said of its own load with its answer, or ``None``.
+        The load that the endpoint reported with its answer, or ``None``.
     """
 
     __slots__ = ("cost", "ended_at", "first_byte_at", "load_report", "outcome", "retry_after", "started_at")
@@ -106,7 +106,7 @@ MAX_REPORTED: Final = 1e12
 
 
 class LoadReport(Record):
-    """What a server says of its own load: the report of ORCA.
+    """A server's report of its own load, as in ORCA.
 
     Parameters
     ----------
@@ -160,8 +160,8 @@ class CheckResult(Record):
         Dependencies that fail here and on most other endpoints: the pool is degraded, this endpoint is not to
         blame.
     holds_for
-        Seconds, > 0: an endpoint that is out because of this result stays out for so long, unless the next
-        check says otherwise. So endpoints come back on trial when checks stop, even without notice.
+        Seconds, > 0, for which an endpoint stays ejected because of this result, unless the next check
+        passes. So endpoints return on trial when checks stop, even without notice.
 
     Example
     -------
@@ -188,10 +188,10 @@ def classify_exception(error: BaseException | None) -> Outcome:
     ``None`` is a success. Anything that is not an :class:`Exception` (task cancellation in any
     framework, an interrupt, a closed generator) is the caller giving up. A :class:`TimeoutError` is a
     timeout, a :class:`ConnectionError` a failed connection, and the rest is a failure. Not all clients derive
-    their timeouts from ``TimeoutError``: a class that has ``Timeout`` in its name, or in that of a base, is one too, and so is
-    ``trio.TooSlowError``; ``PoolTimeout`` of httpx, which means that the client's own pool is full, is ignored, and so is
-    what was raised because this process has no file descriptor or memory left. A group has the outcome its members
-    share, or is a failure if they differ.
+    their timeouts from ``TimeoutError``. So a class that has ``Timeout`` in its name, or in that of a base, is a timeout
+    too, and so is ``trio.TooSlowError``. ``PoolTimeout`` of httpx means that the client's own pool is full; it is ignored.
+    So is an error that was raised because this process has no file descriptor or memory left. A group has the outcome
+    that its members share, or is a failure if they differ.
 
     Example
     -------

@@ -1,9 +1,10 @@
 """Buffering of short request bodies, so that they can be sent again.
 
-A body that is made as it is sent can be read once. Reading it ahead, up to a limit that the caller chooses, makes a short one
-repeatable like any other; one that turns out to be longer is sent once, its beginning from memory and the rest as it comes.
+A body that is produced while it is sent can be read once. A short one is read ahead, up to a limit that the caller chooses,
+and can then be sent again. A longer one is sent once, its beginning from memory and the rest as it arrives.
 
-Cost: the limit in memory for each request on its way, and the first byte is not sent before the last one that fits is made.
+Cost: the limit in memory for each request under way, and the first byte is not sent before the buffer is full or the body
+ends.
 """
 
 from __future__ import annotations

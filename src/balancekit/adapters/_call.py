@@ -1,8 +1,8 @@
 """State of one balanced request: its attempts, its lease and its retry decisions, without I/O.
 
-The adapters send, as ``_exchange.py`` says; this decides. A retry goes to an endpoint that has not been tried, if the rules
-of ``_classification.py`` allow it for this request, an attempt is left, there is time, there is an endpoint, and the budget
-has one to spare. The next lease is taken *before* the answer in hand is thrown away; without one, that is returned.
+The adapters send, in the steps of ``_exchange.py``; this module decides. A retry goes to an endpoint that has not been tried.
+It needs the permission of ``_classification.py`` for this request, an attempt, time, an endpoint, and a retry in the
+budget. The next lease is taken *before* the present answer is discarded; without a lease, that answer is returned.
 
 Cost: one lease, one entry in the budget; nothing is computed for retries that do not happen.
 """
@@ -330,7 +330,7 @@ class Call:
     # ------------------------------------------------------------------ the body
 
     def begun(self) -> CallInfo:
-        """Record that the body is still to come: latency is measured to here. Return how the answer came about."""
+        """Record that the body is still to come: latency is measured to here. Return the call's information."""
         self.lease.first_byte()
         return CallInfo(self.lease, tuple(self.tried))
 

@@ -1,6 +1,6 @@
 """Classification of answers and errors: the outcome for the endpoint, and the scope of retries.
 
-Two questions, two answers: the :class:`~balancekit.outcome.Outcome` is for health and loads, :class:`RetryScope` for the request.
+The :class:`~balancekit.outcome.Outcome` is for health and loads, the :class:`RetryScope` for the request.
 
 =========================================  ==========  =========================================
 answer                                     outcome     again, elsewhere
@@ -17,10 +17,10 @@ other refusals of a proxy                  ignored     never: they are for the c
 401, 403 to an endpoint's own credentials  overloaded  if it can be replayed: the key is out
 =========================================  ==========  =========================================
 
-Errors are classified by each client's adapter, for they are its own classes. One before anything was sent has one of two
-owners. The *endpoint*: its address cannot be parsed, its transport cannot be made, its name does not resolve; the outcome
+Each client's adapter classifies errors, because their classes are the client's. An error before anything was sent has one of
+two owners. The *endpoint*: its address cannot be parsed, its transport cannot be made, its name does not resolve. The outcome
 is connect failed, and any request goes elsewhere. The *caller*: a bad argument, the client's own full pool, a process without a
-free file descriptor; the outcome is ignored, and the error is the caller's to see.
+free file descriptor. The outcome is ignored, and the caller receives the error.
 
 Source: RFC 9110 sections 9.2.2 (idempotent methods), 10.2.3 and 15; Envoy's ``retriable-4xx`` and ``gateway-error``.
 """
@@ -145,8 +145,8 @@ def classify_status(
 def classify_tunnel(text: str) -> Classification:
     """Classify the error of a proxy that opened no tunnel, by the status, or reply of SOCKS, that its text has.
 
-    Nothing was sent to the endpoint. With 502, 503 and 504 a proxy says that it could not reach it, and with replies 3 to 6 of
-    SOCKS; anything else, such as a 407 for want of credentials, is between the caller and the proxy.
+    Nothing was sent to the endpoint. A proxy that could not reach it answers 502, 503 or 504, or replies 3 to 6 of SOCKS.
+    Anything else, such as a 407 without credentials, concerns the caller and the proxy.
 
     Example
     -------

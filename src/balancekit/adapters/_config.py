@@ -1,6 +1,6 @@
 """Configuration of an adapter: the options that all clients share.
 
-Written here once: each adapter takes them as keyword arguments and says only what is its own.
+They are documented here once: each adapter takes them as keyword arguments and documents only its own options.
 """
 
 from __future__ import annotations

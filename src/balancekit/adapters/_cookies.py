@@ -1,11 +1,11 @@
 """Cookie jars per endpoint, for services whose endpoints set cookies of their own.
 
-Replicas of one service understand each other's cookies, and the client's jar is right: it files them under the service.
-Different vendors do not, and should not see them. Then what an endpoint sets is taken out of its answer, is kept here, and
-goes to that endpoint only, besides what the caller sends. What counts as a match is the standard library's business
-(``http.cookiejar``: domains, paths, ``Secure``, expiry), called with the authority of the request to the endpoint.
+Replicas of one service understand each other's cookies, and the client's jar suffices: it files them under the service.
+Different vendors do not understand each other's cookies, and must not see them. Then the cookies of an endpoint are removed
+from its answer, kept here, and sent to that endpoint only, in addition to the caller's. The standard library decides what
+matches (``http.cookiejar``: domains, paths, ``Secure``, expiry), by the authority of the request to the endpoint.
 
-Cost: nothing unless wanted; then two URLs parsed and a jar searched, some ten microseconds a request.
+Cost: nothing unless configured; then two URLs parsed and a jar searched, some ten microseconds a request.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Jars:
     def keep(
         self, address: Address, url: str, headers: MutableMapping[str, Any], lines: Iterable[str]
     ) -> None:
-        """Take in what an endpoint sets.
+        """Store the cookies that an endpoint sets.
 
         Parameters
         ----------

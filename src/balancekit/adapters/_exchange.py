@@ -1,7 +1,7 @@
 """The retry exchange of all adapters: what to do next, without I/O, and two loops that do it.
 
-:func:`exchange` is a generator, as the ``auth_flow`` of httpx is. It yields a :class:`Directive` and is sent what came of
-it. :func:`carry_out` and :func:`carry_out_async` obey it for synchronous and asynchronous clients; an adapter gives them
+:func:`exchange` is a generator, like the ``auth_flow`` of httpx. It yields a :class:`Directive` and receives its result.
+:func:`carry_out` and :func:`carry_out_async` execute it for synchronous and asynchronous clients; an adapter passes them
 the functions that send one attempt, close an answer, and hand it to the caller.
 
 .. code-block:: text
@@ -130,7 +130,7 @@ def carry_out(
     close: Callable[[R], object],
     hand_over: Callable[[R], R],
 ) -> R:
-    """Send one request as an exchange says, and return the answer.
+    """Send one request by the directives of an exchange, and return the answer.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ async def carry_out_async(
     hand_over: Callable[[R], R],
     sleep: Callable[[float], Awaitable[object]],
 ) -> R:
-    """Send one request as an exchange says, and return the answer. As :func:`carry_out`.
+    """Send one request by the directives of an exchange, and return the answer. As :func:`carry_out`.
 
     Parameters
     ----------

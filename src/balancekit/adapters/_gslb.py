@@ -1,4 +1,4 @@
-"""What the DNS adapters share: standings from a balancer, and the client subnet of a query."""
+"""Common parts of the DNS adapters: standings from a balancer, and the client subnet of a query."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BalancerStandings(ConstructorRepr):
     ----------
     balancer
         Endpoints that are picked are up; those that are ejected, draining, cooling down or not in the pool are
-        down. The last one that is picked stays up, however dead, unless the balancer's health says
+        down. The last one that is picked stays up, even if it is dead, unless the balancer's health has
         ``Ejection(keep_last=False)``.
     horizon
         Seconds in which no standing can change: with checks every ``interval`` that must fail ``fall`` times,
@@ -49,7 +49,7 @@ class BalancerStandings(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Cost: O(n) per ``max_age``, else one look-up.
 

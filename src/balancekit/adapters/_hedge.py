@@ -1,8 +1,8 @@
 """Hedged requests: if an answer is slow, send a second attempt elsewhere and use the first answer.
 
 A hedge starts after the time in which nearly all requests are answered, so it costs a few per cent more requests and
-cuts off the tail. It is for idempotent requests only; the loser is cancelled and waited for, its lease ends as cancelled,
-and it takes one from the same budget as retries. A first attempt that *fails* is not hedged: that is what retries are for.
+cuts off the tail. Hedge idempotent requests only. The loser is cancelled and waited for, and its lease ends as cancelled.
+A hedge takes one from the same budget as retries. A first attempt that *fails* is not hedged: use retries for that.
 
 Asynchronous only: a blocking call cannot be cancelled. On asyncio and trio; needs ``anyio``, which httpx brings.
 
@@ -81,7 +81,7 @@ async def hedge(
     Raises
     ------
     ConfigurationError
-        For a wrong value.
+        For an invalid value.
     UnavailableError
         If no endpoint is eligible.
     Exception

@@ -10,7 +10,7 @@ __all__ = ["info"]
 
 
 def info(response: object) -> CallInfo:
-    """Return how a response came about: its endpoint, the attempts, the cost.
+    """Return information about the call of a response: its endpoint, the attempts, the cost.
 
     Parameters
     ----------

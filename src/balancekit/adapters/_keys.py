@@ -1,7 +1,7 @@
 """Key sources: functions that read a request's key from a header, a cookie or a query field.
 
-Each function returns one that finds the key of a request, whatever the client; ``None`` where there is none. A cookie
-that a server has set comes back with the next request, so a server can pin its clients.
+Each function returns one that finds the key of a request, whatever the client; ``None`` if there is none. A cookie
+that a server has set returns with the next request, so a server can pin its clients.
 """
 
 from __future__ import annotations

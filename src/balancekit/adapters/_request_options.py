@@ -1,7 +1,7 @@
 """Options of a single request: a key, a deadline, its own number of attempts.
 
-Two ways, the second stronger: :func:`request_options` around the call, in any client, and the client's own channel
-where it has one (httpx: ``extensions={"balancekit": RequestOptions(...)}``).
+There are two ways: :func:`request_options` around the call, in any client, and the client's own channel if it has one
+(httpx: ``extensions={"balancekit": RequestOptions(...)}``). The second overrides the first.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ class RequestOptions(Record):
     key
         What keyed selectors hash.
     deadline
-        When the whole call must be over, in seconds of ``time.monotonic``. Each attempt gets what is left. Only the system's
-        resolver cannot be interrupted: where a blocking client looks up the name of an endpoint, that takes as long as it takes.
+        When the whole call must be over, in seconds of ``time.monotonic``. Each attempt gets the remaining time. Only the
+        system's resolver cannot be interrupted: in a blocking client, the look-up of an endpoint's name may exceed it.
     attempts
         How many attempts at most, >= 1.
     idempotent
-        Whether the request may be sent again although it may have been carried out. Left out, its method and an
+        Whether the request may be sent again although it may have been processed. Left out, its method and an
         ``Idempotency-Key`` decide.
     exclude
         Ids of endpoints not to use.
     cost
         What the request costs relative to an ordinary one, > 0.
     tenant, criticality
-        On whose behalf the request is, and how critical: see :class:`~balancekit.waiting.WaitingQueue`. Without an adapter
-        that has a waiting room, they mean nothing.
+        The tenant of the request, and how critical it is: see :class:`~balancekit.waiting.WaitingQueue`. They have no effect
+        without a waiting room in the adapter.
     attributes
-        What selectors may want to see.
+        Values for selectors, as ``ctx.attributes``.
     retry_on
-        Statuses that are retried like a bad gateway, beside those that are anyway.
+        Statuses that are retried like a bad gateway, in addition to the usual ones.
     """
 
     key: Key | None = None
@@ -120,7 +120,7 @@ def request_options(
     Raises
     ------
     ConfigurationError
-        For a wrong value.
+        For an invalid value.
 
     Example
     -------

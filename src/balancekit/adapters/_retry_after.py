@@ -1,9 +1,9 @@
 """``Retry-After`` and rate-limit headers, read into seconds; ``Retry-After`` also written.
 
-``Retry-After`` is a number of seconds or a date (RFC 9110, 10.2.3); ``retry-after-ms`` is what some model providers add.
-``x-ratelimit-remaining-*: 0`` with ``x-ratelimit-reset-*`` says the same before the first refusal; the reset is a number of
-seconds, or a duration such as ``6m0s`` or ``250ms``. What cannot be read says nothing. Of a header that a server and a proxy
-have both added, the first counts: some clients join them with a comma, and one shows the first only.
+``Retry-After`` is a number of seconds or a date (RFC 9110, 10.2.3); some model providers add ``retry-after-ms``.
+``x-ratelimit-remaining-*: 0`` with ``x-ratelimit-reset-*`` gives the same time before the first refusal; the reset is a
+number of seconds, or a duration such as ``6m0s`` or ``250ms``. A value that cannot be read is ignored. If a server and a proxy
+have both added a header, the first counts: some clients join them with a comma, and one shows the first only.
 """
 
 from __future__ import annotations

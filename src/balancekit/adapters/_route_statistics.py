@@ -20,7 +20,7 @@ NO_ROUTE: Final = "no route"
 
 
 class RouteStats(Record):
-    """What is known of one route.
+    """Statistics of one route.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class RouteStatistics(StateRepr):
             self._counts[route or NO_ROUTE] = counts
 
     def stats(self) -> tuple[RouteStats, ...]:
-        """Return what is known of each route that had a request, in the order of first requests."""
+        """Return the statistics of each route that had a request, in the order of first requests."""
         with self._lock:
             return tuple(
                 [

@@ -1,4 +1,4 @@
-"""What routed clients share: the route of a request, its options, and the transport of its pool.
+"""Common parts of routed clients: the route of a request, its options, and the transport of its pool.
 
 Cost: one match and one dictionary access a request.
 """
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @final
 class RoutedRequest(StateRepr):
-    """What a middleware found for a request: its match and a lease on an endpoint of the pool."""
+    """The result of a middleware for a request: its match and a lease on an endpoint of the pool."""
 
     __slots__ = ("lease", "match")
 

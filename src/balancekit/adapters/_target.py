@@ -39,17 +39,17 @@ _PATH: Final = re.compile(r"(?:/(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~]|%[0-9A-Fa-f]{2
 
 
 class HttpTarget(Record):
-    """An endpoint that wants more than an address.
+    """A target with more than an address: headers, an authority or a TLS name of its own.
 
     Parameters
     ----------
     url
-        Where it is: ``host:port``, a URL with a prefix for every path, or ``unix:/path``.
+        The address: ``host:port``, a URL with a prefix for every path, or ``unix:/path``.
     headers
         Sent to this endpoint and to no other: API keys. They replace the caller's of the same name, and no repr, log
         or error of this library shows their values.
     authority
-        What ``Host`` says; ``None`` for the rule of the adapter.
+        The value of ``Host``; ``None`` for the rule of the adapter.
     server_name
         The name to send in the TLS handshake, and to check the certificate against; ``None`` for the authority.
 

@@ -1,7 +1,7 @@
 """Time-outs of single reads and writes that end with the deadline of their call.
 
-The blocking clients hand a time-out on, as it was given, to each read and write of a socket. A :class:`TimeLeft` knows its
-call: its value, read before each read of a socket, is the time that is left. So a response that drips is cut at the deadline,
+The blocking clients pass a time-out, as it was given, to each read and write of a socket. A :class:`TimeLeft` knows its
+call: its value, read before each read of a socket, is the remaining time. So a response that drips is cut at the deadline,
 whatever part of it drips, and however short each wait is.
 
 Cost: one look at the clock for each read and write of a call that has a deadline.

@@ -195,13 +195,13 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
         self._settle()
 
     def report(self, check: str, *, passed: bool) -> TrackedState:
-        """Take note of how a tracked check ended; raises as :meth:`VrrpThread.report`."""
+        """Record the result of a tracked check; raises as :meth:`VrrpThread.report`."""
         state = self._core.report(check, passed=passed, now=clock())
         self._settle()
         return state
 
     def set_value(self, name: str, value: int) -> TrackedState:
-        """Take note of a tracked value; raises as :meth:`VrrpThread.set_value`."""
+        """Record a tracked value; raises as :meth:`VrrpThread.set_value`."""
         state = self._core.set_value(name, value, clock())
         self._settle()
         return state

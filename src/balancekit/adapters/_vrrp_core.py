@@ -220,13 +220,13 @@ class VrrpCore:
                 self._receive(packet, clock())
 
     def report(self, check: str, *, passed: bool, now: float) -> TrackedState:
-        """Take note of a tracked check."""
+        """Record a tracked check."""
         state = self._tracked().report(check, passed=passed)
         self.carry_out(self._tracked().apply(self.machine, now=now))
         return state
 
     def set_value(self, name: str, value: int, now: float) -> TrackedState:
-        """Take note of a tracked value."""
+        """Record a tracked value."""
         state = self._tracked().set_value(name, value)
         self.carry_out(self._tracked().apply(self.machine, now=now))
         return state

@@ -1,7 +1,7 @@
 """Hooks of the VRRP driver in a thread: in order, outside every lock, with a time limit.
 
 A hook that raises or takes too long faults the router, so that none stays active without its addresses. A
-thread cannot be stopped from outside: a hook that hangs keeps those behind it waiting, but no advert.
+thread cannot be stopped from outside: a hook that hangs delays later hooks, but no advert.
 """
 
 from __future__ import annotations

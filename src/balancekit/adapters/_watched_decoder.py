@@ -1,4 +1,4 @@
-"""Decoders of bodies that notify a call when a body is not what its ``Content-Encoding`` says.
+"""Decoders of bodies that notify a call when a body contradicts its ``Content-Encoding``.
 
 Cost: one call a piece.
 """

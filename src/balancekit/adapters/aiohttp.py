@@ -1,15 +1,15 @@
 """Middleware for aiohttp sessions: ``ClientSession(middlewares=[balanced("orders", balancer)])``.
 
-The session sees one service, ``http://orders/...``. For as long as a request is on its way to an endpoint, its URL is that of
-the endpoint; then it is the service's again, so that redirects, cookies and ``response.url`` are. Connections are kept apart
-by address and by TLS name, by aiohttp itself. A lease ends when the body has been read or closed, not when the headers arrive.
+The session sees one service, ``http://orders/...``. While a request is under way to an endpoint, its URL is that of the
+endpoint. Afterwards it is that of the service again, and so are redirects, cookies and ``response.url``. aiohttp itself keeps
+connections apart by address and by TLS name. A lease ends when the body has been read or closed, not when the headers arrive.
 
-*Two things aiohttp does by itself.* It sends an idempotent request once more when a connection breaks, by coming back to the
-middleware, which then picks another endpoint; that is no retry of ours. And its limit of 100 connections is one for all
-endpoints: give its connector a ``limit_per_host`` as well.
+*Two features of aiohttp itself.* When a connection breaks, it sends an idempotent request once more through the middleware,
+which then picks another endpoint; this does not count as a retry. Its limit of 100 connections is one for all endpoints: give
+its connector a ``limit_per_host`` as well.
 
 Cost: a sixth to a quarter of what aiohttp itself takes; ``benchmarks/adapters`` measures the ratio. Needs the extra
-``aiohttp``: 3.14.4 or later, for 3.14.0 keeps connections apart by address only, whatever name was verified, and 3.14.3 may
+``aiohttp``, 3.14.4 or later: 3.14.0 keeps connections apart by address only, whatever name was verified, and 3.14.3 may
 send an empty body when it repeats a request by itself.
 """
 
@@ -106,7 +106,7 @@ def balanced(
     Raises
     ------
     ConfigurationError
-        For a wrong value, or endpoints of which no target is an address.
+        For an invalid value, or endpoints of which no target is an address.
 
     *Errors of requests* are the client's own: ``ClientConnectionError`` from ``UnavailableError`` if no endpoint is eligible,
     and from ``ConfigurationError`` if the target of the last endpoint is no address.

@@ -1,8 +1,8 @@
 """Middleware for ASGI servers: the route table picks the pool, the pool an endpoint, before the application runs.
 
 The application finds both in ``scope["balancekit"]``, a :class:`RoutedRequest`, and forwards to ``lease.target`` or decides
-otherwise. The lease ends with the application, with the outcome that its status says; an error of the application is a
-failure, unless the client has hung up before.
+otherwise. The lease ends with the application, with the outcome of its status. An error of the application is a failure,
+unless the client has disconnected before.
 
 Cost: one match and one lease a request. Needs no extra: ASGI is a calling convention (asgi.readthedocs.io, HTTP 2.5).
 """

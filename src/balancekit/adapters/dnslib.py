@@ -1,6 +1,6 @@
 """A DNS server with ``dnslib``: a resolver for its ``DNSServer``, over UDP and TCP. Needs the extra ``dnslib``.
 
-``dnslib`` brings the server, the threads and the wire format; this class brings the answers::
+``dnslib`` provides the server, the threads and the wire format; this class provides the answers::
 
     server = DNSServer(GslbResolver(zone, balancer), port=5353, handler=GslbHandler)
     server.start_thread()

@@ -1,7 +1,7 @@
 """DNS answers with ``dnspython``: wire in, wire out, for a server of your own. Needs the extra ``dns``.
 
-There is no socket here. An asyncio datagram protocol, a Twisted protocol or a test hands over what came in and
-sends what comes out::
+There is no socket here. An asyncio datagram protocol, a Twisted protocol or a test passes in what it received and
+sends the reply::
 
     def datagram_received(self, data, address):
         reply = responder.answer_wire(data, address[0])

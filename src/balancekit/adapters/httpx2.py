@@ -71,7 +71,7 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
     Raises
     ------
     ConfigurationError
-        For a wrong value, or endpoints of which no target is an address.
+        For an invalid value, or endpoints of which no target is an address.
 
     *Errors of requests* are the client's own: ``ConnectError`` from ``UnavailableError`` if no endpoint is eligible, and from
     its cause if the last endpoint cannot be used: its target is no address, or ``transport_factory`` fails.
@@ -142,7 +142,7 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
         )
 
     def close(self) -> None:
-        """Close every inner transport, also if one cannot be closed. Once is enough, more do no harm."""
+        """Close every inner transport, also if one cannot be closed. Further calls do nothing."""
         with ExitStack() as stack:
             if self._fallback is not None:
                 stack.callback(self._fallback.close)
@@ -243,7 +243,7 @@ class AsyncBalancedTransport(TransportBase[httpx2.AsyncBaseTransport], httpx2.As
             raise httpx2.ReadTimeout(DEADLINE_PASSED, request=outgoing) from error
 
     async def aclose(self) -> None:
-        """Close every inner transport, also if one cannot be closed. Once is enough, more do no harm."""
+        """Close every inner transport, also if one cannot be closed. Further calls do nothing."""
         async with AsyncExitStack() as stack:
             if self._fallback is not None:
                 stack.push_async_callback(self._fallback.aclose)
@@ -271,7 +271,7 @@ def check_mounted(client: httpx2.Client | httpx2.AsyncClient, url: str) -> None:
     """Refuse a client that would send a URL past the balancer.
 
     With ``mounts=``, an environment variable such as ``NO_PROXY=orders`` makes a longer pattern than ``http://orders`` and
-    wins. ``transport=`` has no such trap.
+    takes precedence. ``transport=`` has no such problem.
 
     Parameters
     ----------

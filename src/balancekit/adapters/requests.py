@@ -1,11 +1,11 @@
 """Adapter for requests sessions: ``session.mount("http://orders/", BalancedAdapter(balancer))``.
 
-Mind the slash at the end: without it ``http://orders.evil/`` would match as well. The session sees one service; the adapter
-sends a copy of each request to an endpoint, over urllib3's pools, which are kept apart by address *and* by the name that
-the certificate must have. A lease ends when the body has been read or closed, not when the headers arrive.
+Keep the slash at the end: without it ``http://orders.evil/`` would match as well. The session sees one service. The adapter
+sends a copy of each request to an endpoint, over urllib3's pools, which are kept apart by address *and* by the name in
+the certificate. A lease ends when the body has been read or closed, not when the headers arrive.
 
 Cost: 40 to 50 microseconds a request where requests itself takes 300; ``benchmarks/adapters`` measures the ratio.
-Needs the extra ``requests``: urllib3 2.0 or later, for older ones take half a body for a whole one.
+Needs the extra ``requests``, with urllib3 2.0 or later: older versions accept half a body as a whole one.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
     balancer
         Its targets are addresses or :class:`~balancekit.adapters.HttpTarget`; no Unix sockets.
     pool_connections
-        For how many endpoints connections are kept, >= 1. More endpoints than that open one for each request.
+        The number of endpoints whose connections are kept, >= 1. Further endpoints get a new connection for each request.
     pool_maxsize
-        How many connections are kept for each, >= 1: at least as many as there are threads.
+        The number of connections kept for each endpoint, >= 1: at least the number of threads.
     via_proxy
         Whether ``https`` requests may go through the session's proxies. Plain ones never do: the proxy would see the
         logical name and choose the host itself. If a proxy answers ``CONNECT`` with 502, 503 or 504, it cannot reach the
@@ -87,7 +87,7 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
     Raises
     ------
     ConfigurationError
-        For a wrong value, or endpoints of which no target is an address.
+        For an invalid value, or endpoints of which no target is an address.
 
     *Errors of requests* are the client's own: ``requests.ConnectionError`` from ``UnavailableError`` if no endpoint
     is eligible, and from ``ConfigurationError`` if the target of the last endpoint is not an address. There is no

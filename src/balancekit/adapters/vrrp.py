@@ -33,7 +33,7 @@ __all__ = ["AsyncVrrp", "IpAddressHook", "RoleChange", "VrrpThread", "ip_address
 
 @final
 class VrrpThread(ConstructorRepr, ThreadRunner):
-    """Take part in an election, in a thread.
+    """Driver of an election, in a thread.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Notes
     -----
@@ -247,7 +247,7 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
             self._core.carry_out(self._core.machine.clear(reason, member=member, now=now))
 
     def report(self, check: str, *, passed: bool) -> TrackedState:
-        """Take note of how a tracked check ended.
+        """Record how a tracked check ended.
 
         Raises
         ------
@@ -258,7 +258,7 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
             return self._core.report(check, passed=passed, now=now)
 
     def set_value(self, name: str, value: int) -> TrackedState:
-        """Take note of a tracked value.
+        """Record a tracked value.
 
         Raises
         ------

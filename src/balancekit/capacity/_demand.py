@@ -17,7 +17,7 @@ SECONDS_PER_DAY: Final = 86_400
 
 @final
 class Demand(Record):
-    """A rate of requests and what they are like.
+    """A rate of requests, and their properties.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Demand(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Example
     -------

@@ -1,7 +1,7 @@
-"""How many nodes of each tier, what forces each number, and what is left when nodes or sites are lost.
+"""Capacity plans: the nodes of each tier, the limit behind each number, and the rest when nodes or sites are lost.
 
 ``nodes = ceil(load / (per node * utilisation)) + survive``, for the limit that needs most. The load of a site is its
-share of the demand when as many of the largest other sites are lost as the plan promises to survive.
+share of the demand when as many of the largest other sites are lost as the plan has to survive.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class CapacityPlan(Record):
     tiers
         The limits of a node, by the name of the tier.
     sites
-        What each site needs.
+        The nodes of each site.
     survive
         How many nodes of each tier, and how many sites, may be lost.
     """
@@ -115,7 +115,7 @@ class CapacityPlan(Record):
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What a reader should know: which loss of one site, or of one node, is not survived, in figures."""
+        """Findings for the reader: which loss of one site, or of one node, is not survived, in figures."""
         found = []
         count = len(self.sites)
         if count == 1:

@@ -1,4 +1,4 @@
-"""What a site needs: nodes by tier, the limit that forces each number, and how full nodes are after losses."""
+"""Plans of sites: nodes by tier, the limit that forces each number, and the utilisation after losses."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class SitePlan(Record):
     Parameters
     ----------
     demand
-        What it has when no site is lost.
+        Its demand when no site is lost.
     worst
-        What it has when as many sites are lost as the plan promises to survive.
+        Its demand when as many sites are lost as the plan has to survive.
     l4, l7, backends
         Its tiers; ``None`` for one that the plan has not.
     """

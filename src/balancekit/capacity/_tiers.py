@@ -1,7 +1,7 @@
 """Tiers and the limits of a node in each: the given limits, and the load that a demand puts on them.
 
-A limit that is left out does not bind. Rates are per node, at full load; what a node is planned to carry is its rate
-times the utilisation.
+A limit that is left out does not bind. Rates are per node, at full load; the planned load of a node is its rate times
+the utilisation.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Load(Record):
     Parameters
     ----------
     name
-        What is limited: ``"connections"``, ``"gbps"``, ``"packets"``, ``"requests"``, ``"open connections"``,
+        The limited quantity: ``"connections"``, ``"gbps"``, ``"packets"``, ``"requests"``, ``"open connections"``,
         ``"handshakes"`` or ``"in flight"``.
     load
         The load on the tier.
     per_node
-        What a node can do at full load.
+        The rate of a node at full load.
     unit
         Of both.
     """
@@ -54,7 +54,7 @@ class Load(Record):
 
 
 class Tier(Record, ABC):
-    """What all tiers of a site have: how full nodes are planned to be.
+    """The common option of all tiers of a site: the planned utilisation of nodes.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Gslb(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong value of either.
+        For an invalid value of either.
     """
 
     sites: int
@@ -152,8 +152,8 @@ class L4(Tier):
     connections_per_second
         New connections a second that a node can take.
     gbps
-        Gigabits per second of a node's link, in either direction. What passes comes in and goes out on it: requests,
-        and responses unless they return directly.
+        Gigabits per second of a node's link, in either direction. Traffic enters and leaves on it: requests, and
+        responses unless they return directly.
     packets_per_second
         Packets a second that a node can forward, both directions together.
     open_connections
@@ -164,7 +164,7 @@ class L4(Tier):
     Raises
     ------
     ConfigurationError
-        For a wrong value, or if no limit is given.
+        For an invalid value, or if no limit is given.
     """
 
     connections_per_second: float | None = None
@@ -219,7 +219,7 @@ class L7(Tier):
     Raises
     ------
     ConfigurationError
-        For a wrong value, or if no limit is given.
+        For an invalid value, or if no limit is given.
     """
 
     requests_per_second: float | None = None
@@ -271,7 +271,7 @@ class Backends(Tier):
     Raises
     ------
     ConfigurationError
-        For a wrong value, or if no limit is given.
+        For an invalid value, or if no limit is given.
     """
 
     workers: float | None = None

@@ -40,7 +40,7 @@ async def check_once(
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these, or if the check returns what is no result.
+        For an invalid parameter value, or if the check returns what is no result.
     Exception
         What the check raised because this process has no file descriptor or memory left.
 

@@ -33,7 +33,7 @@ class ProbeResult(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these. Raised in a check, it is a mistake of the program: the runner logs it once, and
+        For an invalid parameter value. Raised in a check, it is a mistake of the program: the runner logs it once, and
         reports nothing.
     """
 

@@ -48,7 +48,7 @@ class CheckRunner(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
     """
 
     def __init__(

@@ -73,7 +73,7 @@ class MaglevScheduler:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     *When not to use it:* for anything new: with 4,093 slots the shares of more than 40 servers differ by over 1 %.
 

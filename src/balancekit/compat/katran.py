@@ -80,7 +80,7 @@ class Ring:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     *When not to use it:* for anything new: :class:`balancekit.hashing.MaglevTable` is the same idea by ids, with
     weights that hold.

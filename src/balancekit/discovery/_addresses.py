@@ -42,7 +42,7 @@ class SystemResolver(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value, such as a name that no resolver takes.
+        For an invalid value, such as a name that no resolver takes.
 
     Example
     -------

@@ -65,7 +65,7 @@ class DnsResolver(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value, such as an address in place of the name.
+        For an invalid value, such as an address in place of the name.
     """
 
     def __init__(

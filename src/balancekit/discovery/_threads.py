@@ -54,7 +54,7 @@ class ThreadDiscovery(ThreadRunner):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these; and by ``start`` if another runner keeps the endpoints of the balancer.
+        For an invalid parameter value; and by ``start`` if another runner keeps the endpoints of the balancer.
 
     Notes
     -----

@@ -1,8 +1,8 @@
 """Anycast: one address announced from many sites, and the network decides which site a client reaches.
 
 A *catchment* is the set of clients that reach a site. The model is the shortest path, ties by the site's name;
-withdrawing a site moves exactly its own catchment. :class:`Site` decides when a site announces: it withdraws
-when too little of it is up, and comes back only after damping, for each change of a route moves clients'
+withdrawing a site moves exactly its own catchment. :class:`Site` decides when a site announces. It withdraws
+when too little of it is up, and returns only after damping, because each change of a route moves clients'
 connections.
 
 Source: BGP best-path selection reduced to path length; RFC 2439 for damping.
@@ -32,8 +32,8 @@ class Topology(Record):
     Parameters
     ----------
     links
-        By node: cost (a whole number >= 1, for example AS hops) by neighbour. Of a link that is given from
-        both ends the lower cost counts.
+        By node: cost (a whole number >= 1, for example AS hops) by neighbour. If a link is given from both ends,
+        the lower cost counts.
 
     Raises
     ------
@@ -135,14 +135,14 @@ class Site(Record):
     threshold
         The share of the site that must be up, in (0, 1].
     hold_down
-        Seconds that this must have been so before the site announces again, >= 0.
+        Seconds for which this share must have been up before the site announces again, >= 0.
     damping
-        What a withdrawal costs; ``None`` for nothing.
+        The penalty of a withdrawal; ``None`` for none.
 
     *Guarantee.* At most one announcement per ``hold_down`` seconds; and with damping none while the penalty is
     above ``reuse``.
 
-    *When not to use it:* to drain a site for work on it: withdraw it by hand.
+    *When not to use it:* to drain a site for maintenance: withdraw it by hand.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Fail-back: a site that has been down gets its traffic back late and in steps.
+"""Fail-back: a site that has been down regains its traffic late and in steps.
 
 .. code-block:: text
 
@@ -6,8 +6,8 @@
                        ^<──────────down───────┴───────────────┘
     share    1          0            0              1/steps, 2/steps, ... 1
 
-Falling over is immediate; coming back is not. A site that goes up and down every few seconds, faster than
-``hold_down``, moves its traffic once. One that flaps more slowly is kept out by ``damping``.
+Failover is immediate; fail-back is not. A site that goes up and down every few seconds, faster than
+``hold_down``, moves its traffic once. A site that flaps more slowly is suppressed by ``damping``.
 
 Source: gradual fail-back is what Google's failover ratio and NS1's ``shed_load`` do in proportion; hold-down
 from routing (RFC 2439 for the damping).
@@ -87,10 +87,10 @@ class FailBack(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
-    *When not to use it:* for caches in front of databases that must not serve two sites at once; there a
-    fail-back is a decision of people (``hold_down`` of a day).
+    *When not to use it:* for caches in front of databases that must not serve two sites at once. There, people
+    decide about a fail-back (``hold_down`` of a day).
 
     Example
     -------

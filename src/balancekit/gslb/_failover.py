@@ -1,8 +1,8 @@
-"""Failover: down a list of policies, at once or in proportion, and back with a hold-down.
+"""Failover: along a list of policies, at once or in proportion, and back after a hold-down.
 
 The walk here serves :class:`Failover`, whose order is fixed, and ``Geo``, whose order depends on the client.
-While shares move, each client subnet has a point in [0, 1) that is its own for ever, so it changes its site
-once and not at every query; the scope of such an answer is the prefix that was hashed.
+While shares move, each client subnet has a fixed point in [0, 1), so it changes its site once and not at every
+query. The scope of such an answer is the prefix that was hashed.
 
 Source: gdnsd ``metafo`` (3.8.1) for the walk; Envoy's priority load for the proportion
 (:func:`balancekit.routing.tier_loads`); Route 53 failover routing.
@@ -178,7 +178,7 @@ class Failover(ConstructorRepr):
     children
         Pairs of a name and a policy, best first; or a mapping.
     fail_back
-        How a child gets its traffic back; ``None`` for all of it at once.
+        How a child regains its traffic; ``None`` for all of it at once.
     overprovisioning
         With a number >= 1, a child gets ``min(1, overprovisioning * its share of endpoints up)`` and the rest
         goes to the next child; ``None``: all or nothing. 1.4 is Envoy's figure.
@@ -188,7 +188,7 @@ class Failover(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     *Guarantee.* A child that has failed gets nothing while another has not. A child held down gets
     everything if no other is up. A subnet moves once as the shares move one way.

@@ -1,4 +1,4 @@
-"""Steering by location: the map gives an order of sites, health takes the first that has not failed."""
+"""Steering by location: the map gives an order of sites, and the first that has not failed answers."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Geo(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a site of the map without a policy, and for a wrong value of any of these.
+        For a site of the map without a policy, and for an invalid parameter value.
 
     *Guarantee.* Clients inside the scope of an answer have the same order of sites; one bit wider some have
     not, unless a policy below needed a longer scope. Health changes answers, never scopes, except while
     shares move (``fail_back``, ``overprovisioning``).
 
-    *When not to use it:* with one site; and mind that resolvers without client subnets are where they are,
-    not where their clients are.
+    *When not to use it:* with one site. Without client subnets, the location is that of the resolver, not that
+    of its clients.
 
     Source: gdnsd ``geoip`` (3.8.1).
 
@@ -128,7 +128,7 @@ class Geo(ConstructorRepr):
 class Regional(ConstructorRepr):
     """A policy that sees endpoints as the observers in the client's region see them.
 
-    A region that cannot reach a site steers around it, without a decision for the whole world.
+    A region that cannot reach a site steers around it, without an effect on other regions.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Hashed answers: each client subnet keeps its endpoint, and an endpoint that goes moves only its own.
+"""Hashed answers: each client subnet keeps its endpoint, and a lost endpoint moves only its own subnets.
 
-A hash per client must hash the subnet that caches share, never the full address: the scope of the answer
-says so, and the answer can be cached.
+A hash per client must hash the subnet that caches share, never the full address. The scope of the answer
+is that subnet, so the answer can be cached.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ class HashedOne(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     *Guarantee.* When an endpoint goes down, only its subnets move, and they come back when it does.
 
-    *When not to use it:* where one resolver without client subnets stands for most clients: they all hash
-    to one endpoint.
+    *When not to use it:* where most clients use one resolver without client subnets: they all hash to one
+    endpoint.
 
     Source: Thaler and Ravishankar (1998) for the default scheme.
 

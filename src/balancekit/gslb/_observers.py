@@ -69,16 +69,16 @@ class RegionalHealth(ConstructorRepr):
     detection
         Makes the machine of each observer and endpoint.
     start
-        What is assumed of an endpoint for which no observer votes.
+        The assumed state of an endpoint for which no observer votes.
     expiry
         Seconds after its last check at which an observer's vote on an endpoint ends, >= ``interval``; three intervals
-        if left out. An observer that reports again begins anew: with :class:`~balancekit.health.AccruedFailures` its
+        if left out. An observer that reports again starts over: with :class:`~balancekit.health.AccruedFailures` its
         first check decides alone.
 
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these; for an unknown observer or region.
+        For an invalid parameter value; for an unknown observer or region.
 
     *Guarantee.* No vote is older than ``expiry`` at the time of a view, which is that of the latest record of any
     observer. So if all of them fall silent at once, the last view stands, as gdnsd's does ("stasis"); to age it too,

@@ -169,7 +169,7 @@ class Answer(NamedTuple):
 
 
 class Policy(Protocol):
-    """What answers queries. A tree of policies is a policy.
+    """A policy: it answers queries. A tree of policies is a policy.
 
     A policy decides from its arguments alone: two equal calls with generators in the same state give equal
     answers. :class:`Rotation` (a cursor) and :class:`Failover` with a fail-back (one machine per child) are

@@ -1,8 +1,8 @@
 """A resolver's cache of answers with client subnets: what it answers, when and to which clients.
 
-It decides what clients do after a change: an answer that was cached a second before a site died is used for
-its whole TTL. With it a simulation or a test knows which clients still go to the dead site at time t. If caches
-refresh at random phases, the stale share t seconds after a change is ``1 - t / ttl``.
+The cache decides what clients do after a change: an answer that was cached a second before a site died is used
+for its whole TTL. A simulation or a test can compute from it which clients still go to the dead site at time t.
+If caches refresh at random phases, the stale share t seconds after a change is ``1 - t / ttl``.
 
 Source: RFC 7871 section 7.3; RFC 8767 for stale answers. For the cache of Unbound see :mod:`balancekit.compat.unbound`.
 """

@@ -38,10 +38,10 @@ class PolicySelector(ConstructorRepr):
     name
         The name in the query.
 
-    *Guarantee.* An endpoint that has been tried, or that may not be picked, is down for the policy; what it
-    answers although all are down is not picked.
+    *Guarantee.* An endpoint that has been tried, or that is ineligible, is down for the policy. If the policy
+    answers an endpoint although all are down, that one is not picked.
 
-    *When not to use it:* inside one site: selectors that look at load do better there.
+    *When not to use it:* inside one site: selectors that compare loads are better there.
 
     Cost: the policy's, and one dictionary per snapshot.
 

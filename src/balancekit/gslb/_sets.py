@@ -1,7 +1,7 @@
 """Sets of addresses: all that are up, the primary or its backup, and DNS round robin.
 
-The order of an answer is no promise. Resolvers shuffle it, and clients sort it by RFC 6724; only an answer
-with one address is a real choice.
+The order of an answer has no effect to rely on. Resolvers shuffle it, and clients sort it by RFC 6724; only an
+answer with one address is a real choice.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class AllUp(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     *Guarantee.* At least ``ceil(threshold * n)`` of the answer are up, counted exactly, or
     :attr:`Answer.failed` says that they are not. The TTL ends when the first of the n could change.
@@ -194,7 +194,7 @@ class Rotation(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     *Guarantee.* Over any n answers with equal standings each endpoint stands first once, if one thread at a
     time calls; threads that call at once may see the same rotation twice.

@@ -1,7 +1,7 @@
-"""Spill-over by capacity: each site takes what it can, the rest goes to the next nearest.
+"""Spill-over by capacity: each site takes demand up to its capacity, the rest goes to the next nearest.
 
-:func:`waterfall` is the arithmetic, in whole numbers; :class:`Spill` is the policy. Demand is what clients of a
-site's own region request; capacity is what a site can serve, less what is down.
+:func:`waterfall` is the arithmetic, in whole numbers; :class:`Spill` is the policy. Demand is the requests of clients
+in a site's own region; capacity is that of the site's endpoints that are up.
 
 Source: Google ``WATERFALL_BY_REGION``; the largest remainder method for shares in whole numbers.
 """

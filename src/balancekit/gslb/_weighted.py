@@ -149,7 +149,7 @@ class WeightedOne(_Flat):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     *Guarantee.* An endpoint that is up is drawn with probability ``weight / sum of the weights up``.
 

@@ -1,7 +1,7 @@
 """Announcements of an address that has moved: gratuitous ARP and unsolicited neighbour advertisements.
 
-Both functions return whole Ethernet frames, for a packet socket. Neighbours and switches replace what they
-remember; without, they keep sending to the former holder until their entries expire.
+Both functions return whole Ethernet frames, for a packet socket. Neighbours and switches update their tables by
+them. Without them, they keep sending to the former holder until their entries expire.
 
 Cost: O(1), a few microseconds.
 

@@ -211,7 +211,7 @@ class SyncGroupMachine(StateRepr, prints=("role", "deadline")):
     def clear(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
-        """Report that it is whole again, with the same reason and member as in :meth:`fault`."""
+        """Report that a fault is over, with the same reason and member as in :meth:`fault`."""
         now = valid.number("now", now)
         return self._settle(
             now, [_tag(n, self.machines[n].clear(r, now=now)) for n, r in self._reasons(reason, member)]

@@ -8,8 +8,8 @@
     byte 3   number of addresses               byte 8   addresses; version 2: then eight bytes of zeros
 
 Version 3 over IPv6 sums a pseudo-header (addresses, length, protocol 112) and the message. Over IPv4 two
-forms are in use: RFC 9568 section 5.2.8 leaves the pseudo-header out, keepalived and FRR include it and
-keepalived drops what does not. Both forms are read; :class:`Ipv4Checksum` is which one is sent.
+forms are in use. RFC 9568 section 5.2.8 omits the pseudo-header. keepalived and FRR include it, and keepalived
+drops adverts without it. Both forms are read; :class:`Ipv4Checksum` selects the one that is sent.
 
 Cost: O(number of addresses), some 10 microseconds a packet.
 
@@ -76,7 +76,7 @@ class RejectedAdvert(BalancekitError, ValueError):  # noqa: N818 - the name is a
     Parameters
     ----------
     reason
-        What is wrong with it, in words.
+        The defect, in words.
 
     Example
     -------
@@ -107,7 +107,7 @@ class Advert(Record):
         Seconds between the sender's adverts: a multiple of 0.01 up to 40.95 in version 3, whole seconds up
         to 255 in version 2. Zero can be read and written; machines reject it.
     addresses
-        What the virtual router protects, 1 to 255 addresses of one family.
+        The protected addresses, 1 to 255 of one family.
 
     Raises
     ------

@@ -37,7 +37,7 @@ def place(
     Parameters
     ----------
     addresses
-        What is to be held: addresses, or names of virtual routers.
+        The addresses to be held, or names of virtual routers.
     nodes
         The ids of the nodes.
     weights

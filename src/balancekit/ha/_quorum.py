@@ -1,14 +1,14 @@
-"""Quorum: whether enough of a group is there, and whether one node alone may act.
+"""Quorum: whether enough of a group is up, and whether one node alone may act.
 
-Two different questions. :class:`Quorum` answers "are enough servers up to be worth an address?" with hysteresis,
-so that one flapping server does not move the address. :class:`Majority` answers "may I be the only one?" by
-votes that are lent for a time: two nodes and a witness that cannot see each other never hold a majority at once.
+:class:`Quorum` decides whether enough servers are up to justify an address. It has hysteresis, so that one flapping
+server does not move the address. :class:`Majority` decides whether a node may be the only active one, by votes that
+are lent for a time: two nodes and a witness that cannot see each other never hold a majority at once.
 
 *Guarantee of Majority.* A voter lends its vote to one candidate at a time, from the moment it answers; the
 candidate counts it from the moment of its request, and shorter by ``drift``. A vote that is given back is free unless
-its candidate has requested it again. More than half of the votes are therefore held by one candidate at most, whatever
-is lost, delayed, repeated or paused, as long as no two clocks run faster or slower than each other by more than
-``drift``, and no clock starts anew while a message that states its time is on the way.
+its candidate has requested it again. Therefore at most one candidate holds more than half of the votes, whatever
+is lost, delayed, repeated or paused. This requires that no two clocks run faster or slower than each other by more than
+``drift``, and that no clock is reset while a message that states its time is on the way.
 
 Cost: O(1) per call; O(voters) for :meth:`MajorityMachine.holds`.
 
@@ -37,12 +37,12 @@ class QuorumState(enum.StrEnum):
 
 
 class Quorum(Record):
-    """Be up from a weight on, and down below a smaller one.
+    """A threshold with hysteresis: up from one weight on, down below a smaller one.
 
     Parameters
     ----------
     quorum
-        The weight that must be there, > 0.
+        The weight that must be up, > 0.
     hysteresis
         Up at ``quorum + hysteresis`` or more, down below ``quorum - hysteresis``; in [0, quorum).
     start
@@ -82,7 +82,7 @@ class QuorumMachine(StateRepr):
 
     @checked_arguments
     def observe(self, weight: float) -> QuorumState:
-        """Take note of the weight of all members that are up; return the state."""
+        """Record the weight of all members that are up; return the state."""
         config = self.config
         valid.number("weight", weight, minimum=0.0)
         if weight >= config.quorum + config.hysteresis:
@@ -93,7 +93,7 @@ class QuorumMachine(StateRepr):
 
 
 class Majority(Record):
-    """Hold something only with more than half of all votes, each lent for a time.
+    """A lock that needs more than half of all votes, each lent for a time.
 
     Parameters
     ----------

@@ -3,9 +3,9 @@
 A driver writes every packet that it receives as one line of JSON (:class:`LoggedAdvert`); :func:`replay_adverts`
 lets another :class:`VirtualRouter` receive the same packets at the same times, in virtual time.
 
-*What it cannot know:* adverts that the replayed router would have sent change nothing in the log. Once it becomes
-active where the recorded one did not, what others did afterwards is no longer what they would have done. The first
-change is exact; later ones are indications.
+*Limits:* adverts that the replayed router would have sent change nothing in the log. Once it becomes active where the
+recorded one did not, the others would have acted differently from the log. The first change is exact; later ones are
+indications.
 
 Cost: O(packets), some 30 microseconds each.
 """

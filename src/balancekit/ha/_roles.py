@@ -1,7 +1,7 @@
 """Transition table of a virtual router: roles, triggers, and what each pair does.
 
-The table is the whole truth: the machine in ``_vrrp.py`` only carries out what it says, the reference page
-is printed from it, and a test visits every pair. **A pair that is not listed changes nothing.**
+The table is complete: the machine in ``_vrrp.py`` only carries it out, the reference page is printed from it, and a
+test visits every pair. **A pair that is not listed changes nothing.**
 
 Source: RFC 5798 and RFC 9568 section 6.4. The roles and triggers of faults, pauses, sync groups and outranked
 routers are keepalived's or ours, and marked as such.

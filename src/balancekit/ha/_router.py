@@ -9,16 +9,16 @@ __all__ = ["VirtualRouter"]
 
 
 class VirtualRouter(RouterSettings):
-    """The part of one router in the election for a set of addresses.
+    """One router in the election for a set of addresses.
 
     Parameters
     ----------
     vrid
-        The virtual router, 1 to 255: equal on all its routers, unlike any other on the network.
+        The virtual router, 1 to 255: equal on all its routers, unique on the network.
     addresses
-        What it protects, 1 to 255 addresses of one family; over IPv6 the first is link-local.
+        The protected addresses, 1 to 255 of one family; over IPv6 the first is link-local.
     source
-        The router's own address, of the same family: the source of its adverts, and what decides between
+        The router's own address, of the same family: the source of its adverts, and the tie-breaker between
         equal priorities.
     priority
         1 to 254, the highest wins; 255 if the addresses are the router's own.
@@ -29,14 +29,14 @@ class VirtualRouter(RouterSettings):
     preempt
         Whether to take over from an active router of lower priority. The owner always does.
     preempt_delay
-        Seconds to leave such a router alone, from its first advert on, >= 0.
+        Seconds to wait before taking over from such a router, from its first advert on, >= 0.
     missed
         Adverts missed before the active router counts as dead, >= 1: equal on all routers.
     answer_lower
         Whether an active router answers an inferior advert at once (RFC 9568), or ignores it (RFC 5798).
     resign_when_outranked
-        Whether an active router resigns as soon as its priority falls below that of a router it has received;
-        without, the other one waits for a down time. If that router is dead meanwhile, resigning costs a down time.
+        Whether an active router resigns as soon as its priority falls below that in an advert it has received. Otherwise
+        the other router waits for a down time. If that router is dead meanwhile, resigning costs a down time.
     min_interval
         The shortest interval accepted from others, seconds, >= 0. Zero is forbidden by the RFC; keepalived
         accepts it, and takes over at once.
@@ -54,10 +54,10 @@ class VirtualRouter(RouterSettings):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     *When not to use it:* where two active routers at a time do harm, such as two writers of one database. VRRP
-    has no quorum: routers that cannot see each other are all active. Join it to :class:`Majority`.
+    has no quorum: routers that cannot see each other are all active. Combine it with :class:`Majority`.
 
     Example
     -------

@@ -6,11 +6,11 @@
                     + weights of failing checks that are < 0 + sum(value * weight), kept in 1..254
     a failing check of weight 0 is a fault; so is a value that is not 0, of weight 0, and a product <= -254
 
-A check changes sides after ``rise`` passes or ``fall`` failures in a row; the first one decides alone.
+A check changes its state after ``rise`` passes or ``fall`` failures in a row; the first result decides alone.
 
-*A lowered priority hands over slowly*: the active router goes on until the backup's down timer has run out, 1.8 s
-at an interval of 0.5 s. A fault takes a skew only; so does ``resign_when_outranked``. And where the other router
-has ``preempt=False`` it never hands over at all.
+*A lowered priority hands over slowly*: the active router continues until the backup's down timer has run out, 1.8 s
+at an interval of 0.5 s. A fault takes a skew only; so does ``resign_when_outranked``. If the other router has
+``preempt=False``, a lowered priority never hands over.
 
 Source: ``track_script`` and ``track_file`` of keepalived 2.2.7; acassen/keepalived#2599.
 """
@@ -46,7 +46,7 @@ MAX_VALUE: Final = 1_000_000
 
 
 class TrackedCheck(Record):
-    """What a check does to a router.
+    """The effect of a check on a router.
 
     Parameters
     ----------
@@ -90,14 +90,14 @@ class TrackedState(NamedTuple):
 
 
 class Tracking(Record):
-    """Checks and values that a router's priority depends on.
+    """The checks and values that determine a router's priority.
 
     Parameters
     ----------
     checks
-        What each check does, by name. A check that has not reported changes nothing.
+        The effect of each check, by name. A check that has not reported changes nothing.
     values
-        What one unit of each reported value adds to the priority, -254 to 254; 0 makes any value but 0 a fault.
+        How much one unit of each reported value adds to the priority, -254 to 254; 0 makes any value but 0 a fault.
 
     Example
     -------
@@ -167,7 +167,7 @@ class TrackingMachine(StateRepr, prints=("state",)):
 
     @checked_arguments
     def report(self, check: str, *, passed: bool) -> TrackedState:
-        """Take note of the result of a check.
+        """Record the result of a check.
 
         Raises
         ------
@@ -181,7 +181,7 @@ class TrackingMachine(StateRepr, prints=("state",)):
 
     @checked_arguments
     def set_value(self, name: str, value: int) -> TrackedState:
-        """Take note of a value.
+        """Record a value.
 
         Raises
         ------
@@ -217,7 +217,7 @@ class TrackingMachine(StateRepr, prints=("state",)):
 
     @checked_arguments
     def apply(self, machine: SupportsTracking[E], *, now: float) -> tuple[E, ...]:
-        """Bring a machine, or a whole sync group, to what the checks say; return its effects.
+        """Apply the results of the checks to a machine, or a whole sync group; return its effects.
 
         A call that is interrupted has changed nothing, and can be made again.
         """

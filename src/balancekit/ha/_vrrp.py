@@ -112,7 +112,7 @@ class VrrpMachine(StateRepr):
     @whole
     @checked_arguments
     def receive(self, advert: Advert, source: str, *, now: float) -> tuple[Effect, ...]:
-        """Take note of an advert.
+        """Process a received advert.
 
         Parameters
         ----------
@@ -199,7 +199,7 @@ class VrrpMachine(StateRepr):
     @whole
     @checked_arguments
     def fault(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
-        """Report that something the router needs is broken: it resigns, and stays out until it is cleared.
+        """Report a fault of something that the router needs: it resigns, and stays out until the fault is cleared.
 
         Several reasons may stand at once; reporting one twice is the same as once.
         """
@@ -212,7 +212,7 @@ class VrrpMachine(StateRepr):
     @whole
     @checked_arguments
     def clear(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
-        """Report that it is whole again; once no reason is left, the router starts as backup."""
+        """Report that a fault is over; once no reason is left, the router starts as backup."""
         now = valid.number("now", now)
         self._faults.pop(reason, None)
         if self.role is not Role.FAULT or self._faults:

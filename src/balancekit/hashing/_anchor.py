@@ -1,11 +1,11 @@
-"""AnchorHash: uniform, minimal disruption and constant time, for nodes that leave and come back.
+"""AnchorHash: uniform shares, minimal disruption and constant time, for nodes that leave and return.
 
 There are more *buckets* than nodes. A key is hashed to one of them; if that one is removed, the key is hashed again
 among those that were working when it was removed, and so on. Four arrays make that constant time:
 
 - ``A[b]`` is 0 for a working bucket, else how many were working just after b was removed;
 - ``K[b]`` is the bucket that took b's place from then on;
-- ``W`` lists the working buckets, ``L`` says where in it each one is.
+- ``W`` lists the working buckets, ``L`` has the position of each in it.
 
 Removed buckets lie on a stack: the one removed last is used again first, which restores exactly what it had.
 
@@ -65,13 +65,13 @@ class AnchorState(NamedTuple):
 class AnchorHash:
     """Keys to nodes, uniformly; any node may leave, and moves only its keys.
 
-    *Guarantee.* Every node is expected to have exactly the same share. A node that leaves gives its keys to all
-    others alike, and no other key moves; one that joins takes keys only for itself. Removing and adding in
+    *Guarantee.* The expected share of every node is exactly the same. The keys of a node that leaves spread evenly
+    over all others, and no other key moves; a node that joins takes keys only for itself. Removing and adding in
     the reverse order restores every key. Lookups may run in any thread while *one* other changes nodes.
 
-    *When to use it:* equal nodes, more even than a ring, faster than rendezvous, and changes of any node.
+    *When to use it:* equal nodes of which any may leave; more even than a ring, faster than rendezvous.
     *When not:* weights, which are not supported; processes that do not apply changes in the same order,
-    for owners depend on the *history* of changes (not on the order of the first nodes); growth beyond the
+    because owners depend on the *history* of changes (not on the order of the first nodes); growth beyond the
     capacity.
 
     Parameters
@@ -79,7 +79,7 @@ class AnchorHash:
     nodes
         Ids, at least one.
     capacity
-        How many nodes there may ever be at once. An eighth more than there are, if left out. Spare buckets cost
+        The largest number of nodes at any time. An eighth more than the present ones, if left out. Spare buckets cost
         time: lookups hash ``1 + ln(capacity / nodes)`` times.
     hash
         The name of a hash function, or one made by :func:`keyed`.
@@ -87,7 +87,7 @@ class AnchorHash:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these, or a mapping.
+        For an invalid parameter value, or a mapping.
 
     Notes
     -----

@@ -60,10 +60,10 @@ class JumpHash:
     """Keys to a list of nodes that only ever changes at its end. Immutable.
 
     *Guarantee.* From n to n + 1 nodes exactly ``1 / (n + 1)`` of all keys move, all to the new one. Shares are as
-    even as chance. *The order matters*: a node is its place in the list. Removing another than the last
-    moves the keys of every node behind it.
+    even as random assignment. *The order matters*: a node is its position in the list. Removing any node but the
+    last moves the keys of every node behind it.
 
-    *When to use it:* numbered shards that only grow. *When not:* nodes that fail or are taken out;
+    *When to use it:* numbered shards that only grow. *When not:* nodes that fail or are removed;
     use :class:`AnchorHash`, which is as even and as small. Weights are not supported.
 
     Parameters
@@ -76,7 +76,7 @@ class JumpHash:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these, or a mapping.
+        For an invalid parameter value, or a mapping.
 
     Notes
     -----

@@ -7,8 +7,8 @@
            is, unless it is keyed: then the hash of these 64 bits as eight little-endian bytes
 =========  ========================================================================================
 
-Never Python's own ``hash``: it differs from process to process. Never chosen by what is installed: the same
-key has the same place on every machine and in every version of balancekit.
+Python's own ``hash`` is never used, because it differs from process to process. The choice never depends on installed
+packages: a key has the same position on every machine and in every version of balancekit.
 
 ===========  ===========================================================  =====================
 name         what it is                                                   empty calls, 15 bytes
@@ -18,9 +18,9 @@ name         what it is                                                   empty 
 ``blake2b``  BLAKE2b, cryptographic                                       50
 ===========  ===========================================================  =====================
 
-*When not to use any of them as it is:* for keys an attacker chooses. An attacker who knows the scheme and the endpoints
-can find as many keys as he likes that all belong to one endpoint, and aim all his traffic at it. A secret
-takes that away: :func:`keyed`. A seed does not, for MurmurHash3 has collisions that hold for every seed.
+*When not to use any of them without a secret:* for keys that an attacker chooses. An attacker who knows the scheme and
+the endpoints can find any number of keys that belong to one endpoint, and aim all traffic at it. A secret prevents
+that: :func:`keyed`. A seed does not, because MurmurHash3 has collisions that hold for every seed.
 
 Source: MurmurHash3 (Appleby 2011) by the ``mmh3`` package; splitmix64 (Steele, Lea, Flood 2014); BLAKE2
 (RFC 7693); seed-independent collisions: Aumasson, Bernstein, Bosslet (2012).
@@ -67,7 +67,7 @@ class HashFunction:
     Parameters
     ----------
     name
-        What configuration calls it.
+        The name in configurations.
     narrow
         From an ASCII str or bytes to 32 bits, when called with the key, 0 and False.
     wide
@@ -196,10 +196,10 @@ def keyed(secret: bytes) -> HashFunction:
     """Return a hash function that cannot be predicted without the secret: BLAKE2b, keyed.
 
     *When to use it:* keys come from people who gain by overloading one endpoint. *When not:* keys are your
-    own; it costs thirty times the default. All processes that are to agree need the same secret.
+    own; it costs thirty times the default. All processes that must agree need the same secret.
 
     *Guarantee.* Without the secret, the owner of a key cannot be distinguished from a random one. An attacker who can
-    *observe* where keys go can still collect those that go to one place; that takes a request per key.
+    *observe* the owners of keys can still collect those of one endpoint; that takes a request per key.
 
     Parameters
     ----------

@@ -3,9 +3,9 @@
 A table of prime size, filled so that every node of equal weight has the same number of slots up to one. A key's
 slot is the high part of ``position * size / 2**32``.
 
-*The price* is a few moved keys beyond the unavoidable ones when nodes change. With 65 537 slots, one of 1 000 nodes
+*The price:* when nodes change, a few more keys move than necessary. With 65 537 slots, one of 1 000 nodes
 leaving changes 0.68 % of all slots instead of 0.10 %, one of 10 changes 10.2 % instead of 10 %; more slots
-make it less. A ring moves nothing else, but is less even.
+reduce this. A ring moves no other keys, but is less even.
 
 Source: Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), section 3.4.
 """
@@ -43,8 +43,8 @@ class MaglevTable:
     the exact shares by less than two. Owners depend on ids, weights, size and hash function only, not on the
     order of nodes. When nodes change, a few keys of *unchanged* nodes move too (see the module).
 
-    *When to use it:* even load matters most and nodes change rarely. *When not:* a moved key is expensive; use
-    :class:`HashRing`, which moves none needlessly. More than ``size / 100`` nodes; take a larger table.
+    *When to use it:* even load matters most and nodes change rarely. *When not:* moving a key is expensive; use
+    :class:`HashRing`, which moves no key unnecessarily. With more than ``size / 100`` nodes, use a larger table.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class MaglevTable:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these; for a size that is not prime it names the next one that is.
+        For an invalid parameter value; for a size that is not prime it names the next one that is.
 
     Notes
     -----

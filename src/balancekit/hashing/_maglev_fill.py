@@ -12,7 +12,7 @@ whenever the sum reaches another multiple of the largest weight; so the k-th tur
 ``ceil(k * largest / weight)``, and counts differ from the exact shares by less than one turn per node.
 
 *The tail.* With f slots left a turn probes ``size / f`` slots on average, so the last few hundred turns cost as much
-as thousands before. For them probing is turned around: slot ``s`` is at place ``(s - offset) / skip mod size``
+as thousands before. For them the search is inverted: slot ``s`` is at place ``(s - offset) / skip mod size``
 of a node's order, so the few free slots are sorted by their place instead.
 
 Source: Eisenbud et al., "Maglev" (NSDI 2016), section 3.4.

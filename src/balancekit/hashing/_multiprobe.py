@@ -55,7 +55,7 @@ class MultiProbeHash:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these, or a mapping.
+        For an invalid parameter value, or a mapping.
 
     Notes
     -----

@@ -49,7 +49,7 @@ class RendezvousHash:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Notes
     -----

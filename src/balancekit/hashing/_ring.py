@@ -86,7 +86,7 @@ class HashRing:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Notes
     -----

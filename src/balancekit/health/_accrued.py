@@ -1,4 +1,4 @@
-"""Failures that add up: an endpoint that fails now and then goes down, though never often in a row.
+"""Accrued failures: an endpoint that fails repeatedly goes down, even if it never fails many times in a row.
 
 .. code-block:: text
 
@@ -7,10 +7,10 @@
                    `fall` failures counted: down
     down           `rise` passes in a row: up
 
-Rise and fall in a row (:class:`Thresholds`) never see an endpoint that fails every other check; here it is
+Consecutive checks (:class:`Thresholds`) never detect an endpoint that fails every other check. Here it is
 down after ``fall`` failures, unless ``reset`` passes come between two of them.
 
-The machine knows how many checks it needs at least to change its mind, so an answer that rests on it can be
+The machine knows how many checks it needs at least to change its state, so an answer that depends on it can be
 cached for that many intervals.
 
 Source: gdnsd 3.8.1, ``down_thresh`` (10), ``ok_thresh`` (10) and ``up_thresh`` (20).
@@ -60,7 +60,7 @@ _UP: Final = frozenset({CheckState.UP, CheckState.FALLING})
 
 
 class AccruedFailures(Policy):
-    """Call an endpoint down after ``fall`` failures without ``reset`` passes in a row between them.
+    """Mark an endpoint down after ``fall`` failures without ``reset`` passes in a row between them.
 
     Parameters
     ----------

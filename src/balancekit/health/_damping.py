@@ -9,10 +9,10 @@
 
 *Worked example* with the defaults (1000 a fall, suppress 2000, reuse 750, half-life 60 s). Falls at 0, 20
 and 40 s make 1000, then 794 + 1000 = 1794, then 1424 + 1000 = 2424: suppressed, for
-``60 * log2(2424 / 750) = 101.5`` seconds, during which it is not picked, however often it claims to be back.
+``60 * log2(2424 / 750) = 101.5`` seconds. During that time it is not picked, however often its checks pass.
 
-Rise and fall thresholds alone do not help: an endpoint that comes and goes more slowly than they count
-takes its part of the traffic, and of the failures, each time it comes.
+Rise and fall thresholds alone do not help: an endpoint that flaps more slowly than they count takes its share of
+the traffic, and of the failures, each time it returns.
 
 Source: RFC 2439 sections 4.2 and 4.8.2. Figures of Cisco (1000, 2000, 750, 15 min, 60 min) with the time
 scale of requests instead of routes: half-life 60 s, at most 5 min. RFC 7196 advises higher thresholds for
@@ -69,7 +69,7 @@ DAMPING: Final[Table[Damping, DampingTrigger]] = frozen(
 
 
 class FlapDamping(Policy):
-    """Keep an endpoint out that comes and goes, for as long as it has been restless.
+    """Suppress an endpoint that flaps, until its penalty has decayed.
 
     Parameters
     ----------
@@ -90,9 +90,9 @@ class FlapDamping(Policy):
         If the ceiling cannot reach ``suppress``, so that none would ever be suppressed (RFC 7196 found
         such configurations deployed).
 
-    *Guarantee.* An endpoint that stops falling is let back after ``half_life * log2(penalty / reuse)``
+    *Guarantee.* An endpoint that stops falling returns after ``half_life * log2(penalty / reuse)``
     seconds, at most ``max_suppress``. One that falls every ``period`` seconds is suppressed at some time if
-    ``flap / (1 - 2 ** (-period / half_life)) > suppress``, and else never.
+    ``flap / (1 - 2 ** (-period / half_life)) > suppress``, and otherwise never.
 
     *When not to use it:* where falls are planned (nightly restarts of the whole pool, one after the other):
     raise ``suppress`` above what one restart causes, or drain instead.

@@ -4,9 +4,9 @@ The ``k``-th ejection in a row lasts ``min(base * factor ** (k - 1), max_duratio
 to ``jitter`` of itself so that many clients do not probe at the same moment.
 
 *Why the default maximum is two seconds* where Envoy's is 300: a proxy probes an ejected host by itself,
-through active checks, and the 300 s end when it answers. Without active checks the only question is a
-request, and what an endpoint loses after it has recovered is the rest of its time out. A probe costs one
-request per client; two seconds keep a recovered endpoint above 80 % of its share in the 20 s after.
+through active checks, and the 300 s end when it answers. Without active checks only a request can probe the
+endpoint, and after its recovery it loses the rest of its ejection. A probe costs one request per client; two
+seconds keep a recovered endpoint above 80 % of its share in the 20 s after.
 
 *Why a cap of one half* where Envoy's is 10 %: pools in programs are small. Ten percent of five endpoints
 is none.
@@ -39,16 +39,16 @@ class Ejection(Policy):
     jitter
         The share of its length that an ejection may randomly last longer, in [0, 1].
     max_share
-        The share of the pool that may be out at once for what requests said, in [0, 1]. At least one
-        endpoint may be out unless it is 0. Failing checks need no such leave: an endpoint that answers no request is no
-        use in the pool.
+        The share of the pool that failing requests may eject at once, in [0, 1]. At least one endpoint may be
+        ejected unless it is 0. Failing checks are not limited: an endpoint that answers no request is useless in the
+        pool.
     calm
         Seconds without ejection, >= 0, after which one of the ejections in a row is forgiven; 0 forgives
         all of them with the first proof of health. (Envoy: 10.)
     keep_last
-        Whether the last endpoint that may be picked stays, whatever is known against it, checks included: a request that
-        may fail is better than none. False where health decides about something else than requests, such as answers to
-        DNS queries, which must know that all are down.
+        Whether the last eligible endpoint stays in the pool, even if its checks fail: a request that may fail is better
+        than none. False where health decides about something other than requests, such as answers to DNS queries, which
+        must show that all are down.
 
     Example
     -------

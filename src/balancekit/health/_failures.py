@@ -1,8 +1,8 @@
 """Ejection after consecutive failures: the simplest trigger, and the fastest.
 
-A run is counted altogether and, where a class of failure has a limit of its own, by class: nothing listens
-on the port (``connect_failed``) is worse news than one wrong answer. A success ends every run; a failure of
-another class does not.
+A run is counted over all classes of failure and, for a class with a limit of its own, by class: a port on which
+nothing listens (``connect_failed``) is a stronger sign than one wrong answer. A success ends every run; a failure
+of another class does not.
 
 Source: Envoy ``consecutive_5xx`` (default 5) and ``consecutive_local_origin_failure``; counters by class as
 in Kong's health check library (tcp 2, timeouts 3, http 5).
@@ -66,8 +66,8 @@ class ConsecutiveFailures(Policy):
     connect_failed, timeout, overloaded
         How many of this class, >= 1; ``None`` if it has no limit of its own.
 
-    *When not to use it:* alone, against an endpoint that fails every other request: it never fails
-    twice in a row. :class:`SuccessRate` sees that one, and the failure-aware load gives it less.
+    *When not to use it:* alone, against an endpoint that fails every other request, because that one never fails
+    twice in a row. :class:`SuccessRate` detects it, and the failure-aware load gives it less traffic.
 
     Example
     -------

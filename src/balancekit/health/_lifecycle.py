@@ -36,7 +36,7 @@ __all__ = ["Lifecycle"]
 
 
 class Lifecycle(Policy):
-    """Health policy: eject endpoints, suppress those that flap, try them, warm them up, restore them.
+    """Health policy: eject endpoints, suppress those that flap, probe them, warm them up, restore them.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """The health machine of one endpoint; ``Lifecycle`` makes it.
 
-It changes its state by the table only (:meth:`LifecycleMachine._step`). When an endpoint is out there are up
-to three reasons, each a point in time: requests said so (``_until``), checks say so (``_held``), damping says
-so (``reuse_at``). It is back on trial when the last of them has passed.
+It changes its state by the table only (:meth:`LifecycleMachine._step`). An endpoint is out for up to three
+reasons, each with a point in time: failed requests (``_until``), failed checks (``_held``), damping (``reuse_at``).
+It returns on trial when the last of them has passed.
 """
 
 from __future__ import annotations

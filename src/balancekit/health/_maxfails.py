@@ -67,15 +67,14 @@ class MaxFails(Policy):
     Parameters
     ----------
     max_fails
-        How many failures take an endpoint out, >= 1. (To turn health off, use ``health=None``.)
+        How many failures eject an endpoint, >= 1. (To turn health off, use ``health=None``.)
     fail_timeout
-        Seconds, > 0: how long it stays out, and how long it must not fail until a success clears its count.
+        Seconds, > 0: how long it stays ejected, and how long it must not fail until a success clears its count.
 
-    *Where we differ from nginx:* the last endpoint that may be picked is never taken out; nginx answers
-    502 when all are.
+    *Difference from nginx:* the last eligible endpoint is never ejected; nginx answers 502 when all are.
 
-    *When to use it:* to behave as the nginx it replaces. *When not:* otherwise; one failure in ten seconds
-    says little. Use :class:`Lifecycle`.
+    *When to use it:* to behave like the nginx that it replaces. *When not:* otherwise, because one failure in ten
+    seconds means little. Use :class:`Lifecycle`.
 
     Example
     -------

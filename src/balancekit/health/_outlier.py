@@ -1,7 +1,7 @@
 """Outlier rules that compare all endpoints in one sweep.
 
-*Why compare.* When a database that all endpoints need is slow, all are bad and none is to blame. What
-stands out from its peers is broken by itself.
+*Why compare.* When a database that all endpoints need is slow, all are slow and none is to blame. An endpoint
+that stands out from its peers is itself at fault.
 
 *Worked example* for the standard deviation rule: rates 1, 1, 1, 1, 0.5 have mean 0.9 and population standard
 deviation 0.2; the limit is ``0.9 - 1.9 * 0.2 = 0.52``, and 0.5 is out. Among four endpoints none is ever out:

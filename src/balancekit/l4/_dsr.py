@@ -1,7 +1,7 @@
 """Direct server return: what a balancer cannot know when replies do not pass it.
 
-With direct return the balancer forwards packets to servers and the servers answer the client themselves. That takes
-the larger direction off the balancer, and with it everything that replies show: their bytes, their time, their
+With direct return the balancer forwards packets to servers and the servers answer the client themselves. That relieves
+the balancer of the larger direction. It also hides everything that replies show: their bytes, their time, their
 status, and the server's end of the connection.
 
 =====================  ============  ================
@@ -14,8 +14,8 @@ bytes out              yes           no
 latency, status        yes           no
 =====================  ============  ================
 
-So with direct return, balance by hash or by connections opened; a selector that compares latencies or failures learns
-nothing, and health needs active checks.
+So with direct return, balance by hash or by connections opened. A selector that compares latencies or failures has no
+data, and health needs active checks.
 
 Source: Katran and IPVS (``ip_vs_dr``), which see one direction only.
 """
@@ -39,7 +39,7 @@ REPLY_SIGNALS: Final = frozenset({"connections closed", "bytes out", "latency", 
 
 @final
 class Traffic(Record):
-    """What was seen of an endpoint.
+    """Observed traffic of an endpoint.
 
     Parameters
     ----------

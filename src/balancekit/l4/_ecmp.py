@@ -8,8 +8,8 @@ Three ways to divide the hash space, and what each moves when the set of next ho
 ``rendezvous`` the highest score per next hop, O(n) hashes                 the unavoidable part
 =============  ==========================================================  =================================
 
-A router does this in hardware in front of several load balancers: the layer that decides which of them sees a flow. What
-it moves reaches another balancer, which must know the flow or hash it to the same endpoint.
+A router does this in hardware in front of several load balancers, and so decides which of them receives a flow. A moved
+flow reaches another balancer, which must know the flow or hash it to the same endpoint.
 
 Source: RFC 2992 (hash-threshold and its disruption), RFC 2991 section 3; Linux ``net/ipv4/nexthop.c`` for the bounds.
 """
@@ -60,8 +60,8 @@ class Ecmp:
     *Guarantee.* ``threshold`` chooses as a Linux next-hop group does: next hop i has the hashes up to
     ``round(2**31 * cumulated weight / total) - 1``.
 
-    *When not to use it:* where a moved flow is a broken one: :class:`ResilientGroup`, or a
-    :class:`FlowTable` behind it.
+    *When not to use it:* where a moved flow is a broken flow. Use :class:`ResilientGroup`, or a
+    :class:`FlowTable` behind this.
 
     Notes
     -----

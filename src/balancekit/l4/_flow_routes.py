@@ -1,4 +1,4 @@
-"""Routes for connections: which pool takes this connection, by addresses, server name and protocols.
+"""Routes for connections: the pool of a connection, by addresses, server name and protocols.
 
 A match narrows down in a fixed order and never goes back: at each step the most specific condition that holds decides
 which routes remain, and routes without a condition of that kind are considered only if none holds.
@@ -15,7 +15,7 @@ step  condition                   the most specific first
 7     source port                 the port
 ====  ==========================  ==================================================================
 
-*The trap.* A route that matches in all its conditions can lose to none at all: if a longer destination prefix holds,
+*Caution.* A connection may match no route although all conditions of one hold: if a longer destination prefix holds,
 only routes with that prefix remain, whether or not their server name matches.
 
 Source: Envoy's ``filter_chain_match``; equal to choices recorded from Envoy 1.40.0.

@@ -96,7 +96,7 @@ class FlowTable:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     *Guarantee.* A flow that is not idle stays pinned while fewer than half of ``capacity`` other flows were seen since its
     last packet, and while the table is not full. So with the guard, a flow with a packet every

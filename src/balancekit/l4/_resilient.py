@@ -57,7 +57,7 @@ class ResilientGroup:
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Notes
     -----

@@ -50,7 +50,7 @@ class StickyFlows(ConstructorRepr, makers=("child",)):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Notes
     -----

@@ -29,7 +29,7 @@ IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT",
 
 
 class RouteProblem(Record):
-    """One mistake, or what looks like one.
+    """One mistake, or a likely one.
 
     ==================  ==================================================================================
     ``shadowed``        a route before it takes every request that it matches

@@ -2,7 +2,7 @@
 
 Cost: O(routes); every route is tested again, by its pattern and not through the index, so an explanation that names
 another winner than :meth:`RouteTable.match` would show a defect. Source: ``nginx -T`` and Envoy's ``router_check_tool``
-answer the question for one configuration; neither says why the others lost.
+do the same for one configuration; neither shows why the other routes lost.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WORDS = {
 
 
 class RouteAnswer(Record):
-    """What one route says to a request.
+    """The answer of one route to a request.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Path patterns: exact, segment prefix, text prefix, regular expression, template.
 
-Write patterns as people read paths; what has to be escaped is escaped here (``exact("/café")``). Each pattern knows its
-*literal*: the text with which every path it matches begins. The table finds patterns by it and ranks them by it.
+Write patterns without escapes; they are escaped here where necessary (``exact("/café")``). Each pattern has a
+*literal*: the text with which every path it matches begins. The table finds and ranks patterns by their literals.
 
 Cost: a comparison for the first three, one match of a compiled expression for the others. Source: RFC 3986; RFC 6570
 (templates, of which this is level 1); the Gateway API's ``PathPrefix``.
@@ -286,8 +286,8 @@ def text_prefix(text: str, /) -> TextPrefix:
 def regex(expression: str, /) -> Regex:
     """Search a path for a regular expression of Python's ``re``.
 
-    It is searched for, as nginx does: without ``^`` it is found anywhere in the path, which
-    :meth:`RouteTable.check` reports. Expressions run on text that clients choose; avoid nested repetition.
+    As in nginx, an expression without ``^`` is found anywhere in the path; :meth:`RouteTable.check` reports it.
+    Expressions run on text that clients choose; avoid nested repetition.
 
     Raises
     ------

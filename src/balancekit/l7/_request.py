@@ -1,7 +1,7 @@
 """Requests as routes read them: method, host, path, query and headers, as raw text.
 
-Nothing is decoded here. What a path means is decided once, by the table's
-:class:`~balancekit.l7.Spelling`; what is forwarded is always the text that came in.
+Nothing is decoded here. The table's :class:`~balancekit.l7.Spelling` decides once what a path means; the text is
+always forwarded as it was received.
 
 Cost: construction is one call and keeps references; headers, cookies and query parameters are indexed when a
 route first reads them. Source: RFC 9112 (targets), RFC 9110 5.3 (field values), RFC 6265 (cookies), ASGI
@@ -29,7 +29,7 @@ PCHAR: Final = "/!$&'()*+,;=:@-._~"
 
 @final
 class Request:
-    """One HTTP request, as far as routes look at it. Immutable by convention; safe to share.
+    """The parts of an HTTP request that routes read. Immutable by convention; safe to share.
 
     Parameters
     ----------

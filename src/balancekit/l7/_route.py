@@ -1,4 +1,4 @@
-"""Routes: conditions on a request, and where requests that meet all of them go.
+"""Routes: conditions on a request, and the pool for requests that meet all of them.
 
 Cost: construction only. Source: the Gateway API's ``HTTPRoute`` for the set of conditions.
 """
@@ -50,7 +50,7 @@ class Route(Generic[P]):
     timeout
         Seconds for the whole request, attempts included, > 0; ``None`` for no limit.
     attempts
-        How many endpoints may be tried at most, >= 1. What may be sent again is the adapter's rule.
+        How many endpoints may be tried at most, >= 1. The adapter decides what may be sent again.
     retry_on
         Status codes to retry beside those that the adapter retries anyway.
     rewrite
@@ -60,7 +60,7 @@ class Route(Generic[P]):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Example
     -------

@@ -1,8 +1,8 @@
 """Spellings: which texts of a path and of a host name count as the same.
 
-Two routers that read one request differently are a hole: the front one guards ``/admin``, the back one decodes
-``/%61dmin``. ``STRICT`` therefore rejects what routers are known to read differently, and the path that was matched is
-the path that was sent. The other spellings accept what the named server accepts.
+Two routers that read one request differently are a security hole: the front one guards ``/admin``, the back one decodes
+``/%61dmin``. Therefore ``STRICT`` rejects targets that routers are known to read differently, and the path that was
+matched is the path that was sent. The other spellings accept the same targets as the named server.
 
 Cost: one scan of the path. Source: ``docs/explanation/routers-disagree.md``, made from recorded choices of real servers.
 """

@@ -1,7 +1,7 @@
 """Weighted splits of one route's requests over several pools.
 
-Each pool bids for a key; the highest weighted bid wins (weighted rendezvous). So a key stays on its side, shares are
-exactly the weights' shares, and when one weight grows, keys move only to that pool: from 5 % to 10 % only adds.
+Each pool has a weighted score for a key; the highest wins (weighted rendezvous). So a key stays on its side, shares are
+exactly the weights' shares, and when one weight grows, keys move only to that pool: from 5 % to 10 % only adds keys.
 
 Cost: O(pools), about ten empty calls for two. Source: Schindelhauer and Schomaker (2005), as
 :class:`~balancekit.hashing.RendezvousHash`; for requests without a key the Weyl sequence of the golden ratio, whose
@@ -46,8 +46,8 @@ class Split(Generic[P]):
     pools
         Pools by name, for the names in ``weights``.
     by
-        What a request is assigned by: ``"header:x"``, ``"cookie:u"`` or ``"query:q"``. A request without it is
-        assigned by the key given to :meth:`pool`, and without a key in proportion.
+        The value by which a request is assigned: ``"header:x"``, ``"cookie:u"`` or ``"query:q"``. A request without it
+        is assigned by the key given to :meth:`pool`, and without a key in proportion.
     salt
         Makes the assignment independent of that of other splits.
 
@@ -56,8 +56,8 @@ class Split(Generic[P]):
     ConfigurationError
         For a wrong weight, an unknown name or an unknown ``by``.
 
-    *Guarantee.* Which pool a key gets depends on the key, names, weights and salt, in every process. When a weight
-    grows, keys move only to it; when a pool is added or removed, only its keys move.
+    *Guarantee.* The pool of a key depends on the key, names, weights and salt alone, in every process. When a weight
+    grows, keys move only to its pool; when a pool is added or removed, only its keys move.
 
     *When not to use it:* for shares of traffic among endpoints of one pool; give them weights.
 

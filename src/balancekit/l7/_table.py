@@ -1,4 +1,4 @@
-"""Route tables: which pool gets this request.
+"""Route tables: the pool for each request.
 
 Cost: :meth:`RouteTable.match` is O(labels + segments + candidates), flat in the number of routes, about 30 empty calls.
 Source: precedence by list order as in HAProxy and Envoy, or by specificity as in the Gateway API.
@@ -113,7 +113,7 @@ class RouteTable(Generic[P]):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these, two routes of one name, or a rewriting route where the spelling changes paths.
+        For an invalid parameter value, two routes of one name, or a rewriting route where the spelling changes paths.
 
     *Guarantee.* The answer is that of testing every route in order. A request sees one version of the table. Under
     ``"specific"`` the order of the list changes nothing.
@@ -228,7 +228,7 @@ class RouteTable(Generic[P]):
 
     @checked_arguments
     def explain(self, request: Request, /) -> RouteExplanation:
-        """Return what every route says to a request: that it matches, or its first condition that fails. O(routes)."""
+        """Return the answer of every route to a request: a match, or its first condition that fails. O(routes)."""
         return explain(
             self._index, self._order, self._spelling, request, self.rejection(request), self._no_match
         )

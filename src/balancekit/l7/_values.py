@@ -4,10 +4,10 @@
 
     header("x-beta").is_("1")        cookie("track").starts("canary")        query("v").between(2, 5)
 
-``absent()`` and ``is_not("1")`` are two things. ``is_not`` also holds for a request without the value; in Envoy an
-inverted match does not, and "not the canaries" then selects no request. Values are compared as sent, undecoded; several
-fields of one header count as one value, joined by a comma and a blank (RFC 9110 5.3); of a repeated cookie or parameter the first
-counts.
+``absent()`` and ``is_not("1")`` differ. ``is_not`` also holds for a request without the value. In Envoy an inverted
+match does not, and "not the canaries" then selects no request. Values are compared as sent, undecoded. Several
+fields of one header count as one value, joined by a comma and a blank (RFC 9110 5.3). If a cookie or parameter is
+repeated, the first counts.
 
 Cost: one call and one dictionary access.
 """

@@ -71,7 +71,7 @@ def log_events(
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Example
     -------

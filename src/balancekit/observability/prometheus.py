@@ -97,7 +97,7 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
     Raises
     ------
     ConfigurationError
-        For a wrong value, or a service that the registry has already.
+        For an invalid value, or a service that the registry has already.
 
     Example
     -------

@@ -85,7 +85,7 @@ class ReportedRoundRobin(ConstructorRepr):
         return {} if order is None else dict(order.weights)
 
     def learn(self, node: Node, completion: Completion, /) -> None:
-        """Take note of the load report of a finished request, if it has one."""
+        """Record the load report of a finished request, if it has one."""
         if completion.load_report is not None:
             with self._lock:
                 self._machine.record(node.id, completion.load_report, now=completion.ended_at)

@@ -141,7 +141,7 @@ class ReportedWeightsMachine(StateRepr):
 
     @checked_arguments
     def record(self, endpoint: str, report: LoadReport, *, now: float) -> None:
-        """Take note of a report of an endpoint."""
+        """Record a report of an endpoint."""
         weight = self.config.weight(report)
         if weight <= 0.0:
             return

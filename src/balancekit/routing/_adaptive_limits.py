@@ -10,17 +10,17 @@ By the gradient of latency, or by what is dropped.
 
 A machine records each request that ends, and gives ``limit``. Nothing changes without requests.
 
-*Gradient.* The least latency is measured now and then with a small limit, or given. In equilibrium, ``sqrt(limit)``
-requests and the part ``buffer`` wait: a server of 40 slots settles near ``40 * (1 + buffer)`` and its square root.
+*Gradient.* The least latency is measured from time to time with a small limit, or given. In equilibrium, ``sqrt(limit)``
+requests and the share ``buffer`` wait: a server of 40 slots settles near ``40 * (1 + buffer)`` and its square root.
 
-*Aimd.* A round is as many successes as the limit. Requests that began before the last decrease do not decrease again: one
+*Aimd.* A round is as many successes as the limit. Requests that began before the last decrease cause no further one: one
 overload is one decrease, however many requests it drops.
 
 Cost: O(1) a request; O(samples) an interval.
 
 Source: Envoy 1.40.0, ``adaptive_concurrency`` with ``gradient_controller_config``; Netflix *concurrency-limits*,
-``AIMDLimit``, which takes both steps for each request; by rounds, as TCP does, is our choice: with steps for each request the
-limit passed 80 before the first request of 40 slots was slow. Chiu and Jain 1989 for why additive and multiplicative.
+``AIMDLimit``, which takes both steps for each request. Here steps are by rounds, as in TCP: with steps for each request the
+limit passed 80 before the first request of 40 slots was slow. For additive and multiplicative steps: Chiu and Jain 1989.
 """
 
 from __future__ import annotations

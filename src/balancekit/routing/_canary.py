@@ -35,16 +35,17 @@ class Canary(ConstructorRepr, makers=("child",)):
     Parameters
     ----------
     labels
-        What an endpoint's metadata must contain for it to be a canary, at least one label.
+        The labels in the metadata of canary endpoints, at least one.
     share
-        The part of the keys that goes there, 0 to 1. Change it with :meth:`set_share`.
+        The share of the keys that goes to canaries, 0 to 1. Change it with :meth:`set_share`.
     salt
         Makes the chosen users differ from those of another canary.
     child
         Makes the selector of either side. ``ShortestExpectedDelay`` if left out.
 
-    *Guarantee.* Which side a key is on depends on the key, the salt and the share, in every process; a higher
-    share only adds keys. A request without a key is drawn. When no endpoint of one side can serve, the other does.
+    *Guarantee.* The side of a key depends on the key, the salt and the share alone, in every process; a higher
+    share only adds keys. A request without a key is assigned at random. If no endpoint of one side can serve, the
+    other side does.
 
     *When not to use it:* to send a share of requests rather than of users; then give no key.
 

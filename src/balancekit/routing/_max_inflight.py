@@ -1,7 +1,8 @@
 """A limit of requests in flight for each endpoint.
 
-An endpoint at its limit is passed over; when all are, the caller gets an error at once (``SaturatedError``) instead of
-joining an invisible queue. The limit is a number, or adapts to each endpoint: :class:`Gradient`, :class:`Aimd`.
+An endpoint at its limit is passed over. When all are at their limits, the caller gets an error at once
+(``SaturatedError``) instead of joining a queue. The limit is a number, or adapts to each endpoint:
+:class:`Gradient`, :class:`Aimd`.
 
 Source: Envoy 1.40, circuit breakers (``max_requests``), here per endpoint; nginx ``max_conns``.
 """
@@ -36,7 +37,7 @@ _Known: TypeAlias = tuple[Node, GradientLimit | AimdLimit]
 
 @final
 class MaxInFlight(ConstructorRepr, makers=("child",)):
-    """Pass over endpoints that have as many requests in flight as they may.
+    """Pass over endpoints whose requests in flight have reached a limit.
 
     Parameters
     ----------
@@ -48,13 +49,13 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
     child
         Makes the selector. ``ShortestExpectedDelay`` if left out.
 
-    *Guarantee.* While one thread picks, no endpoint is over its limit. Threads that pick at the very same
-    moment may each see the last free place; at most as many too many as there are such threads.
+    *Guarantee.* While one thread picks, no endpoint exceeds its limit. Threads that pick at the very same
+    moment may each see the last free slot; the excess is at most the number of such threads.
 
-    *When not to use it:* against endpoints that fail; health takes those out. The limit is for those that are
+    *When not to use it:* against endpoints that fail; health ejects those. The limit is for endpoints that are
     slow.
 
-    A limit that adapts begins anew for an endpoint that leaves the pool and comes back, and with a new target.
+    An adaptive limit starts over for an endpoint that leaves the pool and returns, or gets a new target.
 
     Cost: O(1) beside the child's; O(n) when it picks endpoints at their limit four times in a row.
 
@@ -143,7 +144,7 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
         return pick_limited
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Build the tables of the child, and begin anew with endpoints that have come."""
+        """Build the tables of the child, and start over with new endpoints."""
         if self._adaptive is not None:
             known, machines = self._machines, dict[str, _Known]()
             for node in snapshot.members.nodes:

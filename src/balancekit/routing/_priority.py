@@ -1,8 +1,8 @@
 """Priority tiers and locality: traffic spills to the next tier gradually.
 
-A tier is *as healthy as* ``overprovisioning`` times its share of eligible endpoints, at most 1: with 1.4, up to
-28 % of a tier may be down before any traffic leaves it. What it is not healthy enough for spills to the
-next, and so on; if all together are not enough, everything is scaled up.
+The *health* of a tier is ``overprovisioning`` times its share of eligible endpoints, at most 1: with 1.4, up to
+28 % of a tier may be down before any traffic leaves it. The rest of the traffic spills to the next tier, and so
+on. If the health of all tiers together is below 1, their loads are scaled up.
 
 .. code-block:: text
 
@@ -11,8 +11,8 @@ next, and so on; if all together are not enough, everything is scaled up.
     tier 1                   6 of 6       100 %            30 %
     tiers at 1/4 and 1/4                  35 %, 35 %       50 %, 50 %   (scaled by 100 / 70)
 
-In whole per cent, as Envoy counts. With a key the tier depends on the key alone, so a key stays where it is
-until its share of the traffic spills.
+All figures are in whole per cent, as in Envoy. With a key the tier depends on the key alone, so a key stays where
+it is until its share of the traffic spills.
 
 Source: Envoy 1.40, priority load (``distributeLoad``), overprovisioning factor 140; locality as tiers by zone.
 """
@@ -207,8 +207,8 @@ class Priority(_TierSelector):
     overprovisioning
         How much more than its share a tier can carry, from 1 to 10.
 
-    *Guarantee.* Traffic moves to the next tier in proportion to what is missing, by Envoy's formula. A request
-    whose tier has been tried out, or is at its limit, goes to the next best.
+    *Guarantee.* Traffic moves to the next tier in proportion to the loss, by Envoy's formula. If a request has
+    tried all endpoints of its tier, or all are at their limits, it goes to the next tier.
 
     *When to use it:* a near and a far site, a primary and a stand-by that can take part of the load. *When
     not:* for a stand-by that must be idle until everything is lost; use :class:`~balancekit.selectors.First`.
@@ -231,12 +231,12 @@ class Priority(_TierSelector):
 
 @final
 class Locality(_TierSelector):
-    """Stay in the own zone; what it is not healthy enough for spills to the others.
+    """Serve from the own zone; traffic beyond its health spills to the others.
 
     Parameters
     ----------
     zone
-        The zone callers are in, a non-empty string.
+        The zone of the callers, a non-empty string.
     near
         Other zones, nearest first; those not named come last, together. If no endpoint is in any zone that is named, they
         serve alone: ``lb.explain()`` names the zones, so that a misspelt one is seen.

@@ -1,13 +1,13 @@
 """A rate limit for each endpoint: a token bucket with a rate and a burst.
 
-Services that sell requests or tokens by the minute refuse what exceeds the quota. An endpoint whose bucket is too low is
-passed over before it has to refuse; when all are, the error says when the first will have room.
+Services that sell requests or tokens by the minute refuse requests beyond the quota. An endpoint whose bucket is too low is
+passed over before it has to refuse. When all buckets are too low, the error states when the first will have room.
 
 The bucket is one number per endpoint, the time at which it will be full again. A request moves that time by its cost over
 the rate, and there is room as long as it is not further away than the burst takes to fill.
 
 *Threads.* The number is read, compared and written without a call in between: under the interpreter lock no other thread
-comes there, and a plain pick takes no lock. On a free-threaded build each charge is made under one.
+runs in between, so a plain pick takes no lock. On a free-threaded build each charge is made under a lock.
 
 Source: the generic cell rate algorithm (ITU-T I.371, virtual scheduling), a token bucket without a timer; Envoy 1.40, local rate
 limit (``max_tokens``, ``tokens_per_fill``).
@@ -40,7 +40,7 @@ MAX_SINGLE_EXCLUSIONS: Final = 4
 
 @final
 class RateLimit(ConstructorRepr, makers=("child",)):
-    """Pass over endpoints that have received as many requests as they may.
+    """Pass over endpoints whose quota is used up.
 
     Parameters
     ----------
@@ -59,14 +59,14 @@ class RateLimit(ConstructorRepr, makers=("child",)):
     A request that costs more than the burst goes to an endpoint whose bucket is full, which then owes the rest. A quota of 500
     in *any* minute is kept by a burst of 50 and a rate of 450 / 60.
 
-    *When not to use it:* for what several processes share: each counts its own requests only. Give each its part of the
-    quota, and let ``Retry-After`` say the rest.
+    *When not to use it:* for a quota that several processes share: each counts its own requests only. Give each its share
+    of the quota, and rely on ``Retry-After`` for the rest.
 
-    *Below a router* each part counts for itself. An endpoint that moves to another part begins anew; below :class:`Subset`,
-    requests that name labels and those that name none are counted apart. Put the limit around the router to count them together.
+    *Below a router* each group counts for itself. An endpoint that moves to another group starts over. Below :class:`Subset`,
+    requests with and without labels are counted separately. Put the limit around the router to count them together.
 
-    *Charged at the pick,* so also for what does not come to be sent: a request that slow start redirects, a retry that the
-    budget refuses after all.
+    *Charged at the pick,* so also for requests that are not sent: one that slow start redirects, or a retry that the
+    budget refuses.
 
     Cost: O(1) beside the child's; O(n) when it picks endpoints without room four times in a row. Explaining a pick spends
     nothing.
@@ -175,7 +175,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         return pick_limited
 
     def correct(self, endpoint: str, by: float) -> None:
-        """Charge an endpoint for more, or less, than a request was thought to cost, as if it had been known.
+        """Correct the cost that an endpoint was charged for a request, as if the real cost had been known.
 
         Parameters
         ----------

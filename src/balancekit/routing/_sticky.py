@@ -1,8 +1,8 @@
 """Session stickiness: a signed value leads a client back to its endpoint.
 
-``_signed_values.py`` says what the value is and why it cannot be forged. A bound request goes to its endpoint also while
-that drains, so sessions survive a drain. It is re-homed when the endpoint is gone, ejected or tried, or has more than
-``bound`` times its fair part of the requests in flight.
+``_signed_values.py`` describes the value and why it cannot be forged. A bound request goes to its endpoint even while
+the endpoint drains, so sessions survive a drain. It is re-homed when the endpoint is gone, ejected or tried, or has more
+than ``bound`` times its fair share of the requests in flight.
 
 Source: HAProxy's persistence under drain; bounded loads against pinned saturation.
 """
@@ -41,11 +41,11 @@ class Sticky(ConstructorRepr, makers=("child",)):
     child
         Makes the selector for clients that are not bound. ``ShortestExpectedDelay`` if left out.
     bound
-        How many times its fair part of the requests in flight an endpoint may have before its clients are
+        The multiple of its fair share of the requests in flight that an endpoint may have before its clients are
         re-homed, > 1, or infinity. Four more are allowed, so that quiet pools do not re-home.
 
-    *Guarantee.* A forged, changed or foreign value is treated as none. Nothing it contains is used before its
-    signature was found right.
+    *Guarantee.* A forged, changed or foreign value is treated as none. Its contents are not used before its
+    signature has been verified.
 
     Cost: O(1) beside the child's; O(n) for a request whose endpoint has four requests in flight or more, unless the
     bound is infinite.

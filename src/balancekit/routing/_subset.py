@@ -39,7 +39,7 @@ class Subset(ConstructorRepr, makers=("child",)):
     child
         Makes the selector of a subset. ``ShortestExpectedDelay`` if left out.
 
-    *When not to use it:* to prefer rather than to demand; use :class:`Locality` or :class:`Priority`.
+    *When not to use it:* for a preference rather than a requirement; use :class:`Locality` or :class:`Priority`.
 
     Cost: O(1) beside the child's for requests that name all keys, O(n) for those that name some.
 

@@ -1,11 +1,11 @@
 """Deterministic subsetting: a few of many endpoints for each client, evenly over all clients.
 
-A thousand clients of a thousand endpoints are a million connections. Twenty to a hundred endpoints per client
-are enough; what matters is that each endpoint is in as many subsets as any other.
+A thousand clients of a thousand endpoints open a million connections. Twenty to a hundred endpoints per client
+are enough, as long as each endpoint is in as many subsets as any other.
 
-:func:`deterministic_subset`, where clients are numbered: exactly even, but one endpoint more or less reshuffles a
-third of the connections. :func:`rendezvous_subset`, where they only have names: binomial, but a change of one
-endpoint changes at most one member of a subset.
+Use :func:`deterministic_subset` if clients are numbered: it is exactly even, but one endpoint more or less reshuffles
+a third of the connections. Use :func:`rendezvous_subset` if clients only have names: it is binomial, but a change of
+one endpoint changes at most one member of a subset.
 
 Source: Google SRE book, chapter 20; gRPC A68 (rendezvous). Measured (clients per endpoint, max / mean):
 1 000 clients x 100 endpoints, 20 each: 1.00 and 1.14; random 1.18.
@@ -34,8 +34,8 @@ __all__ = ["Subsetting", "deterministic_subset", "rendezvous_subset"]
 def deterministic_subset(ids: Iterable[str], *, client: int, size: int) -> tuple[str, ...]:
     """Return the subset of a numbered client.
 
-    Clients come in rounds of ``len(ids) // size``; in a round the ids are shuffled, the same for all, and dealt
-    out. Over a whole round every endpoint is used exactly once, but for the ``len(ids) % size`` left over.
+    Clients come in rounds of ``len(ids) // size``. In a round the ids are shuffled, in the same way for all clients,
+    and dealt out. Over a whole round every endpoint is used exactly once, except for the ``len(ids) % size`` left over.
 
     Parameters
     ----------
@@ -99,13 +99,14 @@ def _names(ids: object) -> list[str]:
 
 @final
 class Subsetting(ConstructorRepr, makers=("child",)):
-    """Use only a part of the pool, chosen by a function of all ids; the rest if none of the part may be picked.
+    """Use only a subset of the pool, chosen by a function of all ids; the rest if none of the subset may be picked.
 
-    None may be picked if each is ejected, draining, tried by this request, or at a limit of the child. A limit or a retry
-    thus leaves the part: it saves connections, and is no wall.
+    None may be picked if each is ejected, draining, tried by this request, or at a limit of the child. So a limit or a
+    retry leaves the subset: it saves connections, and is no barrier.
 
-    *When to use it:* many clients of many endpoints, whose connections cost memory. *When not:* where an endpoint outside the
-    part must never be picked; give the balancer those endpoints alone, or use :class:`~balancekit.routing.Subset`.
+    *When to use it:* many clients of many endpoints, whose connections cost memory. *When not:* an endpoint outside the
+    subset must never be picked; give the balancer only the endpoints of the subset, or use
+    :class:`~balancekit.routing.Subset`.
 
     Parameters
     ----------

@@ -50,27 +50,27 @@ class RankingSelector(Protocol):
 
 @final
 class BoundedLoad(ConstructorRepr):
-    """A hashed selector whose endpoints never hold more than a factor of their part of all open leases.
+    """A hashed selector whose endpoints never hold more than a factor of their share of all open leases.
 
     *Guarantee.* An endpoint is picked only while it has fewer than ``ceil(factor * m * w / W)`` open leases, where
     m are the open leases of all candidates and the new one, w its weight and W that of all candidates. There is
     always one below its bound. As long as none is full, every key goes to its owner.
 
-    *When to use it:* affinity is worth having, but a hot key must not take an endpoint down: caches, model
-    servers with prefix caches. *When not:* affinity is a must (state that only the owner has); use the
-    hashed selector itself, and bound nothing.
+    *When to use it:* affinity is useful, but a hot key must not overload an endpoint: caches, model
+    servers with prefix caches. *When not:* affinity is required (state that only the owner has); use the
+    hashed selector itself, without a bound.
 
     Parameters
     ----------
     selector
         :class:`RingHash`, :class:`MaglevHash` or :class:`RendezvousHash`; ``RingHash()`` if left out.
     factor
-        How much more than its part an endpoint may hold, >= 1. HAProxy recommends 1.25 to 2.
+        The factor of its share that an endpoint may hold, >= 1. HAProxy recommends 1.25 to 2.
 
     Notes
     -----
-    Cost: about 20 empty method calls more than the selector's, at any number of endpoints; open leases are added up as
-    they come and go. O(n) if leases begin that this selector did not pick, and all endpoints look full.
+    Cost: about 20 empty method calls more than the selector's, at any number of endpoints, because open leases are
+    counted as they begin and end. O(n) if other selectors open leases too, and all endpoints look full.
 
     Source: Mirrokni, Thorup, Zadimoghaddam (2016); HAProxy ``hash-balance-factor``.
 

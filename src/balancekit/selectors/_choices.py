@@ -1,9 +1,9 @@
-"""Power of d choices: draw two, take the less loaded one.
+"""Power of d choices: sample two, take the less loaded one.
 
-Two draws instead of one bring the longest queue from ``log n / log log n`` down to ``log log n / log 2``,
-and unlike a search for the least loaded of all they do not send all requests to the same endpoint when what
-is known of loads is old. A black hole, an endpoint that fails at once and so looks idle, gets at most
-``2 / n`` of the traffic even from a load that is fooled by it.
+Two samples instead of one shorten the longest queue from ``log n / log log n`` to ``log log n / log 2``. With
+stale loads, a search for the least loaded of all sends every request to the same endpoint; two samples do not.
+A black hole, an endpoint that fails at once and so looks idle, gets at most ``2 / n`` of the traffic, even if
+the load does not detect it.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ class Comparison(NamedTuple):
 
 @final
 class PowerOfChoices(ConstructorRepr):
-    """Draw ``d`` different endpoints by weight, take the one whose load is least; the first on a tie.
+    """Sample ``d`` different endpoints by weight, take the one with the least load; the first on a tie.
 
     Parameters
     ----------
     d
-        How many to compare, >= 1. Two is nearly all there is to gain; more suits many endpoints and
-        fresh loads, and herds when loads are stale.
+        How many to compare, >= 1. Two give nearly all of the gain. More suit many endpoints with
+        fresh loads, and herd when loads are stale.
 
     *Guarantee.* The draws are always distinct, so with ``d`` >= 2 an endpoint whose load is above that of every other of
     positive weight is never picked (with repeated draws it is, once in n squared: Envoy issue 11004). So one whose first
     request hangs may not be picked until that ends: set a time-out. At rest, shares are in proportion to weight.
 
-    *When to use it:* what is known of loads is old or shared by many balancers, and endpoints are about equally fast.
-    *When not:* endpoints of unequal speed near their capacity, for two draws may see only slow ones
-    (:class:`ShortestExpectedDelay`, the default); each request must go to the very least loaded
+    *When to use it:* loads are stale or shared by many balancers, and endpoints are about equally fast.
+    *When not:* endpoints of unequal speed near their capacity, because both samples may be slow
+    (:class:`ShortestExpectedDelay`, the default); each request must go to the least loaded endpoint of all
     (:class:`LeastRequest`), or always to the same endpoint (hashing).
 
     Cost: O(d), two random numbers and one comparison for two. O(n) for picks that draw the same endpoint again and again,

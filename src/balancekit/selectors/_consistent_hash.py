@@ -1,10 +1,10 @@
-"""Consistent hashing: the same key, the same endpoint, although others come, go and fail.
+"""Consistent hashing: a key keeps its endpoint while others join, leave and fail.
 
 All three selectors build a structure of ``balancekit.hashing`` from the *members*, weights included, before these are
-published, and keep it for as long as the members are. Health does not touch it: a key whose owner may not be
-picked walks on to its next candidate, and comes back when the owner does.
+published, and keep it until the members change. Health does not change it: a key whose owner may not be
+picked moves to its next candidate, and returns with its owner.
 
-Endpoints of weight zero own nothing; a key comes to them, by their own structure, when no other is left.
+Endpoints of weight zero own no keys. If no other endpoint is left, keys go to them by a structure of their own.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ class _ConsistentHash(ConstructorRepr, ABC):
 
 @final
 class RingHash(_ConsistentHash):
-    """Each key to the next point clockwise on a ring; a change of endpoints moves only the keys it must.
+    """Consistent hashing on a ring: each key to the next point clockwise; a change moves as few keys as possible.
 
     *Guarantee.* When an endpoint joins, keys move only to it; when one leaves or fails, only its keys move, and
     they spread over all others. The same owners in every process, whatever the order of endpoints.
 
-    *When to use it:* caches, sessions, shards: a moved key costs, and endpoints come and go. *When not:* keys of
-    which one is very hot (see :class:`BoundedLoad`); shares that must be even within 8 %, for which
-    :class:`MaglevHash` or more ``vnodes`` are right; keys chosen by others, without ``hash=keyed(secret)``.
+    *When to use it:* caches, sessions, shards: moving a key is expensive, and endpoints join and leave. *When not:*
+    one key is very hot (see :class:`BoundedLoad`); shares must be even within 8 % (use :class:`MaglevHash` or more
+    ``vnodes``); attackers may choose keys and there is no ``hash=keyed(secret)``.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class RingHash(_ConsistentHash):
 
     Notes
     -----
-    Cost: about 13 empty method calls a pick at any size. A request without a key goes anywhere, by weight.
+    Cost: about 13 empty method calls a pick at any size. A request without a key goes to any endpoint, by weight.
 
     Example
     -------
@@ -121,7 +121,7 @@ class RingHash(_ConsistentHash):
     def structure(self, weights: Mapping[str, float]) -> hashing.HashRing:
         """Return the ring of these ids and weights.
 
-        Weights that would make more than two million points are halved together until they do not.
+        If the weights would make more than two million points, all are halved until they do not.
         """
         points, scale = math.fsum(weights.values()) * self._vnodes, 1.0
         while points * scale > MAX_POINTS:
@@ -133,13 +133,13 @@ class RingHash(_ConsistentHash):
 
 @final
 class MaglevHash(_ConsistentHash):
-    """Each key to a slot of an evenly filled table: the fastest, and even.
+    """Maglev hashing: each key to a slot of an evenly filled table; the fastest lookup.
 
-    *Guarantee.* Endpoints of equal weight own the same part of the keys up to one slot. When one leaves or joins,
+    *Guarantee.* Endpoints of equal weight own the same share of the keys up to one slot. When one leaves or joins,
     a few keys of others move too (0.24 % beyond the unavoidable for ten endpoints and the default size); when
     one *fails*, only its keys move.
 
-    *When to use it:* even load matters more than the last moved key. *When not:* see :class:`RingHash`; more
+    *When to use it:* even load matters more than moving the fewest keys. *When not:* see :class:`RingHash`; more
     endpoints than ``size / 100``.
 
     Parameters
@@ -173,7 +173,7 @@ class MaglevHash(_ConsistentHash):
 
 @final
 class RendezvousHash(_ConsistentHash):
-    """Each key to the endpoint that bids most for it: exact weights, every change minimal, O(n).
+    """Rendezvous hashing: each key to the endpoint with the highest score; exact weights, minimal changes, O(n).
 
     *Guarantee.* Expected shares are exactly the weights', whichever endpoints are down. When an endpoint joins, leaves, fails or
     changes its weight, keys move only to or from it.

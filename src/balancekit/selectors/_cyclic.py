@@ -1,8 +1,8 @@
 """Cyclic orders: one order that a selector's fast path and slow path share.
 
-A *cyclic state* is an endless order over the eligible nodes of one snapshot. The fast path is ``next`` on it; the
-slow path takes turns until it meets one that is not excluded, so excluded endpoints lose their turns and
-the survivors keep their proportions, whatever is excluded.
+A *cyclic state* is an endless order over the eligible nodes of one snapshot. The fast path calls ``next`` on it. The
+slow path calls ``next`` until the node is not excluded. So excluded endpoints lose their turns, and the others
+keep their proportions, whatever is excluded.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _next_of(state: CyclicState, ctx: PickContext) -> Node | None:
 
 
 def cycle(order: Sequence[D]) -> Iterator[D]:
-    """Go round ``order`` for ever, for many threads at once.
+    """Repeat ``order`` for ever, for many threads at once.
 
     Under the interpreter lock that is a C iterator. A shared ``itertools.cycle`` crashes free-threaded
     builds, where an atomic counter takes its place.

@@ -1,6 +1,6 @@
-"""First: always the first that may be picked, in the order of configuration.
+"""First: always the first eligible endpoint, in the order of configuration.
 
-An active endpoint with stand-bys: the next one serves only while those before it are out.
+It suits an active endpoint with stand-bys: the next one serves only while those before it are out.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["First"]
 class First(ConstructorRepr):
     """The first eligible endpoint in the order of configuration. Weights other than zero are ignored.
 
-    *When not to use it:* to spread anything: all traffic moves to the next endpoint at once when the
-    first one goes.
+    *When not to use it:* to spread load: all traffic moves to the next endpoint at once when the
+    first one is out.
 
     Cost: O(1); O(excluded) with exclusions.
 

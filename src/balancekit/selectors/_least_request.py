@@ -1,9 +1,8 @@
 """Least request: the endpoint with the fewest open leases per weight.
 
-The exact minimum, not an estimate, at a cost that does not grow with the pool (``scheduling/_score_buckets.py``
-says how). Exactness has a price that no data structure can lower: all callers that look at the same
-moment see the same minimum. One balancer sees its own requests at once and does not herd; a thousand
-balancers do.
+The minimum is exact, at a cost that does not grow with the pool (``scheduling/_score_buckets.py`` explains how).
+Exactness has a drawback that no data structure can remove: all callers that compare at the same moment see the
+same minimum. One balancer sees its own requests at once and does not herd; a thousand balancers do.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class LeastRequest(ConstructorRepr):
 
     *Guarantee.* Each pick is one of those with the least score at that moment, all equally likely.
 
-    *When to use it:* few balancers in front of endpoints, requests of very different length. *When not:*
+    *When to use it:* few balancers in front of the endpoints, requests of very different length. *When not:*
     many balancers, or endpoints that fail fast, which are always the least loaded; use
     :class:`PowerOfChoices`.
 

@@ -1,4 +1,4 @@
-"""Modulo hashing: the same key, the same endpoint, while the same endpoints may be picked."""
+"""Modulo hashing: a key keeps its endpoint while the same endpoints are eligible."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["SourceHash"]
 
 @final
 class SourceHash(ConstructorRepr):
-    """``hash(key) % n`` over the eligible endpoints: the simplest affinity, lost when one of them comes or goes.
+    """``hash(key) % n`` over the eligible endpoints: the simplest affinity, lost when one of them joins or leaves.
 
     *Guarantee.* The same key goes to the same endpoint while exactly the same endpoints are eligible, in
-    every process. Nothing else: from four endpoints to five, 80 % of all keys move, and one ejection
-    moves nearly all.
+    every process. There is no other guarantee: from four endpoints to five, 80 % of all keys move, and one
+    ejection moves nearly all.
 
-    *When to use it:* a fixed list, or to see what consistent hashing saves. *When not:* whenever
-    endpoints come and go. Weights other than zero are ignored. A request without a key goes anywhere.
+    *When to use it:* a fixed list, or a comparison with consistent hashing. *When not:* whenever endpoints join
+    and leave. Weights other than zero are ignored. A request without a key goes to any endpoint.
 
     Cost: O(1), one hash; O(n) with exclusions.
     Source: nginx ``hash``, HAProxy ``balance source`` in spirit; for their exact choices use the presets.

@@ -1,7 +1,7 @@
 """Random selection, uniform or by weight, without memory.
 
-Useful where nothing may be remembered, and as a yardstick. With a thousand balancers that each see a thousandth of the
-traffic, every strategy that uses only what one of them sees is no better.
+Use it where no state may be kept, and as a reference. With a thousand balancers that each see a thousandth of the
+traffic, no strategy that uses only the view of one balancer is better.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class UniformRandom(ConstructorRepr):
 
 @final
 class WeightedRandom(ConstructorRepr):
-    """Any endpoint, as likely as its weight says; never one of weight zero while another may serve.
+    """Any endpoint, with a probability in proportion to its weight; never one of weight zero while another may serve.
 
     *When not to use it:* where evenness matters more than independence: after k picks shares are off by
     about ``sqrt(k)``, those of :class:`SmoothWeightedRoundRobin` by less than one pick.

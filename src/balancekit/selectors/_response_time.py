@@ -1,10 +1,10 @@
 """Least response time: of all endpoints, the one with the shortest expected wait.
 
-The expectation is the load's: an average of latency times the requests ahead. A minimum over all depends on it more
-than two random draws do, so it needs loads that are true *now*: one balancer, or few.
+The load provides the expectation: an average of latency times the requests ahead. A minimum over all depends on it
+more than two random samples do, so it needs loads that are up to date: one balancer, or few.
 
-Averages that fade at the same speed keep their order while they do. So over the latency loads the order is kept from
-pick to pick, and only what began or ended is put in its place; other loads are scanned.
+Averages that fade at the same speed keep their order. So with the latency loads, the order is kept from pick to pick,
+and only endpoints whose requests began or ended move in it; other loads are scanned.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ __all__ = ["LeastResponseTime"]
 
 @final
 class LeastResponseTime(ConstructorRepr):
-    """The endpoint whose load is least of all; ties at random.
+    """The endpoint with the least load of all; ties at random.
 
     Over ``PeakEwmaLatency()`` unless the balancer is given another load: ``EwmaLatency()`` for a
     symmetric average, ``FailureAware()`` where endpoints may fail fast.
 
     *When to use it:* endpoints of different speed, seen by one balancer. *When not:* many balancers (they all see the
-    same best one), or endpoints that fail: one that fails fast looks idle and attracts traffic again and again. Prefer
+    same best endpoint), or endpoints that fail: one that fails fast looks idle and attracts traffic repeatedly. Prefer
     :class:`ShortestExpectedDelay`.
 
-    *After a slow answer* an endpoint is picked again when its load has faded to that of the others, which the load says
-    when; no sooner while it alone has a request open that hangs, and not before the end of the very first one.
+    *After a slow answer* an endpoint is picked again when its load has faded to that of the others; the load computes
+    this time. It is not picked sooner while it alone has a request open that hangs, and not before the end of its very
+    first request.
 
     Cost: O(log n) over ``PeakEwmaLatency`` and ``EwmaLatency``, exclusions too; O(n) over other loads, and while a pick
     is explained.

@@ -1,7 +1,7 @@
 """Round robin: each in turn.
 
-The place is kept when membership or health changes: the next pick goes to the endpoint that would have followed.
-The start is random, so that a thousand processes do not begin on the same endpoint.
+The position survives changes of membership or health: the next pick goes to the endpoint that would have followed.
+The start is random, so that a thousand processes do not begin at the same endpoint.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Weighted round robin: each in turn, the heavier more often, evenly spread.
+"""Weighted round robin: each in turn, heavier ones more often, evenly spread.
 
-Both selectors make their order when the snapshot changes and then only walk along it, so a pick costs the
-same at any number of endpoints. The first order starts at its beginning (5, 1, 1 gives a a b a c a a);
-later ones start at a random place, because an order that started over with every change would favour the
-heaviest under churn.
+Both selectors compute their order when the snapshot changes and then only follow it, so a pick costs the
+same at any number of endpoints. The first order starts at its beginning (5, 1, 1 gives a a b a c a a).
+Later orders start at a random place: an order that started over with every change would favour the
+heaviest endpoint under churn.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class SmoothWeightedRoundRobin(ConstructorRepr):
     """Each endpoint in turn, in proportion to weight, as evenly as nginx does it.
 
     *Guarantee.* Over a cycle (weights in lowest whole terms, summed) each endpoint gets exactly its
-    weight, and none is ever a whole turn ahead of its exact share. That holds for up to 64 endpoints
-    always; above, while the cycle times the number of distinct weights is at most 65 536. Past that the
-    order is the one of :class:`StrideScheduling`.
+    weight, and none is ever a whole turn ahead of its exact share. This always holds for up to 64 endpoints.
+    For more, it holds while the cycle times the number of distinct weights is at most 65 536. Beyond that,
+    the order is that of :class:`StrideScheduling`.
 
     *When to use it:* endpoints of known, different capacity. *When not:* capacity that varies; use
-    :class:`PowerOfChoices`, which sees it. Nor for many processes that begin together, or make few requests each: all begin
-    with the heaviest endpoint; use :class:`WeightedRandom`.
+    :class:`PowerOfChoices`, which adapts to it. Nor for many processes that begin together, or send few requests each:
+    all begin with the heaviest endpoint; use :class:`WeightedRandom`.
 
     Cost: O(1) per pick at any number of endpoints.
     Source: nginx 1.22, ``ngx_http_upstream_round_robin.c``.
@@ -82,8 +82,8 @@ class SmoothWeightedRoundRobin(ConstructorRepr):
 class StrideScheduling(ConstructorRepr):
     """Each endpoint in turn, in proportion to weight, for large pools and weights of any kind.
 
-    *Guarantee.* Exact shares over a cycle if the weights have one of at most a million turns, else in the
-    long run; about one turn from the exact share at any moment (measured, not proven).
+    *Guarantee.* Shares are exact over a cycle if the weights have a cycle of at most a million turns, else in
+    the long run. At any moment they are about one turn from the exact share (measured, not proven).
 
     *When to use it:* hundreds of endpoints of many different weights, or weights like 1/3. *When not:*
     where the exact smooth order matters; use :class:`SmoothWeightedRoundRobin`. Nor for many processes that begin together:

@@ -187,7 +187,7 @@ class StoreCore:
         return [len(keys), *keys, self.member, self.ttl, KEPT_S, prefix, json.dumps(request)]
 
     def answered(self, question: Question, answer: str | bytes) -> None:
-        """Take note of an answer.
+        """Record an answer.
 
         Raises
         ------

@@ -172,7 +172,7 @@ class DnsSimulation(ConstructorRepr):
         Raises
         ------
         ConfigurationError
-            For a wrong value, or a change of an endpoint that the policy does not have.
+            For an invalid value, or a change of an endpoint that the policy does not have.
 
         Cost: about 15 us a request.
         """

@@ -76,7 +76,7 @@ class Simulation(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Example
     -------
@@ -202,7 +202,7 @@ def simulate(
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Example
     -------

@@ -65,7 +65,7 @@ class Recorder(ConstructorRepr, Generic[T]):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
     OSError
         If the file cannot be opened.
 

@@ -164,7 +164,7 @@ def replay(
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Notes
     -----

@@ -63,7 +63,7 @@ class VrrpEvent(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
     """
 
     at: float

@@ -128,7 +128,7 @@ class VrrpSimulation(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Example
     -------

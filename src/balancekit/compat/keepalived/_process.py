@@ -214,7 +214,7 @@ class KeepalivedProcess(ConstructorRepr):
 
     @checked_arguments
     def script(self, name: str, *, passed: bool, now: float) -> tuple[MemberEffect, ...]:
-        """Take note of how a run of a tracked script ended."""
+        """Record how a run of a tracked script ended."""
         found: list[tuple[MemberEffect, ...]] = []
         _known("name", name, self.config.scripts)
         for instance in self.config.scripts[name].instances or self.config.instances:
@@ -225,7 +225,7 @@ class KeepalivedProcess(ConstructorRepr):
 
     @checked_arguments
     def file(self, name: str, value: int, *, now: float) -> tuple[MemberEffect, ...]:
-        """Take note of the number in a tracked file."""
+        """Record the number in a tracked file."""
         found: list[tuple[MemberEffect, ...]] = []
         _known("name", name, self.config.files)
         for instance in self.config.files[name].instances or self.config.instances:

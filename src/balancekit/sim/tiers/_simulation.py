@@ -97,7 +97,7 @@ class TierSimulation(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
 
     Notes
     -----

@@ -34,7 +34,7 @@ class Nodes(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong value of either.
+        For an invalid value of either.
     """
 
     count: int
@@ -63,7 +63,7 @@ class Site(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
     """
 
     l4: Nodes
@@ -112,7 +112,7 @@ class Loss(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For an invalid parameter value.
     """
 
     tier: str
