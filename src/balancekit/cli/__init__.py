@@ -42,7 +42,7 @@ examples:
   balancekit check 10.0.0.1:8080 --path /healthz   one health check
   balancekit explain orders.toml --key user-17     which endpoint, and why
   balancekit explain nginx.conf --request "GET /x" where a proxy sends a request
-  balancekit lint haproxy.cfg                      lines that do not do what they say
+  balancekit lint haproxy.cfg                      lines with an unexpected effect
   balancekit plan old.toml new.toml                what a change moves
   balancekit simulate failover --out report        compare algorithms in virtual time
   balancekit top http://127.0.0.1:8000/metrics     watch a running process
@@ -130,29 +130,29 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     plan = commands.add_parser(
         "plan",
-        help="say what a change of endpoints would move",
-        description="The exact part of all keys that a change of endpoints moves, and shares before and after.",
+        help="compute what a change of endpoints would move",
+        description="Print the exact share of all keys that a change of endpoints moves, and shares before and after.",
     )
     add_plan(plan)
     _add_simulate(commands)
     bench = commands.add_parser(
         "bench",
-        help="measure what is claimed of the algorithms, beside what is right",
-        description="Figures beside the right ones, with verdicts: distribution, disruption, speed, latency, or "
+        help="measure the algorithms and compare them with theory",
+        description="Print measured figures with the expected ones and verdicts: distribution, disruption, speed, latency, or "
         "all four. Exit status 1 if a claim does not hold. `cards` draws a picture of every algorithm.",
     )
     add_bench(bench)
     vrrp = commands.add_parser(
         "vrrp",
-        help="hold an address together with other machines",
-        description="VRRP: take part in an election, replay captured adverts, simulate what can go wrong.",
+        help="share an address with other machines",
+        description="VRRP: take part in an election, replay captured adverts, simulate failures.",
     )
     add_vrrp(vrrp)
     explain = commands.add_parser(
         "explain",
-        help="take one decision from a file, with its reasons",
-        description="Which endpoint a balancer picks, which route a request takes, what a zone answers to a query, or where "
-        "a proxy sends a request: one decision, and why.",
+        help="explain one decision of a configuration",
+        description="Print one decision with its reasons: the endpoint that a balancer picks, the route that a request takes, "
+        "the answer of a zone to a query, or the server to which a proxy sends a request.",
         epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
     )
     add_explain(explain)
@@ -166,14 +166,14 @@ def _parser() -> argparse.ArgumentParser:
     add_gslb(gslb)
     capacity = commands.add_parser(
         "capacity",
-        help="say how many nodes of each tier a demand needs",
-        description="Nodes of L4, L7 and backends in each site, what forces each number, and what is left after losses.",
+        help="compute how many nodes of each tier a demand needs",
+        description="Print the nodes of L4, L7 and backends in each site, the limit behind each number, and the rest after losses.",
     )
     add_capacity(capacity)
     check = commands.add_parser(
         "check",
         help="check endpoints once",
-        description="One health check of every endpoint. Exit status 1 if one fails.",
+        description="Run one health check of every endpoint. Exit status 1 if one fails.",
     )
     add_check(check)
     _add_top(commands)
@@ -184,33 +184,35 @@ def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
         help="balance over real servers while they are killed, added and drained",
-        description="Four real HTTP servers on loopback, a real client, and one fault after the other.",
+        description="Run four real HTTP servers on loopback and a real client, through a sequence of faults.",
         epilog="example: balancekit demo --tiers --seconds 30     as root, an address moves by VRRP",
     )
     demo.add_argument(
         "--seconds",
         type=_seconds,
         metavar="SECONDS",
-        help="how long callers keep coming (default 18, with --tiers 30)",
+        help="how long callers send requests (default 18, with --tiers 30)",
     )
     demo.add_argument(
         "--tiers",
         action="store_true",
         help="DNS, two sites, L4 proxies, L7 edges and servers; one of each dies, then a site (Linux)",
     )
-    demo.add_argument("--json", action="store_true", help="print data when done, nothing before")
+    demo.add_argument("--json", action="store_true", help="print data at the end only")
 
 
 def _add_simulate(commands: Any) -> None:
     simulate = commands.add_parser(
         "simulate",
         help="compare balancers in virtual time",
-        description="Run a scenario with every balancer it names; without one, list those that are shipped.",
+        description="Run a scenario with every balancer that it names; without a scenario, list the built-in ones.",
     )
-    simulate.add_argument("scenario", nargs="?", help="a TOML file, or the name of a shipped scenario")
-    simulate.add_argument("--out", metavar="DIR", help="write pictures, data and a page to look at there")
+    simulate.add_argument("scenario", nargs="?", help="a TOML file, or the name of a built-in scenario")
+    simulate.add_argument(
+        "--out", metavar="DIR", help="write pictures, data and an HTML report to this directory"
+    )
     simulate.add_argument("--json", action="store_true", help="print data")
-    simulate.add_argument("--seed", type=int, help="in place of the scenario's own")
+    simulate.add_argument("--seed", type=int, help="the random seed (default: the scenario's)")
     add_proxy(simulate)
 
 
@@ -218,16 +220,26 @@ def _add_top(commands: Any) -> None:
     top = commands.add_parser(
         "top",
         help="watch the endpoints of a running process",
-        description="A live table of endpoints, read from the Prometheus metrics of a process.",
-    )
-    top.add_argument("url", metavar="URL", help="its metrics, as http://127.0.0.1:8000/metrics")
-    top.add_argument(
-        "--interval", type=float, default=1.0, metavar="SECONDS", help="between two readings (default 1)"
+        description="Show a live table of endpoints, read from the Prometheus metrics of a process.",
     )
     top.add_argument(
-        "--count", type=int, default=0, metavar="READINGS", help="end after so many (default: on Ctrl-C)"
+        "url", metavar="URL", help="the URL of its metrics, such as http://127.0.0.1:8000/metrics"
     )
-    top.add_argument("--json", action="store_true", help="print one line of data an interval")
+    top.add_argument(
+        "--interval",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="seconds between two readings (default 1)",
+    )
+    top.add_argument(
+        "--count",
+        type=int,
+        default=0,
+        metavar="READINGS",
+        help="the number of readings (default: until Ctrl-C)",
+    )
+    top.add_argument("--json", action="store_true", help="print one line of data per interval")
 
 
 def _guarded(options: argparse.Namespace, output: TextIO) -> int:

@@ -22,12 +22,16 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
         metavar="TOPIC",
         help=", ".join((*TOPICS, CARDS_OF_ALL)),
     )
-    parser.add_argument("--out", metavar="DIR", help="write pictures, figures.json and report.html there")
-    parser.add_argument("--json", action="store_true", help="print data")
-    parser.add_argument("--seed", type=_seed, default=1, help="of all randomness (default 1)")
-    parser.add_argument("--quick", action="store_true", help="small samples, wide tolerances")
     parser.add_argument(
-        "--workers", type=_workers, help="processes that simulate (default: one a processor, at most 8)"
+        "--out", metavar="DIR", help="write pictures, figures.json and report.html to this directory"
+    )
+    parser.add_argument("--json", action="store_true", help="print data")
+    parser.add_argument("--seed", type=_seed, default=1, help="the random seed (default 1)")
+    parser.add_argument("--quick", action="store_true", help="use small samples and wide tolerances")
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        help="the number of processes for simulations (default: one per processor, at most 8)",
     )
 
 

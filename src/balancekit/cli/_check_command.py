@@ -40,7 +40,7 @@ def _subjects(options: argparse.Namespace) -> tuple[list[Endpoint[Any]], Any]:
     """Return the endpoints and the check that the arguments name."""
     first = options.what[0]
     if options.tcp and options.path is not None:
-        raise ConfigurationError("--path", options.path, "no --tcp beside it: that only connects")
+        raise ConfigurationError("--path", options.path, "no --tcp with it: that only connects")
     check: Any = TcpCheck() if options.tcp else HttpCheck(options.path or "/")
     if len(options.what) == 1 and _is_source(first):
         return first_list(first), check

@@ -15,7 +15,9 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help="addresses (host:port), a source (dns:orders:8080), or a configuration file",
     )
-    parser.add_argument("--path", help="path of an HTTP check (default: that of the file, or /)")
-    parser.add_argument("--tcp", action="store_true", help="only connect")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="a check may take (default 2)")
+    parser.add_argument("--path", help="the path of an HTTP check (default: that of the file, or /)")
+    parser.add_argument("--tcp", action="store_true", help="check by a TCP connection only")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="the time limit of a check (default 2)"
+    )
     parser.add_argument("--json", action="store_true", help="print data")

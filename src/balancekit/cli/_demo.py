@@ -129,7 +129,7 @@ def run_demo(*, seconds: float, as_json: bool) -> int:
     Parameters
     ----------
     seconds
-        How long callers keep coming, beside what the burst and the starts of servers take.
+        How long callers keep coming, in addition to the time of the burst and of the starts of servers.
     as_json
         Print data, and nothing while it runs.
 

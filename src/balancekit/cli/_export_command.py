@@ -27,7 +27,7 @@ def add_export(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write the configuration of nginx, HAProxy or Envoy",
-        description="The configurations of balancers as that of a proxy. What differs is in comments and on standard "
+        description="Write the configurations of balancers as one of a proxy. Differences are in comments and on standard "
         "error.",
         epilog="example: balancekit export orders.toml --to haproxy --key header:x-user > haproxy.cfg",
     )
@@ -41,11 +41,11 @@ def add_export(commands: Any) -> None:
     parser.add_argument(
         "--key",
         default="",
-        help="what of a request the key is: header:NAME, cookie:NAME, query:NAME, client or target",
+        help="the part of a request that is the key: header:NAME, cookie:NAME, query:NAME, client or target",
     )
     parser.add_argument("--routes", metavar="FILE", help="a route file that leads to the pools by name")
     parser.add_argument("--listen", default="127.0.0.1:8080", help="address and port of the proxy")
-    parser.add_argument("--strict", action="store_true", help="status 1 if anything differs")
+    parser.add_argument("--strict", action="store_true", help="exit with status 1 if anything differs")
 
 
 def run_export(options: argparse.Namespace) -> int:

@@ -53,7 +53,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
         help="a configuration, zone or route file (.toml, .json), or the configuration of nginx, HAProxy or Envoy",
     )
     parser.add_argument(
-        "words", nargs=argparse.REMAINDER, metavar="...", help="what to decide; try FILE --help"
+        "words", nargs=argparse.REMAINDER, metavar="...", help="the options of the decision; see FILE --help"
     ).required = False  # as from Python 3.12 on; before, an error would require "..." too
 
 

@@ -16,20 +16,22 @@ def add_gslb(parser: argparse.ArgumentParser) -> None:
     serve = commands.add_parser(
         "serve",
         help="answer DNS queries from a zone file, over UDP and TCP",
-        description="Answers until SIGTERM or SIGINT; reads the file again on SIGHUP. Needs balancekit[dnslib].",
+        description="Answer until SIGTERM or SIGINT; read the file again on SIGHUP. Needs balancekit[dnslib].",
     )
     serve.add_argument("file", metavar="FILE", help="a zone file (TOML or JSON)")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, default=5353, help="the port (default 5353)")
-    serve.add_argument("--seconds", type=float, metavar="SECONDS", help="end after so many")
+    serve.add_argument("--seconds", type=float, metavar="SECONDS", help="end after this time")
     simulating = commands.add_parser(
         "simulate",
-        help="play a death and a return in virtual time, with caching resolvers",
-        description="Where requests go and how many fail, in steps of time; and when the last one fails. Endpoints are "
+        help="simulate losses and returns in virtual time, with caching resolvers",
+        description="Print where requests go and how many fail, in steps of time, and when the last one fails. Endpoints are "
         "monitored by --fall, --rise and --interval; each resolver has a cache and sends a client subnet in 10.0.0.0/8.",
     )
     simulating.add_argument("file", metavar="FILE", help="a zone file (TOML or JSON)")
-    simulating.add_argument("name", metavar="NAME", help="a name in it that has a policy, as it stands there")
+    simulating.add_argument(
+        "name", metavar="NAME", help="a name of the zone that has a policy, spelt as in the file"
+    )
     for word, what in (("down", "die"), ("up", "return")):
         simulating.add_argument(
             f"--{word}",
@@ -38,22 +40,38 @@ def add_gslb(parser: argparse.ArgumentParser) -> None:
             metavar="ID,ID@SECONDS",
             help=f"endpoints that {what}, and when",
         )
-    simulating.add_argument("--seconds", type=float, default=300.0, metavar="SECONDS", help="(default 300)")
-    simulating.add_argument("--step", type=float, default=15.0, metavar="SECONDS", help="a line (default 15)")
-    simulating.add_argument("--resolvers", type=int, default=200, metavar="RESOLVERS", help="(default 200)")
     simulating.add_argument(
-        "--clients", metavar="FILE", help="client subnets, one a line; a resolver for each instead"
+        "--seconds", type=float, default=300.0, metavar="SECONDS", help="the simulated time (default 300)"
     )
     simulating.add_argument(
-        "--fall", type=int, default=3, metavar="CHECKS", help="failed until an endpoint is down (default 3)"
+        "--step", type=float, default=15.0, metavar="SECONDS", help="the time per line of output (default 15)"
     )
     simulating.add_argument(
-        "--rise", type=int, default=2, metavar="CHECKS", help="passed until it is up (default 2)"
+        "--resolvers",
+        type=int,
+        default=200,
+        metavar="RESOLVERS",
+        help="the number of resolvers (default 200)",
     )
     simulating.add_argument(
-        "--interval", type=float, default=5.0, metavar="SECONDS", help="between checks (default 5)"
+        "--clients",
+        metavar="FILE",
+        help="a file of client subnets, one a line; each gets a resolver, instead of --resolvers",
     )
-    simulating.add_argument("--seed", type=int, default=1, help="of everything that is random")
+    simulating.add_argument(
+        "--fall",
+        type=int,
+        default=3,
+        metavar="CHECKS",
+        help="failed checks until an endpoint is down (default 3)",
+    )
+    simulating.add_argument(
+        "--rise", type=int, default=2, metavar="CHECKS", help="passed checks until it is up (default 2)"
+    )
+    simulating.add_argument(
+        "--interval", type=float, default=5.0, metavar="SECONDS", help="seconds between checks (default 5)"
+    )
+    simulating.add_argument("--seed", type=int, default=1, help="the random seed (default 1)")
     simulating.add_argument("--json", action="store_true", help="print data")
 
 

@@ -14,14 +14,14 @@ def add_lint(commands: Any) -> None:
     """Add ``balancekit lint`` to the commands."""
     parser = commands.add_parser(
         "lint",
-        help="find lines of a proxy's configuration that do not do what they seem to say",
-        description="Findings with file, line, what happens, and what to write. Exit status 1 if there are any.",
+        help="find lines of a proxy's configuration that do not do what they seem to do",
+        description="Print findings with file, line, effect, and correction. Exit status 1 if there are any.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="configurations of nginx, HAProxy or Envoy")
     parser.add_argument(
         "--kind",
         choices=("nginx", "haproxy", "envoy"),
-        help="of the files; recognised by their text if left out",
+        help="the kind of the files; recognised by their text if left out",
     )
     parser.add_argument("--json", action="store_true", help="print data")
 

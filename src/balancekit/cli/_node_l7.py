@@ -42,7 +42,7 @@ def passed_on(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     named = b",".join(value for name, value in fields if name == b"connection").lower().split(b",")
     dropped = HOP_BY_HOP | {name.strip() for name in named}
     if any(name == b"transfer-encoding" for name, _ in fields):
-        dropped |= {b"content-length"}  # beside it a length does not count (RFC 9112 6.3)
+        dropped |= {b"content-length"}  # it overrides a length (RFC 9112 6.3)
     return [(name, value) for name, value in fields if name not in dropped]
 
 

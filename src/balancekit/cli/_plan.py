@@ -31,18 +31,24 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     endpoints = "ids or id=weight, with commas or one a line in @FILE; or a configuration, zone or route file (.toml, .json), or a proxy's"
     parser.add_argument("before", metavar="BEFORE", help=endpoints)
     parser.add_argument("after", metavar="AFTER", help=endpoints)
-    parser.add_argument("--algorithm", choices=tuple(SIZES), help="of endpoints (default ring)")
     parser.add_argument(
-        "--vnodes", type=int, metavar="POINTS", help="per endpoint of weight 1 (ring; default 150)"
+        "--algorithm", choices=tuple(SIZES), help="the algorithm over endpoints (default ring)"
     )
-    parser.add_argument("--size", type=int, metavar="SLOTS", help="of the table (maglev; default 65537)")
     parser.add_argument(
-        "--imbalance", type=float, help="size it so that the busiest is at most so far above the mean, as 0.1"
+        "--vnodes", type=int, metavar="POINTS", help="points per endpoint of weight 1 (ring; default 150)"
+    )
+    parser.add_argument(
+        "--size", type=int, metavar="SLOTS", help="slots of the table (maglev; default 65537)"
+    )
+    parser.add_argument(
+        "--imbalance",
+        type=float,
+        help="choose --vnodes or --size so that the busiest is at most this share above the mean, such as 0.1",
     )
     parser.add_argument(
         "--observed",
         metavar="FILE",
-        help="of zone files: clients and counts of their queries; of route files and proxies: requests, one a line",
+        help="for zone files: clients and counts of their queries; for route files and proxies: requests, one a line",
     )
     add_proxy_plan(parser)
     parser.add_argument("--json", action="store_true", help="print data")
@@ -119,7 +125,7 @@ def _selector(
     wanted = options.imbalance
     for name in ("vnodes", "size"):
         if wanted is not None and getattr(options, name) is not None:
-            raise ConfigurationError("--imbalance", wanted, f"no --{name} beside it: either sizes the other")
+            raise ConfigurationError("--imbalance", wanted, f"no --{name} with it: either sizes the other")
     if algorithm == "ring":
         vnodes = options.vnodes
         if vnodes is None:

@@ -24,22 +24,29 @@ def explain_proxy(path: str, words: Sequence[str]) -> int:
     """Print where a proxy sends a request, and why; return the exit status."""
     parser = Parser(
         prog=f"balancekit explain {path}",
-        description="Where the proxy sends a request if it is the first after a start, and why. Exit status 1 if no "
+        description="Print where the proxy sends a request if it is the first after a start, and why. Exit status 1 if no "
         "server can be named.",
     )
     parser.add_argument(
-        "--request", default="GET /", metavar="LINE", help="as 'GET /api/x?user=7' (default GET /)"
+        "--request",
+        default="GET /",
+        metavar="LINE",
+        help="the request line, such as 'GET /api/x?user=7' (default GET /)",
     )
     parser.add_argument("--host", default="localhost", help="the Host header")
     parser.add_argument("--client", default="127.0.0.1", metavar="ADDRESS", help="the client's IP address")
-    parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="one more header")
-    parser.add_argument("--port", type=int, help="where it arrives; the first that is configured if left out")
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="NAME:VALUE", help="a header; may be repeated"
+    )
+    parser.add_argument(
+        "--port", type=int, help="the port at which it arrives; the first that is configured if left out"
+    )
     parser.add_argument(
         "--kind",
         choices=("nginx", "haproxy", "envoy"),
-        help="of the file; recognised by its text if left out",
+        help="the kind of the file; recognised by its text if left out",
     )
-    parser.add_argument("--seed", type=int, default=0, help="for methods that draw")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of random methods (default 0)")
     parser.add_argument("--json", action="store_true", help="print data")
     options = parser.parse_args(list(words))
     from balancekit.proxyconfig import read_config  # noqa: PLC0415 - needs what an extra brings

@@ -26,12 +26,15 @@ def add_proxy_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log",
         metavar="FILE",
-        help="of proxies: an access log (nginx combined, HAProxy httplog, Envoy default); its last hour counts",
+        help="for proxies: an access log (nginx combined, HAProxy httplog, Envoy default); its last hour counts",
     )
     parser.add_argument(
-        "--hours", type=float, metavar="HOURS", help="of the log, back from its last line (default 1)"
+        "--hours",
+        type=float,
+        metavar="HOURS",
+        help="how much of the log counts, back from its last line (default 1)",
     )
-    parser.add_argument("--host", help="of proxies: the Host header where none is known (default localhost)")
+    parser.add_argument("--host", help="for proxies: the Host header where none is known (default localhost)")
 
 
 def plan_proxies(options: argparse.Namespace) -> int:

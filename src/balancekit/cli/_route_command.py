@@ -23,14 +23,14 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     """Print which route takes a request and why the others do not, or the table's problems."""
     parser = Parser(
         prog=f"balancekit explain {path}",
-        description="Say which route takes a request, and the failing condition of every other. Without a URL: the problems.",
+        description="Print which route takes a request, and the failing condition of every other. Without a URL, print problems.",
     )
     parser.add_argument("url", metavar="URL", nargs="?", help="https://host/path?query, or a path")
     parser.add_argument("-X", "--method", default="GET", help="the method (default GET)")
     parser.add_argument(
         "-H", "--header", action="append", default=[], metavar="NAME:VALUE", help="a header; may be repeated"
     )
-    parser.add_argument("--key", help="what splits assign by if the request lacks what `by` names")
+    parser.add_argument("--key", help="the key for splits, if the request lacks the value that `by` names")
     parser.add_argument("--json", action="store_true", help="print data")
     options = parser.parse_args(words)
     table = route_table(document)

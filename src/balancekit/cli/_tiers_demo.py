@@ -243,7 +243,7 @@ def run_tiers_demo(*, seconds: float | None, as_json: bool) -> int:
     Parameters
     ----------
     seconds
-        How long callers keep coming, beside what the starts of processes take; ``None`` for the default.
+        How long callers keep coming, in addition to the time that processes take to start; ``None`` for the default.
     as_json
         Print data, and nothing while it runs.
 

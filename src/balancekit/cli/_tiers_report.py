@@ -1,4 +1,4 @@
-"""Report of the tiers demo: what was killed, when that was noticed, and what the callers saw, beside the formulas."""
+"""Report of the tiers demo: what was killed, when that was noticed, and what the callers saw, compared with the formulas."""
 
 from __future__ import annotations
 

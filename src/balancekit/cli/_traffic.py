@@ -31,7 +31,7 @@ class RequestCounters:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Duration of each request served outside the burst, by the endpoint that served it."""
     burst: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """The same for requests that were open during the burst: those of the burst, and those beside it."""
+    """The same for requests that were open during the burst: those of the burst, and concurrent ones."""
 
 
 class Traffic:

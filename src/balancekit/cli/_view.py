@@ -114,7 +114,7 @@ def print_report(console: Console, report: DemoReport) -> None:
     """Print the summary of a run: the burst apart from the rest, whose latencies it would hide."""
     console.print(_table("what the callers saw, without the burst", report.endpoints))
     if report.burst:
-        console.print(_table("during the burst: 2 000 requests at once, and those beside it", report.burst))
+        console.print(_table("during the burst: 2 000 requests at once, and concurrent ones", report.burst))
     if console.is_terminal:  # elsewhere each was printed when it happened
         events = Table(title="what happened", title_justify="left", show_header=False, box=None)
         for note in report.events:

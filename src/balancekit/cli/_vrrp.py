@@ -33,7 +33,7 @@ def add_vrrp(parser: argparse.ArgumentParser) -> None:
     run = commands.add_parser(
         "run",
         help="take part in an election (needs CAP_NET_RAW and CAP_NET_ADMIN)",
-        description="Hold the addresses while active. Ends, and resigns, on SIGTERM and SIGINT. Prints a line of JSON for "
+        description="Hold the addresses while active. Resign and end on SIGTERM and SIGINT. Print a line of JSON for "
         "every change of role, and warnings on standard error.",
     )
     run.add_argument("--interface", required=True, help="the interface that adverts are sent on")
@@ -50,21 +50,31 @@ def add_vrrp(parser: argparse.ArgumentParser) -> None:
         help="run this command every --check-interval seconds; the router is faulty while it fails, or takes more than "
         f"{CHECK_TIMEOUT_S:g} s. May be repeated",
     )
-    run.add_argument("--check-interval", type=float, default=1.0, metavar="SECONDS", help="(default 1)")
+    run.add_argument(
+        "--check-interval",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="seconds between checks (default 1)",
+    )
     run.add_argument(
         "--rise",
         type=int,
         default=2,
         metavar="CHECKS",
-        help="passed until a check counts as passing (default 2)",
+        help="results in a row until a check counts as passing (default 2)",
     )
     run.add_argument(
-        "--fall", type=int, default=2, metavar="CHECKS", help="failed until it counts as failing (default 2)"
+        "--fall",
+        type=int,
+        default=2,
+        metavar="CHECKS",
+        help="results in a row until it counts as failing (default 2)",
     )
     _add_router(run)
     replaying = commands.add_parser(
         "replay",
-        help="receive the packets of an advert log under another configuration",
+        help="replay the packets of an advert log under another configuration",
         description="Print every change of role that a router would have made. Exit status 1 if it had become active.",
     )
     replaying.add_argument("log", help="a file that --advert-log wrote")
@@ -72,8 +82,8 @@ def add_vrrp(parser: argparse.ArgumentParser) -> None:
     _add_router(replaying)
     simulating = commands.add_parser(
         "simulate",
-        help="play an election in virtual time: a death, a split network, a frozen process, lost adverts",
-        description="Without a name, list the scenarios. Exit status 1 if what one claims does not hold.",
+        help="simulate an election in virtual time: a death, a split network, a frozen process, lost adverts",
+        description="Run a scenario; without a name, list the scenarios. Exit status 1 if a claim of one does not hold.",
     )
     simulating.add_argument("scenario", nargs="?", help="the name of a scenario")
 
@@ -87,20 +97,32 @@ def _add_router(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS/LENGTH",
         help="a protected address. May be repeated",
     )
-    parser.add_argument("--priority", type=int, default=100, help="1 to 255 (default 100)")
+    parser.add_argument("--priority", type=int, default=100, help="the priority, 1 to 255 (default 100)")
     parser.add_argument(
-        "--interval", type=float, default=1.0, metavar="SECONDS", help="between adverts (default 1)"
-    )
-    parser.add_argument("--vrrp-version", type=int, default=3, choices=(2, 3), help="(default 3)")
-    parser.add_argument(
-        "--missed", type=int, default=3, metavar="ADVERTS", help="missed until takeover (default 3)"
+        "--interval", type=float, default=1.0, metavar="SECONDS", help="seconds between adverts (default 1)"
     )
     parser.add_argument(
-        "--no-preempt", action="store_true", help="leave an active router of lower priority alone"
+        "--vrrp-version", type=int, default=3, choices=(2, 3), help="the VRRP version (default 3)"
     )
-    parser.add_argument("--preempt-delay", type=float, default=0.0, metavar="SECONDS", help="(default 0)")
     parser.add_argument(
-        "--peer", action="append", default=[], metavar="ADDRESS", help="unicast instead of multicast"
+        "--missed", type=int, default=3, metavar="ADVERTS", help="missed adverts until takeover (default 3)"
+    )
+    parser.add_argument(
+        "--no-preempt", action="store_true", help="do not take over from an active router of lower priority"
+    )
+    parser.add_argument(
+        "--preempt-delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="seconds to wait before preempting (default 0)",
+    )
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a unicast peer, instead of multicast; may be repeated",
     )
 
 

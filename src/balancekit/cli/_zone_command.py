@@ -34,11 +34,11 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     parser.add_argument("name", metavar="NAME", help="the queried name, with or without the zone's")
     parser.add_argument("--kind", default="A", help="the record type (default A)")
     parser.add_argument("--subnet", help="the client subnet in the query")
-    parser.add_argument("--resolver", default="192.0.2.53", help="the address that the query comes from")
+    parser.add_argument("--resolver", default="192.0.2.53", help="the address from which the query comes")
     parser.add_argument(
         "--down", default="", metavar="ID,ID", help="endpoints that are down; all others are up"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the random choices")
+    parser.add_argument("--seed", type=int, default=1, help="the random seed (default 1)")
     parser.add_argument("--json", action="store_true", help="print data")
     options = parser.parse_args(words)
     zone = read_zone(path, document).zone
