@@ -61,7 +61,7 @@ PEOPLE = re.compile(
     r"\b(attackers?|authors?|callers?|clients?|developers?|engineers?|operators?|people|persons?|readers?|users?)\b",
     re.IGNORECASE,
 )
-PHRASES = re.compile(r"\b(fast lanes?|general way|general lane|by lot)\b", re.IGNORECASE)
+PHRASES = re.compile(r"\b(fast lanes?|general way|general lane|by lot|anew)\b", re.IGNORECASE)
 SPEECH = re.compile(r"\b(tell|tells|told|telling|ask|asks|asked|asking)\b", re.IGNORECASE)
 """Things do not talk: they receive, report, emit, notify, query, check, call, request."""
 SPEECH_PENDING = {"node.py", "_idle_probe.py", "default.md"}
@@ -228,6 +228,7 @@ def test_first_lines_name_the_thing():
         ("the endpoint who fails", True),
         ("a caller who waits", False),
         ("by lot", True),
+        ("made anew", True),
         ("in the lots of it", False),
     ],
 )

@@ -56,7 +56,7 @@ class ConstructorRepr:
         if makers:
             type.__setattr__(cls, "_makers", makers)
         if "__init__" in cls.__dict__:
-            # An assignment would declare it anew, without a type.
+            # An assignment would declare it again, without a type.
             type.__setattr__(cls, "__init__", _remembering(cls.__init__))
 
     def __repr__(self) -> str:

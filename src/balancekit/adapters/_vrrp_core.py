@@ -258,7 +258,7 @@ class VrrpCore:
         return self.tracking
 
     def _look_at_interface(self, now: float) -> None:
-        """Fault the routers while there is no link or no address to send from. Belong to an interface that was made anew."""
+        """Fault the routers while there is no link or no address to send from. Belong to an interface that was recreated."""
         if not self._has_link():
             self.carry_out(self.machine.fault(LINK, now=now))
             return

@@ -2,7 +2,7 @@
 
 An advert socket belongs to one interface and one family. Its own multicast packets do not come back, and what
 it sends has hop limit 255 and the router's own source address. Raw IPv4 sockets hand out the IP header, raw
-IPv6 sockets do not: there the hop limit and the destination come beside the data.
+IPv6 sockets do not: there the hop limit and the destination come as ancillary data.
 
 Needs CAP_NET_RAW. Source: ip(7), ipv6(7), packet(7), netdevice(7).
 """
@@ -85,7 +85,7 @@ class AdvertSocket:
             raise
 
     def attach(self) -> None:
-        """Belong to the interface, also if it was made anew under the same name; raises ``OSError`` if it is not there."""
+        """Belong to the interface, also if it was recreated under the same name; raises ``OSError`` if it is not there."""
         index = int.from_bytes(_ioctl(self.socket, self._interface, SIOCGIFINDEX)[16:20], sys.byteorder)
         if index != self._index:
             self._set_up(index)
@@ -200,7 +200,7 @@ class Announcer:
             raise
 
     def attach(self) -> None:
-        """Belong to the interface, also if it was made anew; raises ``OSError`` if it is not there."""
+        """Belong to the interface, also if it was recreated; raises ``OSError`` if it is not there."""
         self._socket.bind((self._interface, 0))
 
     def announce(self, addresses: tuple[str, ...]) -> None:

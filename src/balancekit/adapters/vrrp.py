@@ -57,7 +57,7 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
         Checks that :meth:`report` may move the priority by, or fault the router.
     check_link
         Whether a lost carrier is a fault, and a source address that the machine has no more: its adverts could not be sent.
-        Noticed within a quarter of a second, or half an interval, as is an interface that was deleted and made anew.
+        Noticed within a quarter of a second, or half an interval, as is an interface that was deleted and recreated.
     advert_log
         A file to append every received packet to, for :func:`~balancekit.ha.replay_adverts`.
 

@@ -1,4 +1,4 @@
-"""Measurements of the algorithms beside theory, on your machine.
+"""Measurements of the algorithms compared with theory, on your machine.
 
 :func:`measure` runs up to four topics, ``distribution``, ``disruption``, ``speed`` and ``latency``, and returns
 :class:`Results`: claims with verdicts (:class:`Claim`) and tables. :func:`draw` makes pictures of them,

@@ -86,7 +86,7 @@ class Table(Record):
 
 
 class Claim(Record):
-    """A measured figure beside the right one.
+    """A measured figure and the expected one.
 
     Parameters
     ----------

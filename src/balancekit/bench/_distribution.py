@@ -1,4 +1,4 @@
-"""Evenness of hashing structures, measured beside theory.
+"""Evenness of hashing structures, measured and compared with theory.
 
 Where a structure says exactly what it owns (rings, tables, multi-probe), shares are exact and only the random
 places of points are left to chance; the others look up the owners of many keys.

@@ -92,7 +92,7 @@ def page(results: Results, pictures: Mapping[str, str]) -> str:
     sample = " Small samples: tolerances are wide." if results.quick else ""
     lead = f"A claim holds if chance alone explains the difference.{sample}"
     facts = {**results.machine, **results.versions, "seed": results.seed}
-    return document("Measured figures of the algorithms beside the right ones", lead, facts, sections)
+    return document("Measured figures of the algorithms and the expected ones", lead, facts, sections)
 
 
 def document(

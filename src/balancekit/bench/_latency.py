@@ -1,4 +1,4 @@
-"""Latency by algorithm: simulations beside queueing theory.
+"""Latency by algorithm: simulations compared with queueing theory.
 
 Ten servers, Poisson arrivals, exponential service of mean 1: the model for which theory knows the answers. Times
 are in mean service times. Theory knows mean and 99th percentile at random (M/M/1), by round robin (GI/M/1) and for the

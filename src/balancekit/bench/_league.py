@@ -1,4 +1,4 @@
-"""The league: the default decision beside every other that the library ships, in many situations.
+"""The league: the default decision compared with every other that the library ships, in many situations.
 
 A *cell* is a scenario, a number of balancers and a load. In each, the best other choice is found on some seeds and measured
 on others, against the default on the same arrivals and service times. A cell is good if the upper
@@ -163,7 +163,7 @@ class Run(Record):
 
 
 class Standing(Record):
-    """The default in one cell beside the best other: ratios with the upper ends of their 95 % intervals."""
+    """The default in one cell compared with the best other: ratios with the upper ends of their 95 % intervals."""
 
     cell: Cell
     best: str

@@ -164,7 +164,7 @@ class RunnerCore:
 
     def _is_known(self, endpoint: Endpoint[Any]) -> bool:
         """Return whether a result is one of an endpoint that is there."""
-        if self._stale_at == 0.0:  # all threads are busy: none has read the list anew
+        if self._stale_at == 0.0:  # all threads are busy: none has read the list again
             return is_present(self._balancer, endpoint)
         known = self._endpoints.get(endpoint.id)
         return known is not None and known.target is endpoint.target

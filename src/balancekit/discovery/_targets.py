@@ -107,7 +107,7 @@ def _checked(target: object, labels: Mapping[str, str]) -> str:
         raise InvalidTargetsError(f"a target is expected to have no blanks, not {brief(target)}")
     if scheme and "://" in target:
         raise InvalidTargetsError(
-            f"target {brief(target)} has a scheme already, beside __scheme__={brief(scheme)}"
+            f"target {brief(target)} has a scheme already, besides __scheme__={brief(scheme)}"
         )
     return scheme
 

@@ -1,4 +1,4 @@
-"""The fast path of a request, and the slow path beside it.
+"""The fast path and the slow path of a request.
 
 A request is *plain* if it names no exclusion, cost or attributes. A plain request reads one reference that holds one
 immutable :class:`FastPath`, picks and opens a lease: no lock, no context object, and no clock unless time is needed.

@@ -67,7 +67,7 @@ CHECKED_POLICY: Final = "a policy that takes check results, such as Lifecycle()"
 
 @final
 class SelectorHooks:
-    """What a selector offers beside ``select``."""
+    """What a selector offers besides ``select``."""
 
     __slots__ = (
         "_reasons",
@@ -150,7 +150,7 @@ class SupportsJoiningOrder(Protocol):
 
 @final
 class LoadHooks:
-    """The loads of one pool, and what their policy offers beside making them."""
+    """The loads of one pool, and what their policy offers besides making them."""
 
     __slots__ = ("_forget", "_guard", "_order", "_shared", "make")
 

@@ -65,7 +65,7 @@ class Transitions:
     exhaustion
         Which endpoints serve when few are healthy.
     loads, sweep
-        What is due beside the state.
+        What is due in addition to the state.
     turn
         At the health machines, which publish what they lead to.
     guard

@@ -172,6 +172,6 @@ class ThresholdMachine(StateRepr):
 
 
 def _settled(before: CheckState, now: CheckState) -> bool:
-    """Return whether the endpoint was called up or down anew, and not as before a stray check."""
+    """Return whether the endpoint was newly marked up or down, and not as before a stray check."""
     strays = {(CheckState.FALLING, CheckState.UP), (CheckState.RISING, CheckState.DOWN)}
     return (before, now) not in strays

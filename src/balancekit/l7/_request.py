@@ -24,7 +24,7 @@ Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[Text, Text]]
 """Header fields: a mapping, or pairs of names and values in the order received."""
 
 PCHAR: Final = "/!$&'()*+,;=:@-._~"
-"""What may stand unescaped in a path (RFC 3986 3.3), beside letters and digits."""
+"""What may stand unescaped in a path (RFC 3986 3.3), besides letters and digits."""
 
 
 @final

@@ -52,7 +52,7 @@ class Route(Generic[P]):
     attempts
         How many endpoints may be tried at most, >= 1. The adapter decides what may be sent again.
     retry_on
-        Status codes to retry beside those that the adapter retries anyway.
+        Status codes to retry, in addition to those that the adapter retries anyway.
     rewrite
         Replaces what the path pattern matched: the prefix, the whole path of an exact pattern or a template
         (``"/v2/{id}"``), the match of an expression (``r"/v2/\1"``). Only for spellings that keep paths as sent.

@@ -158,9 +158,7 @@ class Split(Generic[P]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-        self._positions = count(
-            1
-        )  # a copy begins its turns anew: from 3.14 on, none of itertools can be copied
+        self._positions = count(1)  # a copy restarts its turns: from 3.14 on, none of itertools can be copied
 
     def __repr__(self) -> str:
         parts = ", ".join(

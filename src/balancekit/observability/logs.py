@@ -1,4 +1,4 @@
-"""Structured logging: one record for each event, with its fields beside the text.
+"""Structured logging: one record for each event, with its fields in addition to the text.
 
 Needs nothing: the standard library's ``logging``. Fields are in the record (``extra``), so a JSON formatter, or structlog
 through its bridge, has them as data: times as they are, in seconds of the balancer's clock, as ``balancekit_at`` is. The text has

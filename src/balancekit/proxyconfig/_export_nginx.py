@@ -32,7 +32,7 @@ NO_BACKUP: Final = ("hash", "random")
 MAX_WORD: Final = 4_000
 """Bytes; nginx reads its file in pieces of 4,096, and a word has to be in one."""
 ZONE_KIB: Final = 256
-"""Of an upstream's shared memory, beside one for each server."""
+"""Of an upstream's shared memory, besides one for each server."""
 HUNDREDTHS: Final = 10_000
 """Of a percent in the whole."""
 
@@ -128,7 +128,7 @@ def _server(pool: Exported, member: Member, method: str) -> str:
         words.append("down")
     elif member.level:
         if method.startswith(NO_BACKUP):
-            pool.differ(f"nginx has no backups beside {method.split(maxsplit=1)[0]}: {member.name} is down")
+            pool.differ(f"nginx has no backups with {method.split(maxsplit=1)[0]}: {member.name} is down")
         words.append("down" if method.startswith(NO_BACKUP) else "backup")
     return " ".join(words)
 

@@ -97,7 +97,7 @@ def path_expression(pattern: PathPattern, *, end: str = "$", inside: str = "") -
     end
         What stands for the end of the path.
     inside
-        Letters that are not in a path, beside the slash.
+        Letters that are not in a path, besides the slash.
     """
     if isinstance(pattern, Exact):
         return literal(pattern.literal) + end

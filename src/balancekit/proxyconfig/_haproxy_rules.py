@@ -28,7 +28,7 @@ DYNAMIC: Final = re.compile(r"%\[(.+)\]")
 ENTRY: Final = re.compile(r"(?!#)[ \t]*([^ \t\r]+)[ \t]*(.*?)[ \t\r]*")
 """A line of a map: a key, blanks or tabs, and a value."""
 QUOTED: Final = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)""", re.DOTALL)
-"""Quotes and escapes that an argument has beside those of its line."""
+"""Quotes and escapes that an argument has besides those of its line."""
 MAP: Final = re.compile(r"map(?:_(str|beg|end|sub|dir|dom|reg))?\((.*)\)")
 PREDEFINED: Final[Mapping[str, tuple[str, ...]]] = {
     "TRUE": (),

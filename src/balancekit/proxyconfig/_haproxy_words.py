@@ -101,7 +101,7 @@ GLOBAL_NEUTRAL: Final = frozenset(
     thread-groups uid ulimit-n unix-bind unsetenv user wurfl-cache-size zero-warning
     """.split()
 )
-"""Of the section ``global``, beside those that begin with ``tune.``, ``profiling.`` and ``debug.``."""
+"""Of the section ``global``, besides those that begin with ``tune.``, ``profiling.`` and ``debug.``."""
 
 GLOBAL: Final[Mapping[str, str]] = {
     "default-path": "relative paths of maps and patterns begin there; here, they begin beside the file",

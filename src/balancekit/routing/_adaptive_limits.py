@@ -40,7 +40,7 @@ __all__ = ["Aimd", "AimdLimit", "Gradient", "GradientLimit"]
 MIN_GRADIENT: Final = 0.5
 MAX_GRADIENT: Final = 2.0
 MAX_AT_MINIMUM: Final = 5
-"""Intervals at the least limit in a row, after which the least latency is measured anew: it may have been too low."""
+"""Intervals at the least limit in a row, after which the least latency is measured again: it may have been too low."""
 MAX_SAMPLES: Final = 10_000
 """Latencies kept of one interval or measurement."""
 DROPS: Final = frozenset({Outcome.TIMEOUT, Outcome.OVERLOADED})

@@ -57,7 +57,7 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
 
     An adaptive limit starts over for an endpoint that leaves the pool and returns, or gets a new target.
 
-    Cost: O(1) beside the child's; O(n) when it picks endpoints at their limit four times in a row.
+    Cost: O(1) plus the child's; O(n) when it picks endpoints at their limit four times in a row.
 
     Example
     -------
@@ -182,5 +182,5 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
 
 
 def _same(one: Node, other: Node) -> bool:
-    """Return whether two nodes are those of one server: the same, or one that was made anew in a forked child."""
+    """Return whether two nodes are those of one server: the same, or one that was recreated in a forked child."""
     return one is other or one.endpoint.target is other.endpoint.target

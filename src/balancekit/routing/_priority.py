@@ -213,7 +213,7 @@ class Priority(_TierSelector):
     *When to use it:* a near and a far site, a primary and a stand-by that can take part of the load. *When
     not:* for a stand-by that must be idle until everything is lost; use :class:`~balancekit.selectors.First`.
 
-    Cost: O(1) beside the child's; O(n) per change of health.
+    Cost: O(1) plus the child's; O(n) per change of health.
     Source: Envoy 1.40, priority levels.
 
     Example

@@ -68,7 +68,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
     *Charged at the pick,* so also for requests that are not sent: one that slow start redirects, or a retry that the
     budget refuses.
 
-    Cost: O(1) beside the child's; O(n) when it picks endpoints without room four times in a row. Explaining a pick spends
+    Cost: O(1) plus the child's; O(n) when it picks endpoints without room four times in a row. Explaining a pick spends
     nothing.
 
     Example

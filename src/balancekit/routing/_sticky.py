@@ -47,7 +47,7 @@ class Sticky(ConstructorRepr, makers=("child",)):
     *Guarantee.* A forged, changed or foreign value is treated as none. Its contents are not used before its
     signature has been verified.
 
-    Cost: O(1) beside the child's; O(n) for a request whose endpoint has four requests in flight or more, unless the
+    Cost: O(1) plus the child's; O(n) for a request whose endpoint has four requests in flight or more, unless the
     bound is infinite.
 
     *When to use it:* sessions or caches in the endpoint's memory. *When not:* where a key will do

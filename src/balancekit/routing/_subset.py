@@ -41,7 +41,7 @@ class Subset(ConstructorRepr, makers=("child",)):
 
     *When not to use it:* for a preference rather than a requirement; use :class:`Locality` or :class:`Priority`.
 
-    Cost: O(1) beside the child's for requests that name all keys, O(n) for those that name some.
+    Cost: O(1) plus the child's for requests that name all keys, O(n) for those that name some.
 
     Example
     -------

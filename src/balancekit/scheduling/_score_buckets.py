@@ -133,7 +133,7 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
     def lowest_except(self, exclude: Collection[str]) -> C | None:
         """Return an item of the least score of those whose id is not excluded; ``None`` if all are.
 
-        O(excluded) beside what :meth:`lowest` costs.
+        O(excluded) plus the cost of :meth:`lowest`.
         """
         low = self._low
         if low and not self._fallen:

@@ -93,7 +93,7 @@ class Station(Protocol[J]):
 
 @final
 class ServerClock:
-    """A server's own time beside ours.
+    """A server's own time, and its conversion to ours.
 
     Example
     -------

@@ -33,7 +33,7 @@ class SimulationReport(Record):
     Parameters
     ----------
     requests, failures, retries, hedges
-        Those that came, those that no attempt served, attempts after a failed one, attempts beside one that took long.
+        Those that came, those that no attempt served, attempts after a failed one, attempts parallel to a slow one.
     seconds
         How long was counted.
     latency

@@ -36,7 +36,7 @@ class Timeline(Record):
     requests, failures
         Requests that arrived in each, and those of them that no attempt served.
     retries
-        Attempts after a failed one, or beside a slow one, that began in each.
+        Attempts after a failed one, or parallel to a slow one, that began in each.
     p50, p99
         Quantiles of latency of the requests that arrived in each and succeeded, in seconds; ``None`` if none did.
     attempts

@@ -27,7 +27,7 @@ ROUNDING = 1e-9
 
 @final
 class RetryBudget(ConstructorRepr):
-    """The retries that a cluster may have in progress, beside its requests.
+    """The retries that a cluster may have in progress, in addition to its requests.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class RetryBudget(ConstructorRepr):
 
     @checked_arguments
     def limit(self, *, active: int) -> int:
-        """Return how many retries may be in progress beside so many requests, retries among them."""
+        """Return how many retries may be in progress at this number of requests, retries among them."""
         return max(
             self._minimum, math.floor(self._percent / 100.0 * valid.integer("active", active, minimum=0))
         )

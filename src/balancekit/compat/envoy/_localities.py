@@ -33,7 +33,7 @@ PARTS: Final = 10_000
 
 
 class ZoneAware(Record):
-    """The settings of zone-aware routing, and what is known of the proxies beside this one.
+    """The settings of zone-aware routing, and what is known of the other proxies.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Envoy's outlier detection by rates: success rates beside those of the other hosts, and failure percentages.
+"""Envoy's outlier detection by rates: success rates compared with those of the other hosts, and failure percentages.
 
 Both look at the requests of one interval, host by host. *Success rate*: of hosts with enough requests, those whose
 rate is strictly below ``mean - factor * stdev`` (the standard deviation of a population) are outliers. *Failure

@@ -260,7 +260,7 @@ class Backend(ConstructorRepr):
         return taken
 
     def _redistribute(self, member: Member) -> list[Request]:
-        """Balance anew what waits for a server that is taken out, whatever its cookie; return what is served then."""
+        """Rebalance what waits for a server that is taken out, whatever its cookie; return what is served then."""
         moved = [first_of(member.waiting) for _ in range(len(member.waiting))]
         self._structure_of(member).took(member)
         for request in moved:

@@ -115,7 +115,7 @@ class Ring:
         self._step_on()
 
     def changed(self, member: Member, before: int) -> None:
-        """Follow a new weight. More nodes than there have been are made anew, and the walk steps on over the old ones."""
+        """Follow a new weight. More nodes than there have been are recreated, and the walk steps on over the old ones."""
         grows = member.effective > self._made[member]
         if grows:
             self._made[member] = member.effective

@@ -1,4 +1,4 @@
-"""Trace of a run in tiers: a row a request, and the events beside them."""
+"""Trace of a run in tiers: one row per request, and the events."""
 
 from __future__ import annotations
 
