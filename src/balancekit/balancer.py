@@ -663,9 +663,16 @@ class LoadBalancer(Generic[T]):
         ----------
         event
             An :class:`~balancekit.events.Event`, with its time.
+
+        Raises
+        ------
+        ConfigurationError
+            For anything else, or an event with a text that UTF-8 cannot encode.
         """
         if not isinstance(event, Event):
             raise ConfigurationError("event", event, "an Event of balancekit.events")
+        for name in ("endpoint", "reason", "cause"):
+            valid.text(name, getattr(event, name, "none"), empty=True)
         self._runtime.listeners.dispatch([event])
 
     def __iter__(self) -> Iterator[Endpoint[T]]:

@@ -8,6 +8,7 @@ import sys
 import weakref
 from typing import Any
 
+import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -64,6 +65,22 @@ def test_instruments_are_read_when_the_sdk_collects() -> None:
     stop()
     lb.emit(Retried(endpoint="10.0.0.2:81", at=0.0, reason="timeout"))
     assert read(reader) == {}
+
+
+@pytest.mark.parametrize("port", ["65536", "9" * 20, "1" * 5000, "0" * 5000])
+def test_an_id_that_ends_in_many_digits_costs_no_export(port: str) -> None:
+    """Digits that are no port are no number in an attribute: one that 64 bits cannot hold would end an export."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader])
+    lb = LoadBalancer([f"a:{port}", "b:65535"])
+    stop = instrument(lb, service="orders", meter=provider.get_meter("test"))
+    found = [attributes for _, attributes in read(reader)["balancekit.client.inflight"]]
+    peers = [{name: value for name, value in each.items() if "peer" in name} for each in found]
+    assert peers == [
+        {"network.peer.address": f"a:{port}"},
+        {"network.peer.address": "b", "network.peer.port": 65535},
+    ]
+    stop()
 
 
 def services(reader: InMemoryMetricReader) -> dict[str, int]:

@@ -6,7 +6,9 @@ import ast
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -25,10 +27,10 @@ from balancekit import (
     UnavailableError,
 )
 from balancekit.discovery import ThreadDiscovery
-from balancekit.events import Hedged, Retried, RetryRefused
+from balancekit.events import Ejected, Hedged, Retried, RetryRefused
 from balancekit.loads import InFlight
 from balancekit.observability._exporter import Exporter
-from balancekit.observability._series import MAX_LABELLED_ENDPOINTS
+from balancekit.observability._series import MAX_LABELLED_ENDPOINTS, MAX_REASONS
 from balancekit.observability.prometheus import (
     BUCKETS,
     STATES,
@@ -610,3 +612,49 @@ def test_a_recorder_tells_of_refusals(tmp_path: Path) -> None:
             recorder.acquire(exclude=["a"])
         stop()
     assert told == ["exhausted"]
+
+
+def test_what_one_runner_of_discovery_raises_costs_no_other_series(caplog: pytest.LogCaptureFixture) -> None:
+    """A runner that raises, or whose source cannot be sent, is left out of the scrape and logged; all else is there."""
+
+    class Runner:
+        def __init__(self, source: str | None) -> None:
+            self.source = source
+
+        def stats(self) -> Any:
+            if self.source is None:
+                raise OSError("no statistics")
+            return SimpleNamespace(source=self.source, refreshes={}, last_success_at=1.0, endpoints=2)
+
+    lb, registry = LoadBalancer(["a"]), CollectorRegistry()
+    runners = [Runner(None), Runner(chr(0xD83D)), Runner("good")]
+    collector = BalancerCollector(lb, service="orders", registry=registry, discovery=runners)
+    page = generate_latest(registry).decode()
+    assert 'balancekit_resolver_endpoints{resolver="good",service="orders"} 2.0' in page
+    assert 'balancekit_endpoint_weight{endpoint="a",service="orders"} 1.0' in page
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    collector.close()
+
+
+@pytest.mark.parametrize("kind", ["retries", "ejections"])
+def test_reasons_of_events_are_few(kind: str) -> None:
+    """Whatever events say, series are bounded: a reason is one word, and those beyond the limit share one series."""
+    lb, registry = LoadBalancer(["a"]), CollectorRegistry()
+    collector = BalancerCollector(lb, service="orders", registry=registry)
+    words = ["".join(word) for word in product("abcd", repeat=4)]
+    for word in words:
+        said = f'{word}: "{word}" 17\n'
+        lb.emit(
+            Retried(endpoint="a", at=0.0, reason=said)
+            if kind == "retries"
+            else Ejected(endpoint="a", at=0.0, until=1.0, streak=1, cause=said)
+        )
+    (family,) = [
+        family
+        for family in text_string_to_metric_families(generate_latest(registry).decode())
+        if family.name == f"balancekit_{kind}"
+    ]
+    found = {sample.labels["reason"]: sample.value for sample in family.samples}
+    assert set(found) == {*words[:MAX_REASONS], "other"}
+    assert found["other"] == len(words) - MAX_REASONS
+    collector.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -38,3 +40,57 @@ def test_a_source_without_statistics_is_refused():
     """The source must have ``stats``."""
     with pytest.raises(ConfigurationError, match="source"):
         RouteCollector("edge", object(), registry=CollectorRegistry())
+
+
+def test_a_source_that_raises_costs_no_other_series(caplog):
+    """A source whose statistics cannot be had has no series, and those of another table are there."""
+
+    class Broken:
+        def stats(self):
+            raise OSError("no statistics")
+
+    statistics, registry, broken = RouteStatistics(), CollectorRegistry(), Broken()
+    statistics.record("orders", latency=0.25, failed=False)
+    collectors = [
+        RouteCollector("broken", broken, registry=registry),
+        RouteCollector("edge", statistics, registry=registry),
+    ]
+    page = [sample for family in registry.collect() for sample in family.samples]
+    assert {sample.labels["table"] for sample in page} == {"edge"}
+    assert "no statistics" in caplog.text
+    for collector in collectors:
+        collector.close()
+
+
+def test_a_registry_has_each_table_once():
+    """Several tables share a registry; a second one of a name is refused, until the first has left."""
+    statistics, registry = RouteStatistics(), CollectorRegistry()
+    statistics.record("orders", latency=0.25, failed=False)
+    edge = RouteCollector("edge", statistics, registry=registry)
+    RouteCollector("inner", statistics, registry=registry)
+    assert {sample.labels["table"] for family in registry.collect() for sample in family.samples} == {
+        "edge",
+        "inner",
+    }
+    with pytest.raises(ConfigurationError, match="name='edge'"):
+        RouteCollector("edge", statistics, registry=registry)
+    edge.close()
+    edge.close()
+    assert {sample.labels["table"] for family in registry.collect() for sample in family.samples} == {"inner"}
+    RouteCollector("edge", statistics, registry=registry)
+
+
+def test_the_name_of_a_source_that_is_gone_is_free():
+    """A table whose source was collected leaves its name to another."""
+    registry, statistics = CollectorRegistry(), RouteStatistics()
+    kept = RouteCollector("edge", statistics, registry=registry)
+    del statistics
+    gc.collect()
+    assert not kept.has_source
+    RouteCollector("edge", RouteStatistics(), registry=registry)
+
+
+def test_a_name_that_no_page_can_have_is_refused():
+    """A route that UTF-8 cannot encode is refused when it is counted: it would end each scrape."""
+    with pytest.raises(ConfigurationError, match="route"):
+        RouteStatistics().record(chr(0xD83D), latency=0.25, failed=False)

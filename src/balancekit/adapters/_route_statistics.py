@@ -89,6 +89,8 @@ class RouteStatistics(StateRepr):
         """
         seconds, tried = valid.number("latency", latency), valid.integer("attempts", attempts, minimum=0)
         valid.flag("failed", failed)
+        if route is not None and route not in self._counts:
+            valid.text("route", route, empty=True)
         with self._lock:
             counts = self._counts.get(route or NO_ROUTE) or _Counts()
             counts.window.record(seconds)

@@ -105,7 +105,7 @@ def source(what: object, *, name: str | None = None, refresh: Refresh | None = N
     if refresh is not None and not isinstance(refresh, Refresh):
         raise ConfigurationError("refresh", refresh, "a Refresh")
     return own.replace(
-        name=own.name if name is None else valid.text("name", name),
+        name=valid.text("name", own.name if name is None else name),
         refresh=own.refresh if refresh is None else refresh,
     )
 

@@ -20,7 +20,7 @@ from balancekit.endpoint import Endpoint
 from balancekit.events import Ejected, Event, Hedged, Retried, RetryRefused, Suppressed
 from balancekit.observability._event_counters import reason
 from balancekit.observability._instruments import STATES, Direct
-from balancekit.observability._series import OTHER, SeriesNames
+from balancekit.observability._series import MAX_REASONS, OTHER, SeriesNames
 from balancekit.outcome import Completion
 from balancekit.protocols import ObservableBalancer
 from balancekit.statistics_view import EndpointStats
@@ -73,6 +73,7 @@ class DirectWriter:
         self._names = names
         self._balancer = balancer
         self._discovered = discovered
+        self._reasons = SeriesNames(MAX_REASONS)
         self._lock = new_lock()
         self._tokens: dict[str, int] = {}
         self._begun: Counter[str] = Counter()
@@ -133,14 +134,14 @@ class DirectWriter:
         direct, service = self._direct, self._service
         match event:
             case Retried():
-                direct.retries.labels(service, event.reason).inc()
+                direct.retries.labels(service, self._reasons.label(reason(event.reason))).inc()
             case RetryRefused():
                 direct.exhausted.labels(service).inc()
             case Hedged():
                 direct.hedges.labels(service, "won" if event.won else "lost").inc()
             case Ejected():
                 name = self._names.label(event.endpoint)
-                direct.ejections.labels(service, name, reason(event.cause)).inc()
+                direct.ejections.labels(service, name, self._reasons.label(reason(event.cause))).inc()
             case Suppressed():
                 direct.ejections.labels(service, self._names.label(event.endpoint), "flapping").inc()
             case _:

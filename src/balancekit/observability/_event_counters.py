@@ -15,6 +15,7 @@ from balancekit._support.display import StateRepr
 from balancekit._support.fork import new_lock
 from balancekit._support.weak import observe_weakly
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
+from balancekit.observability._series import MAX_REASONS, SeriesNames
 from balancekit.protocols import ObservableBalancer, require_balancer
 
 __all__ = ["EventCounters", "reason"]
@@ -63,6 +64,7 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
         self._retries: Counter[str] = Counter()
         self._hedges: Counter[str] = Counter()
         self._refused = 0
+        self._reasons = SeriesNames(MAX_REASONS)
         self.stop: Callable[[], None] = observe_weakly(balancer.on_event, self._on_event)
         """Call it to stop counting."""
 
@@ -93,11 +95,11 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
         with self._lock:
             match event:
                 case Ejected():
-                    self._ejections[event.endpoint, reason(event.cause)] += 1
+                    self._ejections[event.endpoint, self._reasons.label(reason(event.cause))] += 1
                 case Suppressed():
                     self._ejections[event.endpoint, "flapping"] += 1
                 case Retried():
-                    self._retries[event.reason] += 1
+                    self._retries[self._reasons.label(reason(event.reason))] += 1
                 case RetryRefused():
                     self._refused += 1
                 case Hedged():

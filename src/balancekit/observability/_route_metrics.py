@@ -14,7 +14,10 @@ Cost: nothing a request; sorting 256 numbers a route at each scrape. Needs the e
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, final
+from functools import partial
+from operator import attrgetter, is_not
+from typing import Any, Final, Protocol, TypeAlias, final
+from weakref import WeakKeyDictionary
 
 from balancekit._support.display import StateRepr
 from balancekit._support.extras import extra
@@ -25,10 +28,14 @@ with extra("prometheus"):
     from prometheus_client.registry import Collector
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import new_lock
+from balancekit._support.log import contain_error
 from balancekit._support.weak import weakly
 from balancekit.errors import ConfigurationError
 
 __all__ = ["RouteCollector", "SupportsRouteStats"]
+
+_Families: TypeAlias = tuple[CounterMetricFamily, CounterMetricFamily, GaugeMetricFamily]
 
 
 class SupportsRouteStats(Protocol):
@@ -40,13 +47,13 @@ class SupportsRouteStats(Protocol):
 
 
 @final
-class RouteCollector(StateRepr, Collector):
+class RouteCollector(StateRepr):
     """Export the statistics of a table's routes.
 
     Parameters
     ----------
     name
-        The value of the label ``table``.
+        The value of the label ``table``; one table of that name per registry.
     source
         ``RouteStatistics``, a routed transport or a routing middleware. It is not kept alive; once it is gone, there are no
         samples.
@@ -56,7 +63,7 @@ class RouteCollector(StateRepr, Collector):
     Raises
     ------
     ConfigurationError
-        If the source has no ``stats``.
+        If the source has no ``stats``, or for a name that the registry has already.
 
     *When not to use it:* with several processes that share one scrape target; quantiles do not add up.
 
@@ -80,12 +87,53 @@ class RouteCollector(StateRepr, Collector):
             )
         self._name = valid.text("name", name)
         self._source = weakly(source)
-        self._registry = REGISTRY if registry is None else registry
-        self._registry.register(self)
+        self._exporter = _exporter_of(REGISTRY if registry is None else registry)
+        self._exporter.join(self)
+
+    @property
+    def name(self) -> str:
+        """The value of the label ``table``."""
+        return self._name
+
+    @property
+    def has_source(self) -> bool:
+        """Whether the source is there: it is not kept alive."""
+        return self._source() is not None
 
     def close(self) -> None:
-        """Leave the registry."""
-        self._registry.unregister(self)
+        """Take the metrics away. Closing twice does nothing."""
+        self._exporter.leave(self)
+
+    def stats(self) -> Sequence[Any]:
+        """Return the records of all routes; none if the source is gone, or raises."""
+        source = self._source()
+        try:
+            return () if source is None else source.stats()
+        except Exception:
+            contain_error("statistics of %r, for the metrics of table %s", source, self._name)
+            return ()
+
+
+@final
+class _Exporter(Collector):
+    """The tables of one registry: a name of a metric may be exported once only."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._members: tuple[RouteCollector, ...] = ()
+
+    def join(self, member: RouteCollector) -> None:
+        """Add a table; those whose source is gone leave."""
+        with self._lock:
+            living = tuple(filter(attrgetter("has_source"), self._members))
+            if member.name in map(attrgetter("name"), living):
+                raise ConfigurationError("name", member.name, "a name that this registry does not have yet")
+            self._members = (*living, member)
+
+    def leave(self, member: RouteCollector) -> None:
+        """Take one away."""
+        with self._lock:
+            self._members = tuple(filter(partial(is_not, member), self._members))
 
     def describe(self) -> Iterable[Metric]:
         """Return the families without samples."""
@@ -93,24 +141,47 @@ class RouteCollector(StateRepr, Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the families as of now."""
-        requests, retries, latency = _families()
-        source = self._source()
-        for stats in () if source is None else source.stats():
-            labels = [self._name, stats.route]
-            requests.add_metric([*labels, "ok"], stats.requests - stats.failures)
-            requests.add_metric([*labels, "failed"], stats.failures)
-            retries.add_metric(labels, stats.retries)
-            if stats.latency is not None:
-                for quantile, value in (
-                    ("0.5", stats.latency.p50),
-                    ("0.95", stats.latency.p95),
-                    ("0.99", stats.latency.p99),
-                ):
-                    latency.add_metric([*labels, quantile], value)
-        return requests, retries, latency
+        families = _families()
+        for member in self._members:
+            for stats in member.stats():
+                _add(families, member.name, stats)
+        return [family for family in families if family.samples]
 
 
-def _families() -> tuple[CounterMetricFamily, CounterMetricFamily, GaugeMetricFamily]:
+def _add(families: _Families, table: str, stats: Any) -> None:
+    """Add the samples of one route."""
+    requests, retries, latency = families
+    labels = [table, stats.route]
+    requests.add_metric([*labels, "ok"], stats.requests - stats.failures)
+    requests.add_metric([*labels, "failed"], stats.failures)
+    retries.add_metric(labels, stats.retries)
+    if stats.latency is not None:
+        for quantile, value in (
+            ("0.5", stats.latency.p50),
+            ("0.95", stats.latency.p95),
+            ("0.99", stats.latency.p99),
+        ):
+            latency.add_metric([*labels, quantile], value)
+
+
+_EXPORTERS: Final[WeakKeyDictionary[CollectorRegistry, _Exporter]] = WeakKeyDictionary()
+_LOCK: Final = new_lock()
+
+
+def _exporter_of(registry: CollectorRegistry) -> _Exporter:
+    """Return the exporter of a registry, registered on first use."""
+    if not isinstance(registry, CollectorRegistry):
+        raise ConfigurationError("registry", registry, "a CollectorRegistry")
+    with _LOCK:
+        found = _EXPORTERS.get(registry)
+        if found is None:
+            found = _Exporter()
+            registry.register(found)
+            _EXPORTERS[registry] = found
+        return found
+
+
+def _families() -> _Families:
     labels = ["table", "route"]
     return (
         CounterMetricFamily(

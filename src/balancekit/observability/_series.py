@@ -1,20 +1,27 @@
-"""Labels of endpoints: ids, while there are not too many."""
+"""Labels that are not known beforehand, ids of endpoints and reasons, while there are not too many."""
 
 from __future__ import annotations
 
 from typing import Final, final
 
-__all__ = ["MAX_LABELLED_ENDPOINTS", "OTHER", "SeriesNames"]
+__all__ = ["MAX_LABELLED_ENDPOINTS", "MAX_REASONS", "OTHER", "SeriesNames"]
 
 MAX_LABELLED_ENDPOINTS: Final = 500
 """Endpoints that get series of their own; the others share ``endpoint="other"``."""
+MAX_REASONS: Final = 50
+"""Reasons that get series of their own; balancekit and its adapters give some twenty."""
 OTHER: Final = "other"
-"""The label of the endpoints that have no series of their own."""
+"""The label of the endpoints and reasons that have no series of their own."""
 
 
 @final
 class SeriesNames:
-    """The labels that one collector has given to endpoints.
+    """The labels that one collector has given to endpoints, or to reasons.
+
+    Parameters
+    ----------
+    limit
+        How many get a label of their own.
 
     Example
     -------
@@ -23,16 +30,17 @@ class SeriesNames:
     ('10.0.0.1:80', True)
     """
 
-    __slots__ = ("_given",)
+    __slots__ = ("_given", "_limit")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_LABELLED_ENDPOINTS) -> None:
+        self._limit = limit
         self._given: set[str] = set()
 
     def label(self, endpoint: str) -> str:
         """Return the label of an endpoint: its id, or that of all beyond the most."""
         if endpoint in self._given:
             return endpoint
-        if len(self._given) >= MAX_LABELLED_ENDPOINTS:
+        if len(self._given) >= self._limit:
             return OTHER
         self._given.add(endpoint)
         return endpoint

@@ -44,6 +44,8 @@ from balancekit.statistics_view import EndpointStats
 __all__ = ["instrument"]
 
 Observations: TypeAlias = Iterable[Observation]
+MAX_PORT: Final = 65_535
+MAX_PORT_DIGITS: Final = 5
 ERRORS: Final = frozenset(outcome.value for outcome in FAILURES)
 
 
@@ -231,7 +233,7 @@ def _on_span(event: Event) -> None:
 def _peer(endpoint: str) -> dict[str, str | int]:
     """Return the attributes of an endpoint: address and port, if its id is one."""
     host, colon, port = endpoint.rpartition(":")
-    if colon and port.isascii() and port.isdigit():
+    if colon and port.isascii() and port.isdigit() and len(port) <= MAX_PORT_DIGITS and int(port) <= MAX_PORT:
         bare = host.rpartition("//")[2].removeprefix("[").removesuffix("]")
         return {"network.peer.address": bare, "network.peer.port": int(port)}
     return {"network.peer.address": endpoint}

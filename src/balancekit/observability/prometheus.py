@@ -47,6 +47,7 @@ with extra("prometheus"):
     from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
 from balancekit._support import validation as valid
+from balancekit._support.log import contain_error
 from balancekit._support.weak import weakly
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -194,7 +195,13 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         """Read the runners."""
         listener = self._listener()
         for runner in () if listener is None else listener.runners:
-            yield runner.stats()
+            try:
+                found = runner.stats()
+                valid.text("source", found.source)
+            except Exception:
+                contain_error("statistics of %r, for the metrics of service %s", runner, self.service)
+            else:
+                yield found
 
     def label(self, endpoint: str) -> str:
         """Return the label of an endpoint: its id, while there are not too many."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from balancekit import AllIneligibleError, LoadBalancer, Outcome, UniformRandom
 from balancekit.errors import ConfigurationError, Reason
-from balancekit.events import Cooling, Event, Retried
+from balancekit.events import Cooling, Ejected, Event, Retried
 from balancekit.exhaustion import FailOpen, LeastBad
 from balancekit.testing import ManualClock
 
@@ -171,3 +171,22 @@ def test_a_listener_hears_what_a_carrier_of_requests_tells() -> None:
     assert events[-1] is told
     with pytest.raises(ConfigurationError, match="event"):
         lb.emit("retried")
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        (Retried(endpoint=chr(0xD83D), at=1.0, reason="connect"), "endpoint"),
+        (Retried(endpoint="a", at=1.0, reason=chr(0xD83D)), "reason"),
+        (Ejected(endpoint="a", at=1.0, until=2.0, streak=1, cause=chr(0xD83D)), "cause"),
+        (Retried(endpoint="a", at=1.0, reason=5), "reason"),
+    ],
+)
+def test_an_event_that_no_listener_could_write_is_refused(event: Event, field: str) -> None:
+    """An event with a text that UTF-8 cannot encode, or no text, is refused by its field, and no listener receives it."""
+    lb, _, events = pool("a", "b")
+    before = list(events)
+    with pytest.raises(ConfigurationError) as caught:
+        lb.emit(event)
+    assert caught.value.parameter == field
+    assert events == before
