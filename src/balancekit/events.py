@@ -1,8 +1,8 @@
 """Events: changes of a pool that listeners receive.
 
-Events are frozen records of *rare* things: membership, health, lost leases. They are handed to listeners
-after every lock is released, in the order they happened; a listener that raises is logged and can
-never break a pick. Per-request numbers are not events: read them from ``LoadBalancer.stats()``.
+Events are frozen records of *rare* changes: membership, health, lost leases. Listeners receive them
+after every lock is released, in the order they happened. If a listener raises, the error is logged and the pick
+continues. Per-request numbers are not events: read them from ``LoadBalancer.stats()``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Event(Record):
-    """Something happened to one endpoint.
+    """A change of one endpoint.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class EjectionRefused(Event):
 
 
 class Suppressed(Event):
-    """The endpoint came and went so often that it is kept out until ``until``, or longer if it goes on."""
+    """The endpoint flapped so often that it is suppressed until ``until``, or longer if it continues."""
 
     until: float
     penalty: float
@@ -141,7 +141,7 @@ class RetryRefused(Event):
 
 
 class Hedged(Event):
-    """A second attempt was started here before the first had ended; it ``won``, or it did not."""
+    """A second attempt was started here before the first had ended; ``won`` is whether its answer was used."""
 
     won: bool
 

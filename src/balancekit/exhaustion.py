@@ -1,15 +1,15 @@
 """Exhaustion policies: which endpoints serve if too few are healthy.
 
 ===================  ====================================================================
-:class:`FailClosed`  none healthy: raise ``AllIneligibleError``, which says when to retry
+:class:`FailClosed`  none healthy: raise ``AllIneligibleError``, with the time to retry
 :class:`FailOpen`    less than a share healthy: distrust health and use all endpoints
 :class:`LeastBad`    none healthy: use the one that is due back soonest
 ===================  ====================================================================
 
-*Why distrust health?* When most of a pool seems to be broken, a broken check or a shared dependency is likelier
-than ten servers that died at once; and if they are really overloaded, sending everything to the last two
-kills those too. A draining endpoint is never used: its drain was requested. One that cools down is not
-a question of health: it is passed over while there is any other, and counts in no threshold.
+*Why distrust health:* when most of a pool seems to be broken, a broken check or a shared dependency is likelier
+than ten servers that died at once. And if the servers are overloaded, sending everything to the last two
+overloads those too. A draining endpoint is never used: its drain was requested. Cooling down is not health: such
+an endpoint is passed over while there is any other, and counts in no threshold.
 
 Health alone never empties a pool: the last endpoint is not ejected. It takes a removal, a drain or a pool that
 waits for its first checks.
@@ -109,7 +109,7 @@ class FailOpen(Policy):
     threshold
         A share, in [0, 1]. 0 waits until none is healthy; 0.5 is Envoy's panic threshold.
 
-    *When to use it:* when endpoints can be unwell together. *When not:* when an unhealthy endpoint does harm
+    *When to use it:* when many endpoints may fail together. *When not:* when an unhealthy endpoint does harm
     (serves stale or foreign data).
 
     *Mind the cap on ejections.* Requests alone take out at most ``Ejection.max_share``; with a threshold of
@@ -140,8 +140,8 @@ class FailOpen(Policy):
 class LeastBad(Policy):
     """Use the one that is due back soonest when none is healthy.
 
-    *When to use it:* in small pools: one request at least tries. *When not:* when that one would get all the
-    traffic and break under it; use :class:`FailOpen`.
+    *When to use it:* in small pools, so that requests are at least tried. *When not:* when that endpoint would get
+    all the traffic and fail under it; use :class:`FailOpen`.
 
     Example
     -------

@@ -1,12 +1,12 @@
 """Leases: a request's claim on an endpoint, which ends exactly once however the request ends.
 
-A lease is opened by a balancer and counts in its node's ``inflight`` until it is released: by ``with``,
-by :meth:`Lease.release`, or, if it is lost, by the balancer after the garbage collector found it. It
-carries its *node*, not an id, so a late release cannot touch an endpoint that was removed and added again.
+A balancer opens a lease, which counts in its node's ``inflight`` until it is released: by ``with``, or by
+:meth:`Lease.release`. If it is lost, the balancer releases it after garbage collection. A lease carries its
+*node*, not an id, so a late release cannot touch an endpoint that was removed and added again.
 
-**Exactly once, without a lock.** Under the interpreter lock, taking ``_open`` and setting it to ``None``
-has no point in between where another thread could run, and ``inflight -= 1`` is one such step too; on a
-free-threaded build both happen under the node's lock (see ``docs/decisions``).
+**Exactly once, without a lock.** Under the interpreter lock, no other thread can run between reading ``_open``
+and setting it to ``None``, nor within ``inflight -= 1``. On a free-threaded build both happen under the node's
+lock (see ``docs/decisions``).
 
 **The finalizer rule.** ``__del__`` may run in the middle of any allocation, also while this very thread
 holds a lock of the balancer. So it appends to a deque and does nothing else; the next acquire ends the lost
@@ -76,9 +76,9 @@ class Lease(Generic[T_co]):
     """One request's claim on one endpoint. Made by ``Balancer.acquire``, never by hand.
 
     Use it in a ``with`` statement, in coroutines too (nothing in it waits), or call :meth:`release`
-    from a callback. A lease is entered once; what is called in the block uses it without ``with``. Leaving the block
-    classifies by itself: no exception is a success, a ``TimeoutError`` a timeout, a cancellation no endpoint's fault (see
-    ``classify_exception``).
+    from a callback. A lease is entered once; code called in the block uses it without ``with``. The end of the block
+    classifies the outcome: no exception is a success, a ``TimeoutError`` a timeout, a cancellation counts against no
+    endpoint (see ``classify_exception``).
 
     Example
     -------
@@ -142,7 +142,7 @@ class Lease(Generic[T_co]):
             return extras
 
     def first_byte(self) -> None:
-        """Note that the answer has begun: latency is measured to here, not to the end of the body.
+        """Record that the answer has begun: latency is measured to here, not to the end of the body.
 
         Only the first call counts. The lease stays open.
         """
@@ -150,7 +150,7 @@ class Lease(Generic[T_co]):
             self._owner.reached(self)
 
     def report_load(self, report: LoadReport) -> None:
-        """Pass on what the endpoint said of its own load; loads, selectors and observers see it when the lease ends.
+        """Record the load that the endpoint reported; loads, selectors and observers receive it when the lease ends.
 
         The last call counts. After the lease has ended, nothing happens.
 
@@ -166,10 +166,10 @@ class Lease(Generic[T_co]):
             self._owner.reported(self)
 
     def report_tokens(self, count: int) -> None:
-        """Note how many tokens the answer of a language model had, >= 0. Call it when the last one has come.
+        """Record how many tokens the answer of a language model had, >= 0. Call it when the last one has arrived.
 
-        They count for the endpoint, also after the lease has ended. While it is open, and after :meth:`first_byte`, so does
-        the speed at which the tokens after the first one came. Only the first call counts.
+        They count for the endpoint, even after the lease has ended. If the lease is open, and after :meth:`first_byte`, the
+        speed of the tokens after the first one counts too. Only the first call counts.
 
         Raises
         ------

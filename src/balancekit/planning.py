@@ -1,8 +1,8 @@
 """Plans: the exact share of keys that a change of endpoints moves, before the change.
 
-The selector builds the structure it would use for the endpoints as they are and as they would be; the two are compared
-arc by arc, slot by slot or, for rendezvous, in closed form. No key is drawn. Health is left aside: a plan is about
-the owners of keys, not about today's health.
+The selector builds its structure for the endpoints before and after the change. The two are compared arc by arc, slot by
+slot or, for rendezvous, in closed form. No keys are sampled. Health is ignored: a plan is about the owners of keys, not
+about the present health.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SupportsStructure(Protocol):
 
 @final
 class Plan:
-    """What an update would change. Made by ``LoadBalancer.plan``; nothing has changed yet.
+    """The effect of an update before it is made. Made by ``LoadBalancer.plan``.
 
     Example
     -------

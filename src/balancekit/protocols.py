@@ -1,18 +1,18 @@
-"""The protocols of balancekit: what it requires of code that you write, and what it promises code that embeds it.
+"""The protocols of balancekit: its requirements of your code, and its guarantees for code that embeds it.
 
 Everything here is structural: no base classes. The whole architecture in one page:
 
 - An application embeds a :class:`Balancer` and calls :meth:`~Balancer.acquire` once per request. Code that carries
   requests or watches a balancer takes an :class:`ObservableBalancer`.
 - A :class:`Selector` is an algorithm: one method from a snapshot and a context to a node.
-- A :class:`Load` says how busy a node is, a :class:`HealthPolicy` whether it may be picked. Both
+- A :class:`Load` measures how busy a node is, a :class:`HealthPolicy` decides whether it may be picked. Both
   receive the time as ``now``; neither reads a clock.
 - The rest are optional hooks. What an object supports is resolved once, when a balancer is made or an endpoint joins.
 
-*Hooks.* Each says when it is called. Unless it says otherwise, it is called by the thread that caused it, several
-threads may call it at the same time, it runs under no lock, it may use the balancer, and it must not wait for
-something that takes long. One that raises is logged and changes nothing. A wrapper states each hook that it passes on:
-what only ``__getattr__`` would answer is not found on CPython 3.12 and later, where ``isinstance`` does not call it.
+*Hooks.* The docstring of each states when it is called. Unless it states otherwise, the thread that caused the call
+makes it, several threads may call at the same time, and no lock is held. A hook may use the balancer, and must not wait
+for long. If it raises, the error is logged and nothing else changes. A wrapper must define each hook that it passes on:
+on CPython 3.12 and later, ``isinstance`` does not call ``__getattr__``, so a hook found only by it is not used.
 
 A class that derives from :class:`Selector`, :class:`Load` or :class:`HealthPolicy` and has a public name that is
 nearly, but not quite, an optional hook is refused with :class:`~balancekit.errors.ConfigurationError`.
@@ -221,8 +221,8 @@ class Selector(Protocol):
     """An algorithm. Implement this one method and nothing else.
 
     The answer depends on the selector's own small state (a cursor, credits by node id), the snapshot and
-    the context, and on nothing else: no clock, no module-level randomness, nothing remembered of an
-    older snapshot but ids. ``balancekit.testing.check_selector`` checks it.
+    the context only. It uses no clock, no module-level randomness, and nothing of an older snapshot but
+    ids. ``balancekit.testing.check_selector`` checks it.
 
     Calls are serialised by the balancer unless the selector has a true attribute ``thread_safe``. A selector that is
     not is called under one lock of its own; so is each of its hooks. A selector may be prepared for snapshots that
@@ -325,7 +325,7 @@ class SupportsFeedback(Protocol):
 
 @runtime_checkable
 class SupportsReasons(Protocol):
-    """A selector that may pick none although there are candidates, and can say why."""
+    """A selector that may pick none although there are candidates, and reports the reasons."""
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return, by id, why candidates would not be picked. Called only after a pick has failed."""
@@ -346,10 +346,10 @@ class SupportsRetryAt(Protocol):
 
 @runtime_checkable
 class SupportsTiming(Protocol):
-    """A load or health policy that says whether it looks at times.
+    """A load or health policy that states whether it reads times.
 
-    ``timed = False`` of a load policy spares two clock readings a request, ``timed = True`` of a health policy requests
-    them. Left out, a load looks at times and a health policy does not. Read once, when a balancer is made.
+    ``timed = False`` of a load policy saves two clock readings a request, ``timed = True`` of a health policy requests
+    them. By default, a load reads times and a health policy does not. Read once, when a balancer is made.
     """
 
     timed: bool
@@ -383,20 +383,20 @@ class SupportsForget(Protocol):
     """A pool's load policy that keeps nodes."""
 
     def forget(self, node: Node, /) -> None:
-        """Leave a node out that has gone. May be called more than once, and for a node that never joined."""
+        """Forget a node that has left. May be called more than once, and for a node that never joined."""
         ...
 
 
 @runtime_checkable
 class SupportsComparer(Protocol):
-    """What the loads of a pool share, if they can be compared faster than by ``value``.
+    """The common part of the loads of a pool, if it compares them faster than by ``value``.
 
     Found by selectors as the attribute ``pool`` of a load. A load whose comparison counts on the request that it leads to says so
     by an attribute ``start_compared``: plain requests that were picked by one then do without ``started``.
     """
 
     def comparer(self, *, weighted: bool) -> Callable[[Node, Node, float], Node]:
-        """Return a function that answers which of two nodes is less loaded at a time; the first on a tie."""
+        """Return a function that returns the less loaded of two nodes at a time; the first on a tie."""
         ...
 
 

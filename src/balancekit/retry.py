@@ -1,8 +1,8 @@
 """Retry budgets: a limit on retries as a share of requests.
 
-A budget keeps retries from multiplying an outage: every request pays in a fifth of a retry, a retry takes out a
-whole one, and a small reserve lets quiet clients retry at all. Amplification is at most ``1 + ratio`` plus
-the reserve, whatever fails. It receives the time and is safe to share between threads.
+A budget keeps retries from multiplying an outage. Every request deposits a fifth of a retry, and a retry withdraws a
+whole one. A small reserve lets clients with few requests retry too. Amplification is at most ``1 + ratio`` plus
+the reserve, whatever fails. A budget takes the time as an argument and is safe to share between threads.
 
 To drop first attempts as well while a backend refuses most of them, use :class:`~balancekit.waiting.ClientThrottle`.
 
@@ -27,7 +27,7 @@ BALANCE_DIGITS: Final = 9
 
 @final
 class RetryBudget(ConstructorRepr):
-    """How many retries there may be, as a share of requests of late.
+    """A limit on retries, as a share of recent requests.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class RetryBudget(ConstructorRepr):
     ttl
         Seconds for which a request's contribution lasts, > 0.
 
-    *Guarantee.* Time is cut into tenths of ``ttl``. Whenever a retry is taken out, the retries of the last ten tenths,
-    the present one included, are at most ``ratio`` times the requests of the same ten plus ``reserve * ttl``.
+    *Guarantee.* Time is cut into tenths of ``ttl``. Whenever a retry is withdrawn, the retries of the last ten tenths,
+    including the present one, are at most ``ratio`` times the requests of the same ten plus ``reserve * ttl``.
 
     Example
     -------

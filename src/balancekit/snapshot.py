@@ -1,4 +1,4 @@
-"""Snapshots: what an algorithm sees when it picks.
+"""Snapshots: an algorithm's view of the pool.
 
 A :class:`Snapshot` holds the endpoints in the pool (:class:`Members`) and those of them that may be picked
 (``eligible``), each as a :class:`~balancekit.node.Node` that shows how busy it is *now*. The first two are immutable
@@ -154,11 +154,11 @@ class PickContext(StateRepr, prints=("key", "cost", "exclude", "attributes", "no
     key
         What keyed algorithms hash; ``None`` if the caller gave none.
     cost
-        What the request will cost, 1.0 for an ordinary one.
+        The cost of the request, 1.0 for an ordinary one.
     exclude
-        Ids of endpoints this request has already tried.
+        Ids of endpoints that this request has already tried.
     attributes
-        Anything else the application wants its own selectors to see.
+        Any other values of the application for its own selectors.
     trace
         Where to note reasons while a pick is being explained, else ``None``.
     """

@@ -36,7 +36,7 @@ class Machine(NamedTuple):
 TABLES: Final = (
     Machine(
         "Lifecycle",
-        "How an endpoint does. `LifecycleMachine` joins all the others into these triggers.",
+        "The state of an endpoint. `LifecycleMachine` joins all the others into these triggers.",
         CONDITIONS,
         tuple(Trigger),
         TRANSITIONS,
@@ -48,19 +48,31 @@ TABLES: Final = (
         tuple(Move),
         MEMBERSHIP,
     ),
-    Machine("Thresholds", "What checks say.", tuple(CheckState), tuple(CheckTrigger), THRESHOLDS),
+    Machine("Thresholds", "The state by checks.", tuple(CheckState), tuple(CheckTrigger), THRESHOLDS),
     Machine(
         "AccruedFailures",
-        "What checks say if failures add up.",
+        "The state by checks with accrued failures.",
         tuple(CheckState),
         tuple(AccruedTrigger),
         ACCRUED_FAILURES,
     ),
-    Machine("ConsecutiveFailures", "What requests say.", tuple(Run), tuple(RunTrigger), FAILURE_RUN),
-    Machine("FlapDamping", "Whether it comes and goes.", tuple(Damping), tuple(DampingTrigger), DAMPING),
-    Machine("Probation", "Whether it is well again.", tuple(Trial), tuple(TrialTrigger), PROBATION),
+    Machine(
+        "ConsecutiveFailures",
+        "The state by consecutive requests.",
+        tuple(Run),
+        tuple(RunTrigger),
+        FAILURE_RUN,
+    ),
+    Machine("FlapDamping", "Whether it flaps.", tuple(Damping), tuple(DampingTrigger), DAMPING),
+    Machine("Probation", "Whether it has recovered.", tuple(Trial), tuple(TrialTrigger), PROBATION),
     Machine("WarmUp", "Whether it takes its full share.", tuple(Warmth), tuple(WarmthTrigger), WARM_UP),
-    Machine("MaxFails", "nginx's books, a policy of its own.", tuple(Fails), tuple(FailTrigger), MAX_FAILS),
+    Machine(
+        "MaxFails",
+        "The counts of nginx, as a policy of its own.",
+        tuple(Fails),
+        tuple(FailTrigger),
+        MAX_FAILS,
+    ),
 )
 """Every table of this package."""
 
