@@ -182,6 +182,16 @@ class CheckResult(Record):
         valid.number("holds_for", self.holds_for, above=0.0)
 
 
+_OWN_POOLS: Final = frozenset(
+    {"EmptyPoolError", "MaxConnectionsError", "PoolTimeout", "WaitQueueTimeoutError"}
+)
+"""Errors of urllib3, redis, httpx and psycopg, and pymongo for a pool of the client's own that is full."""
+_SQL_POOL: Final = ("sqlalchemy.exc", "TimeoutError")
+"""The same of SQLAlchemy."""
+_STATUS_ERRORS: Final = frozenset({"APIStatusError", "ClientResponseError", "HTTPError", "HTTPStatusError"})
+"""Errors of the SDKs of model servers, aiohttp, requests and urllib, and httpx for the status of an answer."""
+
+
 def classify_exception(error: BaseException | None) -> Outcome:
     """Return the outcome that an exception means.
 
@@ -189,9 +199,11 @@ def classify_exception(error: BaseException | None) -> Outcome:
     framework, an interrupt, a closed generator) is the caller giving up. A :class:`TimeoutError` is a
     timeout, a :class:`ConnectionError` a failed connection, and the rest is a failure. Not all clients derive
     their timeouts from ``TimeoutError``. So a class that has ``Timeout`` in its name, or in that of a base, is a timeout
-    too, and so is ``trio.TooSlowError``. ``PoolTimeout`` of httpx means that the client's own pool is full; it is ignored.
-    So is an error that was raised because this process has no file descriptor or memory left. A group has the outcome
-    that its members share, or is a failure if they differ.
+    too, and so is ``trio.TooSlowError``. ``PoolTimeout`` of httpx means that the client's own pool is full; it is ignored,
+    as are its like in urllib3, redis, pymongo and SQLAlchemy. So is an error that was raised because this process has no
+    file descriptor or memory left. What ``urllib`` and ``raise_for_status`` of a client raise has the outcome of its
+    status, as in the adapters: 429 is overloaded, 408 and 5xx except 501 are failures, the others successes. A group has
+    the outcome that its members share, or is a failure if they differ.
 
     Example
     -------
@@ -199,6 +211,9 @@ def classify_exception(error: BaseException | None) -> Outcome:
     <Outcome.CONNECT_FAILED: 'connect_failed'>
     >>> classify_exception(KeyboardInterrupt())
     <Outcome.CANCELLED: 'cancelled'>
+    >>> from urllib.error import HTTPError
+    >>> classify_exception(HTTPError("http://10.0.0.1/x", 404, "Not Found", {}, None))
+    <Outcome.SUCCESS: 'success'>
     """
     if error is None:
         return Outcome.SUCCESS
@@ -215,9 +230,30 @@ def classify_exception(error: BaseException | None) -> Outcome:
         return Outcome.TIMEOUT
     if isinstance(error, ConnectionError):
         return Outcome.CONNECT_FAILED
-    names = [kind.__name__ for kind in type(error).__mro__]  # no client is imported
-    if "PoolTimeout" in names:
+    kinds = type(error).__mro__
+    names = [kind.__name__ for kind in kinds]  # no client is imported
+    if not _OWN_POOLS.isdisjoint(names) or _SQL_POOL in [(kind.__module__, kind.__name__) for kind in kinds]:
         return Outcome.IGNORED
+    if not _STATUS_ERRORS.isdisjoint(names):
+        status = _status_of(error)
+        if status is not None:
+            return _outcome_of(status)
     if any("Timeout" in name or name == "TooSlowError" for name in names):
         return Outcome.TIMEOUT
     return Outcome.FAILURE
+
+
+def _outcome_of(status: int) -> Outcome:
+    """Return the outcome that the status of an HTTP answer means, whatever its headers say."""
+    if status == 429:
+        return Outcome.OVERLOADED
+    return Outcome.FAILURE if status == 408 or (status >= 500 and status != 501) else Outcome.SUCCESS
+
+
+def _status_of(error: Exception) -> int | None:
+    """Return the status of the answer for which a client raised an error; ``None`` if it raised it for something else."""
+    if error.__cause__ is not None:  # of aiohttp, for an answer that it cannot read
+        return None
+    answer = getattr(error, "response", None)
+    status = getattr(error, "status", None) if answer is None else getattr(answer, "status_code", None)
+    return status if isinstance(status, int) and status >= 300 else None

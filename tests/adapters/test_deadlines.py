@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 import trustme
+import urllib3
 
 from balancekit import LoadBalancer, Outcome
 from balancekit.adapters import request_options
@@ -197,3 +198,60 @@ def test_all_addresses_of_a_name_have_one_deadline(kind: str, monkeypatch: pytes
     play(kind, lb, scenario)
     assert sum(waits) <= 1.5 * DEADLINE_S
     assert lb.stats().outcomes[Outcome.CANCELLED] == 1
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        urllib3.Timeout(connect=5.0, read=0.1),
+        urllib3.Timeout(total=0.1),
+        urllib3.Timeout(total=0.1, read=5.0),
+    ],
+    ids=str,
+)
+def test_a_time_out_of_urllib3_counts_beside_a_deadline(limit: urllib3.Timeout, server: Server) -> None:
+    """A ``Timeout`` that is shorter than the deadline ends the attempt: it is the endpoint's, as without a deadline."""
+    lb = LoadBalancer([server.address])
+
+    async def scenario(client: Any) -> None:
+        with request_options(timeout=60.0), pytest.raises(client.timed_out):
+            await client.get("http://orders/slow?seconds=5", timeout=limit)
+
+    play("requests", lb, scenario)
+    assert lb.stats().outcomes[Outcome.TIMEOUT] == 1
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [urllib3.Timeout(), urllib3.Timeout(total=60.0), urllib3.Timeout(connect=60.0, read=60.0)],
+    ids=str,
+)
+def test_a_deadline_cuts_drips_within_a_time_out_of_urllib3(limit: urllib3.Timeout, server: Server) -> None:
+    """A longer ``Timeout`` of any form leaves the deadline in force, between any two reads."""
+    lb = LoadBalancer([server.address])
+    first, rest = PLACES["of a known length"]
+    path = "/drip-bytes?" + urlencode({"head": first, "rest": rest, "gap": GAP_S})
+
+    async def scenario(client: Any) -> None:
+        with request_options(timeout=DEADLINE_S), pytest.raises(client.timed_out):
+            await client.get(f"http://orders{path}", timeout=limit)
+
+    play("requests", lb, scenario)
+    assert lb.stats().outcomes[Outcome.CANCELLED] == 1
+    assert server.dripped < PIECES
+
+
+def test_a_time_out_that_is_none_is_refused_as_without_a_deadline(server: Server) -> None:
+    """What is no time-out is refused by requests, whether or not the call has a deadline; the outcome is ignored."""
+    lb = LoadBalancer([server.address])
+
+    async def scenario(client: Any) -> None:
+        for limit in ("soon", [1, 2], ("soon", 1)):
+            with (
+                request_options(timeout=60.0),
+                pytest.raises(ValueError, match=r"(?i)timeout"),
+            ):
+                await client.get("http://orders/ok", timeout=limit)
+
+    play("requests", lb, scenario)
+    assert lb.stats().outcomes[Outcome.IGNORED] == 3

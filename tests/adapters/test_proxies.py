@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import aiohttp
@@ -148,7 +149,8 @@ def test_a_connection_that_times_out_is_the_endpoints() -> None:
     error = aiohttp.ConnectionTimeoutError("Connection timeout to host http://10.0.0.1")
     error.__cause__ = TimeoutError()
     call = Call(AdapterConfig(LoadBalancer(["10.0.0.1:80"])), None, None, 1.0)
-    assert _aiohttp_errors.classify_error(error, call).outcome is Outcome.CONNECT_FAILED
+    session: Any = SimpleNamespace(closed=False)
+    assert _aiohttp_errors.classify_error(error, call, session).outcome is Outcome.CONNECT_FAILED
 
 
 class ConnectProxy:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 import subprocess
+import urllib.error
 
 import aiohttp
 import httpx
@@ -32,6 +33,7 @@ from balancekit import (
     errors,
 )
 from balancekit._support.record import Record
+from balancekit.adapters._classification import classify_status
 from balancekit.events import Added, Ejected
 from balancekit.outcome import Completion
 
@@ -170,6 +172,66 @@ def test_an_exception_says_how_it_ended(error, outcome):
 def test_a_timeout_is_one_whatever_the_client(kind, outcome):
     """The timeouts of clients and frameworks have the outcome of ``TimeoutError``, although they derive from other classes."""
     assert classify_exception(kind.__new__(kind)) is outcome
+
+
+def raised_for(status, client):
+    """Return what a client raises for an answer of a status, when it is asked to."""
+    url = "http://10.0.0.1/x"
+    if client == "urllib":
+        return urllib.error.HTTPError(url, status, "X", {}, None)
+    if client == "aiohttp":
+        return aiohttp.ClientResponseError(None, (), status=status)
+    if client == "requests":
+        answer = requests.Response()
+        answer.status_code = status
+    else:
+        answer = {"httpx": httpx, "httpx2": httpx2}[client].Response(
+            status, request={"httpx": httpx, "httpx2": httpx2}[client].Request("GET", url)
+        )
+    try:
+        answer.raise_for_status()
+    except Exception as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("client", ["urllib", "aiohttp", "requests", "httpx", "httpx2"])
+def test_a_status_that_a_client_raises_has_the_outcome_of_the_adapters(client):
+    """An answer of 404 says that its endpoint is healthy, whether its client raises for it or not, as in the adapters."""
+    for status in range(400, 600):
+        outcome = classify_status(status).outcome
+        assert classify_exception(raised_for(status, client)) is outcome, status
+
+
+def test_a_redirect_that_httpx_raises_for_is_an_answer():
+    """Httpx raises for a redirect that it does not follow, too; its endpoint is healthy."""
+    assert classify_exception(raised_for(302, "httpx")) is Outcome.SUCCESS
+
+
+def test_a_client_that_cannot_read_an_answer_raises_for_no_status():
+    """Aiohttp gives the status 400 to an answer that is none: that is a failure, and so is an error without an answer."""
+    broken = aiohttp.ClientResponseError(None, (), status=400)
+    broken.__cause__ = ValueError()
+    page = aiohttp.ContentTypeError(None, (), status=200)
+    for error in (broken, page, requests.HTTPError("x"), urllib3.exceptions.HTTPError("x")):
+        assert classify_exception(error) is Outcome.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("urllib3.exceptions", "EmptyPoolError"),
+        ("redis.exceptions", "MaxConnectionsError"),
+        ("pymongo.errors", "WaitQueueTimeoutError"),
+        ("psycopg_pool", "PoolTimeout"),
+        ("sqlalchemy.exc", "TimeoutError"),
+    ],
+)
+def test_a_full_pool_of_the_client_blames_no_endpoint(module, name):
+    """The errors of clients for a pool of their own that is full are ignored, in whichever class they are."""
+    full = type(name, (Exception,), {"__module__": module})
+    assert classify_exception(full()) is Outcome.IGNORED
+    assert classify_exception(type("TimeoutError", (Exception,), {})()) is Outcome.TIMEOUT
 
 
 def test_a_trio_timeout_in_a_plain_lease_is_a_timeout():

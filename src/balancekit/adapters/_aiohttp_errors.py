@@ -12,7 +12,7 @@ from balancekit._support.extras import extra
 
 with extra("aiohttp"):
     import aiohttp
-    from aiohttp import ClientRequest, hdrs
+    from aiohttp import ClientRequest, ClientSession, hdrs
     from aiohttp.payload import Payload
 
 from balancekit.adapters._call import Call
@@ -62,10 +62,12 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
 )
 
 
-def classify_error(error: BaseException, call: Call) -> Classification:
+def classify_error(error: BaseException, call: Call, session: ClientSession) -> Classification:
     """Classify what an error of the client means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
+    if session.closed:  # under the request, which it broke
+        return _OURS
     if isinstance(error, aiohttp.ConnectionTimeoutError) and _waited_for_the_pool(error, call):
         return _OURS
     if isinstance(error, aiohttp.ClientResponseError) and _has_no_decoder(error):

@@ -46,6 +46,9 @@ TUNNEL_FAILED: Final = "Tunnel connection failed: "
 """How the error of ``http.client`` begins if a proxy refuses ``CONNECT``; its status follows."""
 HANDSHAKES: Final = frozenset({"_validate_conn", "_prepare_proxy"})
 """Methods of urllib3's pools that shake hands, the second by the tunnel of a proxy."""
+FILES: Final = frozenset({"cert_verify", "ssl_wrap_socket"})
+"""Functions of requests and urllib3 that read the files of ``verify`` and ``cert``; the second then shakes hands, by the next."""
+SHAKES: Final = "_ssl_wrap_socket_impl"
 _UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
 BROKEN: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")
 _TOO_LATE: Final = Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")
@@ -100,7 +103,9 @@ def _said_by_a_proxy(error: exceptions.ProxyError) -> str:
 
 
 def classify_attempt(error: BaseException, request: PreparedRequest, call: Call) -> Classification:
-    """Classify an error of an attempt, which may be one of the TLS handshake."""
+    """Classify an error of an attempt, which may be one of the TLS handshake, or of the caller's files for it."""
+    if isinstance(error, OSError) and _is_of_a_file(error, call):
+        return _OURS
     kinds = exceptions.ConnectionError | exceptions.Timeout
     shaking = isinstance(error, kinds) and not isinstance(error, exceptions.ProxyError)
     return _UNSENT if shaking and _is_of_the_handshake(error, call) else classify_error(error, request)
@@ -116,6 +121,15 @@ def _is_of_the_handshake(error: BaseException, call: Call) -> bool:
         for cause in chain(error, call.handled)
         for frame, _ in walk_tb(cause.__traceback__)
     )
+
+
+def _is_of_a_file(error: BaseException, call: Call) -> bool:
+    """Return whether a file of certificates or of a key, which the caller named, is missing or cannot be read."""
+    for cause in chain(error, call.handled):
+        names = {frame.f_code.co_name for frame, _ in walk_tb(cause.__traceback__)}
+        if not FILES.isdisjoint(names) and SHAKES not in names:
+            return True
+    return False
 
 
 def _is_of_a_write(error: object) -> bool:

@@ -38,6 +38,10 @@ class TimeLeft(float):
     def __reduce__(self) -> tuple[Any, ...]:
         return float, (float(self),)
 
+    def __sub__(self, seconds: float) -> Self:
+        """Return what is left of it after so many seconds: urllib3 takes those of connecting from its total."""
+        return type(self)(float(self) - seconds, self._call)
+
     @property
     def over(self) -> bool:
         """Whether the time of the call is up."""

@@ -28,7 +28,7 @@ from balancekit._support.extras import extra
 
 with extra("aiohttp"):
     import aiohttp
-    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, RequestInfo, hdrs
+    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, RequestInfo, hdrs
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.http_exceptions import HttpProcessingError
@@ -70,9 +70,9 @@ async def _close(response: ClientResponse) -> None:
     response.close()
 
 
-def _rules(call: Call) -> Rules:
+def _rules(call: Call, session: ClientSession) -> Rules:
     """Return what the exchange needs to know of the client's classes."""
-    return Rules(partial(classify_error, call=call), replayable, _no_endpoint)
+    return Rules(partial(classify_error, call=call, session=session), replayable, _no_endpoint)
 
 
 async def _buffer(request: ClientRequest, limit: int) -> None:
@@ -164,10 +164,10 @@ class Balanced(ConstructorRepr):
             return Answer(response, response.status, response.headers, where)
 
         def hand_over(response: ClientResponse) -> ClientResponse:
-            self._hand_over(url, response, call)
+            self._hand_over(url, response, call, request.session)
             return response
 
-        steps = exchange(call, request, _rules(call))
+        steps = exchange(call, request, _rules(call, request.session))
         try:
             return await carry_out_async(call, steps, send, _close, hand_over, asyncio.sleep)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -247,7 +247,7 @@ class Balanced(ConstructorRepr):
         if config.jars is not None:
             config.jars.carry(where, str(request.url), request.headers)
 
-    def _hand_over(self, url: URL, response: ClientResponse, call: Call) -> None:
+    def _hand_over(self, url: URL, response: ClientResponse, call: Call, session: ClientSession) -> None:
         response._balancekit = call  # type: ignore[attr-defined]  # read by `info`
         if self._config.rewrite_location and hdrs.LOCATION in response.headers:
             location = response.headers[hdrs.LOCATION]
@@ -266,7 +266,9 @@ class Balanced(ConstructorRepr):
                 # How aiohttp says that the caller closed it.
                 call.closed()
             else:
-                call.broke(classify_error(error, call) if isinstance(error, BaseException) else CANCELLED)
+                call.broke(
+                    classify_error(error, call, session) if isinstance(error, BaseException) else CANCELLED
+                )
 
         call.begun()
         connection.add_callback(ended)

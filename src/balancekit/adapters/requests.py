@@ -22,7 +22,7 @@ with extra("requests"):
     from requests import PreparedRequest, Response, exceptions
     from requests.adapters import HTTPAdapter
     from requests.structures import CaseInsensitiveDict
-    from urllib3 import ProxyManager
+    from urllib3 import ProxyManager, Timeout
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child
@@ -168,7 +168,10 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
             return Answer(response, response.status_code, response.headers, where)
 
         def hand_over(response: Response) -> Response:
-            return self._hand_over(request, cast("BalancedResponse", response), call)
+            answer = self._hand_over(request, cast("BalancedResponse", response), call)
+            if not stream and (request.hooks or {}).get("response"):
+                _ = answer.content  # the session would read it after its hooks, of which one may raise
+            return answer
 
         steps = exchange(call, source, _rules(request, source, call))
         return carry_out(call, steps, send, Response.close, hand_over)
@@ -323,5 +326,19 @@ def _clipped(timeout: Any, call: Call) -> Any:
     if call.deadline == math.inf:
         return timeout
     if isinstance(timeout, tuple):
-        return tuple(limit_timeout(part, call) for part in timeout)
-    return limit_timeout(timeout if isinstance(timeout, int | float) else None, call)
+        return tuple(_limited(part, call) for part in timeout)
+    if isinstance(timeout, Timeout):
+        begun = timeout.clone()
+        begun.start_connect()  # its read time-out is known from then on
+        resolve = Timeout.resolve_default_timeout
+        return Timeout(
+            total=None if timeout.total is None else _limited(resolve(timeout.total), call),
+            connect=_limited(resolve(begun.connect_timeout), call),
+            read=_limited(resolve(begun.read_timeout), call),
+        )
+    return _limited(timeout, call)
+
+
+def _limited(timeout: Any, call: Call) -> Any:
+    """Return one time-out, in seconds or none, within the deadline; what is neither is left to requests to refuse."""
+    return limit_timeout(timeout, call) if timeout is None or isinstance(timeout, int | float) else timeout

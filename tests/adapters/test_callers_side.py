@@ -1,0 +1,138 @@
+"""What goes wrong on the caller's side of a request: no endpoint is blamed for it, and none is spared for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import requests
+import trustme
+
+from balancekit import Endpoint, First, LoadBalancer, Outcome
+from balancekit.adapters import aiohttp as for_aiohttp
+from balancekit.adapters import requests as for_requests
+
+from ._server import Server
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Run one endpoint."""
+    with Server("a") as one:
+        yield one
+
+
+def outcomes(lb: LoadBalancer[Any]) -> dict[Outcome, int]:
+    """Return the outcomes that occurred."""
+    return {outcome: count for outcome, count in lb.stats().outcomes.items() if count}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"verify": "missing"},
+        {"verify": "broken"},
+        {"verify": False, "cert": "missing"},
+        {"verify": False, "cert": "broken"},
+        {"verify": False, "cert": ("broken", "missing")},
+        {"verify": False, "cert": ("good", "broken")},
+    ],
+    ids=str,
+)
+def test_a_file_of_the_caller_that_cannot_be_read_is_no_fault_of_endpoints(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    """With a wrong ``verify`` or ``cert`` requests raises its own error at the first attempt, and the outcome is ignored."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "good"))
+    (tmp_path / "broken").write_text("no certificate\n")
+
+    def path(value: Any) -> Any:
+        return str(tmp_path / value) if isinstance(value, str) else value
+
+    named = {name: tuple(map(path, v)) if isinstance(v, tuple) else path(v) for name, v in options.items()}
+    with Server("a", authority=authority, names=("orders",)) as server:
+        lb = LoadBalancer([Endpoint(id, server.address) for id in "ab"])
+        with requests.Session() as session:
+            session.mount("https://orders/", for_requests.BalancedAdapter(lb, attempts=2))
+            with pytest.raises(OSError, match=r"invalid path|SSL"):
+                session.get("https://orders/ok", timeout=10, **named)
+    assert outcomes(lb) == {Outcome.IGNORED: 1}
+
+
+def test_a_handshake_that_fails_for_its_certificate_is_the_endpoints(tmp_path: Path) -> None:
+    """A file that can be read, of another authority, is no mistake in the sense of the test above."""
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other"))
+    with Server("a", authority=trustme.CA(), names=("orders",)) as server:
+        lb = LoadBalancer([server.address])
+        with requests.Session() as session:
+            session.mount("https://orders/", for_requests.BalancedAdapter(lb))
+            with pytest.raises(requests.exceptions.SSLError):
+                session.get("https://orders/ok", timeout=10, verify=str(tmp_path / "other"))
+    assert outcomes(lb) == {Outcome.CONNECT_FAILED: 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(404, Outcome.SUCCESS), (500, Outcome.FAILURE), (429, Outcome.OVERLOADED)]
+)
+def test_a_hook_that_raises_keeps_no_lease(status: int, outcome: Outcome, server: Server) -> None:
+    """``raise_for_status`` as a hook of a requests session: the lease has ended by the status before the caller has the error."""
+    lb = LoadBalancer([server.address])
+    server.always = f"/status?code={status}"
+
+    def hook(response: requests.Response, **_options: Any) -> None:
+        response.raise_for_status()
+
+    with requests.Session() as session:
+        session.mount("http://orders/", for_requests.BalancedAdapter(lb))
+        session.hooks["response"] = [hook]
+        with pytest.raises(requests.HTTPError) as raised:
+            session.get("http://orders/ok", timeout=10)
+        assert (lb.stats().inflight, outcomes(lb)) == (0, {outcome: 1})
+        assert raised.value.response.status_code == status
+
+
+def test_hooks_see_a_stream_unread(server: Server) -> None:
+    """A hook of a request with ``stream=True`` gets an answer whose body is still to come."""
+    lb = LoadBalancer([server.address])
+    seen = []
+
+    def hook(response: requests.Response, **_options: Any) -> None:
+        seen.append((response.raw.closed, lb.stats().inflight))
+
+    with requests.Session() as session:
+        session.mount("http://orders/", for_requests.BalancedAdapter(lb))
+        answer = session.get("http://orders/drip?n=2", stream=True, hooks={"response": hook}, timeout=10)
+        assert seen == [(False, 1)]
+        assert len(answer.content) > 1
+    assert outcomes(lb) == {Outcome.SUCCESS: 1}
+
+
+def test_a_session_that_is_closed_under_its_requests_blames_no_endpoint(server: Server) -> None:
+    """Aiohttp breaks the connections of a session that is closed; the balancer outlives it, and its endpoints stay healthy."""
+    lb = LoadBalancer([Endpoint("a", server.address), Endpoint("b", server.address)], selector=First())
+
+    async def main() -> None:
+        sent, trace = asyncio.Event(), aiohttp.TraceConfig()
+
+        async def on_sent(*_arguments: object) -> None:
+            sent.set()
+
+        trace.on_request_headers_sent.append(on_sent)
+        session = aiohttp.ClientSession(
+            middlewares=[for_aiohttp.balanced("orders", lb)], trace_configs=[trace]
+        )
+        task = asyncio.ensure_future(session.get("http://orders/slow?seconds=10"))
+        await sent.wait()
+        await session.close()
+        with pytest.raises(aiohttp.ClientError):
+            await task
+
+    asyncio.run(main())
+    assert lb.stats().inflight == 0
+    assert set(outcomes(lb)) == {Outcome.IGNORED}
+    assert [endpoint.state for endpoint in lb.stats().endpoints] == ["healthy", "healthy"]
