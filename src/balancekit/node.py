@@ -29,9 +29,9 @@ __all__ = [
 NO_CALLBACKS: Final = 0
 """A plain success is counted, and that is all."""
 LOAD_CALLBACK: Final = 1
-"""Its load is told, and nothing else."""
+"""Its load records it, and nothing else does."""
 ALL_CALLBACKS: Final = 2
-"""Health, or a structure that counts what is in flight, may have to be told too."""
+"""Health, or a structure that counts what is in flight, may have to record it too."""
 
 _NO_LOCK: Final = nullcontext()
 
@@ -101,7 +101,7 @@ class Load(Protocol):
         ...
 
     def value(self, *, now: float) -> float:
-        """Return the load at ``now``. Pure: asking twice gives the same answer and changes nothing."""
+        """Return the load at ``now``. Pure: two calls return the same and change nothing."""
         ...
 
 
@@ -128,7 +128,7 @@ class PickedFields(CountedFields):
 
 
 class HotFields(PickedFields):
-    """The fields that requests touch if more than the load is told of them: they are in the next one."""
+    """The fields that requests touch if more than the load records them: they are in the next one."""
 
     __slots__ = ("health_watching", "low_water")
 
@@ -250,4 +250,4 @@ class Node(HotFields):
 
 
 def _ignore(_node: Node) -> None:
-    """Stand where no structure asked for low-water calls."""
+    """Stand where no structure wants low-water calls."""

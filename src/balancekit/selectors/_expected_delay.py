@@ -9,7 +9,7 @@ together lie in memory in that order.
 as the one that has it. So no endpoint is remembered twice, and good ones stay until something better comes.
 
 The comparison is of one number per endpoint (``node.latency_estimate``), which :class:`~balancekit.loads.ExpectedDelay`
-restates whenever a request begins or ends there. Other loads are asked for their value.
+restates whenever a request begins or ends there. Of other loads it compares the values.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Rota(NamedTuple):
     """Endpoints that have just answered, each in its seat; empty if the pool is small."""
     pool: ExpectedDelayPool | None
     """What the loads share, if they are expected delays."""
-    told: bool
-    """Whether loads are told of each request that ends, so that delays are stated as they are."""
+    recorded: bool
+    """Whether loads record each request that ends, so that delays are stated as they are."""
 
 
 @final
@@ -86,8 +86,8 @@ class ShortestExpectedDelay(ConstructorRepr):
         rota = self._rota
         if rota is None or rota.snapshot is not snapshot:
             self._rota = rota = _rota(snapshot, ctx.rng)
-        _, windows, recent, pool, told = rota  # a fifth of what the attributes of a named tuple cost
-        if told and pool is not None and ctx.trace is None:
+        _, windows, recent, pool, recorded = rota  # a fifth of what the attributes of a named tuple cost
+        if recorded and pool is not None and ctx.trace is None:
             stated = _soonest_stated((*recent, *next(windows)), pool, ctx.exclude)
             if stated is not None:
                 return stated
@@ -131,17 +131,17 @@ def _rota(snapshot: Snapshot, rng: Random) -> Rota:
     pools = {id(pool): pool for pool in [getattr(node.load, "pool", None) for node in order]}
     pool = next(iter(pools.values()), None) if len(pools) == 1 else None
     shared = pool if isinstance(pool, ExpectedDelayPool) else None
-    told = all(map(attrgetter("needs_completion"), order))
+    recorded = all(map(attrgetter("needs_completion"), order))
     if len(order) <= MAX_SCANNED:
         rng.shuffle(order)
-        return Rota(snapshot, cycle([tuple(order)]), [], shared, told)
+        return Rota(snapshot, cycle([tuple(order)]), [], shared, recorded)
     if shared is None:
         rng.shuffle(order)
     else:
         order = _by_place(order, rng)
     looped = order + order[:WINDOW]
     windows = [tuple(looped[start : start + WINDOW]) for start in range(0, len(order), WINDOW)]
-    return Rota(snapshot, cycle(windows), order[:RECENT], shared, told)
+    return Rota(snapshot, cycle(windows), order[:RECENT], shared, recorded)
 
 
 def _by_place(nodes: Sequence[Node], rng: Random) -> list[Node]:
