@@ -2,6 +2,7 @@
 
     uv run python -m benchmarks.micro                 the tables
     uv run python -m benchmarks.micro --check         fail if a figure is over its bound
+    uv run python -m benchmarks.micro --cold          with the data of all other cases in the caches
     uv run python -m benchmarks.micro --json FILE     the same as data
     uv run python -m benchmarks.micro --save          keep the ratios in benchmarks/results
     uv run --group bench python -m benchmarks.micro   with other packages beside it
@@ -20,6 +21,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +50,8 @@ from balancekit.outcome import Completion
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
 SIZES = (10, 100, 1_000, 10_000)
+SLICE_MS = 40.0
+"""Milliseconds that each run takes: all of 10 000 endpoints are picked, or nearly all."""
 WARM = 70
 """Requests per endpoint before the clock runs: each has answered, and windows are sampled."""
 
@@ -98,9 +102,8 @@ def endpoints(size: int, *, weighted: bool) -> list[Endpoint[str]]:
     return [Endpoint(f"10.0.{k >> 8}.{k & 255}:8080", weight=w) for k, w in enumerate(weights)]
 
 
-def measure(size: int, subjects: tuple[Subject, ...], *, rounds: int) -> dict[str, Result]:
+def measure(size: int, subjects: tuple[Subject, ...], group: Group) -> dict[str, Result]:
     """Time all subjects at one size, in one group."""
-    group = Group(rounds=rounds)
     group.add("with lock: pass", "with lock: pass", lock=threading.Lock())
     keys = _cycle([f"user:{k}" for k in range(4096)])
     for subject in subjects:
@@ -219,17 +222,21 @@ def main() -> int:
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--only", default="", help="a part of the names of the selectors to measure")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--cold", action="store_true", help="let each case find the data of the others in the caches"
+    )
     parser.add_argument("--paths", action="store_true", help="measure the paths and the routers alone")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is over its bound")
     parser.add_argument("--json", metavar="FILE")
     add_save(parser)
     options = parser.parse_args()
     subjects = tuple([s for s in SUBJECTS if options.only.lower() in s.name.lower() and not options.paths])
+    timer = partial(Group, rounds=options.rounds, milliseconds=SLICE_MS, cold=options.cold)
     results, by_path = {}, {}
     for size in map(int, options.sizes.split(",")):
-        results[size] = measure(size, subjects, rounds=options.rounds)
+        results[size] = measure(size, subjects, timer())
         if not options.only:
-            by_path[size] = paths.measure(size, rounds=options.rounds)
+            by_path[size] = paths.measure(size, timer=timer)
         print(f"measured n={size}", file=sys.stderr)
     print(machine())
     if by_path:

@@ -96,17 +96,16 @@ STATEMENTS = {
 ADDED = ("exclusion", "cost", "attempts")
 
 
-def measure(size: int, *, rounds: int) -> dict[str, Result]:
+def measure(size: int, *, timer: Callable[[], Group]) -> dict[str, Result]:
     """Time all paths at one size: each balancer in a group of its own, with routers beside their child."""
     found: dict[str, Result] = {}
     for path in SELECTORS:
-        found |= _group([path], tuple(STATEMENTS), size, rounds)
-    found |= _group([SELECTORS[0]._replace(name="child"), *ROUTERS], ("plain",), size, rounds)
+        found |= _group([path], tuple(STATEMENTS), size, timer())
+    found |= _group([SELECTORS[0]._replace(name="child"), *ROUTERS], ("plain",), size, timer())
     return found
 
 
-def _group(paths: Sequence[Path], kinds: Sequence[str], size: int, rounds: int) -> dict[str, Result]:
-    group = Group(rounds=rounds)
+def _group(paths: Sequence[Path], kinds: Sequence[str], size: int, group: Group) -> dict[str, Result]:
     keys = cycle([f"user:{number}" for number in range(4096)]).__next__
     pool = [
         Endpoint(

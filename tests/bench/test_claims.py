@@ -128,3 +128,15 @@ class TestBusyMachine:
         timer = Timer(rounds=3, milliseconds=1.0)
         timer.run()
         assert timer.busy is busy
+
+
+@pytest.mark.parametrize(("cold", "runs"), [(False, 1 + 1 + 3 * 2), (True, 1 + 1 + 3)])
+def test_each_timed_run_follows_one_that_is_not_timed(monkeypatch, cold, runs):
+    """A case runs once first, once to find how often to run it, and twice a round: the second is timed. Cold, once a round."""
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(time, "thread_time", lambda: next(ticks) * 1e-3)
+    called = []
+    timer = Timer(rounds=3, milliseconds=1.0, cold=cold)
+    timer.add("a call", "call()", call=lambda: called.append(None))
+    timer.run()
+    assert len(called) == runs
