@@ -208,7 +208,10 @@ class Ledger:
 
     def reached(self, lease: Lease[object]) -> None:
         """Note when the answer began."""
-        lease.extras.first_byte_at = now = self._clock()
+        now = self._read_clock()
+        if now is None:
+            return
+        lease.extras.first_byte_at = now
         waited = now - lease.started_at
         if waited >= 0.0:  # not NaN
             self._answers(lease.node).first_byte.record(waited)
@@ -226,9 +229,17 @@ class Ledger:
         with self._locks.writer:
             answers.tokens += tokens
         if lease.active and begun is not None and tokens > 1:
-            seconds = self._clock() - begun
-            if seconds > 0.0:
-                answers.speed.record((tokens - 1) / seconds)
+            now = self._read_clock()
+            if now is not None and now > begun:
+                answers.speed.record((tokens - 1) / (now - begun))
+
+    def _read_clock(self) -> float | None:
+        """Return the time; ``None`` if the clock raises, for a request that goes on has no use for its error."""
+        try:
+            return self._clock()
+        except Exception:
+            contain_error("clock %r failed", self._clock)
+            return None
 
     def _answers(self, node: Node) -> AnswerFigures:
         found = node.answers
@@ -241,10 +252,8 @@ class Ledger:
 
     def finish(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
         """Notify load, selector and health how a lease ended."""
-        try:
-            now = self._clock()
-        except Exception:
-            contain_error("clock %r failed", self._clock)
+        now = self._read_clock()
+        if now is None:
             return
         completion = Completion(
             outcome,

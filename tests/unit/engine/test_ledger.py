@@ -227,3 +227,33 @@ def test_where_a_lost_lease_was_opened_is_known_for_debugging_only(*, debug: boo
     gc.collect()
     with pytest.warns(ResourceWarning, match=where):
         lb.acquire(exclude={"b"}).release()
+
+
+@pytest.mark.parametrize("during", ["the first byte", "tokens", "the end"])
+def test_a_clock_that_raises_during_an_answer_takes_it_from_no_caller(
+    during: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a clock raises after the request was sent is logged; the lease goes on, and ends as it would have."""
+    failing = False
+
+    def clock() -> float:
+        if failing:
+            raise OSError("no time")
+        return 5.0
+
+    lb = LoadBalancer(["a"], clock=clock)
+    lease = lb.acquire()
+    if during == "tokens":
+        lease.first_byte()
+    failing = True
+    if during == "the first byte":
+        lease.first_byte()
+    elif during == "tokens":
+        lease.report_tokens(20)
+    else:
+        lease.release(Outcome.FAILURE)
+    assert ["clock" in record.getMessage() for record in caplog.records] == [True]
+    lease.release()
+    failing = False
+    stats = lb.stats()["a"]
+    assert (stats.inflight, stats.tokens) == (0, 20 if during == "tokens" else 0)
