@@ -24,6 +24,7 @@ from balancekit._support.display import same, shown
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.functions import plain_function
 from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.steady import SteadyClock
 from balancekit._support.text import plain
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.engine import Runtime
@@ -32,7 +33,6 @@ from balancekit.engine.hooks import HealthMaker, SelectorHooks, health_is_timed,
 from balancekit.engine.options import check_listeners, check_on_missing_key, check_options, warn_if_shared
 from balancekit.engine.plans import make_plan, require_unchanged
 from balancekit.engine.state import PoolState, find
-from balancekit.engine.steady import SteadyClock
 from balancekit.engine.views import candidates_of, stats_of
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Event, EventSink

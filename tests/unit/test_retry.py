@@ -65,6 +65,15 @@ class TestBudget:
         assert not budget.withdraw(now=9.99)
         assert sum(budget.withdraw(now=10.0) for _ in range(20)) == 10
 
+    def test_requests_of_before_a_clock_went_back_do_not_count(self):
+        """If time goes back by more than ``ttl``, old requests earn no retries and old retries cost none; by less, all still count."""
+        budget = RetryBudget(ratio=0.5, reserve=1.0, ttl=10.0)
+        for _ in range(100):
+            budget.deposit(now=10_000.0)
+        assert budget.withdraw(now=10_000.0)
+        assert budget.balance(now=9_992.0) == 59.0
+        assert budget.balance(now=500.0) == 10.0
+
     @given(st.floats(0.01, 1.0), st.integers(0, 200))
     def test_a_balance_of_one_is_enough(self, ratio, requests):
         """``withdraw`` succeeds if and only if ``balance`` is at least one, so that a caller can look before it takes."""

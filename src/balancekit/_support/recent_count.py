@@ -16,6 +16,8 @@ BUCKETS: Final = 10
 class RecentCount:
     """A count of the last ``length`` seconds, in ten buckets: the oldest goes as a whole. One thread at a time.
 
+    If time goes back by more than ``length``, what was counted before that goes too: it would be recent until then.
+
     Example
     -------
     >>> requests = RecentCount(10.0)
@@ -44,7 +46,7 @@ class RecentCount:
     def _forget(self, now: float) -> int:
         slot = int(now // self._width)
         if slot != self._slot:
-            for old in [key for key in list(self._buckets) if key <= slot - BUCKETS]:
+            for old in [key for key in list(self._buckets) if abs(key - slot) >= BUCKETS]:
                 self._buckets.pop(old, None)
             self._slot = slot  # last: what an interrupt left is forgotten by the next call
         return slot

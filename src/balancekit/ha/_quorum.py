@@ -8,7 +8,9 @@ are lent for a time: two nodes and a witness that cannot see each other never ho
 candidate counts it from the moment of its request, and shorter by ``drift``. A vote that is given back is free unless
 its candidate has requested it again. Therefore at most one candidate holds more than half of the votes, whatever
 is lost, delayed, repeated or paused. This requires that no two clocks run faster or slower than each other by more than
-``drift``, and that no clock is reset while a message that states its time is on the way.
+``drift``, and that no clock is reset while a message that states its time is on the way. So no clock goes back, and none
+stands still while its machine is suspended: on Linux ``time.clock_gettime(time.CLOCK_BOOTTIME)``, not ``time.time`` or
+``time.monotonic``.
 
 Cost: O(1) per call; O(voters) for :meth:`MajorityMachine.holds`.
 

@@ -19,6 +19,7 @@ from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.functions import plain_function
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import log_error
+from balancekit._support.steady import SteadyClock
 from balancekit.outcome import LoadReport
 from balancekit.reported._latency_by_load import LatencyByLoad
 from balancekit.reported._orca import format_orca
@@ -64,7 +65,7 @@ class LoadMeter(ConstructorRepr):
     window
         Seconds over which rates are averaged, > 0.
     clock
-        Seconds, monotonic.
+        Seconds. If it goes back, time stands still, or goes on from where it was after a second or more.
     processors
         Called for the processor seconds used so far.
 
@@ -98,7 +99,7 @@ class LoadMeter(ConstructorRepr):
         self._utilization = _function("utilization", utilization)
         self._metrics = _function("metrics", metrics)
         self._window = valid.number("window", window, above=0.0)
-        self._clock = clock
+        self._clock = clock if clock is time.monotonic else SteadyClock(clock)
         self._processors = processors
         self._lock = new_lock()
         self._is_down = False

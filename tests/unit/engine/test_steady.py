@@ -16,7 +16,7 @@ from balancekit import (
     Selector,
     ShortestExpectedDelay,
 )
-from balancekit.engine.steady import SteadyClock
+from balancekit._support.steady import SteadyClock
 
 
 def test_the_monotonic_clock_is_read_as_it_is() -> None:

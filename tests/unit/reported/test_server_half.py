@@ -245,3 +245,14 @@ def test_an_answer_does_not_fail_because_its_report_does(kind, metrics, caplog):
             list(WsgiLoadReports(wsgi, meter)({}, lambda status, headers: sent.append(headers)))
     assert sent == [[(b"x", b"1")]] * 2
     assert caplog.text.count("a load report cannot be made") == 1
+
+
+def test_a_clock_that_goes_back_counts_no_request_for_longer():
+    """Rates stay those of the last window when the clock is set back by an hour."""
+    now = 10_000.0
+    found = LoadMeter(clock=lambda: now, processors=lambda: 0.0, window=5.0)
+    for k in range(2_000):
+        found.finished(found.started())
+        now += 0.05 if k != 1_000 else -3_600.0
+        if k > 200:
+            assert found.report().rps == pytest.approx(20.0, rel=0.06)

@@ -9,9 +9,8 @@ Cost: a call and a comparison a reading. A balancer reads ``time.monotonic``, it
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, final
-
-from balancekit.protocols import Clock
 
 __all__ = ["SteadyClock"]
 
@@ -38,7 +37,7 @@ class SteadyClock:
 
     __slots__ = ("_ahead", "_clock", "_last")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._ahead: float = 0.0
         """Seconds by which it has gone back."""
