@@ -30,6 +30,7 @@ from balancekit.reported import NodeAttributes, Prequal, ProbedLoad
 from balancekit.sharing import RedisStore, SharedEjections
 from balancekit.sharing._script import SCRIPT
 
+MAX_WAIT_S = 10.0
 MIN_PLACES = 4
 """Fewer would mean that the injector does not see the library."""
 
@@ -358,3 +359,59 @@ def test_a_second_close_of_a_transport_finishes_one_that_was_interrupted(routed:
             assert len(made) == 3
             assert all(inner.is_closed for inner in made), where
         assert jumps or place > MIN_PLACES
+
+
+class _AsynchronousHook:
+    """An object whose call is a coroutine."""
+
+    async def __call__(self, change: Any) -> None:
+        _HOOKS.append(change)
+
+
+def test_a_hook_that_is_an_object_with_an_asynchronous_call_is_awaited(sockets: list[_Socket]) -> None:
+    """``AsyncVrrp`` awaits such a hook as it does a coroutine function."""
+    router = VirtualRouter(vrid=7, addresses=("192.0.2.1",), source="192.0.2.1", priority=255)
+    _HOOKS.clear()
+
+    async def main() -> None:
+        hook = _AsynchronousHook()
+        driver = vrrp.AsyncVrrp(router, interface="lo", on_active=hook, on_backup=hook)
+        await driver.start()
+        await driver.stop()
+
+    asyncio.run(main())
+    assert [change.role.value for change in _HOOKS] == ["active", "initialize"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", [vrrp.VrrpThread, vrrp.AsyncVrrp])
+def test_a_hook_that_returns_a_coroutine_faults_the_router(
+    kind: Any, sockets: list[_Socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lambda whose coroutine nothing awaits has moved no address: the router does not stay active, and the log says why."""
+    router = VirtualRouter(vrid=7, addresses=("192.0.2.1",), source="192.0.2.1", priority=255)
+    faulted = threading.Event()
+
+    async def hook() -> None:
+        """Move an address, if it were awaited."""
+
+    def backup(change: Any) -> None:
+        if change.role.value == "fault":
+            faulted.set()
+
+    async def main() -> None:
+        driver = kind(router, interface="lo", on_active=lambda _: hook(), on_backup=backup, hook_retry=None)
+        if kind is vrrp.AsyncVrrp:
+            await driver.start()
+            assert await asyncio.to_thread(faulted.wait, MAX_WAIT_S)
+            await driver.stop()
+        else:
+            driver.start()
+            assert faulted.wait(MAX_WAIT_S)
+            driver.stop()
+
+    asyncio.run(main())
+    assert any(
+        record.exc_info and "a coroutine of hook(), and nothing awaits it" in str(record.exc_info[1])
+        for record in caplog.records
+    )

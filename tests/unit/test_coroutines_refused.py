@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import gc
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from balancekit import ConfigurationError, Endpoint, LoadBalancer
-from balancekit._support.functions import is_coroutine_function, plain_function
+from balancekit import ConfigurationError, Endpoint, LoadBalancer, UnavailableError
+from balancekit._support.functions import is_coroutine_function, plain_function, refuse_coroutine
 from balancekit.adapters import aiohttp, httpx, httpx2, requests, routed_httpx2, routed_requests, vrrp
 from balancekit.checks import AsyncScrapes, HttpCheck, MetricsPage, MetricsProbe, TcpCheck, ThreadScrapes
 from balancekit.discovery import AsyncDiscovery, AsyncFunctionResolver, FunctionResolver, ThreadDiscovery
@@ -19,6 +22,8 @@ from balancekit.reported import LoadMeter, NodeAttributes
 from balancekit.routing import Subsetting
 from balancekit.sim import Exponential, Poisson, Server, Simulation
 from balancekit.waiting import WaitingQueue
+
+MAX_WAIT_S = 10.0
 
 
 async def asked(*_: Any) -> Any:
@@ -132,3 +137,76 @@ def test_a_plain_page_is_refused_where_pages_are_awaited() -> None:
     with pytest.raises(ConfigurationError, match="ThreadScrapes calls plain ones"):
         AsyncScrapes(balancer(), NodeAttributes(), page)
     AsyncScrapes(balancer(), NodeAttributes(), MetricsPage("vllm", fetch=asked))
+
+
+HELD: dict[str, Callable[[Any], object]] = {
+    "an event": lambda f: balancer(listeners=[f]).drain("10.0.0.1:80"),
+    "a completion": lambda f: (lb := balancer(), lb.on_completion(f), lb.acquire().release()),
+    "a start": lambda f: (lb := balancer(), lb.on_start(f), lb.acquire().release()),
+    "a refusal": lambda f: refused(lambda lb: lb.on_refusal(f)),
+    "a change of a source": lambda f: followed(f),
+}
+
+
+def refused(prepare: Callable[[LoadBalancer[Any]], object]) -> None:
+    """Ask a balancer whose only endpoint drains."""
+    lb = balancer()
+    prepare(lb)
+    lb.drain("10.0.0.1:80")
+    with pytest.raises(UnavailableError):
+        lb.acquire()
+
+
+def followed(listener: Callable[..., Any]) -> None:
+    """Follow a source until its first answer is in use."""
+    with ThreadDiscovery(balancer(), lambda: ["10.0.0.1:80"], listeners=[listener]) as discovery:
+        assert discovery.wait_ready(MAX_WAIT_S)
+
+
+@pytest.mark.parametrize("place", HELD)
+def test_a_callback_that_returns_a_coroutine_is_logged(place: str, caplog: pytest.LogCaptureFixture) -> None:
+    """That a lambda returns a coroutine shows when it has: one line of the log names it, and Python warns of nothing."""
+    HELD[place](lambda *_: asked())
+    gc.collect()
+    failed = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert failed
+    for record in failed:
+        assert "<lambda>" in record.getMessage()
+        assert record.exc_info is not None
+        assert "a coroutine of asked(), and nothing awaits it" in str(record.exc_info[1])
+
+
+def test_a_task_that_a_callback_begins_is_no_coroutine(caplog: pytest.LogCaptureFixture) -> None:
+    """A callback may return the task that it has begun: that runs."""
+
+    async def main() -> None:
+        lb, tasks = balancer(), list[asyncio.Task[Any]]()
+
+        def begin(*_: object) -> asyncio.Task[Any]:
+            tasks.append(asyncio.create_task(asked()))
+            return tasks[-1]
+
+        lb.on_completion(begin)
+        lb.acquire().release()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert not caplog.records
+
+
+def test_an_answer_that_is_a_coroutine_lets_no_request_go_first() -> None:
+    """A coroutine is true: ``may`` that returns one is refused, and the queue stays as it was."""
+    queue: WaitingQueue[str] = WaitingQueue(max_waiting=1)
+    queue.offer("a", now=0.0)
+    with pytest.raises(TypeError, match="a coroutine of asked"):
+        queue.next(now=0.0, may=lambda _: asked())
+    assert len(queue) == 1
+
+
+@pytest.mark.parametrize("make", [lambda: asked(), lambda: asked_for_more()])
+def test_coroutines_are_refused_and_what_runs_by_itself_is_not(make: Callable[[], Any]) -> None:
+    """Coroutines and asynchronous generators are refused; any other value is none of its business."""
+    with pytest.raises(TypeError, match="nothing awaits it; give a plain function"):
+        refuse_coroutine(make())
+    for value in (None, 1, "a", (_ for _ in ()), print):
+        refuse_coroutine(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import AsyncGeneratorType, CoroutineType
 
 from balancekit.errors import ConfigurationError
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     F = TypeVar("F")
 
-__all__ = ["is_coroutine_function", "plain_function"]
+__all__ = ["is_coroutine_function", "plain_function", "refuse_coroutine"]
 
 _ASYNCHRONOUS: Final = 0x80 | 0x200
 """``inspect.CO_COROUTINE`` and ``CO_ASYNC_GENERATOR``: the import takes 7 ms."""
@@ -52,3 +53,30 @@ def plain_function(parameter: str, value: F, allowed: str) -> F:
     if is_coroutine_function(value):
         raise ConfigurationError(parameter, value, f"{allowed}; no coroutine function, for nothing awaits it")
     return value
+
+
+def refuse_coroutine(result: object) -> None:
+    """Refuse a coroutine that a function has returned: nothing awaits it, so what it is to do would not be done.
+
+    For results that nothing looks at, and those of which only the truth counts. ``plain_function`` refuses functions that are
+    known to return one; a lambda is not.
+
+    Raises
+    ------
+    TypeError
+        For a coroutine, which is closed, or an asynchronous generator.
+
+    Example
+    -------
+    >>> async def fetch(): ...
+    >>> refuse_coroutine((lambda: fetch())())
+    Traceback (most recent call last):
+        ...
+    TypeError: it returned a coroutine of fetch(), and nothing awaits it; give a plain function
+    """
+    if isinstance(result, CoroutineType | AsyncGeneratorType):
+        if isinstance(result, CoroutineType):
+            result.close()  # or Python warns as well, at some later time
+        raise TypeError(
+            f"it returned a coroutine of {result.__name__}(), and nothing awaits it; give a plain function"
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 from _thread import start_new_thread
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Final, TypeAlias, final
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
+from balancekit._support.functions import is_coroutine_function, refuse_coroutine
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive, raise_cancellation, raise_lost_cancellation
 from balancekit._support.runner import AsyncRunner
@@ -257,7 +257,7 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
             await self._call(hook, call)
 
     async def _call(self, hook: AsyncHook, call: HookCall) -> None:
-        blocking = not inspect.iscoroutinefunction(hook)
+        blocking = not is_coroutine_function(hook)
         self._hook = running = asyncio.create_task(_called(hook, call.change))
         try:
             awaited = asyncio.shield(running) if blocking else running
@@ -279,7 +279,7 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
 
 
 async def _called(hook: AsyncHook, change: RoleChange) -> None:
-    if inspect.iscoroutinefunction(hook):
+    if is_coroutine_function(hook):
         await hook(change)
     else:
-        await asyncio.to_thread(hook, change)
+        refuse_coroutine(await asyncio.to_thread(hook, change))

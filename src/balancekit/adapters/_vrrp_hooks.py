@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeAlias, final
 
+from balancekit._support.functions import refuse_coroutine
 from balancekit._support.log import log_error
 from balancekit._support.runner import join
 from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, clock
@@ -76,7 +77,7 @@ class HookThread:
                 continue
             self.running_since = clock()
             try:
-                hook(call.change)
+                refuse_coroutine(hook(call.change))
             except Exception:
                 log_error("VRRP: the hook %s raised", call.kind.value)
                 self._failed(call.kind)

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, ref
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
-from balancekit._support.functions import plain_function
+from balancekit._support.functions import plain_function, refuse_coroutine
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import contain_error, log_change, log_error
 from balancekit._support.record import Record
@@ -209,7 +209,7 @@ class Subscription:
         )
         for listener in self._listeners:
             try:
-                listener(change)
+                refuse_coroutine(listener(change))
             except Exception:
                 log_error("listener %r failed on %r", listener, change)
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit._support.fork import ThreadLocal
+from balancekit._support.functions import refuse_coroutine
 from balancekit._support.log import contain_error, log_change
 from balancekit.engine.guard import Guard
 
@@ -129,7 +130,9 @@ class Delivery:
                 caused = here.caused
                 self._guard.check()
                 try:
-                    entry.callback(*notice.arguments)
+                    result = entry.callback(*notice.arguments)
+                    if result is not None:
+                        refuse_coroutine(result)
                 except Exception:
                     contain_error(notice.message, entry.callback, notice.arguments[-1])
                 if causing is not None and here.caused != caused:

@@ -28,7 +28,7 @@ from typing import Final, Generic, Literal, TypeVar, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
-from balancekit._support.functions import plain_function
+from balancekit._support.functions import plain_function, refuse_coroutine
 from balancekit.errors import ConfigurationError
 from balancekit.waiting._lines import Ranking, TenantLine, Waiter
 
@@ -306,7 +306,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             if self.hopeless(waiter, now=now):
                 self._untold += (waiter,)
                 self.withdraw(waiter)
-            elif may is None or may(waiter):
+            elif may is None or _is_let(may, waiter):
                 chosen = waiter
                 break
         if chosen is not None:
@@ -394,3 +394,10 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
 
 def _served(line: TenantLine[T]) -> float:
     return line.served
+
+
+def _is_let(may: Callable[[Waiter[T]], bool], waiter: Waiter[T]) -> bool:
+    """Return what a function of the application says of a waiter; a coroutine, which is always true, is refused."""
+    answer = may(waiter)
+    refuse_coroutine(answer)
+    return answer
