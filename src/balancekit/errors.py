@@ -190,6 +190,9 @@ class BalancekitError(Exception):
         state = {name: _portable(value) for name, value in self.__dict__.items()}
         return type(self), tuple(map(_portable, self.args)), state
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(brief, self.args))})"  # logs of asyncio show it
+
 
 class ConfigurationError(BalancekitError, ValueError):
     """A parameter has a value that is not allowed; the call changed nothing.

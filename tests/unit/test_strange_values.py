@@ -165,6 +165,16 @@ class Answers:
         return self.answer
 
 
+class _Unprintable:
+    def __repr__(self):
+        raise RuntimeError("printed")
+
+
+class _Url:
+    def __repr__(self):
+        return "http://app:s3cret@h/" + "x" * 100_000
+
+
 FAILING = {
     "a parameter": lambda value: LoadBalancer(["a"], load=value),
     "an item": lambda value: LoadBalancer([value]),
@@ -172,6 +182,7 @@ FAILING = {
     "a key": lambda value: LoadBalancer(["a"]).acquire(value),
     "an id": lambda value: LoadBalancer(["a"]).remove(value),
     "an answer": lambda value: LoadBalancer(["a"], selector=Answers(value)).acquire(),
+    "exclusions": lambda value: LoadBalancer(["a"]).acquire(exclude=value),
 }
 
 
@@ -191,6 +202,18 @@ def test_an_error_is_pickled_and_copied_whatever_it_is_about(name):
 def test_an_error_keeps_a_value_that_can_be_pickled():
     """An error keeps a value that can be pickled. A value that cannot is replaced by its text."""
     assert pickle.loads(pickle.dumps(ConfigurationError("weight", [1, "x"], "a number"))).value == [1, "x"]
+
+
+@pytest.mark.parametrize("name", FAILING)
+@pytest.mark.parametrize("value", [_Url(), _Unprintable()], ids=["long", "unprintable"])
+def test_the_repr_of_an_error_is_short_and_has_no_password(name, value):
+    """Logs of asyncio show ``repr(error)``: it is cut as the text is, has no password, and does not raise."""
+    with pytest.raises(BalancekitError) as caught:
+        FAILING[name](value)
+    shown = repr(caught.value)
+    assert shown.startswith(f"{type(caught.value).__name__}(")
+    assert len(shown) < 1_000
+    assert "s3cret" not in shown
 
 
 class _Raising(logging.Handler):
