@@ -28,7 +28,7 @@ from balancekit._support.steady import SteadyClock
 from balancekit._support.text import plain
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.engine import Runtime
-from balancekit.engine.fast_path import acquire, check_exclusions, check_request, context
+from balancekit.engine.fast_path import acquire, check_request, context
 from balancekit.engine.hooks import HealthMaker, SelectorHooks, health_is_timed, load_is_timed
 from balancekit.engine.options import check_listeners, check_on_missing_key, check_options, warn_if_shared
 from balancekit.engine.plans import make_plan, require_unchanged
@@ -345,7 +345,7 @@ class LoadBalancer(Generic[T]):
         MissingKeyError, ConfigurationError, SelectorError
             As for :meth:`acquire`.
         """
-        tried = set(check_exclusions(exclude))
+        tried = set(valid.exclusions(exclude))
         count = math.inf if limit is None else valid.integer("limit", limit, minimum=1)
         valid.request(key, 1.0, attributes)
         runtime = self._runtime
@@ -385,7 +385,7 @@ class LoadBalancer(Generic[T]):
         >>> lb.explain(exclude=["a"]).picked
         'b'
         """
-        tried = check_exclusions(exclude)
+        tried = valid.exclusions(exclude)
         valid.request(key, 1.0, attributes)
         runtime, trace = self._runtime, Trace()
         now = runtime.wake()

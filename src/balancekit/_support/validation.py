@@ -25,6 +25,7 @@ from balancekit.errors import ConfigurationError, brief
 
 __all__ = [
     "clock",
+    "exclusions",
     "flag",
     "ids",
     "integer",
@@ -51,6 +52,7 @@ LONG_S: Final = 3600.0
 MAX_ITEMS: Final = 1_000_000
 """Items of an iterable that are read at most: endpoints, nodes, listeners."""
 _CLOCK: Final = "a callable that returns seconds, such as time.monotonic"
+_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _IDS: Final = "a collection of endpoint ids (strings)"
 MAX_WEIGHT: Final = 1e100
 """Greater weights would add up to more than a float can hold."""
@@ -207,6 +209,14 @@ def ids(parameter: str, value: object) -> frozenset[str]:
         if all(isinstance(member, str) for member in members):
             return frozenset(map(plain, members))
     raise ConfigurationError(parameter, value, _IDS)
+
+
+def exclusions(value: Any) -> Collection[str]:
+    """Return the ids of endpoints that a request is not to be sent to.
+
+    What is empty, ``None`` too, excludes nothing: a plain request looks at no more than its truth.
+    """
+    return () if value.__class__ in _SCALARS and not value else ids("exclude", value)
 
 
 def key(value: object) -> None:

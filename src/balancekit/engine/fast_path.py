@@ -40,7 +40,6 @@ __all__ = [
     "Published",
     "Select",
     "acquire",
-    "check_exclusions",
     "check_request",
     "context",
     "open_cost_lease",
@@ -52,7 +51,6 @@ Select: TypeAlias = Callable[[Snapshot, PickContext], Node | None]
 _new: Final = object.__new__
 _SETS: Final = frozenset({set, frozenset})
 _COLLECTIONS: Final = frozenset({set, frozenset, tuple, list})
-_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 
 class Published(NamedTuple):
@@ -312,7 +310,7 @@ def check_request(key: object, cost: Any, exclude: Any, attributes: object) -> C
         valid.request(key, cost, attributes)
     kind: object = exclude.__class__
     if kind not in _COLLECTIONS:
-        return check_exclusions(exclude)
+        return valid.exclusions(exclude)
     if not exclude:
         return ()
     for id in exclude:
@@ -320,19 +318,6 @@ def check_request(key: object, cost: Any, exclude: Any, attributes: object) -> C
             return valid.ids("exclude", exclude)
     found: Collection[str] = exclude if kind in _SETS else frozenset(exclude)
     return found
-
-
-def check_exclusions(exclude: Any) -> Collection[str]:
-    """Return validated exclusions.
-
-    What is empty, ``None`` too, excludes nothing: a plain request looks at no more than its truth.
-
-    Raises
-    ------
-    ConfigurationError
-        If they are no collection of strings.
-    """
-    return () if exclude.__class__ in _SCALARS and not exclude else valid.ids("exclude", exclude)
 
 
 def context(

@@ -19,6 +19,7 @@ from hashlib import sha256
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, StickyValueError
 
 __all__ = ["StickyValues"]
@@ -77,7 +78,7 @@ class StickyValues:
         StickyValueError
             If the value was not issued for this pool with one of the secrets, whatever it is.
         """
-        if not isinstance(value, str) or len(value) > MAX_VALUE_LENGTH or not value.isascii():
+        if not isinstance(value, str) or len(value := plain(value)) > MAX_VALUE_LENGTH or not value.isascii():
             raise StickyValueError("not a sticky value")
         name_text, dot, signature_text = value.partition(".")
         name, signature = _bytes(name_text), _bytes(signature_text)

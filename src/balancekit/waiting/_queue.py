@@ -172,7 +172,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         if deadline.__class__ is not float or deadline != math.inf:
             deadline = valid.number("deadline", deadline, infinite=True)
         criticality = valid.integer("criticality", criticality, minimum=0, maximum=len(self._levels) - 1)
-        valid.text("tenant", tenant, empty=True, any_text=True)
+        tenant = valid.text("tenant", tenant, empty=True, any_text=True)
         cost = valid.number("cost", cost, above=0.0)
         waiter = Waiter(
             request, arrived=now, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost
@@ -339,7 +339,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             For a tenant that is no string, and a cost that is no finite number > 0.
         """
         if tenant.__class__ is not str:
-            valid.text("tenant", tenant, empty=True, any_text=True)
+            tenant = valid.text("tenant", tenant, empty=True, any_text=True)
         if cost.__class__ is not float or not 0.0 < cost < math.inf:
             cost = valid.number("cost", cost, above=0.0)
         if self._count or tenant in self._served:

@@ -285,11 +285,11 @@ class WaitingRoom(Generic[T]):
     ) -> R:
         valid.request(key, cost, attributes)
         # Wrong ones are refused without a queue, too.
-        if tenant != "" or criticality.__class__ is not int or criticality:
+        if tenant.__class__ is not str or tenant or criticality.__class__ is not int or criticality:
             valid.text("tenant", tenant, empty=True, any_text=True)
             levels = self._handover.queue.criticalities
             valid.integer("criticality", criticality, minimum=0, maximum=levels - 1)
-        excluded = valid.ids("exclude", exclude) if exclude else frozenset[str]()
+        excluded = valid.exclusions(exclude)
         acquire = self._balancer.acquire
         if cost == 1.0 and not excluded and attributes is None:
             return kind(partial(acquire, key), alike=key is None, excluding=False)

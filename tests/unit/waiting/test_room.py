@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
+import numpy as np
 import pytest
 
 from balancekit import ConfigurationError, LoadBalancer
@@ -53,3 +54,50 @@ def test_a_wait_that_blocks_a_loop_says_so(in_loop):
         with room.acquire(), pytest.raises(WaitingTimeoutError) as caught:
             asyncio.run(blocked()) if in_loop else room.acquire(timeout=0.01)
     assert any("acquire_async" in note for note in getattr(caught.value, "__notes__", [])) is in_loop
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_room_takes_exclusions_and_tenants_as_its_balancer_does(asynchronous):
+    """An array of ids excludes, what is empty excludes nothing, and a tenant of any class of strings is the one that it spells."""
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = None
+
+        def __eq__(self, other):
+            raise RuntimeError("compared")
+
+    room = WaitingRoom(LoadBalancer(["a", "b"], selector=MaxInFlight(1)), WaitingQueue(max_waiting=2))
+    for exclude, target in (
+        (np.array(["a", "x"]), "b"),
+        (np.array(["b", "a"])[1:], "b"),
+        (np.array([]), None),
+        (None, None),
+        ("", None),
+    ):
+        given = {"exclude": exclude, "tenant": Name("shop")}
+        lease = asyncio.run(room.acquire_async(**given)) if asynchronous else room.acquire(**given)
+        assert target in {None, lease.target}
+        lease.release()
+    for wrong in (np.array(1.0), np.array([1.0, 2.0]), "a"):
+        with pytest.raises(ConfigurationError, match=r"^exclude="):
+            room.acquire(exclude=wrong)
+    with pytest.raises(ConfigurationError, match=r"^tenant="):
+        room.acquire(tenant=np.array(["a", "b"]))
+
+
+@pytest.mark.parametrize("count", ["offer", "served"])
+def test_a_tenant_is_the_one_that_it_spells(count):
+    """A queue counts a tenant by its characters, whatever class of strings it is of."""
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = None
+
+    queue = WaitingQueue(max_waiting=2)
+    queue.offer("first", now=0.0, tenant="shop")
+    if count == "offer":
+        waiter, _ = queue.offer("second", now=0.0, tenant=Name("shop"))
+        assert type(waiter.tenant) is str
+    else:
+        queue.served(Name("shop"), 5.0)
