@@ -77,7 +77,7 @@ def test_a_time_out_around_the_call_blames_none(kind: str, server: Server) -> No
         client = make(kind, lb)
         try:
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05):
+                async with asyncio.timeout(0.3):
                     await client.get("http://orders/slow?seconds=5")
         finally:
             await client.aclose()

@@ -320,7 +320,7 @@ def test_an_endpoint_that_does_not_answer_is_given_up_and_another_asked(
     servers[0].script.append("/slow?seconds=5")
 
     async def scenario(client: Any) -> None:
-        assert (await client.get("http://orders/ok", timeout=0.1)).text == "b"
+        assert (await client.get("http://orders/ok", timeout=0.5)).text == "b"
 
     play(kind, lb, scenario)
     assert outcomes(lb, servers[0]) == {Outcome.TIMEOUT: 1}
