@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,12 +20,14 @@ from lightkube.config.kubeconfig import KubeConfig
 from balancekit import ConfigurationError, LoadBalancer
 from balancekit.discovery import (
     EndpointSlices,
+    InvalidTargetsError,
     KubernetesResolver,
     Refresh,
     ThreadDiscovery,
     WatchExpiredError,
     source,
 )
+from balancekit.discovery import _families as families
 from balancekit.discovery import _kubernetes as module
 
 CONDITIONS = [
@@ -167,6 +170,72 @@ def test_ports(port, ports, found):
     slices = EndpointSlices(port)
     slices.apply("ADDED", piece("s", [entry("10.0.0.1")], ports=ports))
     assert [endpoint.id for endpoint in slices.endpoints()] == ([] if found is None else [found])
+
+
+@pytest.mark.parametrize(
+    ("port", "ports", "said"),
+    [
+        (None, ["a", "b"], "several ports: 'a, b'"),
+        ("web", ["a", "b"], "no port 'web': 'a, b'"),
+        (81, ["a"], "no port 81: 'a'"),
+    ],
+)
+def test_endpoints_without_the_port_are_no_empty_list(server, port, ports, said):
+    """If there are endpoints and none has the port, the error says which ports there are; the last good list stays in use."""
+    found = piece("orders-a", [entry("10.0.0.1")])
+    found["ports"] = [{"name": name, "port": 8080 + place} for place, name in enumerate(ports)]
+    server.api.slices["orders-a"] = found
+    with lightkube(f"http://127.0.0.1:{server.server_port}") as client:
+        resolver = KubernetesResolver("orders", port=port, client=client)
+        with pytest.raises(InvalidTargetsError, match=f"service orders has {re.escape(said)}"):
+            resolver.resolve()
+        server.api.slices["orders-b"] = piece("orders-b", [entry("10.0.0.2", CONDITIONS[4])])
+        with pytest.raises(InvalidTargetsError):
+            resolver.resolve()
+        for endpoint in found["endpoints"]:
+            endpoint["conditions"] = CONDITIONS[4]
+        assert resolver.resolve().endpoints == ()
+
+
+@pytest.mark.parametrize("event", ["MODIFIED", "DELETED"])
+def test_ports_of_a_slice_that_has_changed_are_not_said(event):
+    """What ports there are instead is said of slices that are there, and only if no endpoint has the port."""
+    slices = EndpointSlices("web")
+    slices.apply("ADDED", piece("a", [entry("10.0.0.1")]))
+    slices.apply("ADDED", piece("b", [entry("10.0.0.2")], ports=[{"name": "admin", "port": 9}]))
+    assert slices.ports_instead() == ["admin", "http"]
+    slices.apply(event, piece("a", []))
+    assert slices.ports_instead() == ["admin"]
+    slices.apply("ADDED", piece("c", [entry("10.0.0.3")], ports=[{"name": "web", "port": 80}]))
+    assert slices.ports_instead() == []
+    slices.replace([piece("b", [entry("10.0.0.2")])], "9")
+    assert slices.ports_instead() == ["http"]
+
+
+@pytest.mark.parametrize(
+    ("routes", "found"),
+    [
+        ({4}, ["10.0.0.1:8080"]),
+        ({6}, ["[2001:db8::1]:8080"]),
+        ({4, 6}, ["10.0.0.1:8080", "[2001:db8::1]:8080"]),
+        (set(), ["10.0.0.1:8080", "[2001:db8::1]:8080"]),
+    ],
+)
+def test_a_dual_stack_service_has_no_dead_half(server, monkeypatch, routes, found):
+    """A service of both families has slices of both; a family without a route is left out, names are not."""
+    monkeypatch.setattr(
+        families.reachable,
+        "__kwdefaults__",
+        {"has_route": lambda address: (6 if ":" in address else 4) in routes},
+    )
+    server.api.slices = {
+        "four": piece("four", [entry("10.0.0.1")]),
+        "six": piece("six", [entry("2001:db8::1")], addressType="IPv6"),
+        "name": piece("name", [entry("orders.example")], addressType="FQDN"),
+    }
+    with lightkube(f"http://127.0.0.1:{server.server_port}") as client:
+        resolver = KubernetesResolver("orders", client=client)
+        assert [endpoint.id for endpoint in resolver.resolve().endpoints] == [*found, "orders.example:8080"]
 
 
 def test_what_else_a_slice_says():

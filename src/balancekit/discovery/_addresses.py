@@ -12,6 +12,7 @@ name" in a process without a free file descriptor: the system says that of every
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
 from typing import Final, Self, final
 
 from balancekit._support import validation as valid
@@ -23,7 +24,7 @@ from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
-__all__ = ["SystemResolver", "host_and_port", "host_name", "joined"]
+__all__ = ["SystemResolver", "host_and_port", "host_name", "is_address", "joined"]
 
 NO_ADDRESS: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
@@ -103,3 +104,12 @@ def host_and_port(address: str) -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdigit():
         raise ConfigurationError("source", address, 'an address such as "orders.svc:8080"')
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an IP address, with a zone or without."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

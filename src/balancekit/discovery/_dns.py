@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.text import ascii_host
-from balancekit.discovery._addresses import host_and_port, host_name, joined
+from balancekit.discovery._addresses import host_and_port, host_name, is_address, joined
 from balancekit.discovery._families import reachable
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
@@ -337,21 +336,13 @@ def _system_client(timeout: float) -> Client:
 def _dns_name(parameter: str, value: object) -> str:
     """Return a name that DNS can be queried for."""
     name = host_name(parameter, value)
-    if _is_address(name):
+    if is_address(name):
         raise ConfigurationError(parameter, name, "a name; an address needs no DNS: use static:")
     return name
 
 
 def _nameserver(place: str) -> tuple[str, int]:
     host, port = host_and_port(place) if place.count(":") == 1 or "]:" in place else (place, 53)
-    if not _is_address(host) or not 0 < port <= MAX_PORT:
+    if not is_address(host) or not 0 < port <= MAX_PORT:
         raise ConfigurationError("nameservers", place, 'addresses such as "10.0.0.2", with a port or without')
     return host, port
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

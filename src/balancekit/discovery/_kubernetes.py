@@ -16,10 +16,14 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.log import log_change
+from balancekit.discovery._addresses import host_and_port, is_address
+from balancekit.discovery._families import reachable
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._slices import EndpointSlices
-from balancekit.errors import ConfigurationError, brief_error
+from balancekit.discovery._targets import InvalidTargetsError
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError, brief, brief_error
 
 if TYPE_CHECKING:
     from lightkube import Client
@@ -52,7 +56,7 @@ class KubernetesResolver(ConstructorRepr):
         ``lightkube.Client``; one from the environment (pod or kubeconfig) if left out.
 
     Followed by a runner, it watches: a change is known at once, and a watch that breaks off goes on with a new list. A
-    terminating pod that still serves has weight 0. Zones are those of the nodes; zone hints are ``metadata["hint_zones"]``.
+    terminating pod that still serves has weight 0. Of a dual-stack service, a family without a route is left out. Zones are those of the nodes; zone hints are ``metadata["hint_zones"]``.
     The account needs ``list`` and ``watch`` on ``endpointslices.discovery.k8s.io``.
 
     *When not to use it:* outside the cluster's network, where pod addresses lead nowhere. For a few pods that seldom
@@ -101,11 +105,15 @@ class KubernetesResolver(ConstructorRepr):
         return cls(service, port=port or None)
 
     def resolve(self) -> Resolution:
-        """Return the present endpoints: what the watch says, or a new list if there is none."""
-        with self._lock:
-            if self._followed is not None:
-                return Resolution(endpoints=self._followed.endpoints())
-        return Resolution(endpoints=self._list(self._connected()).endpoints())
+        """Return the present endpoints: what the watch says, or a new list if there is none.
+
+        Raises
+        ------
+        InvalidTargetsError
+            If there are endpoints, but none with the port.
+        """
+        slices = self._followed
+        return self._resolution(self._list(self._connected()) if slices is None else slices)
 
     def watch(self, push: Callable[[Resolution], None], /) -> Callable[[], None]:
         """Call ``push`` with each new list of endpoints; return a function that ends that.
@@ -161,9 +169,22 @@ class KubernetesResolver(ConstructorRepr):
     ) -> None:
         with self._lock:
             self._followed = slices
-            resolution = Resolution(endpoints=slices.endpoints())
+        try:
+            resolution = self._resolution(slices)
+        except InvalidTargetsError as error:  # the last good list stays in use
+            log_change("watch of service %s: %s", self.service, brief_error(error), bad=True)
+            return
         if not stop.is_set():
             push(resolution)
+
+    def _resolution(self, slices: EndpointSlices) -> Resolution:
+        """Return the endpoints of slices that can be reached."""
+        with self._lock:
+            found, instead = slices.endpoints(), slices.ports_instead()
+        if instead:
+            wanted = "several ports" if self.port is None else f"no port {self.port!r}"
+            raise InvalidTargetsError(f"service {self.service} has {wanted}: {brief(', '.join(instead))}")
+        return Resolution(endpoints=_reachable(found))
 
     def _connected(self) -> Any:
         client = self._client
@@ -188,6 +209,16 @@ class KubernetesResolver(ConstructorRepr):
             resource_version=version,
             server_timeout=WATCH_S,
         )
+
+
+def _reachable(found: list[Endpoint[str]]) -> list[Endpoint[str]]:
+    """Return endpoints without those of a family that has no route: a dual-stack service has slices of both."""
+    if not any(endpoint.target.startswith("[") for endpoint in found):
+        return found
+    hosts = {endpoint.id: host_and_port(endpoint.target)[0] for endpoint in found}
+    addresses = [host for host in hosts.values() if is_address(host)]
+    lost = set(addresses).difference(reachable(addresses))
+    return [endpoint for endpoint in found if hosts[endpoint.id] not in lost]
 
 
 def _is_port(port: object) -> bool:

@@ -66,13 +66,15 @@ class EndpointSlices(ConstructorRepr):
     [('10.0.0.1:8080', 'eu-1', 1.0), ('10.0.0.2:8080', '', 0.0)]
     """
 
-    __slots__ = ("_found", "_port", "version")
+    __slots__ = ("_found", "_port", "_without_port", "version")
 
     def __init__(self, port: str | int | None = None) -> None:
         if not (port is None or isinstance(port, str)):
             valid.integer("port", port, minimum=1, maximum=65_535)
         self._port = port
         self._found: dict[str, tuple[Endpoint[str], ...]] = {}
+        self._without_port: dict[str, tuple[str, ...]] = {}
+        """By slice that has endpoints, but not the port: the ports that it has."""
         self.version: str = ""
         """The resource version to watch from."""
 
@@ -85,10 +87,12 @@ class EndpointSlices(ConstructorRepr):
             If a slice lacks what every slice has.
         """
         try:
-            found = {valid.text("name", piece["metadata"]["name"]): self._read(piece) for piece in slices}
+            pieces = {valid.text("name", piece["metadata"]["name"]): piece for piece in slices}
+            found = {name: self._read(piece) for name, piece in pieces.items()}
+            lacking = {name: self._ports_instead(piece) for name, piece in pieces.items()}
         except SHAPE_ERRORS as error:
             raise InvalidTargetsError(f"a list of EndpointSlices: {brief_error(error)}") from error
-        self._found, self.version = found, version
+        self._found, self._without_port, self.version = found, lacking, version
 
     def apply(self, event: str, piece: Mapping[str, Any]) -> bool:
         """Take one event of a watch; return whether it may have changed the endpoints.
@@ -107,13 +111,16 @@ class EndpointSlices(ConstructorRepr):
             metadata = piece["metadata"]
             version = metadata["resourceVersion"]
             name = "" if event == "BOOKMARK" else valid.text("name", metadata["name"])
-            wanted = None if event in {"BOOKMARK", "DELETED"} else self._read(piece)
+            gone = event in {"BOOKMARK", "DELETED"}
+            wanted = None if gone else self._read(piece)
+            lacking = () if gone else self._ports_instead(piece)
         except SHAPE_ERRORS as error:
             raise InvalidTargetsError(f"an EndpointSlice: {brief_error(error)}") from error
         before = self._found.get(name)
         if wanted is not None:
-            self._found[name] = wanted
+            self._found[name], self._without_port[name] = wanted, lacking
         elif event != "BOOKMARK" and name in self._found:
+            self._without_port.pop(name, None)
             del self._found[name]
         self.version = version  # last: an event that an interrupt cut short is watched for again
         return event != "BOOKMARK" and wanted != before
@@ -127,6 +134,33 @@ class EndpointSlices(ConstructorRepr):
                 if other is None or endpoint.weight > other.weight:
                     union[endpoint.id] = endpoint
         return [union[id] for id in sorted(union)]
+
+    def ports_instead(self) -> list[str]:
+        """Return the ports that there are, if there would be endpoints but for the port; else an empty list.
+
+        Example
+        -------
+        >>> slices = EndpointSlices(port="web")
+        >>> piece = {
+        ...     "metadata": {"name": "orders-x", "resourceVersion": "7"},
+        ...     "ports": [{"name": "http", "port": 8080}],
+        ...     "endpoints": [{"addresses": ["10.0.0.1"]}],
+        ... }
+        >>> slices.apply("ADDED", piece), slices.endpoints(), slices.ports_instead()
+        (True, [], ['http'])
+        """
+        if any(self._found.values()):
+            return []
+        return sorted({port for ports in self._without_port.values() for port in ports})
+
+    def _ports_instead(self, piece: Mapping[str, Any]) -> tuple[str, ...]:
+        ports = piece.get("ports") or ()
+        entries = piece.get("endpoints") or ()
+        if self._port_of(ports) is not None or all(
+            _weight(entry.get("conditions") or {}) is None for entry in entries
+        ):
+            return ()
+        return tuple(str(port.get("name") or port.get("port") or "any") for port in ports)
 
     def _read(self, piece: Mapping[str, Any]) -> tuple[Endpoint[str], ...]:
         port = self._port_of(piece.get("ports") or ())
