@@ -362,3 +362,46 @@ class TestSimulation:
         path.write_text('endpoints = ["a"]\n[simulation]\nrequests = 5\n')
         with pytest.raises(ConfigurationError, match="a server for the endpoints"):
             load_scenario(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "SERVICE_PORT_HTTP_WEB",
+        "PORT",
+        "PORT_80_TCP",
+        "PORT_53_UDP_PROTO",
+        "PORT_80_TCP_PORT",
+        "PORT_80_TCP_ADDR",
+        "DEV_EU_PORT",
+        "DEV_SERVICE_HOST",
+    ],
+)
+def test_variables_of_a_kubernetes_service_are_passed_over(name):
+    """Kubernetes sets variables in each container for a service called like our prefix; they are no words of ours."""
+    for prefix in ("BALANCEKIT_", "ORDERS_"):
+        found = load({"endpoints": ["a"]}, environ={prefix + name: "tcp://10.0.0.1:80"}, prefix=prefix)
+        assert len(found.balancer) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["CHECKS__PORT", "PORT_80", "PORTS", "SERVICE", "_PORT", "RETRY__SERVICE_HOST"]
+)
+def test_other_variables_are_words(name):
+    """A variable that is none of a Kubernetes service is a word, and refused if there is none of that name."""
+    with pytest.raises(ConfigurationError):
+        load({"endpoints": ["a"]}, environ={f"BALANCEKIT_{name}": "80"})
+
+
+@pytest.mark.parametrize(
+    "text", ['{"endpoints": ["a"], "endpoints": ["b"]}', '{"retry": {"attempts": 2, "attempts": 3}}']
+)
+@pytest.mark.parametrize("name", ["orders.json", "ORDERS.JSON"])
+def test_a_word_that_stands_twice_in_json_is_refused(tmp_path, text, name):
+    """A word that stands twice in an object of JSON is refused, as TOML refuses it; the end of the name may be in capitals."""
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"JSON: '(endpoints|attempts)' stands twice"):
+        load(path)

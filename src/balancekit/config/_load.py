@@ -1,12 +1,14 @@
 """Read a configuration from a file, a mapping and the environment.
 
 Variables such as ``BALANCEKIT_BALANCER__SELECTOR=RingHash`` set one word each: two underscores separate the names of tables,
-and the value is read as TOML or, where it is none, as text. They come last, so they overrule a file.
+and the value is read as TOML or, where it is none, as text. They come last, so they overrule a file. Variables that Kubernetes
+sets for a service called ``balancekit``, such as ``BALANCEKIT_PORT``, are none of ours, and are passed over.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +18,16 @@ from balancekit._support import tables
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.files import read_file
 from balancekit.config._configuration import Configuration, configuration
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief
 
 __all__ = ["load", "read"]
 
 MAX_FILE_BYTES: Final = 10_000_000
 PREFIX: Final = "BALANCEKIT_"
+_SERVICE_LINK: Final = re.compile(
+    r"(?:[A-Z0-9]+_)*(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9]+)*|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
+"""What Kubernetes sets in each container for a service whose name begins like our variables (Docker's links)."""
 
 
 @checked_arguments
@@ -69,7 +75,7 @@ def load(
         raise ConfigurationError("source", source, "a mapping, the path of a TOML or JSON file, or None")
     variables = environ or {}
     for name, text in variables.items():
-        if name.startswith(prefix):
+        if name.startswith(prefix) and not _SERVICE_LINK.fullmatch(name, len(prefix)):
             facts = _set(facts, name.removeprefix(prefix).lower().split("__"), _value(text), name)
     return configuration(facts, environ=variables)
 
@@ -93,12 +99,26 @@ def read(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigurationError("source", str(path), f"a file that can be read ({why})") from None
-    kind = "JSON" if str(path).endswith(".json") else "TOML"
+    kind = "JSON" if str(path).lower().endswith(".json") else "TOML"
     try:
-        found = json.loads(content) if kind == "JSON" else tomllib.loads(content.decode("utf-8-sig"))
+        found = (
+            json.loads(content, object_pairs_hook=_distinct)
+            if kind == "JSON"
+            else tomllib.loads(content.decode("utf-8-sig"))
+        )
     except (ValueError, RecursionError) as error:
         raise ConfigurationError("source", str(path), f"{kind}: {error}") from None
     return tables.table("source", found)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; refuse a word that stands in it twice, as TOML does."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        words = [word for word, _ in pairs]
+        twice = next(word for word in words if words.count(word) > 1)
+        raise ValueError(f"{brief(twice)} stands twice in one object")
+    return found
 
 
 def _value(text: str) -> Any:

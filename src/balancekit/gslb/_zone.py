@@ -221,7 +221,10 @@ class Zone(ConstructorRepr):
         self.soa: Final = soa
         self._names: Final[dict[str, Policy | StaticRecords]] = {}
         for name, value in records.items():
-            self._names["" if name == "@" else _relative(name, self.origin)] = value
+            below = "" if name == "@" else _relative(name, self.origin)
+            if below in self._names:
+                raise ConfigurationError("records", name, "each name once, in one spelling")
+            self._names[below] = value
         self._above: Final = {
             name[place + 1 :] for name in self._names for place, char in enumerate(name) if char == "."
         } | {""}

@@ -170,3 +170,14 @@ def test_a_wrong_argument_is_named(make, parameter):
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize("other", ["WWW", "www.example.com.", "bücher", "Bücher.Example.com."])
+def test_a_name_that_stands_twice_is_refused(other):
+    """Two spellings of one name are refused: the records of one would be lost without a word."""
+    first = "xn--bcher-kva" if "cher" in other else "www"
+    records = {first: AllUp(["192.0.2.1"]), other: AllUp(["192.0.2.2"])}
+    soa = Soa(primary="ns1.example.com", contact="admin.example.com")
+    with pytest.raises(ConfigurationError, match="once") as caught:
+        Zone("example.com", soa, records)
+    assert (caught.value.parameter, caught.value.value) == ("records", other)
