@@ -273,7 +273,7 @@ class PrefixAffinity(ConstructorRepr):
                     at,
                     PromptView(length, cached_by(candidates, runs), loads, added, mean_of(loads)),
                 )
-            elif match is not None and candidates.bits[at]:
+            elif match is not None and chosen.id in self._table.bits:  # it may have left since the snapshot
                 self._table.record(chosen.id, match)
         return chosen
 

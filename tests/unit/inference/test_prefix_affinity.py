@@ -42,6 +42,16 @@ def test_a_conversation_stays(rule):
             assert ask(lb, text) == home
 
 
+def test_picks_go_on_from_the_snapshot_before_an_endpoint_left():
+    """While a removal is prepared, requests still go to the endpoint that leaves, and nothing is recorded of them."""
+    selector, before = PrefixAffinity(), make_snapshot(["a"])
+    pick_by_key = selector.pickers(before, rng=Random(1))[1]
+    selector.prepare(make_snapshot(["b"], version=2))
+    assert pick_by_key(SYSTEM).id == "a"
+    assert not len(selector._table)
+    assert selector.select(before, make_context(key=SYSTEM)).id == "a"
+
+
 @pytest.mark.parametrize(
     "key",
     [SYSTEM, SYSTEM.encode(), token_key(range(1_000)), 12345, "session"],
