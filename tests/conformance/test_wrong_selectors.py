@@ -57,6 +57,24 @@ class KeepsAnOldSnapshot(Proper):
         return ctx.rng.choice(nodes) if nodes else None
 
 
+class ForgetsTheSnapshotBefore(Proper):
+    """Drops what its picker for the snapshot before needs, as soon as the next one is prepared."""
+
+    keyed = False
+
+    def __init__(self):
+        self.ids = frozenset()
+
+    def prepare(self, snapshot):
+        self.ids = frozenset(node.id for node in snapshot.members.nodes)
+
+    def picker(self, snapshot, *, rng=None):
+        def pick(now=0.0):
+            return next(node for node in snapshot.eligible if node.id in self.ids)
+
+        return pick
+
+
 class ReadsGlobalRandom(Proper):
     """Uses the module-level generator."""
 
@@ -282,6 +300,7 @@ CAUGHT_BY = [
     (ForgetsHealth, laws.picks_candidates),
     (IgnoresWeight, laws.in_proportion),
     (KeepsAnOldSnapshot, laws.survives_changes),
+    (ForgetsTheSnapshotBefore, laws.survives_changes),
     (ReadsGlobalRandom, laws.uses_only_its_generator),
     (ReadsTheClock, laws.uses_only_its_generator),
     (DrawsFromItsOwnGenerator, laws.same_seed_same_picks),

@@ -7,7 +7,8 @@
 4   :func:`uses_only_its_generator`      module-level randomness, clocks and ``hash()`` of text change nothing
 5   :func:`same_seed_same_picks`         two alike selectors with alike generators pick alike
 6   :func:`writes_nothing`               snapshot and nodes look the same after a pick
-7   :func:`survives_changes`             right after any change of membership or health, law 1 holds
+7   :func:`survives_changes`             after any change of membership or health, law 1 holds, for the snapshot
+                                         before it too
 8   :func:`fast_path_agrees`             the picker picks eligible endpoints, keyed ones what ``select`` does
 9   :func:`in_proportion`                survivors' shares are in proportion to their weights, whichever are
                                          down, removed, excluded, new or reweighted; weight zero is never picked
