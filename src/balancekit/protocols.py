@@ -254,7 +254,7 @@ class SupportsPrepare(Protocol):
         """Build what ``select`` will look for with ``derive``; the result is not used.
 
         Called with each new snapshot, by the thread that caused the change; requests go on meanwhile, however long
-        it takes. What it raises is raised by the change of membership, which then has not happened; for a change of
+        it takes. They pick from the snapshot before, by ``select`` and by its pickers: keep what those need. What it raises is raised by the change of membership, which then has not happened; for a change of
         health it is logged.
         """
         ...
@@ -319,7 +319,11 @@ class SupportsFeedback(Protocol):
     """
 
     def learn(self, node: Node, completion: Completion, /) -> None:
-        """Record a finished lease. Called for every one."""
+        """Record a finished lease. Called for every one.
+
+        It runs in the thread that ends the lease, under the lock of the selector unless that is ``thread_safe``, and must
+        not wait. What it raises is logged; the request has its answer.
+        """
         ...
 
 
@@ -328,7 +332,11 @@ class SupportsReasons(Protocol):
     """A selector that may pick none although there are candidates, and reports the reasons."""
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Return, by id, why candidates would not be picked. Called only after a pick has failed."""
+        """Return, by id, why candidates would not be picked.
+
+        Called only after a pick has failed, in the thread of that request, under the lock of the selector unless that is
+        ``thread_safe``.
+        """
         ...
 
 
@@ -337,7 +345,7 @@ class SupportsRetryAt(Protocol):
     """A selector that may pick none for a while, and knows for how long."""
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Return when it would pick one, by the balancer's clock. Called only after a pick has failed."""
+        """Return when it would pick one, by the balancer's clock; called as :meth:`SupportsReasons.refusals` is."""
         ...
 
 
@@ -374,7 +382,10 @@ class Sweep(Protocol):
         ...
 
     def advance(self, *, now: float) -> None:
-        """Let time pass up to ``now``. One thread at a time."""
+        """Let time pass up to ``now``.
+
+        Called by the first call of the balancer after :attr:`deadline`, one thread at a time, under no lock. It must not wait.
+        """
         ...
 
 
@@ -383,7 +394,10 @@ class SupportsForget(Protocol):
     """A pool's load policy that keeps nodes."""
 
     def forget(self, node: Node, /) -> None:
-        """Forget a node that has left. May be called more than once, and for a node that never joined."""
+        """Forget a node that has left, in the thread that removed it, under no lock.
+
+        May be called more than once, and for a node that never joined.
+        """
         ...
 
 
@@ -405,7 +419,11 @@ class SupportsFastSuccess(Protocol):
     """A load that takes a plain success without a completion."""
 
     def succeeded(self, latency: float, now: float, /) -> None:
-        """Record a success of ``latency`` seconds. Called in place of ``finished`` if nothing else needs a completion."""
+        """Record a success of ``latency`` seconds.
+
+        Called in place of ``finished`` if nothing else needs a completion, under the same conditions: see
+        :class:`~balancekit.node.Load`.
+        """
         ...
 
 

@@ -49,7 +49,10 @@ class NodeScorer(Protocol):
     """Something that makes endpoints worse, for :class:`~balancekit.inference.PrefixAffinity`."""
 
     def busier(self, node: Node, adapter: str, *, now: float) -> float:
-        """Return how many requests busier an endpoint counts for a request of an adapter ("" for none), >= 0. Pure."""
+        """Return how many requests busier an endpoint counts for a request of an adapter ("" for none), >= 0.
+
+        Called in the thread of the request, once a candidate and pick, under no lock: several threads may call it at a time.
+        """
         ...
 
 

@@ -46,7 +46,11 @@ class PrefixRule(Protocol):
     """A rule of :class:`~balancekit.inference.PrefixAffinity`."""
 
     def scores(self, prompt: PromptView, /) -> Sequence[float]:
-        """Return a score for each candidate; the least wins. Pure."""
+        """Return a score for each candidate; the least wins.
+
+        Called in the thread of the request, once or twice a pick that candidates compete for, under the lock of the
+        selector: other picks wait meanwhile. It reads the view alone, keeps nothing, and neither waits nor calls a balancer.
+        """
         ...
 
 
