@@ -22,7 +22,9 @@ def happen(at, do, *nodes, value=0.0):
 def test_a_scenario_holds_what_it_claims(name):
     """Every claim of a scenario is measured and holds."""
     scenario = SCENARIOS[name]
-    for found in scenario.check(scenario.run()):
+    checked = scenario.check(scenario.run())
+    assert [found.text for found in checked] == [claim.text for claim in scenario.claims] != []
+    for found in checked:
         assert found.holds, f"{found.text}: {found.found}"
 
 

@@ -188,8 +188,13 @@ def test_a_ceiling_of_50_000_needs_91_minutes():
 
 
 def test_machines_are_made_by_their_figures():
-    """Calling a ``FlapDamping`` makes a ``Damper`` for one endpoint."""
-    assert isinstance(FlapDamping()(), Damper)
+    """Calling a ``FlapDamping`` makes a ``Damper`` for one endpoint, with its figures and a penalty of its own."""
+    policy = FlapDamping(half_life=10.0)
+    machine, other = policy(), policy()
+    assert isinstance(machine, Damper)
+    machine.flap(now=0.0)
+    assert machine.penalty(now=10.0) == pytest.approx(policy.flap / 2)
+    assert other.penalty(now=10.0) == 0.0
 
 
 def test_without_a_penalty_there_is_nothing_to_wait_for():
