@@ -233,6 +233,7 @@ def test_zones_do_not_matter_if_the_own_one_has_no_part(layout, proxies, down):
     """If the own zone has no part, every healthy host takes the same share."""
     found = share_of(layout, proxies, down=down)
     healthy = [f"{zone}{place}" for place, zone in enumerate(layout) if f"{zone}{place}" not in down]
+    assert sum(found.values()) == pytest.approx(1.0)
     for zone, share in found.items():
         assert abs(share - sum(host[0] == zone for host in healthy) / len(healthy)) < 0.001
 

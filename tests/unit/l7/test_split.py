@@ -49,8 +49,9 @@ def test_sides_are_those_of_rendezvous_hashing(weights):
 
 
 def test_shares_are_those_of_the_weights():
-    """The share of keys lies within 5 standard deviations of the weight's share."""
+    """Shares are weights over their sum, and the share of keys lies within 5 standard deviations of it."""
     split = Split({"a": 70, "b": 25, "c": 5})
+    assert split.shares() == pytest.approx({"a": 0.7, "b": 0.25, "c": 0.05})
     for name, share in split.shares().items():
         count = sum(split.pool(key=key) == name for key in KEYS)
         assert abs(count - len(KEYS) * share) <= 5 * math.sqrt(len(KEYS) * share * (1 - share))
