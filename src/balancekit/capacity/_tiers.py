@@ -7,10 +7,11 @@ the utilisation.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import ceil, fsum
-from typing import Final, final
+from types import MappingProxyType
+from typing import ClassVar, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -62,27 +63,31 @@ class Tier(Record, ABC):
         The share of its rates that a node is planned to carry, above 0, at most 1; that of the plan if left out.
     """
 
+    _limits: ClassVar[Mapping[str, tuple[str, str]]]
+    """The name and the unit of each limit, by its field."""
+
     utilisation: float | None = None
 
     def _check(self) -> None:
         if self.utilisation is not None:
             full = valid.number("utilisation", self.utilisation, above=0.0, maximum=1.0)
             vars(self)["utilisation"] = full
-        given = [name for name in self._limits() if getattr(self, name) is not None]
+        given = [name for name in self._limits if getattr(self, name) is not None]
         if not given:
-            raise ConfigurationError(
-                type(self).__name__, self, f"at least one of {', '.join(self._limits())}"
-            )
+            raise ConfigurationError(type(self).__name__, self, f"at least one of {', '.join(self._limits)}")
         vars(self).update({name: valid.number(name, getattr(self, name), above=0.0) for name in given})
 
-    @abstractmethod
     def loads(self, demand: Demand, /) -> Iterator[Load]:
-        """Yield the load that a demand puts on this tier, for each limit that is given."""
+        """Yield what a demand requires of this tier, for each limit that is given."""
+        required = self._required(demand)
+        for limit, (name, unit) in self._limits.items():
+            per_node = getattr(self, limit)
+            if per_node is not None:
+                yield Load(name=name, load=required[limit], per_node=per_node, unit=unit)
 
-    @staticmethod
     @abstractmethod
-    def _limits() -> tuple[str, ...]:
-        """Return the names of the limits of this tier."""
+    def _required(self, demand: Demand) -> Mapping[str, float]:
+        """Return what a demand requires of the whole tier, by the field of its limit."""
 
 
 @final
@@ -167,38 +172,28 @@ class L4(Tier):
         For an invalid value, or if no limit is given.
     """
 
+    _limits = MappingProxyType(
+        {
+            "connections_per_second": ("connections", "connections/s"),
+            "gbps": ("gbps", "Gbps"),
+            "packets_per_second": ("packets", "packets/s"),
+            "open_connections": ("open connections", "connections"),
+        }
+    )
+
     connections_per_second: float | None = None
     gbps: float | None = None
     packets_per_second: float | None = None
     open_connections: float | None = None
     direct_return: bool = False
 
-    def loads(self, demand: Demand, /) -> Iterator[Load]:
-        """Yield connections, gigabits, packets and open connections."""
-        if self.connections_per_second is not None:
-            yield Load(
-                name="connections",
-                load=demand.connections_per_second,
-                per_node=self.connections_per_second,
-                unit="connections/s",
-            )
-        if self.gbps is not None:
-            passing = demand.gbps_in if self.direct_return else demand.total_gbps
-            yield Load(name="gbps", load=passing, per_node=self.gbps, unit="Gbps")
-        if self.packets_per_second is not None:
-            packets = _packets(demand, direct_return=self.direct_return)
-            yield Load(name="packets", load=packets, per_node=self.packets_per_second, unit="packets/s")
-        if self.open_connections is not None:
-            yield Load(
-                name="open connections",
-                load=demand.open_connections,
-                per_node=self.open_connections,
-                unit="connections",
-            )
-
-    @staticmethod
-    def _limits() -> tuple[str, ...]:
-        return ("connections_per_second", "gbps", "packets_per_second", "open_connections")
+    def _required(self, demand: Demand) -> Mapping[str, float]:
+        return {
+            "connections_per_second": demand.connections_per_second,
+            "gbps": demand.gbps_in if self.direct_return else demand.total_gbps,
+            "packets_per_second": _packets(demand, direct_return=self.direct_return),
+            "open_connections": demand.open_connections,
+        }
 
 
 @final
@@ -222,37 +217,27 @@ class L7(Tier):
         For an invalid value, or if no limit is given.
     """
 
+    _limits = MappingProxyType(
+        {
+            "requests_per_second": ("requests", "requests/s"),
+            "handshakes_per_second": ("handshakes", "handshakes/s"),
+            "gbps": ("gbps", "Gbps"),
+            "open_connections": ("open connections", "connections"),
+        }
+    )
+
     requests_per_second: float | None = None
     handshakes_per_second: float | None = None
     gbps: float | None = None
     open_connections: float | None = None
 
-    def loads(self, demand: Demand, /) -> Iterator[Load]:
-        """Yield requests, handshakes, gigabits and open connections."""
-        if self.requests_per_second is not None:
-            yield Load(
-                name="requests", load=demand.requests, per_node=self.requests_per_second, unit="requests/s"
-            )
-        if self.handshakes_per_second is not None:
-            yield Load(
-                name="handshakes",
-                load=demand.connections_per_second,
-                per_node=self.handshakes_per_second,
-                unit="handshakes/s",
-            )
-        if self.gbps is not None:
-            yield Load(name="gbps", load=demand.total_gbps, per_node=self.gbps, unit="Gbps")
-        if self.open_connections is not None:
-            yield Load(
-                name="open connections",
-                load=demand.open_connections,
-                per_node=self.open_connections,
-                unit="connections",
-            )
-
-    @staticmethod
-    def _limits() -> tuple[str, ...]:
-        return ("requests_per_second", "handshakes_per_second", "gbps", "open_connections")
+    def _required(self, demand: Demand) -> Mapping[str, float]:
+        return {
+            "requests_per_second": demand.requests,
+            "handshakes_per_second": demand.connections_per_second,
+            "gbps": demand.total_gbps,
+            "open_connections": demand.open_connections,
+        }
 
 
 @final
@@ -274,25 +259,24 @@ class Backends(Tier):
         For an invalid value, or if no limit is given.
     """
 
+    _limits = MappingProxyType(
+        {
+            "workers": ("in flight", "in flight"),
+            "requests_per_second": ("requests", "requests/s"),
+            "gbps": ("gbps", "Gbps"),
+        }
+    )
+
     workers: float | None = None
     requests_per_second: float | None = None
     gbps: float | None = None
 
-    def loads(self, demand: Demand, /) -> Iterator[Load]:
-        """Yield requests in flight, requests and gigabits."""
-        if self.workers is not None:
-            yield Load(name="in flight", load=demand.in_flight, per_node=self.workers, unit="in flight")
-        if self.requests_per_second is not None:
-            yield Load(
-                name="requests", load=demand.requests, per_node=self.requests_per_second, unit="requests/s"
-            )
-        if self.gbps is not None:
-            widest = max(demand.gbps_in, demand.gbps_out)
-            yield Load(name="gbps", load=widest, per_node=self.gbps, unit="Gbps")
-
-    @staticmethod
-    def _limits() -> tuple[str, ...]:
-        return ("workers", "requests_per_second", "gbps")
+    def _required(self, demand: Demand) -> Mapping[str, float]:
+        return {
+            "workers": demand.in_flight,
+            "requests_per_second": demand.requests,
+            "gbps": max(demand.gbps_in, demand.gbps_out),
+        }
 
 
 def _listed(value: object) -> Sequence[object]:
