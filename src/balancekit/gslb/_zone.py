@@ -109,7 +109,7 @@ class StaticRecords(Record):
     Raises
     ------
     ConfigurationError
-        For anything else.
+        For data or a TTL that no zone may have.
 
     Example
     -------

@@ -62,7 +62,7 @@ class Backend(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For anything else.
+        For a wrong value of any of these, or no server.
 
     *When not to use it:* for anything but doing as HAProxy does.
 
@@ -225,7 +225,7 @@ class Backend(ConstructorRepr):
         number = valid.integer("count", count, minimum=0)
         member.served += number
         self._served += number
-        self._structure_of(member).took(member)
+        self._structure_of(member).count_changed(member)
 
     @property
     def served(self) -> Mapping[str, int]:
@@ -247,11 +247,11 @@ class Backend(ConstructorRepr):
         change()
         structure = self._structure_of(member)
         if member.usable and not was:
-            structure.came(member)
+            structure.add(member)
         elif was and not member.usable:
-            structure.went(member, before)
+            structure.remove(member, before)
         elif was and member.effective != before:
-            structure.changed(member, before)
+            structure.reweigh(member, before)
         taken = []
         if was_open and not (member.state is State.READY and not member.down) and self._redispatch:
             taken += self._redistribute(member)
@@ -262,7 +262,7 @@ class Backend(ConstructorRepr):
     def _redistribute(self, member: Member) -> list[Request]:
         """Rebalance what waits for a server that is taken out, whatever its cookie; return what is served then."""
         moved = [first_of(member.waiting) for _ in range(len(member.waiting))]
-        self._structure_of(member).took(member)
+        self._structure_of(member).count_changed(member)
         for request in moved:
             request.member, request.waiting, request.direct = None, False, False
             self._balance(request, None)
@@ -320,7 +320,7 @@ class Backend(ConstructorRepr):
             return
         request.member = member
         self._wait(request, member.waiting)
-        self._structure_of(member).took(member)
+        self._structure_of(member).count_changed(member)
 
     def _wait(self, request: Request, queue: deque[Waiter]) -> None:
         self._arrivals += 1
@@ -337,7 +337,7 @@ class Backend(ConstructorRepr):
         request.attempts += 1
         member.served += 1
         self._served += 1
-        self._structure_of(member).took(member)
+        self._structure_of(member).count_changed(member)
         if self.cookies and not request.direct:
             request.set_cookie = member.server.cookie
         return request
@@ -347,7 +347,7 @@ class Backend(ConstructorRepr):
         request.member = None
         member.served -= 1
         self._served -= 1
-        self._structure_of(member).took(member)
+        self._structure_of(member).count_changed(member)
         return member
 
     @checked_arguments
@@ -395,5 +395,5 @@ class Backend(ConstructorRepr):
         queue.remove(request)
         request.waiting = False
         if request.member is not None:
-            self._structure_of(request.member).took(request.member)
+            self._structure_of(request.member).count_changed(request.member)
             request.member = None

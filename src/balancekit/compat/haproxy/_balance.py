@@ -26,26 +26,26 @@ TURNS: Final = ("roundrobin", "static-rr", "leastconn", "first", "random", "hash
 
 
 class Structure(Protocol):
-    """How the servers of a group are arranged."""
+    """How the servers of a group are arranged: a tree, a list, a table or a ring."""
 
     def pick(self, avoid: Member | None) -> Member | None:
         """Choose without a hash; ``None`` if all are full."""
         ...
 
-    def came(self, member: Member) -> None:
-        """Let a server in that is usable again."""
+    def add(self, member: Member) -> None:
+        """Add a server that is usable again."""
         ...
 
-    def went(self, member: Member, before: int) -> None:
-        """Leave a server out; ``before`` was its effective weight."""
+    def remove(self, member: Member, before: int) -> None:
+        """Remove a server that is no longer usable; ``before`` was its effective weight."""
         ...
 
-    def changed(self, member: Member, before: int) -> None:
-        """Follow a new weight of a usable server."""
+    def reweigh(self, member: Member, before: int) -> None:
+        """Take in the new weight of a usable server; ``before`` was its effective weight."""
         ...
 
-    def took(self, member: Member) -> None:
-        """Record that a server has a request more or less."""
+    def count_changed(self, member: Member) -> None:
+        """Take in that a server has a request more or less, in progress or waiting."""
         ...
 
 
@@ -72,7 +72,7 @@ class Balance(Record):
     Raises
     ------
     ConfigurationError
-        For anything else.
+        For a wrong value of any of these.
     """
 
     method: str = "roundrobin"

@@ -31,7 +31,7 @@ class LeastConn:
         self._keys: dict[Member, tuple[int, int]] = {}
         self._serial = 0
         for member in group.usable:
-            self.came(member)
+            self.add(member)
 
     def pick(self, avoid: Member | None) -> Member | None:
         """Return the first that is not full, and not ``avoid`` if there is another."""
@@ -43,26 +43,26 @@ class LeastConn:
                 avoided = member
         return avoided
 
-    def came(self, member: Member) -> None:
-        """Let a server in that is usable again, behind its equals."""
+    def add(self, member: Member) -> None:
+        """Add a server that is usable again, behind its equals."""
         self._serial += 1
         key = (_key(member), self._serial)
         self._keys[member] = key
         insort(self._order, (*key, member))
 
-    def went(self, member: Member, before: int) -> None:
-        """Leave a server out that is not usable any more."""
+    def remove(self, member: Member, before: int) -> None:
+        """Remove a server that is no longer usable."""
         self._order.remove((*self._keys.pop(member), member))
 
-    def changed(self, member: Member, before: int) -> None:
+    def reweigh(self, member: Member, before: int) -> None:
         """Follow a new weight: behind its equals, even if the key is the same."""
-        self.went(member, before)
-        self.came(member)
+        self.remove(member, before)
+        self.add(member)
 
-    def took(self, member: Member) -> None:
+    def count_changed(self, member: Member) -> None:
         """Record that a server has a request more or less."""
         if member in self._keys and self._keys[member][0] != _key(member):
-            self.changed(member, member.effective)
+            self.reweigh(member, member.effective)
 
 
 @final
@@ -81,16 +81,16 @@ class First:
         able = [member for member in sorted(self._group.usable, key=lambda m: m.id) if not member.full]
         return next((member for member in able if member is not avoid), able[0] if able else None)
 
-    def came(self, member: Member) -> None:
-        """Let a server in that is usable again: nothing is kept of it."""
+    def add(self, member: Member) -> None:
+        """Add a server that is usable again: nothing is kept of it."""
 
-    def went(self, member: Member, before: int) -> None:
-        """Leave a server out: nothing is kept of it."""
+    def remove(self, member: Member, before: int) -> None:
+        """Remove a server: nothing is kept of it."""
 
-    def changed(self, member: Member, before: int) -> None:
+    def reweigh(self, member: Member, before: int) -> None:
         """Follow a new weight: nothing depends on it."""
 
-    def took(self, member: Member) -> None:
+    def count_changed(self, member: Member) -> None:
         """Record that a server has a request more or less: it is considered at the next pick."""
 
 

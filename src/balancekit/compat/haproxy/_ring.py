@@ -104,17 +104,17 @@ class Ring:
                 return member
         return self._owners[place]
 
-    def came(self, member: Member) -> None:
-        """Let a server in that is usable again."""
+    def add(self, member: Member) -> None:
+        """Add a server that is usable again."""
         self._made[member] = max(self._made[member], member.effective)
         self._place()
 
-    def went(self, member: Member, before: int) -> None:
-        """Leave a server out that is not usable any more."""
+    def remove(self, member: Member, before: int) -> None:
+        """Remove a server that is no longer usable."""
         self._place()
         self._step_on()
 
-    def changed(self, member: Member, before: int) -> None:
+    def reweigh(self, member: Member, before: int) -> None:
         """Follow a new weight. More nodes than there have been are recreated, and the walk steps on over the old ones."""
         grows = member.effective > self._made[member]
         if grows:
@@ -124,7 +124,7 @@ class Ring:
         self._place()
         self._step_on()
 
-    def took(self, member: Member) -> None:
+    def count_changed(self, member: Member) -> None:
         """Record that a server has a request more or less: it is considered at the next pick."""
 
     def _step_on(self) -> None:

@@ -69,19 +69,19 @@ class Table:
         """Return the server of a hash, full or not."""
         return self._slots[hash % len(self._slots)] if self._slots else None
 
-    def came(self, member: Member) -> None:
-        """Let a server in that is usable again."""
+    def add(self, member: Member) -> None:
+        """Add a server that is usable again."""
         self._deal()
 
-    def went(self, member: Member, before: int) -> None:
-        """Leave a server out that is not usable any more."""
+    def remove(self, member: Member, before: int) -> None:
+        """Remove a server that is no longer usable."""
         self._deal()
 
-    def changed(self, member: Member, before: int) -> None:
+    def reweigh(self, member: Member, before: int) -> None:
         """Follow a new weight."""
         self._deal()
 
-    def took(self, member: Member) -> None:
+    def count_changed(self, member: Member) -> None:
         """Record that a server has a request more or less; the table does not depend on it."""
 
     def _deal(self) -> None:

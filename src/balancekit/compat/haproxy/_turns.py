@@ -79,19 +79,19 @@ class Turns:
                     self._queue(member)
         return chosen
 
-    def came(self, member: Member) -> None:
-        """Let a server in that is usable again."""
+    def add(self, member: Member) -> None:
+        """Add a server that is usable again."""
         self.next_weight += member.effective
         ahead = (self.next_weight + self.current_weight - self.position) & MASK
         member.npos = (self.position + ahead // member.effective) & MASK
         self._queue(member)
 
-    def went(self, member: Member, before: int) -> None:
-        """Leave a server out that is not usable any more; ``before`` was its effective weight."""
+    def remove(self, member: Member, before: int) -> None:
+        """Remove a server that is no longer usable; ``before`` was its effective weight."""
         self.next_weight -= before
         self._take_out(member)
 
-    def changed(self, member: Member, before: int) -> None:
+    def reweigh(self, member: Member, before: int) -> None:
         """Follow a new weight of a usable server."""
         self.next_weight += member.effective - before
         tree = member.tree
@@ -108,7 +108,7 @@ class Turns:
             member.npos = (self.position + step) & MASK
         self._queue(member)
 
-    def took(self, member: Member) -> None:
+    def count_changed(self, member: Member) -> None:
         """Record that a server has a request more or less; turns do not depend on it."""
 
     def _first(self) -> Member | None:

@@ -44,7 +44,7 @@ class Upstream(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For anything else.
+        For a wrong value of any of these, or no server.
 
     *When not to use it:* for anything but doing as nginx does. ``LoadBalancer`` with
     ``SmoothWeightedRoundRobin`` is faster and comes back from failures sooner.
