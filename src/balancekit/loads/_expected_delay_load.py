@@ -29,17 +29,17 @@ from balancekit.outcome import FAILURES, Completion, LoadReport
 __all__ = ["ExpectedDelayLoad"]
 
 PROBED_COUNT: Final = 0.5
-"""Answers that an endpoint's history counts for when it is tried again."""
+"""The number of answers that an endpoint's history counts as when it is tried again."""
 RESET_COUNT: Final = 50.0
-"""Answers that it counts for when the endpoint is back from an ejection."""
+"""The same when the endpoint is back from an ejection."""
 OVERDUE_S: Final = 15.0
 OVERDUE_PACES: Final = 4.0
-"""An endpoint that has answered nothing for so many seconds, and times its pace, is tried although a request is open there."""
+"""An endpoint with an open request is tried if its last answer is ``OVERDUE_S`` seconds ago, and ``OVERDUE_PACES`` times its pace."""
 UNHEEDED: Final = 4
-"""Each request that ended without saying anything of the endpoint (ignored, or cancelled soon) makes it dearer by its price,
-until it answers; but not the first so many of one that has answered before."""
+"""Each request that ends ignored, or cancelled soon, adds its price to the endpoint until an answer comes. If the endpoint has
+answered before, the first ``UNHEEDED`` of them add nothing."""
 RECENT: Final = 8
-"""Endpoints that have just answered which a picker remembers."""
+"""The number of endpoints with a recent answer that a picker remembers."""
 
 
 class HotFields:

@@ -17,33 +17,34 @@ from balancekit.node import Load, Node
 __all__ = ["ExpectedDelayPool", "PacedLoad", "SweepTotals"]
 
 MIN_PACE_S: Final = 1e-9
-"""The least pace that is reckoned with, in seconds."""
+"""The least pace, in seconds."""
 TIE: Final = 0.15
-"""Paces this close to the least are equal: what noise, and a spell of more requests than usual, make of them."""
+"""Paces count as equal to the least one within this share of it, which covers noise and short bursts of requests."""
 TIE_ERRORS: Final = 0.5
-"""... or this many standard errors of the mean of exponential times."""
+"""They also do within this many standard errors of the mean of exponential times."""
 TURN: Final = 0.01
-"""A turn, in paces and standard errors; more has slow endpoints picked more often, less leaves ties to noise."""
+"""A turn, in paces and standard errors. With more, slow endpoints are picked more often; with less, noise breaks the ties."""
 MIN_TURN: Final = 0.002
-"""A turn, in paces, however much is known."""
+"""The least turn, in paces, for any number of answers."""
 MAX_TURN_PACE: Final = 4.0
-"""No turn is longer than that of an endpoint this many times as slow as the mean."""
+"""The longest turn is that of an endpoint this many times as slow as the mean."""
 CROWD: Final = 5.0
-"""The queue counts ``queue * (queue + 5)``: twice as long, it counts 2.3 times; four times as long, six times."""
+"""A queue counts as ``queue * (queue + 5)``: a queue of two 2.3 times as much as one request, a queue of four six times."""
 LONE: Final = CROWD + 1.0
-"""What it counts for a request that finds no other; so what picks compare is in sixths of a second."""
+"""The count of a single request. So the numbers that picks compare are in sixths of a second."""
 QUEUES: Final = tuple([(found + 1.0) * (found + 1.0 + CROWD) for found in range(1024)])
-"""What the queue of a request counts that finds so many others at an endpoint of capacity 1."""
+"""The count of a queue at an endpoint of capacity 1, by the number of requests that a new one finds there."""
 MAX_FOUND: Final = len(QUEUES) - 1
-"""Of longer queues the figure is computed."""
+"""The counts of longer queues are computed when needed."""
 SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
 SWEPT_PER_S: Final = 2500
-"""Endpoints per second that sweeps look at, at most: a two-hundredth of a processor."""
+"""The most endpoints per second that sweeps visit: 0.5 % of a processor."""
 MAX_UNORDERED: Final = 16
-"""So few endpoints that join together are made as they are listed; they get their places when a selector needs them."""
+"""Up to this many endpoints that join together are made in the order of the list, and get their places when a selector needs
+them."""
 BATCH: Final = 256
-"""Endpoints that one request looks at, at most, when a sweep is due."""
+"""The most endpoints that one request visits when a sweep is due."""
 
 
 class PacedLoad(Load, Protocol):
@@ -69,7 +70,7 @@ class PacedLoad(Load, Protocol):
 
 
 def queue_count(found: int, capacity: float) -> float:
-    """Return what the queue of a request counts that finds so many others at an endpoint of this capacity."""
+    """Return the count of the queue of a new request that finds ``found`` others at an endpoint of this capacity."""
     queue = found / capacity + 1.0
     return queue * (queue + CROWD)
 

@@ -1,18 +1,18 @@
-"""Trial of an endpoint that has gone without requests for long, so that none is given up for what it once was.
+"""Trial of an endpoint that has had no requests for long, so that an old estimate never excludes an endpoint for good.
 
-No healthy endpoint is to go without a request for 30 s *and* 20 requests per endpoint of the pool. A trial is due earlier, by
-what may pass until its request begins: a sweep comes to see the last request, another sees that it is due, and
-both wait for requests. That leaves 19 s in a pool of two, 25 s in a pool of twenty and 20 s in one of ten thousand, and
-the like part of the requests. One that has answered fewer than four times waits for 3 s only, and as many requests: a
-first answer is often cold, and one answer says little. Fewer requests than a twentieth of an even share are none: an
-endpoint that was slow for a while would learn from them for minutes that it no longer is. If an endpoint turns out slow again
-and again, six times if it is very slow, it is tried a sixteenth as often.
+No healthy endpoint goes without a request for 30 s *and* 20 requests per endpoint of the pool. A trial is due earlier, by the
+time that may pass until its request begins: one sweep sees the last request, a later one sees that the trial is due, and
+both wait for requests. This leaves 19 s in a pool of two, 25 s in a pool of twenty and 20 s in a pool of ten thousand, and the
+same part of the requests. An endpoint with fewer than four answers waits for only 3 s and for as many requests: a first
+answer is often cold, and one answer says little. Less than a twentieth of an even share counts as no requests: from so few, an
+endpoint that was slow for a while would need minutes to lower its estimate. An endpoint that is slow in trial after trial (six
+of them if it is very slow) is tried a sixteenth as often.
 
-*How slow it is* is added up over its trials: what an answer took beyond two and a half times the least pace of the pool,
-less what it took below (a cumulative sum after Page, *Continuous inspection schemes*, Biometrika 41, 1954). One as fast
-as the others hardly ever comes to the sum of 20: in 4,800 pools of 3 to 10 endpoints with exponential times, of 4,000
-requests each, not once, though the least pace is the least of several estimates. Slow answers in a row, counted from
-the beginning after each quick one, came to it in one pool of a hundred.
+*Slowness* is summed over the trials of an endpoint: the time of each answer in excess of two and a half times the least pace of
+the pool, less the time that others stay below it (a cumulative sum after Page, *Continuous inspection schemes*, Biometrika 41,
+1954). The sum of an endpoint that is as fast as the others hardly ever reaches 20: not once in 4,800 pools of 3 to 10 endpoints
+with exponential times and 4,000 requests each, although the least pace is the least of several estimates. A count of slow answers
+in a row, which starts again after each fast one, reached its limit in one pool of a hundred.
 
 Cost: O(1) per sweep; picks do not come here.
 """
@@ -32,20 +32,19 @@ IDLE_SHARE: Final = 0.05
 """Requests up to this part of an even share count as none."""
 LATE_S: Final = 2.0
 LATE_REQUESTS: Final = 9
-"""A trial is due so much earlier: the second sweep, and the pick after it, wait for requests, which come irregularly."""
+"""A trial is due earlier by these: the second sweep, and the pick after it, wait for requests, which come irregularly."""
 MIN_WAIT: Final = 0.5
-"""The part of that gap that is waited for at least, in pools so large that sweeps take as long."""
+"""The least wait for a trial, as a part of that gap: in very large pools, sweeps take longer than the rest."""
 NEW: Final = 4
 EARLY_S: Final = 3.0
-"""An endpoint that has answered, but fewer than ``NEW`` times, waits for so many seconds."""
+"""An endpoint with at least one answer and fewer than ``NEW`` waits for ``EARLY_S`` seconds."""
 SLOW: Final = 2.5
-"""Answers that took more than this many times the least pace of the pool speak against the endpoint, others for it."""
+"""Answers that take longer than this many times the least pace of the pool raise the slowness, others lower it."""
 MAX_SLOWNESS: Final = 6.0
-"""No answer counts for more: heavy tails give a healthy endpoint one long answer, but hardly seven."""
+"""The most that one answer counts: heavy tails give a healthy endpoint one long answer, but hardly seven."""
 GIVEN_UP: Final = 20.0
 BACKOFF: Final = 16
-"""When what answers of trials took beyond ``SLOW``, less what they took below, comes to so much, the endpoint is tried this
-many times as rarely."""
+"""An endpoint whose slowness reaches ``GIVEN_UP`` is tried only once in ``BACKOFF`` times."""
 
 
 class Stage(Enum):
