@@ -85,10 +85,9 @@ def check_listeners(listeners: Iterable[EventSink]) -> tuple[EventSink, ...]:
     ConfigurationError
         If they are no iterable, as a single function is none.
     """
-    try:
-        return tuple(valid.items("listeners", listeners))
-    except TypeError:
-        raise ConfigurationError("listeners", listeners, "an iterable of callables: [listener]") from None
+    if not isinstance(listeners, Iterable):
+        raise ConfigurationError("listeners", listeners, "an iterable of callables: [listener]")
+    return tuple(valid.items("listeners", listeners))
 
 
 def check_on_missing_key(value: object) -> bool:
