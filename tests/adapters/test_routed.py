@@ -6,6 +6,7 @@ import asyncio
 import errno
 import sys
 import time
+from contextlib import nullcontext
 
 import httpx
 import httpx2
@@ -298,6 +299,28 @@ def test_asgi_picks_and_releases(status, outcome, failures):
     assert pool.stats().inflight == 0
     assert {o.value for o, count in pool.stats().outcomes.items() if count} == {outcome}
     assert [(s.route, s.requests, s.failures) for s in edge.stats()] == [("site", 1, failures)]
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(200, Outcome.SUCCESS), (503, Outcome.FAILURE)])
+@pytest.mark.parametrize("error", [None, ValueError("x"), asyncio.CancelledError()], ids=repr)
+def test_what_an_asgi_application_does_after_its_answer_is_not_part_of_the_request(error, status, outcome):
+    """Background tasks run without the lease, which ended with the last piece of the body; what they raise passes through."""
+    pool = LoadBalancer(POOL)
+    inflight = []
+
+    async def app(scope_, receive, send):
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        inflight.append(pool.stats().inflight)
+        await send({"type": "http.response.body"})
+        inflight.append(pool.stats().inflight)
+        if error is not None:
+            raise error
+
+    with nullcontext() if error is None else pytest.raises(type(error)):
+        run_asgi(app, RouteTable([Route("site", pool)]), scope())
+    assert inflight == [1, 0]
+    assert {one: count for one, count in pool.stats().outcomes.items() if count} == {outcome: 1}
 
 
 def test_asgi_releases_when_the_application_fails():

@@ -1,8 +1,9 @@
 """Middleware for ASGI servers: the route table picks the pool, the pool an endpoint, before the application runs.
 
 The application finds both in ``scope["balancekit"]``, a :class:`RoutedRequest`, and forwards to ``lease.target`` or decides
-otherwise. The lease ends with the application, with the outcome of its status. An error of the application is a failure,
-unless the client has disconnected before.
+otherwise. The lease ends with the last of the answer, or else with the application, with the outcome of its status: what the
+application does after its answer, such as background tasks, is not part of the request. An error of the application before
+that is a failure, unless the client has disconnected.
 
 Cost: one match and one lease a request. Needs no extra: ASGI is a calling convention (asgi.readthedocs.io, HTTP 2.5).
 """
@@ -126,6 +127,8 @@ class RoutingMiddleware(ConstructorRepr):
             except OSError:  # how servers say that the client has gone
                 hung_up = True
                 raise
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                lease.release(classify_status(status).outcome)
 
         outcome = Outcome.CANCELLED  # by the server, with an exception of asyncio's or of trio's
         try:
