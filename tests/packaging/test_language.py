@@ -64,8 +64,6 @@ PEOPLE = re.compile(
 PHRASES = re.compile(r"\b(fast lanes?|general way|general lane|by lot|anew)\b", re.IGNORECASE)
 SPEECH = re.compile(r"\b(tell|tells|told|telling|ask|asks|asked|asking)\b", re.IGNORECASE)
 """Things do not talk: they receive, report, emit, notify, query, check, call, request."""
-SPEECH_PENDING = {"node.py", "_idle_probe.py", "default.md"}
-"""Files in which they still do; so do modules whose name begins with ``_expected_delay``."""
 CODE = re.compile(r"^```.*?^```|`+[^`]*`+", re.MULTILINE | re.DOTALL)
 """Blocks and names of code, which may have names that are public."""
 CONTINUATION = re.compile(r"(Also|And|But|Each by|Each from|Nor|Not|Or|Rather|So|Unless)\b")
@@ -189,8 +187,7 @@ def test_things_are_things(path):
 @pytest.mark.parametrize("path", [*SOURCES, *PAGES, *SCENARIOS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_things_do_not_talk(path):
     """People tell and ask; things receive, report, notify, query, check, call and request."""
-    if path.name not in SPEECH_PENDING and not path.name.startswith("_expected_delay"):
-        assert spoken(prose(path)) == []
+    assert spoken(prose(path)) == []
 
 
 @pytest.mark.parametrize(
