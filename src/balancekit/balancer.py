@@ -587,7 +587,7 @@ class LoadBalancer(Generic[T]):
         return stats_of(self._runtime.state, now=now, refused=self._runtime.refused)
 
     def on_event(self, listener: EventSink, /) -> Callable[[], None]:
-        """Call ``listener`` with each event from now on; return a function that ends that.
+        """Call ``listener`` with each event from now on; return a function that ends that at once.
 
         Listeners run in the thread that caused the event, with no lock held. If one raises, the error is logged
         and nothing else changes. A listener may use the balancer. Events that it causes are delivered when all listeners

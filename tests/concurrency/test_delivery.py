@@ -164,6 +164,56 @@ def test_an_interrupted_callback_leaves_what_waits_to_the_next(join: Any, cause:
     assert len(told) == 2
 
 
+ADDERS = {"on_event": emit, "on_start": request, "on_completion": request}
+
+every_adder = pytest.mark.parametrize(("add", "cause"), ADDERS.items(), ids=ADDERS)
+
+
+@every_adder
+def test_a_callback_that_another_has_stopped_is_not_called(add: str, cause: Any) -> None:
+    """A callback that was stopped receives nothing, not even what others have received already."""
+    lb = LoadBalancer(["a"])
+    told: Told = []
+    stops: list[Callable[[], None]] = []
+    getattr(lb, add)(lambda *_: stops[0]())
+    stops.append(getattr(lb, add)(lambda *what: told.append(what)))
+    cause(lb)
+    assert told == []
+
+
+@every_adder
+def test_a_callback_that_was_stopped_receives_nothing_of_what_waits(add: str, cause: Any) -> None:
+    """What an interrupted callback has left waiting is not for callbacks that were stopped since."""
+    lb = LoadBalancer(["a"])
+    told: Told = []
+
+    def interrupted(*_: object) -> None:
+        cause(lb)
+        raise KeyboardInterrupt
+
+    stop = getattr(lb, add)(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cause(lb)
+    stop()
+    getattr(lb, add)(lambda *what: told.append(what))
+    cause(lb)
+    assert len(told) == 1
+
+
+def test_a_listener_may_stop_itself_at_the_first_of_several_events() -> None:
+    """A listener that ends itself receives none of the events that the same change caused."""
+    lb = LoadBalancer(["a"])
+    told: list[Event] = []
+
+    def first(event: Event) -> None:
+        told.append(event)
+        stop()
+
+    stop = lb.on_event(first)
+    lb.update(["a", "b", "c", "d"])
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("jumps", [False, True], ids=["calls", "jumps"])
 @every_kind
 def test_a_signal_handler_anywhere_may_cause_what_callbacks_are_told_of(

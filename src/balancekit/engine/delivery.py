@@ -35,10 +35,12 @@ C_co = TypeVar("C_co", bound=Callable[..., object], covariant=True)
 class Entry(Generic[C_co]):
     """A callable in a tuple of listeners or observers: one may be added twice, each is taken away by itself."""
 
-    __slots__ = ("__weakref__", "callback")
+    __slots__ = ("__weakref__", "callback", "stopped")
 
     def __init__(self, callback: C_co) -> None:
         self.callback: C_co = callback
+        self.stopped = False
+        """Whether it was taken away: it receives nothing of what waits for it, either."""
 
 
 @final
@@ -125,7 +127,7 @@ class Delivery:
             here.delivering = notice = here.waiting.popleft()
             causing = notice.causing if notice.follows else None
             for entry in notice.entries:
-                if causing is not None and causing[entry] >= MAX_CAUSING_CALLS:
+                if entry.stopped or (causing is not None and causing[entry] >= MAX_CAUSING_CALLS):
                     continue
                 caused = here.caused
                 self._guard.check()

@@ -21,13 +21,15 @@ T = TypeVar("T")
 
 
 def end_of(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], None]:
-    """Return a function that calls a method with an entry, and keeps alive neither its object nor the callable."""
+    """Return a function that stops an entry and calls a method with it; it keeps alive neither its object nor the callable."""
     method, known = weakref.WeakMethod(remove), weakref.ref(entry)
 
     def stop() -> None:
         live, there = method(), known()
-        if live is not None and there is not None:
-            live(there)
+        if there is not None:
+            there.stopped = True
+            if live is not None:
+                live(there)
 
     return stop
 
