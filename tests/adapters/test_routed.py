@@ -598,3 +598,36 @@ def test_what_is_no_application_is_refused(kind):
     """A middleware around what cannot be called is refused when it is made, not by the first request."""
     with pytest.raises(ConfigurationError, match="app"):
         kind(None, RouteTable([Route("site", LoadBalancer(["10.0.0.1:80"]))]))
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(200, Outcome.CANCELLED), (404, Outcome.CANCELLED), (429, Outcome.OVERLOADED), (503, Outcome.FAILURE)],
+)
+@pytest.mark.parametrize(
+    "where", ["asgi, client gone", "asgi, cancelled", "wsgi, in the body", "wsgi, unread"]
+)
+def test_an_answer_that_is_not_read_to_its_end_fails_by_its_status(where, status, outcome):
+    """What a client does not read to its end is no success; a status that is a failure is one all the same, as in the clients."""
+    pool = LoadBalancer(POOL)
+    table = RouteTable([Route("site", pool)])
+
+    async def app(scope_, receive, send):
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            raise OSError("x") if where == "asgi, client gone" else asyncio.CancelledError
+
+    if where.startswith("asgi"):
+        with pytest.raises((OSError, asyncio.CancelledError)):
+            asyncio.run(asgi.RoutingMiddleware(app, table)(scope(), None, send))
+    else:
+        edge = wsgi.RoutingMiddleware(lambda _environ, start: start(f"{status} X", []) or [b"x", b"y"], table)
+        body = edge(environ(), lambda *_answer: None)
+        if where == "wsgi, in the body":
+            next(iter(body))
+        body.close()
+    assert pool.stats().inflight == 0
+    assert {one: count for one, count in pool.stats().outcomes.items() if count} == {outcome: 1}

@@ -48,6 +48,7 @@ __all__ = [
     "classify_foreign",
     "classify_status",
     "classify_tunnel",
+    "classify_unread",
 ]
 
 IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
@@ -140,6 +141,18 @@ def classify_status(
     if own_credentials and status in (401, 403):
         return _REFUSED_KEY
     return _BY_STATUS.get(status) or (_BROKEN if status >= 500 else FINE)
+
+
+def classify_unread(status: int) -> Outcome:
+    """Return the outcome of an answer that is not read to its end: its status's, but no success. 0 stands for no answer.
+
+    Example
+    -------
+    >>> classify_unread(200), classify_unread(503)
+    (<Outcome.CANCELLED: 'cancelled'>, <Outcome.FAILURE: 'failure'>)
+    """
+    outcome = classify_status(status).outcome
+    return Outcome.CANCELLED if outcome is Outcome.SUCCESS else outcome
 
 
 def classify_tunnel(text: str) -> Classification:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias, final
 
 from balancekit._support.display import ConstructorRepr
-from balancekit.adapters._classification import classify_status
+from balancekit.adapters._classification import classify_status, classify_unread
 from balancekit.adapters._retry_after import format_retry_after
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import RoutedRequest, Router
@@ -130,7 +130,7 @@ class RoutingMiddleware(ConstructorRepr):
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 lease.release(classify_status(status).outcome)
 
-        outcome = Outcome.CANCELLED  # by the server, with an exception of asyncio's or of trio's
+        outcome: Outcome | None = None  # ended by the server, with an exception of asyncio's or of trio's
         try:
             await self._app({**scope, "balancekit": routed}, received, watched)
             outcome = classify_status(status).outcome
@@ -139,6 +139,7 @@ class RoutingMiddleware(ConstructorRepr):
                 outcome = classify_exception(error)
             raise
         finally:
+            outcome = outcome or classify_unread(status)
             lease.release(outcome)
             if not recorded:
                 failed = outcome not in {Outcome.SUCCESS, Outcome.CANCELLED}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, final
 
 from balancekit._support.display import ConstructorRepr
-from balancekit.adapters._classification import classify_status
+from balancekit.adapters._classification import classify_status, classify_unread
 from balancekit.adapters._retry_after import format_retry_after
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import RoutedRequest, Router
@@ -152,7 +152,8 @@ class _Body:
             if close is not None:
                 close()
         finally:
-            self.ended(Outcome.CANCELLED)
+            outcome = classify_unread(self._status)
+            self.ended(outcome, failed=outcome is Outcome.FAILURE)
 
 
 def _refuse(
