@@ -192,6 +192,18 @@ _STATUS_ERRORS: Final = frozenset({"APIStatusError", "ClientResponseError", "HTT
 """Errors of the SDKs of model servers, aiohttp, requests and urllib, and httpx for the status of an answer."""
 
 
+_BY_CODE: Final[Mapping[str, Outcome]] = {
+    "UNAVAILABLE": Outcome.CONNECT_FAILED,
+    "DEADLINE_EXCEEDED": Outcome.TIMEOUT,
+    "RESOURCE_EXHAUSTED": Outcome.OVERLOADED,
+    "CANCELLED": Outcome.CANCELLED,
+    "UNKNOWN": Outcome.FAILURE,
+    "INTERNAL": Outcome.FAILURE,
+    "DATA_LOSS": Outcome.FAILURE,
+}
+"""Status codes of gRPC that are no answers."""
+
+
 def classify_exception(error: BaseException | None) -> Outcome:
     """Return the outcome that an exception means.
 
@@ -202,8 +214,9 @@ def classify_exception(error: BaseException | None) -> Outcome:
     too, and so is ``trio.TooSlowError``. ``PoolTimeout`` of httpx means that the client's own pool is full; it is ignored,
     as are its like in urllib3, redis, pymongo and SQLAlchemy. So is an error that was raised because this process has no
     file descriptor or memory left. What ``urllib`` and ``raise_for_status`` of a client raise has the outcome of its
-    status, as in the adapters: 429 is overloaded, 408 and 5xx except 501 are failures, the others successes. A group has
-    the outcome that its members share, or is a failure if they differ.
+    status, as in the adapters: 429 is overloaded, 408 and 5xx except 501 are failures, the others successes. So has what
+    gRPC raises: an answer such as NOT_FOUND is a success. A group has the outcome that its members share, or is a failure
+    if they differ.
 
     Example
     -------
@@ -238,6 +251,10 @@ def classify_exception(error: BaseException | None) -> Outcome:
         status = _status_of(error)
         if status is not None:
             return _outcome_of(status)
+    if "RpcError" in names:
+        code = _code_of(error)
+        if code is not None:
+            return _BY_CODE.get(code, Outcome.SUCCESS)
     if any("Timeout" in name or name == "TooSlowError" for name in names):
         return Outcome.TIMEOUT
     return Outcome.FAILURE
@@ -257,3 +274,10 @@ def _status_of(error: Exception) -> int | None:
     answer = getattr(error, "response", None)
     status = getattr(error, "status", None) if answer is None else getattr(answer, "status_code", None)
     return status if isinstance(status, int) and status >= 300 else None
+
+
+def _code_of(error: Exception) -> str | None:
+    """Return the name of the gRPC status code of an error; ``None`` if it has none."""
+    code = getattr(error, "code", None)
+    name = getattr(code() if callable(code) else None, "name", None)
+    return name if isinstance(name, str) else None

@@ -9,6 +9,8 @@ import subprocess
 import urllib.error
 
 import aiohttp
+import grpc
+import grpc.aio
 import httpx
 import httpx2
 import pytest
@@ -201,6 +203,37 @@ def test_a_status_that_a_client_raises_has_the_outcome_of_the_adapters(client):
     for status in range(400, 600):
         outcome = classify_status(status).outcome
         assert classify_exception(raised_for(status, client)) is outcome, status
+
+
+RPC_FAILURES = {
+    "UNAVAILABLE": Outcome.CONNECT_FAILED,
+    "DEADLINE_EXCEEDED": Outcome.TIMEOUT,
+    "RESOURCE_EXHAUSTED": Outcome.OVERLOADED,
+    "CANCELLED": Outcome.CANCELLED,
+    "UNKNOWN": Outcome.FAILURE,
+    "INTERNAL": Outcome.FAILURE,
+    "DATA_LOSS": Outcome.FAILURE,
+}
+
+
+@pytest.mark.parametrize(
+    "code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK], ids=str
+)
+def test_a_code_that_grpc_raises_says_whether_it_is_an_answer(code):
+    """Both clients of gRPC raise for answers such as NOT_FOUND, too; those say that the server is healthy."""
+    outcome = RPC_FAILURES.get(code.name, Outcome.SUCCESS)
+    raised = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+    assert classify_exception(raised) is outcome
+
+    class Raised(grpc.RpcError):
+        """What the blocking client raises."""
+
+        def code(self):
+            """Return the status code."""
+            return code
+
+    assert classify_exception(Raised()) is outcome
+    assert classify_exception(grpc.RpcError()) is Outcome.FAILURE
 
 
 def test_a_redirect_that_httpx_raises_for_is_an_answer():
