@@ -192,6 +192,8 @@ _STATUS_ERRORS: Final = frozenset({"APIStatusError", "ClientResponseError", "HTT
 """Errors of the SDKs of model servers, aiohttp, requests and urllib, and httpx for the status of an answer."""
 
 
+_DATABASE_ANSWERS: Final = frozenset({"DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"})
+"""Errors of database drivers for statements that a healthy server rejects (PEP 249)."""
 _BY_CODE: Final[Mapping[str, Outcome]] = {
     "UNAVAILABLE": Outcome.CONNECT_FAILED,
     "DEADLINE_EXCEEDED": Outcome.TIMEOUT,
@@ -215,8 +217,8 @@ def classify_exception(error: BaseException | None) -> Outcome:
     as are its like in urllib3, redis, pymongo and SQLAlchemy. So is an error that was raised because this process has no
     file descriptor or memory left. What ``urllib`` and ``raise_for_status`` of a client raise has the outcome of its
     status, as in the adapters: 429 is overloaded, 408 and 5xx except 501 are failures, the others successes. So has what
-    gRPC raises: an answer such as NOT_FOUND is a success. A group has the outcome that its members share, or is a failure
-    if they differ.
+    gRPC raises: an answer such as NOT_FOUND is a success. A statement that a database rejects, by the classes of PEP 249,
+    is one too. A group has the outcome that its members share, or is a failure if they differ.
 
     Example
     -------
@@ -251,6 +253,8 @@ def classify_exception(error: BaseException | None) -> Outcome:
         status = _status_of(error)
         if status is not None:
             return _outcome_of(status)
+    if "DatabaseError" in names and not _DATABASE_ANSWERS.isdisjoint(names):
+        return Outcome.SUCCESS
     if "RpcError" in names:
         code = _code_of(error)
         if code is not None:

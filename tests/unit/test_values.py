@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import sqlite3
 import subprocess
 import urllib.error
 
@@ -234,6 +235,26 @@ def test_a_code_that_grpc_raises_says_whether_it_is_an_answer(code):
 
     assert classify_exception(Raised()) is outcome
     assert classify_exception(grpc.RpcError()) is Outcome.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("DataError", Outcome.SUCCESS),
+        ("IntegrityError", Outcome.SUCCESS),
+        ("NotSupportedError", Outcome.SUCCESS),
+        ("ProgrammingError", Outcome.SUCCESS),
+        ("OperationalError", Outcome.FAILURE),
+        ("InternalError", Outcome.FAILURE),
+        ("DatabaseError", Outcome.FAILURE),
+    ],
+)
+def test_a_statement_that_a_database_rejects_is_an_answer(name, outcome):
+    """A duplicate key says that the database is healthy; the classes of PEP 249 tell it from a lost connection."""
+    rejected = getattr(sqlite3, name)
+    assert classify_exception(rejected()) is outcome
+    assert classify_exception(type("UniqueViolation", (rejected,), {})()) is outcome
+    assert classify_exception(redis.DataError()) is Outcome.FAILURE
 
 
 def test_a_redirect_that_httpx_raises_for_is_an_answer():
