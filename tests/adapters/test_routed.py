@@ -6,7 +6,9 @@ import asyncio
 import errno
 import sys
 import time
+import urllib.error
 from contextlib import nullcontext
+from http.client import HTTPMessage
 
 import httpx
 import httpx2
@@ -345,6 +347,7 @@ def test_asgi_releases_when_the_application_fails():
         (httpx.ReadTimeout("x"), Outcome.TIMEOUT),
         (httpx.PoolTimeout("x"), Outcome.IGNORED),
         (OSError(errno.EMFILE, "x"), Outcome.IGNORED),
+        (urllib.error.HTTPError("http://a/x", 404, "X", HTTPMessage(), None), Outcome.SUCCESS),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )

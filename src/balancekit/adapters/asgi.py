@@ -131,18 +131,19 @@ class RoutingMiddleware(ConstructorRepr):
                 lease.release(classify_status(status).outcome)
 
         outcome: Outcome | None = None  # ended by the server, with an exception of asyncio's or of trio's
+        raised = False
         try:
             await self._app({**scope, "balancekit": routed}, received, watched)
             outcome = classify_status(status).outcome
         except Exception as error:
             if not hung_up:  # else it is the client that ended the request
-                outcome = classify_exception(error)
+                outcome, raised = classify_exception(error), True
             raise
         finally:
             outcome = outcome or classify_unread(status)
             lease.release(outcome)
             if not recorded:
-                failed = outcome not in {Outcome.SUCCESS, Outcome.CANCELLED}
+                failed = raised or outcome not in {Outcome.SUCCESS, Outcome.CANCELLED}
                 self._router.record(routed.match, started, failed=failed)
 
 
