@@ -91,26 +91,38 @@ def lookups(rounds: int) -> dict[int, dict[str, float]]:
 
 
 def ring_growth(rounds: int) -> list[Row]:
-    """Compare lookups on rings of 10 and of 10 000 nodes, and what touching as many nodes costs without a ring."""
-    keys = [f"user:{random.Random(k).getrandbits(40)}" for k in range(4_096)]
+    """Compare lookups on rings of 10 and of 10 000 nodes, and what touching as many nodes costs without a ring.
+
+    The parts of the ring that 4 096 keys touch fit the caches; 131 072 keys touch all of it.
+    """
+    draw = random.Random(1).getrandbits
+    keys = {count: [f"user:{draw(40)}" for _ in range(count)] for count in (4_096, 131_072)}
     group, rings = Group(rounds=2 * rounds), {size: HashRing(names(size)) for size in (10, 10_000)}
-    group.add("key", "k()", k=itertools.cycle(keys).__next__)
-    for size, ring in rings.items():
-        group.add(f"ring {size}", "p(k())", p=ring.lookup, k=itertools.cycle(keys).__next__)
-        group.add(f"nodes {size}", "p(k())", p=nodes_alone(ring.nodes), k=itertools.cycle(keys).__next__)
+    for count, some in keys.items():
+        group.add(f"key {count}", "k()", k=itertools.cycle(some).__next__)
+        for size, ring in rings.items():
+            group.add(f"ring {size} {count}", "p(k())", p=ring.lookup, k=itertools.cycle(some).__next__)
+            finding = nodes_alone(ring.nodes)
+            group.add(f"nodes {size} {count}", "p(k())", p=finding, k=itertools.cycle(some).__next__)
     results = group.run()
-    supply = results.pop("key").ratio
-    cost = {label: result.ratio - supply for label, result in results.items()}
+
+    def growth(what: str, count: int) -> float:
+        supply = results[f"key {count}"].ratio
+        large, small = [results[f"{what} {size} {count}"].ratio - supply for size in (10_000, 10)]
+        return large / small
+
     circle = rings[10_000]._state.circle
     assert circle is not None
     return [
         (
             "HashRing, 10 000 over 10" + (" (machine busy: not judged)" if group.busy else ""),
-            cost["ring 10000"] / cost["ring 10"],
+            growth("ring", 4_096),
             "x",
             None if group.busy else GROWTH,
         ),
-        ("the same without a ring: hash, touch a node", cost["nodes 10000"] / cost["nodes 10"], "x", None),
+        ("the same without a ring: hash, touch a node", growth("nodes", 4_096), "x", None),
+        ("the same, keys that touch all of the ring", growth("ring", 131_072), "x", None),
+        ("these without a ring", growth("nodes", 131_072), "x", None),
         ("HashRing, 10 000 x 150", circle.nbytes / 1e6, "MB", None),
         *((f"cache of the processor, {name}", size / 1e6, "MB", None) for name, size in caches()),
     ]
