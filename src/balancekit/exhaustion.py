@@ -109,6 +109,11 @@ class FailOpen(Policy):
     threshold
         A share, in [0, 1]. 0 waits until none is healthy; 0.5 is Envoy's panic threshold.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``threshold`` is outside [0, 1].
+
     *When to use it:* when many endpoints may fail together. *When not:* when an unhealthy endpoint does harm
     (serves stale or foreign data).
 

@@ -61,6 +61,11 @@ class Completion:
         How long the endpoint is to cool down, in seconds, or ``None``.
     load_report
         The load that the endpoint reported with its answer, or ``None``.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``outcome`` is no ``Outcome``.
     """
 
     __slots__ = ("cost", "ended_at", "first_byte_at", "load_report", "outcome", "retry_after", "started_at")
@@ -162,6 +167,12 @@ class CheckResult(Record):
     holds_for
         Seconds, > 0, for which an endpoint stays ejected because of this result, unless the next check
         passes. So endpoints return on trial when checks stop, even without notice.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``passed`` is no bool, ``detail`` no string, ``degraded`` no tuple of strings, or ``holds_for`` not
+        > 0.
 
     Example
     -------

@@ -38,6 +38,11 @@ class RetryBudget(ConstructorRepr):
     ttl
         Seconds for which a request's contribution lasts, > 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     *Guarantee.* Time is cut into tenths of ``ttl``. Whenever a retry is withdrawn, the retries of the last ten tenths,
     including the present one, are at most ``ratio`` times the requests of the same ten plus ``reserve * ttl``.
 

@@ -36,6 +36,11 @@ def jump(key: int, buckets: int) -> int:
     buckets
         How many there are, >= 1.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``buckets`` is not a whole number from 1 to 2**53, or ``key`` is no integer >= -2**63.
+
     Example
     -------
     >>> jump(256, 1024)

@@ -39,6 +39,11 @@ def expected_peak(nodes: int, vnodes: int) -> float:
     vnodes
         Points of each, >= 1.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``nodes`` is not a whole number from 1 to 10**9, or ``vnodes`` is not one >= 1.
+
     Example
     -------
     >>> round(expected_peak(100, 150), 3)

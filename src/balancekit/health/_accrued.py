@@ -71,6 +71,11 @@ class AccruedFailures(Policy):
     rise
         Passes in a row that make it up again, >= 1.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is not a whole number >= 1.
+
     *Guarantee.* An endpoint that fails one check in ``reset`` or more is down after at most
     ``fall * reset`` checks; one that fails more rarely stays up.
 

@@ -50,6 +50,11 @@ class Ejection(Policy):
         than none. False where health decides about something other than requests, such as answers to DNS queries, which
         must show that all are down.
 
+    Raises
+    ------
+    ConfigurationError
+        If a number is outside its bounds, or ``keep_last`` is no bool.
+
     Example
     -------
     >>> import random

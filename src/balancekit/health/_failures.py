@@ -66,6 +66,11 @@ class ConsecutiveFailures(Policy):
     connect_failed, timeout, overloaded
         How many of this class, >= 1; ``None`` if it has no limit of its own.
 
+    Raises
+    ------
+    ConfigurationError
+        If a limit is not a whole number >= 1.
+
     *When not to use it:* alone, against an endpoint that fails every other request, because that one never fails
     twice in a row. :class:`SuccessRate` detects it, and the failure-aware load gives it less traffic.
 

@@ -64,6 +64,12 @@ class Lifecycle(Policy):
         The state of a new endpoint: ``HEALTHY``; ``PROBING`` (one failure is enough); ``WARMING``;
         or ``UNKNOWN``, not picked until a check has passed.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is of the wrong class, ``sweep`` is not > 0, or ``start`` is another state. If a rule
+        cannot be called, or its ``window`` or ``enforcing`` is missing or outside its bounds.
+
     *When not to use it:* behind a proxy or service mesh that does all this; pass ``health=None``.
 
     Example

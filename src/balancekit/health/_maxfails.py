@@ -71,6 +71,11 @@ class MaxFails(Policy):
     fail_timeout
         Seconds, > 0: how long it stays ejected, and how long it must not fail until a success clears its count.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``max_fails`` is not a whole number >= 1, or ``fail_timeout`` is not > 0.
+
     *Difference from nginx:* the last eligible endpoint is never ejected; nginx answers 502 when all are.
 
     *When to use it:* to behave like the nginx that it replaces. *When not:* otherwise, because one failure in ten

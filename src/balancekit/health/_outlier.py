@@ -55,6 +55,11 @@ class SuccessRateOutlier(Policy):
     enforcing
         The probability that an outlier is ejected, in (0, 1].
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     *When not to use it:* in pools of fewer than five, where it ejects none. Use :class:`MedianFailures`.
 
     Example
@@ -100,6 +105,11 @@ class FailurePercentage(Policy):
     volume, window, enforcing
         As for :class:`SuccessRateOutlier`.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     *When not to use it:* as the only rule; it says nothing of an endpoint that fails 84 % of its requests.
 
     Example
@@ -135,6 +145,11 @@ class FailurePercentageAbove(Policy):
         A share, in [0, 1]; 1 ejects none.
     min_hosts, volume, window, enforcing
         As for :class:`FailurePercentage`, which differs at the threshold itself.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
 
     *When not to use it:* as the only rule; it says nothing of an endpoint that fails 85 % of its requests.
 
@@ -176,6 +191,11 @@ class MedianFailures(Policy):
         Endpoints with enough volume without which none is compared, >= 3.
     volume, window, enforcing
         As for :class:`SuccessRateOutlier`.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
 
     *Guarantee.* While fewer than half of the endpoints are bad, they do not move the median.
 
@@ -229,6 +249,11 @@ class MedianLatency(Policy):
         Latencies in the window without which an endpoint is not compared, >= 1; see :class:`LatencyLimit`.
     window, enforcing
         As for :class:`SuccessRateOutlier`.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
 
     *When not to use it:* when endpoints differ in latency by design (other regions): the far ones would be
     out for ever. A load that measures latency sends them less instead.

@@ -63,6 +63,11 @@ class Probation(Policy):
     concurrency
         How many requests at a time may be on the endpoint, >= 1.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is not a whole number >= 1.
+
     *When not to use it:* with many successes where requests are rare: the trial takes as long as they do.
 
     Example

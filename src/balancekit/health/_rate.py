@@ -36,6 +36,11 @@ class SuccessRate(Policy):
     enforcing
         The probability that an outlier is ejected, in (0, 1].
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     *When not to use it:* where a shared dependency makes all endpoints fail: each is an outlier, and only the cap
     on ejections keeps the pool. :class:`SuccessRateOutlier` compares.
 
@@ -82,6 +87,11 @@ class LatencyLimit(Policy):
         Seconds to look back, > 0.
     enforcing
         The probability that an outlier is ejected, in (0, 1].
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
 
     *When not to use it:* when latency rises with load: taking an endpoint out makes the others slower.
 

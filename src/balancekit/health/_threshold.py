@@ -81,6 +81,11 @@ class Thresholds(Policy):
     fall
         Failures in a row until it is down, >= 1.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is not a whole number >= 1.
+
     *When not to use it:* alone, against an endpoint that comes and goes more slowly than ``rise + fall``
     checks: it follows every turn. :class:`FlapDamping` keeps that one out.
 

@@ -70,6 +70,11 @@ class WarmUp(Policy):
     min_share
         The least share, in [0, 1].
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     *Guarantee.* Shares among the endpoints that are not warming stay in proportion. If every endpoint that is left
     is warming, requests go to them all the same.
 

@@ -72,6 +72,11 @@ class Gradient(Policy):
     jitter
         By how much of itself the interval between measurements is longer at random, >= 0: endpoints are not measured together.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     *When to use it:* no other limit is known, and latency grows with what waits. *When not:* requests that differ by orders of
     magnitude in work; then the quantile reflects the requests, not how busy the endpoint is. A few requests a second for each
     endpoint, as with many processes: an interval has no samples.
@@ -227,6 +232,11 @@ class Aimd(Policy):
     timeout
         Seconds after which a request counts as dropped although it succeeded, > 0; left out: only those count that end as
         ``TIMEOUT`` or ``OVERLOADED``.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
 
     *When to use it:* servers that turn away what is too much (429, 503), or requests with a deadline. *When not:* servers that
     queue without bound and callers that wait for ever: nothing is dropped, and the limit is ``max_limit``; set ``timeout``.

@@ -43,6 +43,12 @@ class Canary(ConstructorRepr, makers=("child",)):
     child
         Makes the selector of either side. ``ShortestExpectedDelay`` if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``labels`` is empty or no mapping of strings, or ``share`` is outside [0, 1]. If ``salt`` is no
+        string, or ``child`` makes no selector.
+
     *Guarantee.* The side of a key depends on the key, the salt and the share alone, in every process; a higher
     share only adds keys. A request without a key is assigned at random. If no endpoint of one side can serve, the
     other side does.

@@ -49,6 +49,12 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
     child
         Makes the selector. ``ShortestExpectedDelay`` if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``max_inflight`` is neither a whole number >= 1 nor a ``Gradient`` or ``Aimd``. If ``per_weight``
+        is no bool, or True with a limit that adapts. If ``child`` makes no selector.
+
     *Guarantee.* While one thread picks, no endpoint exceeds its limit. Threads that pick at the very same
     moment may each see the last free slot; the excess is at most the number of such threads.
 

@@ -207,6 +207,11 @@ class Priority(_TierSelector):
     overprovisioning
         How much more than its share a tier can carry, from 1 to 10.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``overprovisioning`` is outside [1, 10], or ``child`` makes no selector.
+
     *Guarantee.* Traffic moves to the next tier in proportion to the loss, by Envoy's formula. If a request has
     tried all endpoints of its tier, or all are at their limits, it goes to the next tier.
 
@@ -244,6 +249,12 @@ class Locality(_TierSelector):
         Makes the selector of a zone. ``ShortestExpectedDelay`` if left out.
     overprovisioning
         As of :class:`Priority`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``zone`` is empty, ``near`` is no sequence of other zones, each once, or ``overprovisioning`` is
+        outside [1, 10]. If ``child`` makes no selector.
 
     *When to use it:* when crossing zones costs money or milliseconds. *When not:* when callers are spread
     over zones differently from endpoints: a zone with many callers and few endpoints is overloaded, because

@@ -55,6 +55,11 @@ class RateLimit(ConstructorRepr, makers=("child",)):
     child
         Makes the selector. ``ShortestExpectedDelay`` if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``rate`` or ``burst`` is outside its bounds, a flag is no bool, or ``child`` makes no selector.
+
     *Guarantee.* In any span of ``t`` seconds an endpoint receives at most ``burst + rate * t``, however many threads pick.
     A request that costs more than the burst goes to an endpoint whose bucket is full, which then owes the rest. A quota of 500
     in *any* minute is kept by a burst of 50 and a rate of 450 / 60.

@@ -41,6 +41,12 @@ class StickyValues:
     secrets
         At least one of 16 bytes or more. The first signs; the others are still accepted.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``pool`` is empty or contains NUL, ``secrets`` is empty, or a secret is no ``bytes`` or shorter
+        than 16.
+
     Example
     -------
     >>> values = StickyValues("orders", [b"sixteen secrets!"])

@@ -20,6 +20,11 @@ def source_prefix(address: str, *, v4: int = 24, v6: int = 56) -> str:
     v4, v6
         Lengths of the prefixes in bits.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``address`` is no IP address, ``v4`` is outside 0 to 32, or ``v6`` outside 0 to 128.
+
     Example
     -------
     >>> source_prefix("203.0.113.77")

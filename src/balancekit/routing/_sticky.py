@@ -44,6 +44,11 @@ class Sticky(ConstructorRepr, makers=("child",)):
         The multiple of its fair share of the requests in flight that an endpoint may have before its clients are
         re-homed, > 1, or infinity. Four more are allowed, so that quiet pools do not re-home.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``values`` is no ``StickyValues``, ``bound`` is not > 1, or ``child`` makes no selector.
+
     *Guarantee.* A forged, changed or foreign value is treated as none. Its contents are not used before its
     signature has been verified.
 

@@ -39,6 +39,12 @@ class Subset(ConstructorRepr, makers=("child",)):
     child
         Makes the selector of a subset. ``ShortestExpectedDelay`` if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``keys`` is empty, no sequence of names, or has a name twice. If ``fallback`` is neither ``"any"``
+        nor ``"none"`` nor labels among ``keys``. If ``child`` makes no selector.
+
     *When not to use it:* for a preference rather than a requirement; use :class:`Locality` or :class:`Priority`.
 
     Cost: O(1) plus the child's for requests that name all keys, O(n) for those that name some.

@@ -46,6 +46,12 @@ def deterministic_subset(ids: Iterable[str], *, client: int, size: int) -> tuple
     size
         How many endpoints a client should use, >= 1; all of them if there are fewer.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``ids`` is no iterable of non-empty strings, ``client`` is not a whole number >= 0, or ``size`` not
+        one >= 1.
+
     Example
     -------
     >>> ids = [f"e{k}" for k in range(12)]
@@ -74,6 +80,12 @@ def rendezvous_subset(ids: Iterable[str], *, client: str, size: int) -> tuple[st
         The client's name, a non-empty string.
     size
         How many endpoints a client should use, >= 1; 20 or more for an even spread.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``ids`` is no iterable of non-empty strings, ``client`` is empty, or ``size`` is not a whole number
+        >= 1.
 
     Example
     -------
@@ -115,6 +127,11 @@ class Subsetting(ConstructorRepr, makers=("child",)):
         If it returns anything else, or raises, the change does not happen.
     child
         Makes the selector. ``ShortestExpectedDelay`` if left out.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``choose`` is no function, or is a coroutine function, or ``child`` makes no selector.
 
     Example
     -------

@@ -67,6 +67,11 @@ class BoundedLoad(ConstructorRepr):
     factor
         The factor of its share that an endpoint may hold, >= 1. HAProxy recommends 1.25 to 2.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``selector`` does not rank endpoints by key, or ``factor`` is not a finite number >= 1.
+
     Notes
     -----
     Cost: about 20 empty method calls more than the selector's, at any number of endpoints, because open leases are

@@ -44,6 +44,11 @@ class PowerOfChoices(ConstructorRepr):
         How many to compare, >= 1. Two give nearly all of the gain. More suit many endpoints with
         fresh loads, and herd when loads are stale.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``d`` is not a whole number >= 1.
+
     *Guarantee.* The draws are always distinct, so with ``d`` >= 2 an endpoint whose load is above that of every other of
     positive weight is never picked (with repeated draws it is, once in n squared: Envoy issue 11004). So one whose first
     request hangs may not be picked until that ends: set a time-out. At rest, shares are in proportion to weight.

@@ -101,6 +101,11 @@ class RingHash(_ConsistentHash):
     hash
         The name of a hash function, or one made by ``balancekit.hashing.keyed``.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``vnodes`` is not a whole number from 1 to 2**28, or ``hash`` is no hash function.
+
     Notes
     -----
     Cost: about 13 empty method calls a pick at any size. A request without a key goes to any endpoint, by weight.
@@ -148,6 +153,11 @@ class MaglevHash(_ConsistentHash):
         Slots, a prime number.
     hash
         The name of a hash function, or one made by ``balancekit.hashing.keyed``.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``size`` is no prime number up to 2**26, or ``hash`` is no hash function.
 
     Notes
     -----
