@@ -5,9 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from balancekit import ConfigurationError
 from balancekit.gslb import GeoMap, IntervalMap
 from balancekit.gslb._intervals import Block, flatten, overlay
 
@@ -152,3 +154,13 @@ def differs(geo_map, base, free, order, version):
         low < start + width and start < high and found != order
         for low, high, found in geo_map.intervals(version)
     )
+
+
+@pytest.mark.parametrize("bits", [32, 128])
+@pytest.mark.parametrize(
+    "starts", [[], [3, 5], [0], [0, 5, 7], [0, 0], [5, 0], [0, 1 << 128], [0, "5"], [0, 5.5]], ids=str
+)
+def test_a_map_has_ascending_starts(bits, starts):
+    """Starts that do not ascend from 0, end below ``2**bits`` and come one for each value are refused when the map is made."""
+    with pytest.raises(ConfigurationError, match="starts"):
+        IntervalMap(bits, starts, [1, 2])

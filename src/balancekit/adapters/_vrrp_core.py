@@ -121,6 +121,8 @@ class VrrpCore:
             router = SyncGroup(routers={SINGLE: router})
         if not isinstance(router, SyncGroup):
             raise ConfigurationError("router", router, "a VirtualRouter or a SyncGroup")
+        if tracking is not None and not isinstance(tracking, Tracking):
+            raise ConfigurationError("tracking", tracking, "a Tracking(...), or None")
         self.interface = valid.text("interface", interface)
         self.group: SyncGroup = router
         self.machine: SyncGroupMachine = router()

@@ -19,11 +19,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from operator import index, lt
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
+from balancekit.errors import ConfigurationError
 
 __all__ = ["Block", "IntervalMap", "flatten", "overlay"]
 
@@ -115,6 +118,12 @@ class IntervalMap(StateRepr, prints=()):
     values
         A number >= 0 per interval, neighbours different.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``bits`` is not a whole number from 1 to 128, ``starts`` does not ascend from 0, or the lengths of
+        the lists differ.
+
     *Guarantee.* The block of :meth:`scope` bits around an address has one value; the block one bit wider has
     more than one.
 
@@ -134,7 +143,14 @@ class IntervalMap(StateRepr, prints=()):
     def __init__(self, bits: int, starts: list[int], values: list[int]) -> None:
         self._bits: Final = valid.integer("bits", bits, minimum=1, maximum=128)
         self._top: Final = 1 << bits
-        self._starts: Final[array[int] | list[int]] = array("I", starts) if bits <= 32 else starts
+        ascends = all(map(lt, starts, islice(starts, 1, None)))
+        if len(starts) != len(values) or starts[:1] != [0] or not ascends or starts[-1] >= self._top:
+            raise ConfigurationError(
+                "starts", starts, f"one for each value, ascending from 0, below 2**{bits}"
+            )
+        self._starts: Final[array[int] | list[int]] = (
+            array("I", starts) if bits <= 32 else list(map(index, starts))
+        )
         self._values: Final = array("I", values)
 
     @checked_arguments

@@ -70,6 +70,11 @@ def adverts_to(file):
     return VrrpThread(router, interface="lo", advert_log=file)
 
 
+def tracking_by(tracking):
+    router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11")
+    return VrrpThread(router, interface="lo", tracking=tracking)
+
+
 def hedge_a_plain_function():
     balancer = lb()
     try:
@@ -256,6 +261,7 @@ ROWS = [
     Row("simulate others", lambda: simulated(lambda *_: LoadBalancer(["b"])), CONFIGURATION, r"endpoints a"),
     Row("quantile 99", lambda: simulated(plain).quantile(99), CONFIGURATION, r"for 99 % write 0\.99"),
     Row("tracked names", lambda: Tracking(checks=["s"]), CONFIGURATION, r"TrackedCheck"),
+    Row("tracking by a number", lambda: tracking_by(3), CONFIGURATION, r"Tracking\("),
     Row("a tracked number", lambda: Tracking(checks={"s": 3}), CONFIGURATION, r"TrackedCheck"),
     Row("place one", lambda: place("192.0.2.1", ["a"]), CONFIGURATION, r"\['192\.0\.2\.1'\]"),
     Row("peer of itself", peer_of_itself, CONFIGURATION, r"without source"),
