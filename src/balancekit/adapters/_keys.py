@@ -81,7 +81,13 @@ def from_cookie(name: str) -> KeySource:
 
 
 def from_query(name: str) -> KeySource:
-    """Take the key from a field of the query."""
+    """Take the key from a field of the query.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is empty or no string.
+    """
     wanted = valid.text("name", name)
 
     def key(request: Any) -> Key | None:

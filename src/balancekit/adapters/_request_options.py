@@ -59,6 +59,12 @@ class RequestOptions(Record):
         Values for selectors, as ``ctx.attributes``.
     retry_on
         Statuses that are retried like a bad gateway, in addition to the usual ones.
+
+    Raises
+    ------
+    ConfigurationError
+        If a number is outside its bounds, or a status outside 400 to 599. If ``key``, ``exclude``, ``tenant``
+        or ``attributes`` is of another class than allowed.
     """
 
     key: Key | None = None

@@ -41,6 +41,11 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
         takes longer than ``hook_timeout``, faults the router. A coroutine is cancelled then; a thread cannot be, so the hooks
         behind it wait until it is done.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``router``, ``interface``, a hook or ``tracking`` is of the wrong class, or a time is not > 0.
+
     *When not to use it:* on a loop that other code blocks for longer than an interval. The router then resigns its role
     rather than stay active in silence. Use :class:`VrrpThread` there.
 

@@ -47,6 +47,12 @@ class RoutingMiddleware(ConstructorRepr):
     statistics
         Where requests are counted; its own if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``app`` cannot be called, ``table`` is no ``RouteTable``, ``key`` is no plain function, or
+        ``statistics`` is no ``RouteStatistics``.
+
     *Answers of its own.* 400 for a target or host that the table rejects, 404 if no route takes the request, 503 with
     ``Retry-After`` where known if the pool has no endpoint to offer. A WebSocket is closed before it is accepted.
 

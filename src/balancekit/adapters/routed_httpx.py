@@ -49,6 +49,12 @@ class RoutedTransport(ConstructorRepr, httpx.BaseTransport):
         and ``retry_on`` come before them; the options of a request itself come before those, and the earlier deadline
         counts.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``table`` is no ``RouteTable``, ``statistics`` is no ``RouteStatistics``, or ``make_transport`` or
+        ``key`` is no function.
+
     *Errors of requests* are the client's own: ``LocalProtocolError`` if no route takes a request or the table rejects it,
     with the reason; the others as for ``BalancedTransport``.
 
@@ -127,6 +133,12 @@ class RoutedTransport(ConstructorRepr, httpx.BaseTransport):
 @final
 class AsyncRoutedTransport(ConstructorRepr, httpx.AsyncBaseTransport):
     """A transport for ``httpx.AsyncClient``, on asyncio or trio. As :class:`RoutedTransport`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``table`` is no ``RouteTable``, ``statistics`` is no ``RouteStatistics``, or ``make_transport`` or
+        ``key`` is no function.
 
     Example
     -------

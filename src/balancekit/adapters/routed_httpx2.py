@@ -48,6 +48,12 @@ class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
         and ``retry_on`` come before them; the options of a request itself come before those, and the earlier deadline
         counts.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``table`` is no ``RouteTable``, ``statistics`` is no ``RouteStatistics``, or ``make_transport`` or
+        ``key`` is no function.
+
     *Errors of requests* are the client's own: ``LocalProtocolError`` if no route takes a request or the table rejects it,
     with the reason; the others as for ``BalancedTransport``.
 
@@ -126,6 +132,12 @@ class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
 @final
 class AsyncRoutedTransport(ConstructorRepr, httpx2.AsyncBaseTransport):
     """A transport for ``httpx2.AsyncClient``, on asyncio or trio. As :class:`RoutedTransport`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``table`` is no ``RouteTable``, ``statistics`` is no ``RouteStatistics``, or ``make_transport`` or
+        ``key`` is no function.
 
     Example
     -------

@@ -49,6 +49,12 @@ class RoutedAdapter(ConstructorRepr, BaseAdapter):
         and ``retry_on`` come before them; the options of a request itself come before those, and the earlier deadline
         counts.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``table`` is no ``RouteTable``, ``statistics`` is no ``RouteStatistics``, or ``make_adapter`` or
+        ``key`` is no function.
+
     *Errors of requests* are the client's own: ``InvalidURL`` if no route takes a request or the table rejects it, with the
     reason; the others as for ``BalancedAdapter``.
 

@@ -44,6 +44,12 @@ class RoutingMiddleware(ConstructorRepr):
     statistics
         Where requests are counted; its own if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``app`` cannot be called, ``table`` is no ``RouteTable``, ``key`` is no plain function, or
+        ``statistics`` is no ``RouteStatistics``.
+
     *When not to use it:* where an encoded slash must be distinguished from a plain one and the server gives neither
     ``RAW_URI`` nor ``REQUEST_URI``.
 

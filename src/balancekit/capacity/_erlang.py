@@ -44,6 +44,11 @@ def erlang_c(workers: int, in_flight: float, *, service: float = 1.0) -> Waiting
     service
         Seconds that a request is being served, in the mean, > 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     Notes
     -----
     Assumes Poisson arrivals, exponential service and *one* queue: a bound that balancers in front of separate queues do

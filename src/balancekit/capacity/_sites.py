@@ -56,6 +56,11 @@ class TierPlan(Record):
         What each limit needs, the one that needs most first.
     spare
         Nodes that may be lost.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``needs`` is empty or no tuple of ``Need``, or ``spare`` is not a whole number >= 0.
     """
 
     needs: tuple[Need, ...]

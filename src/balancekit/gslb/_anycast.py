@@ -139,6 +139,11 @@ class Site(Record):
     damping
         The penalty of a withdrawal; ``None`` for none.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``threshold`` is outside (0, 1], or ``hold_down`` is negative.
+
     *Guarantee.* At most one announcement per ``hold_down`` seconds; and with damping none while the penalty is
     above ``reuse``.
 

@@ -141,6 +141,11 @@ class Regional(ConstructorRepr):
     use_subnet
         As of :class:`Geo`.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``policy`` has no ``answer`` method, or ``use_subnet`` is no bool.
+
     *Guarantee.* The scope covers the region as well as what the policy below decided.
 
     *When not to use it:* with few observers per region: one broken observer then moves a region.

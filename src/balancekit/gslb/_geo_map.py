@@ -61,6 +61,12 @@ def nearest(
     limit
         How many sites; ``None`` for all.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``latitude`` or ``longitude`` is outside its bounds, ``limit`` is negative, or a coordinate is no
+        number.
+
     Cost: O(n log n).
 
     Example

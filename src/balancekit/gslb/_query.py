@@ -116,6 +116,11 @@ class Query(Record):
     kind
         The record type, ``"A"``, ``"AAAA"``, ...
 
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` or ``kind`` is no string, ``kind`` is empty, or ``client`` is no ``Client``.
+
     Example
     -------
     >>> from balancekit.gslb import Client, Query

@@ -33,6 +33,11 @@ def stale_share(seconds: float, ttl: float) -> float:
     ttl
         Of the answer, > 0. Caches are assumed to refresh at uniform phases.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``seconds`` is negative, or ``ttl`` is not > 0.
+
     Example
     -------
     >>> from balancekit.gslb import stale_share
@@ -61,6 +66,11 @@ class ResolverCache(ConstructorRepr):
         Seconds within which it keeps answers.
     stale
         Seconds after expiry in which :meth:`look_up_stale` still finds an answer.
+
+    Raises
+    ------
+    ConfigurationError
+        If a prefix is longer than an address, seconds are negative, or ``min_ttl`` is above ``max_ttl``.
 
     *Guarantee.* Until it expires, an answer is found by every client whose whole subnet is in its scope, cut to the
     prefix limit; one whose scope is longer than the query's subnet, by that very subnet only; and by clients

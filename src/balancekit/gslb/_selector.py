@@ -38,6 +38,11 @@ class PolicySelector(ConstructorRepr):
     name
         The name in the query.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``policy`` has no ``answer`` method, or ``client`` is neither a ``Client`` nor a plain function.
+
     *Guarantee.* An endpoint that has been tried, or that is ineligible, is down for the policy. If the policy
     answers an endpoint although all are down, that one is not picked.
 

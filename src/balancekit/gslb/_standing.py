@@ -93,6 +93,11 @@ def fixed_standings(standings: Mapping[str, bool | Standing], /, *, default: boo
     default
         Whether an id that the mapping does not name is up.
 
+    Raises
+    ------
+    ConfigurationError
+        If a value is neither a bool nor a ``Standing``.
+
     Example
     -------
     >>> from balancekit.gslb import fixed_standings

@@ -23,6 +23,11 @@ class Ttl(Record):
     minimum, maximum
         Whole seconds, 0 <= minimum <= maximum.
 
+    Raises
+    ------
+    ConfigurationError
+        If a limit is not a whole number from 0 to 2**31 - 1, or ``minimum`` is above ``maximum``.
+
     *When not to use it:* a minimum of 0 is clamped by many resolvers, and several caches in a row add up.
 
     Source: gdnsd's ``MAX/MIN`` TTLs (3.8.1).

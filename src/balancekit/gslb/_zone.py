@@ -67,6 +67,11 @@ class Soa(Record):
     negative_ttl
         Seconds that "there is no such name" may be cached.
 
+    Raises
+    ------
+    ConfigurationError
+        If a name is no domain name, or a number is outside 0 to 2**32 - 1.
+
     Example
     -------
     >>> from balancekit.gslb import Soa

@@ -50,6 +50,11 @@ class Quorum(Record):
     start
         The state before the first observation.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``quorum`` is not > 0, ``hysteresis`` is outside [0, quorum), or ``start`` is no ``QuorumState``.
+
     Example
     -------
     >>> machine = Quorum(quorum=3, hysteresis=1)()
@@ -105,6 +110,11 @@ class Majority(Record):
         Seconds for which a vote is lent, > 0: the longest outage when the holder is lost.
     drift
         By what fraction two clocks may run apart, in [0, 1).
+
+    Raises
+    ------
+    ConfigurationError
+        If ``voters`` is empty or has an id twice, ``lease`` is not > 0, or ``drift`` is outside [0, 1).
 
     *When not to use it:* where an outage is worse than two holders. A node that loses its majority must let go,
     even if nothing else is wrong: with the witness lost as well, nothing is held.
@@ -203,7 +213,13 @@ class MajorityMachine(StateRepr):
 
 
 class VoteMachine(StateRepr):
-    """The vote of one voter. Made by :meth:`Majority.voter`."""
+    """The vote of one voter. Made by :meth:`Majority.voter`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``now`` is no finite number.
+    """
 
     @checked_arguments
     def __init__(self, config: Majority, *, now: float) -> None:

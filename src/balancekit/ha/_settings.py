@@ -47,7 +47,14 @@ FLAGS: Final = (
 
 
 class RouterSettings(Record):
-    """What one router needs to know of an election: the fields of :class:`~balancekit.ha.VirtualRouter`."""
+    """What one router needs to know of an election: the fields of :class:`~balancekit.ha.VirtualRouter`.
+
+    Raises
+    ------
+    ConfigurationError
+        If a number is outside its bounds, or a flag is no bool. If an address is none, of another family than
+        ``addresses``, or ``source`` is among the peers.
+    """
 
     vrid: int
     addresses: tuple[str, ...]

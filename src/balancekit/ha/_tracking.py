@@ -54,6 +54,11 @@ class TrackedCheck(Record):
         -253 to 253: added while the check passes if > 0, while it fails if < 0; 0 makes a failure a fault.
     rise, fall
         Results in a row until the check counts as passing, and as failing, >= 1.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
     """
 
     weight: int = 0
@@ -98,6 +103,12 @@ class Tracking(Record):
         The effect of each check, by name. A check that has not reported changes nothing.
     values
         How much one unit of each reported value adds to the priority, -254 to 254; 0 makes any value but 0 a fault.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``checks`` is no mapping to ``TrackedCheck``, or ``values`` no mapping to whole numbers from -254
+        to 254.
 
     Example
     -------

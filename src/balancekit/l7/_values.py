@@ -37,7 +37,13 @@ NUMBER: Final = re.compile(r"-?[0-9]{1,19}")
 
 @final
 class ValueCondition:
-    """One condition on one value of a request. Made by the methods of :class:`Value`."""
+    """One condition on one value of a request. Made by the methods of :class:`Value`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``kind`` is unknown.
+    """
 
     __slots__ = ("accepts", "argument", "kind", "name", "operator", "test")
 
@@ -225,7 +231,13 @@ def cookie(name: str, /) -> Value:
 
 @checked_arguments
 def query(name: str, /) -> Value:
-    """Return a query parameter to compare, as sent. Names have case."""
+    """Return a query parameter to compare, as sent. Names have case.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is empty or no string.
+    """
     return Value("query", valid.text("query", name))
 
 

@@ -40,6 +40,11 @@ def crc32c(data: Iterable[int], start: int = 0) -> int:
     start
         The CRC-32C of what came before them.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``start`` is not a whole number >= 0, or ``data`` is no iterable of integers.
+
     Example
     -------
     >>> hex(crc32c(b"123456789"))
