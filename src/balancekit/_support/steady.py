@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable
 from typing import Final, final
 
+from balancekit.errors import ConfigurationError
+
 __all__ = ["SteadyClock"]
 
 STAND_STILL_S: Final = 1.0
@@ -44,9 +46,11 @@ class SteadyClock:
         self._last: float = -math.inf
 
     def __call__(self) -> float:
-        """Return the time."""
+        """Return the time. Raises for a reading that is no finite number, which would be compared with all later ones."""
         read = self._clock()
         now = read + self._ahead
+        if not -math.inf < now < math.inf:
+            raise ConfigurationError("clock", read, "a number of seconds at each reading")
         last = self._last
         if now < last:
             if last - now >= STAND_STILL_S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from balancekit import (
+    ConfigurationError,
     LeastResponseTime,
     LoadBalancer,
     Outcome,
@@ -61,6 +63,41 @@ def test_no_endpoint_looks_fast_because_the_clock_was_set_back(
     assert all(
         0.0 <= one.latency.p50 <= one.latency.p99 < 0.02 for one in lb.stats().endpoints if one.latency
     )
+
+
+@pytest.mark.parametrize("reading", [math.nan, math.inf, -math.inf], ids=repr)
+@pytest.mark.parametrize("during", ["a request", "the first byte", "the end", "statistics", "a drain"])
+def test_one_reading_that_is_no_time_passes(
+    reading: float, during: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reading that is no time is taken for none: no answer is lost to it, and later readings are as if it had not been."""
+    now, wrong = 100.0, False
+
+    def clock() -> float:
+        return reading if wrong else now
+
+    lb = LoadBalancer(["a", "b"], clock=clock, timed=True)
+    lease, wrong = lb.acquire(), True
+    if during == "the first byte":
+        lease.first_byte()
+    elif during == "the end":
+        with lease:
+            pass
+    else:
+        with pytest.raises(ConfigurationError, match="clock"):
+            {"a request": lb.acquire, "statistics": lb.stats, "a drain": lambda: lb.drain("a")}[during]()
+    wrong = False
+    lease.release()
+    picks = Counter[str]()
+    for _ in range(100):
+        with lb.acquire() as each:
+            now += 0.01
+        picks[each.target] += 1
+    stats = lb.stats()
+    assert (stats.inflight, stats.completed, len(picks)) == (0, 101, 2)
+    assert stats.latency is not None
+    assert (stats.at, stats.latency.p99) == (now, pytest.approx(0.01))
+    assert len(caplog.records) == (during in {"the first byte", "the end"})
 
 
 def test_an_ejection_does_not_last_longer_because_the_clock_was_set_back() -> None:
