@@ -276,7 +276,8 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
         elif not latency >= before:  # NaN: untried, or failing of late
             self._judge(1.0, now)
             self._measure(latency, now)
-            self._probe.answered(latency / self.pool.median)
+            median = self.pool.median  # 0 if no answer took a tick of the clock
+            self._probe.answered(latency / median if median else 1.0)
             return
         node.latency_estimate = latency
         self._at = now

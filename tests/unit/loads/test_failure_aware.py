@@ -6,7 +6,7 @@ from math import exp
 
 import pytest
 
-from balancekit import Endpoint
+from balancekit import Endpoint, LoadBalancer
 from balancekit.loads import FailureAware
 from balancekit.loads._failure_aware import SWEEP_S, UNTOLD_FACTOR, FailureAwareLoad, FailureAwarePool
 from balancekit.node import Node
@@ -101,6 +101,16 @@ def test_a_clock_that_was_set_back_a_day_leaves_the_estimate(outcome: Outcome) -
     pool.advance(now=now)
     assert 0.1 <= load.latency <= 0.4
     assert load.value(now=now) >= load.latency
+
+
+def test_answers_within_a_tick_of_the_clock_are_alike(caplog: pytest.LogCaptureFixture) -> None:
+    """Answers that take no time by a coarse clock teach as others do: successes make up for a failure, and nothing is logged."""
+    lb = LoadBalancer(["a", "b"], load=FailureAware(), clock=lambda: 5.0)
+    for outcome in [Outcome.SUCCESS, Outcome.FAILURE, *[Outcome.SUCCESS] * 80]:
+        for id in "ab":
+            lb.acquire(exclude={id}).release(outcome)
+    assert caplog.records == []
+    assert {each.outcomes[Outcome.SUCCESS] for each in lb.stats().endpoints} == {81}
 
 
 @pytest.mark.parametrize(("each_second", "tried"), [(50, True), (1, False)])
