@@ -28,7 +28,7 @@ from balancekit._support import validation as valid
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, LeaseError
 from balancekit.node import Node
-from balancekit.outcome import LoadReport, Outcome, classify_exception
+from balancekit.outcome import MAX_REPORTED, LoadReport, Outcome, classify_exception
 
 __all__ = ["Lease"]
 
@@ -166,7 +166,7 @@ class Lease(Generic[T_co]):
             self._owner.reported(self)
 
     def report_tokens(self, count: int) -> None:
-        """Record how many tokens the answer of a language model had, >= 0. Call it when the last one has arrived.
+        """Record how many tokens the answer of a language model had, 0 to 1e12. Call it when the last one has arrived.
 
         They count for the endpoint, even after the lease has ended. If the lease is open, and after :meth:`first_byte`, the
         speed of the tokens after the first one counts too. Only the first call counts.
@@ -174,9 +174,9 @@ class Lease(Generic[T_co]):
         Raises
         ------
         ConfigurationError
-            If it is no whole number >= 0.
+            If it is no whole number from 0 to 1e12, as a server may say anything.
         """
-        valid.integer("count", count, minimum=0)
+        count = valid.integer("count", count, minimum=0, maximum=MAX_REPORTED)
         if self.extras.tokens is None:
             self.extras.tokens = count
             self._owner.counted(self, count)

@@ -231,7 +231,9 @@ class Ledger:
         if lease.active and begun is not None and tokens > 1:
             now = self._read_clock()
             if now is not None and now > begun:
-                answers.speed.record((tokens - 1) / (now - begun))
+                speed = (tokens - 1) / (now - begun)
+                if speed < math.inf:  # not of a clock in the smallest steps that there are
+                    answers.speed.record(speed)
 
     def _read_clock(self) -> float | None:
         """Return the time; ``None`` if the clock raises, for a request that goes on has no use for its error."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from balancekit import ConfigurationError, First, LoadBalancer, Outcome
@@ -47,13 +49,26 @@ def test_tokens_that_are_known_late_or_without_a_first_byte_have_no_speed():
     assert (one.tokens, one.tokens_per_second) == (16, None)
 
 
-@pytest.mark.parametrize("count", [-1, 1.5, None])
-def test_a_number_of_tokens_is_whole(count):
-    """A number of tokens that is not whole raises ConfigurationError, and nothing is counted."""
+@pytest.mark.parametrize("count", [-1, 1.5, None, 10**13, 10**308, 10**400], ids=lambda count: str(count)[:9])
+def test_a_number_of_tokens_is_whole_and_one_that_there_may_be(count):
+    """A number of tokens that is not whole, or larger than any real one, raises ConfigurationError, and nothing is counted."""
     lb = LoadBalancer(["a"])
-    with lb.acquire() as lease, pytest.raises(ConfigurationError, match="count"):
+    lease = lb.acquire()
+    lease.first_byte()
+    with pytest.raises(ConfigurationError, match="count"):
         lease.report_tokens(count)
+    lease.release()
     assert lb.stats()["a"].tokens == 0
+
+
+def test_a_speed_that_no_float_holds_is_not_told():
+    """Tokens within the smallest step of a clock are counted; they give no speed, and statistics are read as ever."""
+    readings = itertools.count()
+    lb = LoadBalancer(["a"], clock=lambda: next(readings) * 5e-324)
+    with lb.acquire() as lease:
+        lease.first_byte()
+        lease.report_tokens(5)
+    assert (lb.stats()["a"].tokens, lb.stats()["a"].tokens_per_second) == (5, None)
 
 
 def test_a_balancer_without_times_counts_tokens_alone():
