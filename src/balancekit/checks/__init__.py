@@ -1,6 +1,6 @@
-"""Active health checks, in threads or on asyncio, with one schedule; and probes of load.
+"""Active health checks and load probes, in threads or on asyncio, with one schedule.
 
-Nothing runs until a runner is started, and nothing is left when it has been stopped.
+A runner creates threads or tasks when it is started and leaves none when it is stopped.
 """
 
 from __future__ import annotations

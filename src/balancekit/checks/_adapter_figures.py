@@ -1,7 +1,7 @@
 """Adapters (LoRA) that an inference server has loaded, from its page of metrics.
 
-vLLM writes them as labels of ``vllm:lora_requests_info``: one sample for each set there has been, whose value is the time at
-which it was the present one. Source: vLLM's documentation of metrics, 2026.
+vLLM writes them as labels of ``vllm:lora_requests_info``. There is one sample for each set of adapters so far; its value
+is the time at which that set was current. Source: vLLM's documentation of metrics, 2026.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = ["ADAPTER_GAUGE", "adapter_figures"]
 
 ADAPTER_GAUGE: Final = "vllm:lora_requests_info"
 MAX_ADAPTERS: Final = 1_000
-"""Of a page; more are left out."""
+"""The most adapters read from one page; further ones are left out."""
 
 
 def adapter_figures(samples: Mapping[str, Sequence[tuple[Mapping[str, str], float]]]) -> dict[str, float]:
-    """Return ``"adapter:NAME"`` of each adapter that has requests, and how many more there is room for."""
+    """Return ``"adapter:NAME"`` for each adapter that has requests, and the number of free adapter slots."""
     found = samples.get(ADAPTER_GAUGE)
     if not found:
         return {}

@@ -1,8 +1,8 @@
 """Runner of checks on asyncio: one task that starts a short task for each check that is due.
 
 There is no task before :meth:`AsyncChecks.start` and none after :meth:`AsyncChecks.stop`. A runner belongs to
-the event loop it was started in. A loop that ends first cancels the tasks itself; nothing is destroyed while
-pending. In a forked child there is no loop, and so no runner.
+the event loop it was started in. If the loop ends first, it cancels the tasks; no task is destroyed while
+pending. In a forked child there is no loop, so the runner is stopped.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class AsyncChecks(CheckRunner, AsyncRunner):
         A :class:`TcpCheck`, :class:`HttpCheck`, :class:`DeepCheck`, or a coroutine function called with an
         endpoint and a timeout in seconds.
     schedule
-        How often.
+        The intervals and the timeout.
     concurrency
-        How many checks may run at once, >= 1.
+        The most checks that run at once, >= 1.
     shared
         See :class:`SharedDependencies`.
 
@@ -82,7 +82,7 @@ class AsyncChecks(CheckRunner, AsyncRunner):
 
     @property
     def running(self) -> bool:
-        """Whether the checks are started; not if their loop has ended over them."""
+        """Whether the checks are started; false if their loop ended while they ran."""
         return is_alive(self._main)
 
     async def start(self) -> None:
@@ -127,7 +127,7 @@ class AsyncChecks(CheckRunner, AsyncRunner):
     def _begin_what_is_due(
         self, core: RunnerCore, running: set[asyncio.Task[None]], woken: asyncio.Event
     ) -> float | None:
-        """Start a task for each check that is due; return how long there is nothing more to do."""
+        """Start a task for each check that is due; return the seconds until the next one."""
         while len(running) < self._concurrency:
             endpoint, wait = core.begin(time.monotonic())
             if endpoint is None:
@@ -154,7 +154,7 @@ async def run_check(
     endpoint: Endpoint[Any],
     timeout: float,  # noqa: ASYNC109 - a check receives it
 ) -> ProbeResult | Exception:
-    """Return what a check says of an endpoint, or why it says nothing."""
+    """Return the result of a check, or the error that left it without one."""
     try:
         async with asyncio.timeout(timeout):
             if isinstance(check, NetworkCheck):
@@ -187,4 +187,4 @@ async def _exchange(peer: Peer, exchange: ProbeExchange) -> ProbeResult:
             if found is not None or not data:
                 return probe_result(found)
     finally:
-        writer.transport.abort()  # the answer is there, or nothing waits for it any more
+        writer.transport.abort()  # the answer is complete, or no longer needed

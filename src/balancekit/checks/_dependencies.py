@@ -1,11 +1,11 @@
-"""Shared dependencies: a failure that most endpoints report is held against none of them.
+"""Shared dependencies: a failure that most endpoints report counts against none of them.
 
-A deep check that fails on a *shared* dependency would take out the whole pool, and with it everything that
-works without that dependency. So failing dependencies are compared: one that fails on more than ``share`` of
-the endpoints that answered is shared, and failing it does not count against any endpoint. The pool is degraded.
+A deep check that fails on a *shared* dependency would eject the whole pool, including everything that
+works without that dependency. A dependency is shared if it fails on more than ``share`` of the endpoints that
+answered. Its failure then counts against no endpoint; the pool is degraded.
 
-The first endpoints that notice cannot know yet; their check fails. With ``fall`` of two or more the others
-have been checked before any endpoint is ejected.
+The checks of the first endpoints that report it fail, because the others have not been checked yet. With
+``fall`` of two or more, all endpoints have been checked before any is ejected.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ __all__ = ["SharedDependencies"]
 
 @final
 class SharedDependencies(ConstructorRepr):
-    """What endpoints last said about their dependencies.
+    """The latest reports of endpoints about their dependencies.
 
     Parameters
     ----------
     share
-        More than this share of those that answered must fail it for a dependency to be shared, in [0, 1]; with 1 none is.
+        A dependency is shared if it fails on more than this share of the endpoints that answered, in [0, 1]; 1 turns
+        sharing off.
 
     Example
     -------
@@ -48,7 +49,7 @@ class SharedDependencies(ConstructorRepr):
         self._failing = {id: names for id, names in self._failing.items() if id in wanted}
 
     def judge(self, id: str, result: ProbeResult) -> tuple[bool, tuple[str, ...]]:
-        """Return whether the check counts as passed, and which of its failures are shared."""
+        """Return whether the check counts as passed, and its shared failures."""
         if not result.answered:
             self._failing.pop(id, None)
             return False, ()
@@ -59,7 +60,7 @@ class SharedDependencies(ConstructorRepr):
         return result.passed or (bool(degraded) and not own), degraded
 
     def shared(self) -> frozenset[str]:
-        """Return the dependencies that fail on most endpoints, two at least."""
+        """Return the dependencies that fail on most endpoints, and on at least two."""
         counts = Counter([name for names in self._failing.values() for name in names])
         most = max(1.0, self._share * len(self._failing))
         return frozenset([name for name, count in counts.items() if count > most])

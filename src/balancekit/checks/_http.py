@@ -1,7 +1,7 @@
-"""One HTTP exchange of a check, without I/O: the bytes of a GET, and a reader of the answer.
+"""One HTTP exchange of a check, without I/O: the bytes of a GET, and a parser of the response.
 
-Both are by ``h11``, from the extra ``checks``. Whatever is longer than a limit is cut, not refused: a check needs the
-beginning of a body. ``h11`` hands on a chunk as it comes, so nothing is collected beyond the limits.
+Both use ``h11``, from the extra ``checks``. A body longer than its limit is cut, not refused, because a check needs only
+its beginning. ``h11`` passes on each chunk as it arrives, so nothing is buffered beyond the limits.
 
 Source: RFC 9112, by ``h11``.
 """
@@ -16,15 +16,15 @@ from balancekit.errors import ConfigurationError
 __all__ = ["BadAnswerError", "Response", "get"]
 
 HEAD_LIMIT: Final = 65_536
-"""Bytes of header after which an answer is no answer."""
+"""The most bytes of a response's header; a longer one is refused."""
 BODY_LIMIT: Final = 65_536
-"""Bytes of body that are read."""
+"""The most bytes of a body that are read."""
 MAX_PIECES: Final = 4_096
-"""Chunks, or interim answers, of one answer: each takes some microseconds, in which a loop does nothing else."""
+"""The most chunks or interim responses of one response; each blocks the event loop for some microseconds."""
 
 
 class BadAnswerError(Exception):
-    """What came is no HTTP response."""
+    """The bytes received are not an HTTP response."""
 
 
 def get(host: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
@@ -68,15 +68,15 @@ class Response:
         """0 until the header is complete."""
         self.body: bytes = b""
         self.ended: bool = False
-        """Whether the body is complete, or as long as it is read."""
+        """Whether the body is complete or has reached its limit."""
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes, none at the end of the connection.
+        """Take the next bytes; empty bytes mark the end of the connection.
 
         Raises
         ------
         BadAnswerError
-            If they are no answer, or only the beginning of one.
+            If they are not an HTTP response, or the connection ended in the middle of one.
         """
         if self.ended:
             return

@@ -1,7 +1,7 @@
 """Runners of load probes for ``Prequal``: in threads, or on asyncio.
 
-Requests pay for probes: a runner sends as many as the pool says are due, to endpoints drawn at random, and never waits for
-an answer before a request goes on. An endpoint that does not answer has no probe; nothing else is held against it.
+Requests pay for probes: a runner sends the probes that are due in the pool, to endpoints drawn at random. No request waits
+for a probe. An endpoint that does not answer has no probe in the pool, and no other penalty.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = ["AsyncProbes", "LoadProbe", "ThreadProbes"]
 
 
 LoadProbe: TypeAlias = Callable[[Endpoint[Any]], ProbedLoad]
-"""Probes one endpoint; may block for as long as it limits itself, and may raise."""
+"""Probe one endpoint. May block, within a time-out of its own, and may raise."""
 
 
 class _Prober(ConstructorRepr):
-    """The part that both runners share."""
+    """The common part of both runners."""
 
     def __init__(
         self, balancer: ObservableBalancer[Any], selector: Prequal, probe: Any, clock: Callable[[], float]
@@ -56,7 +56,7 @@ class _Prober(ConstructorRepr):
         self._rng = Random()
         self._counting = new_lock()
         self.failures: int = 0
-        """How many probes had no answer that can be used."""
+        """The number of probes without a usable answer."""
 
     def _due(self) -> list[Endpoint[Any]]:
         endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
@@ -83,13 +83,13 @@ class ThreadProbes(_Prober, ThreadRunner):
     balancer
         The balancer whose endpoints are probed.
     selector
-        Its ``Prequal``.
+        The ``Prequal`` selector of that balancer.
     probe
         Probes one endpoint and returns a :class:`ProbedLoad`; see :class:`MetricsProbe`. It must have a time-out of its own.
     concurrency
-        Probes under way at once, >= 1; what is due beyond that is dropped.
+        The most probes in flight, >= 1; further probes that become due are dropped.
     clock
-        That of the balancer.
+        The clock of the balancer.
 
     *When not to use it:* in a program that runs on asyncio; use :class:`AsyncProbes`.
 
@@ -120,7 +120,7 @@ class ThreadProbes(_Prober, ThreadRunner):
         call_in_child(self)
 
     def after_fork(self) -> None:
-        """Be as if never started: in a forked child the thread does not exist."""
+        """Reset to the state before the first start; a forked child does not have the thread."""
         self._calls: SimpleQueue[bool] = SimpleQueue()  # an event's lock would be lost by an interrupt
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
@@ -142,7 +142,10 @@ class ThreadProbes(_Prober, ThreadRunner):
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop sending, and return when probes under way have ended; at once in a probe. Does nothing if it is stopped."""
+        """Stop sending, and return when the probes in flight have ended.
+
+        Called from a probe, it returns at once. Does nothing if it is stopped.
+        """
         thread = self._thread
         if thread is not None:
             self._selector.on_due = _nothing
@@ -223,7 +226,7 @@ class AsyncProbes(_Prober, AsyncRunner):
 
     @property
     def running(self) -> bool:
-        """Whether it is started; not if its loop has ended over it."""
+        """Whether it is started; false if its loop ended while it ran."""
         return is_alive(self._main)
 
     async def start(self) -> None:
@@ -269,7 +272,7 @@ class AsyncProbes(_Prober, AsyncRunner):
 
 
 def _call(calls: SimpleQueue[bool]) -> None:
-    """Call the thread that reads a queue, if nothing calls it already."""
+    """Wake the thread that reads a queue, unless a wake-up is already pending."""
     if calls.empty():
         calls.put(True)
 
@@ -281,4 +284,4 @@ def _set_soon(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:
 
 
 def _nothing() -> None:
-    """Stand where no runner listens."""
+    """Do nothing; the placeholder while no runner is attached."""

@@ -1,4 +1,4 @@
-"""Load from a page of metrics: the gauges of inference servers, or any of Prometheus.
+"""Load from a page of metrics: the gauges of inference servers, or any Prometheus gauges.
 
 =========  =====================================================================================
 vLLM       ``vllm:num_requests_running`` + ``vllm:num_requests_waiting``; ``vllm:kv_cache_usage_perc``
@@ -41,19 +41,22 @@ __all__ = [
 
 MAX_PAGE_CHARACTERS: Final = 4_000_000
 MAX_SAMPLE_CHARACTERS: Final = 200_000
-"""Of the lines that are read: a tenth of a second for usual ones, and in one line, time grows with the square of its labels."""
+"""The most characters of the lines that are parsed.
+
+Usual lines of this length take a tenth of a second; within one line, time grows with the square of its labels.
+"""
 
 
 class Gauges(Record):
-    """How one figure is read from a page of metrics.
+    """The rule by which one figure is read from a page of metrics.
 
     Parameters
     ----------
     names
-        Of gauges; ``name{label="value"}`` takes samples with that label only.
+        Names of gauges; ``name{label="value"}`` takes samples with that label only.
     largest
-        Whether the figure is the largest sample of those that are there, as for a share of something. Otherwise it is the
-        sum of all gauges, each of which must be there, over all their other labels.
+        Whether the figure is the largest sample that is present, as for a utilization. Otherwise it is the sum of all
+        the gauges over their other labels, and each gauge must be present.
 
     Example
     -------
@@ -70,7 +73,7 @@ class Gauges(Record):
             or not self.names
             or not all(isinstance(name, str) and name for name in self.names)
         ):
-            raise ConfigurationError("names", self.names, "a tuple of names of gauges")
+            raise ConfigurationError("names", self.names, "a tuple of gauge names")
         valid.flag("largest", self.largest)
 
 
@@ -104,7 +107,7 @@ INFERENCE_ATTRIBUTES: Final[Mapping[str, Mapping[str, Gauges]]] = MappingProxyTy
         for kind, (running, waiting) in INFERENCE_METRICS.items()
     }
 )
-"""What is read from the pages of inference servers, by their kind: requests, those that wait, the share of the cache in use."""
+"""The figures read from the pages of inference servers, by kind: requests, waiting requests, cache utilization."""
 
 
 @checked_arguments
@@ -121,7 +124,8 @@ def read_gauges(page: str, gauges: tuple[str, ...]) -> float:
     Raises
     ------
     ValueError
-        If one is not there, a sum is no number >= 0, or the lines of the gauges cannot be read: see :meth:`MetricsPage.read`.
+        If a gauge is missing, a sum is not a number >= 0, or the lines of the gauges cannot be parsed (see
+        :meth:`MetricsPage.read`).
 
     Example
     -------
@@ -152,7 +156,7 @@ def _parsed(gauge: str) -> tuple[str, dict[str, str]]:
 
 
 class _MetricsReader(ConstructorRepr):
-    """What fetches the page of an endpoint."""
+    """The fetcher of an endpoint's page."""
 
     def __init__(self, fetch: Callable[[str], Any], path: str) -> None:
         if not callable(fetch):
@@ -161,7 +165,7 @@ class _MetricsReader(ConstructorRepr):
         self._path = valid.text("path", path)
 
     def _page(self, endpoint: Endpoint[Any]) -> Any:
-        """Return the page of an endpoint, whose target is ``host:port`` or a URL or has one, or an awaitable of it."""
+        """Return the page of an endpoint, or an awaitable of it; the target is ``host:port``, a URL or has a URL."""
         target = str(getattr(endpoint.target, "url", endpoint.target)).rstrip("/")
         return self._fetch((target if "://" in target else f"http://{target}") + self._path)
 
@@ -175,12 +179,12 @@ class MetricsProbe(_MetricsReader):
     gauges
         ``"vllm"``, ``"sglang"`` or ``"triton"``, or the names of gauges that add up to the requests in flight.
     fetch
-        Takes a URL and returns the text of the page; it must give up in good time, and raise for an answer that is none.
+        Takes a URL and returns the text of the page. It needs a time-out of its own, and must raise for an HTTP error.
         ``lambda url: client.get(url).raise_for_status().text`` of an httpx2 client with a time-out.
     path
         Of the page.
 
-    Pages give no latency for a number of requests, so ``Prequal`` takes the endpoint with the fewest.
+    Pages give no latency by number of requests, so ``Prequal`` picks the endpoint with the fewest requests.
 
     Example
     -------
@@ -231,7 +235,8 @@ class MetricsPage(_MetricsReader):
     path
         Of the page.
 
-    A gauge that a page does not have, or whose value is no number, is left out; a page that has none of them is an error.
+    A gauge that is missing from a page, or whose value is not a number, is left out. A page without any of the gauges is an
+    error.
 
     Example
     -------
@@ -278,13 +283,13 @@ class MetricsPage(_MetricsReader):
 
     @checked_arguments
     def read(self, page: str) -> dict[str, float]:
-        """Return the figures of a page that has been fetched.
+        """Return the figures of a fetched page.
 
         Raises
         ------
         ValueError
-            If it has none of the gauges, is longer than 4,000,000 characters, or if the lines of the gauges are longer than
-            200,000 characters, or not in the text format of Prometheus.
+            If the page has none of the gauges or is longer than 4,000,000 characters, or if the lines of the gauges are
+            longer than 200,000 characters or not in the text format of Prometheus.
         """
         samples = _samples(page, self._names)
         figures = {}
@@ -301,9 +306,9 @@ class MetricsPage(_MetricsReader):
 
 
 def _samples(page: str, names: Iterable[str]) -> dict[str, list[tuple[Mapping[str, str], float]]]:
-    """Return the samples of some gauges of a page, by name. The other lines are not read.
+    """Return the samples of some gauges of a page, by name.
 
-    So a page of any kind takes some ten milliseconds for each million characters.
+    Other lines are not parsed, so any page takes some ten milliseconds for each million characters.
     """
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - an extra
 
@@ -326,7 +331,7 @@ def _samples(page: str, names: Iterable[str]) -> dict[str, list[tuple[Mapping[st
 
 
 def _figure(samples: Mapping[str, list[tuple[Mapping[str, str], float]]], gauges: Gauges) -> float | None:
-    """Return a figure; ``None`` if a gauge that it needs is not there."""
+    """Return a figure; ``None`` if a gauge that it needs is missing."""
     found: list[float] = []
     for gauge in gauges.names:
         name, wanted = _parsed(gauge)

@@ -1,4 +1,4 @@
-"""One check of every endpoint, without a balancer: for commands, deployments and start-up."""
+"""One check of every endpoint, without a balancer; for commands, deployments and start-up."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def check_once(
     timeout
         Seconds a check may take, > 0.
     concurrency
-        Checks at a time, >= 1.
+        The most checks at a time, >= 1.
 
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value, or if the check returns what is no result.
+        For an invalid parameter value, or if the check returns something other than a result.
     Exception
-        What the check raised because this process has no file descriptor or memory left.
+        The check's own error, if this process has run out of file descriptors or memory.
 
     Notes
     -----

@@ -1,8 +1,8 @@
 """Probes: TCP connect, HTTP status and body, and reported dependencies.
 
-Each check is a value that says which address to connect to, what to send and what the answer means; the runners own
-the wire. A check knows its endpoint's address from the target, if that is ``"host:port"`` or a URL, or else
-from the ``address`` you give.
+Each check is a value that holds the address, the request and the evaluation of the response; the runners do the I/O.
+The address is the endpoint's target, if that is ``"host:port"`` or a URL, or the result of the ``address`` that you
+pass.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from balancekit.errors import ConfigurationError
 __all__ = ["DeepCheck", "HttpCheck", "TcpCheck"]
 
 WELL: Final = frozenset({"ok", "up", "pass", "passing", "healthy", "true"})
-"""What a dependency's status may be called when it is well (Spring, RFC draft health+json, Consul)."""
+"""The status words of a healthy dependency (Spring, RFC draft health+json, Consul)."""
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -42,7 +42,7 @@ class TcpCheck(Record):
     address
         Returns ``"host:port"`` or a URL for an endpoint; its target if left out.
 
-    *When not to use it:* alone, against a process that may hang: the system accepts connections for it.
+    *When not to use it:* alone, against a process that may hang; the operating system accepts connections for it.
 
     Example
     -------
@@ -72,15 +72,15 @@ class HttpCheck(Record):
     path
         Beginning with ``/``.
     statuses
-        The expected ones.
+        The expected statuses.
     body
-        What the first 64 KiB of the body must contain; ``None`` for anything.
+        The text that the first 64 KiB of the body must contain; ``None`` accepts any body.
     headers
         Sent besides ``Host``, ``Connection`` and ``Accept``. Neither ``repr`` nor an error shows their values.
     host
         The ``Host`` header; host and port of the address if left out.
     address
-        As for :class:`TcpCheck`. An ``https`` URL is spoken to in TLS.
+        As for :class:`TcpCheck`. An ``https`` URL is checked over TLS.
     tls
         The :class:`ssl.SSLContext` to use for TLS; the system's default if left out.
 
@@ -127,12 +127,12 @@ class HttpCheck(Record):
 
 
 class DeepCheck(Record):
-    r"""Passed if a GET is answered with JSON in which every named dependency is well.
+    r"""Passed if a GET is answered with JSON in which every named dependency is healthy.
 
-    The answer is an object with an object of dependencies: each is ``true``, or a word such as ``"ok"``,
-    ``"up"``, ``"pass"``, or an object with such a ``status``. An endpoint that says a dependency is failing
-    fails the check, *unless the same dependency fails on most endpoints*: then the pool is degraded, and
-    taking out endpoints would not help (see :class:`SharedDependencies`).
+    The response is an object that contains an object of dependencies. Each dependency is ``true``, a word such as
+    ``"ok"``, ``"up"`` or ``"pass"``, or an object with such a ``status``. An endpoint that reports a failing
+    dependency fails the check, *unless the same dependency fails on most endpoints*. Then the pool is degraded, and
+    ejecting endpoints would not help (see :class:`SharedDependencies`).
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class DeepCheck(Record):
     member
         The name of the object of dependencies.
     statuses
-        Expected when all dependencies are well; any is believed when some are not.
+        Expected if all dependencies are healthy; if one is not, any status is accepted.
     headers, host, address, tls
         As for :class:`HttpCheck`.
 
@@ -189,7 +189,7 @@ class DeepCheck(Record):
 
 
 class _Accepted:
-    """Nothing is said; being connected is enough."""
+    """An exchange without a request; a connection is enough."""
 
     request = b""
 
@@ -198,7 +198,7 @@ class _Accepted:
 
 
 class _Exchange:
-    """One request, one answer."""
+    """An exchange of one request and one response."""
 
     def __init__(self, request: bytes, judge: Callable[[Response], ProbeResult], *, whole: bool) -> None:
         self.request = request
@@ -238,7 +238,7 @@ _HOST_AND_PORT: Final = "host and port, or an http(s) URL"
 
 
 def _netloc(address: str, parameter: str = "address") -> str:
-    """Return what ``Host`` says: host and port of an address, the host in A-labels."""
+    """Return the value of ``Host``: host and port of an address, the host in A-labels."""
     try:
         parts = urlsplit(address)
         host, port = ascii_host(host_of(parts)), parts.port
@@ -268,7 +268,7 @@ def _tls(tls: Any) -> Any:
 
 @cache
 def _default_tls() -> Any:
-    """Return the context of all checks that were given none.
+    """Return the TLS context of all checks without one of their own.
 
     Reading the system's certificates takes tens of milliseconds.
     """
@@ -283,7 +283,7 @@ def _check_address(address: object) -> None:
 
 
 def _shown(check: HttpCheck | DeepCheck) -> str:
-    """Return what prints: the values of headers are not shown, for they may be keys."""
+    """Return the text of ``repr``, without the values of headers, which may be keys."""
     facts = {name: getattr(check, name) for name in check._fields}
     facts["headers"] = dict.fromkeys(check.headers, "***")
     return f"{type(check).__name__}({', '.join([f'{name}={value!r}' for name, value in facts.items()])})"

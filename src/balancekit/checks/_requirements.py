@@ -1,7 +1,7 @@
-"""Requirements of what runners are given: checks, probes and pages to call, and a balancer to report to.
+"""Requirements on a runner's arguments: its check, probe or page, and the balancer it reports to.
 
-A function that cannot be called, or that a thread cannot await, fails for every endpoint alike. Found by the runner it
-would look like endpoints that fail, and all but one would be ejected; so it is refused when the runner is made.
+A function that cannot be called, or that a thread cannot await, fails for every endpoint alike. A running runner would
+take that for failing endpoints and eject all but one, so the function is refused when the runner is constructed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["refuse_coroutine", "require_check", "require_checked", "require_coro
 
 
 def require_check(check: object, *, coroutine: bool) -> None:
-    """Refuse what cannot check an endpoint.
+    """Refuse a value that cannot check an endpoint.
 
     Parameters
     ----------
     check
         A network check, or a function of an endpoint and a timeout.
     coroutine
-        Whether a function must be a coroutine function; else it must be none.
+        Whether a function must be a coroutine function; if false, it must not be one.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def require_check(check: object, *, coroutine: bool) -> None:
 
 
 def require_checked(balancer: object) -> None:
-    """Refuse what has no endpoints to check or takes no results.
+    """Refuse a balancer that has no endpoints to check or takes no results.
 
     Raises
     ------
@@ -65,13 +65,13 @@ def refuse_coroutine(name: str, function: object, runner: str) -> None:
 
 
 def require_coroutine(name: str, function: object, runner: str) -> None:
-    """Refuse what no task can await: a function whose result is none, which would fail for every endpoint alike."""
+    """Refuse a plain function, whose result no task can await; it would fail for every endpoint alike."""
     if not is_coroutine_function(function):
         raise ConfigurationError(name, function, f"a coroutine function; {runner} calls plain ones")
 
 
 def require_function(name: str, function: Any, arguments: tuple[object, ...], wanted: str) -> None:
-    """Refuse what cannot be called with as many arguments; a callable that does not say what it takes is believed.
+    """Refuse a callable that does not take this number of arguments; one without a signature is accepted.
 
     Raises
     ------

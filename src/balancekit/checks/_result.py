@@ -17,23 +17,23 @@ __all__ = ["AsyncCallable", "NetworkCheck", "Peer", "ProbeExchange", "ProbeResul
 
 
 class ProbeResult(Record):
-    """What one check of one endpoint found.
+    """The result of one check of one endpoint.
 
     Parameters
     ----------
     passed
-        Whether the endpoint is well.
+        Whether the endpoint is healthy.
     detail
-        In words, for people.
+        The reason, in words.
     failing
-        The dependencies it says are failing. If they fail nearly everywhere, it is not to blame.
+        The dependencies that the endpoint reports as failing. If they fail on most endpoints, they do not count against it.
     answered
-        Whether it answered at all, so that ``failing`` means something.
+        Whether the endpoint answered at all; without an answer, ``failing`` means nothing.
 
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value. Raised in a check, it is a mistake of the program: the runner logs it once, and
+        For an invalid parameter value. If a check raises it, the program is at fault: the runner logs it once and
         reports nothing.
     """
 
@@ -65,21 +65,21 @@ class Peer(NamedTuple):
 
 
 class ProbeExchange(Protocol):
-    """One conversation, without the wire: what to send, and what the answer means."""
+    """One exchange, without I/O: the request to send, and the evaluation of the response."""
 
     @property
     def request(self) -> bytes:
-        """What to send once connected; nothing if connecting is all."""
+        """The bytes to send after connecting; empty if a connection is enough."""
         ...
 
     def receive(self, data: bytes, /) -> ProbeResult | None:
-        """Take the next bytes of the answer, none at its end; return a result as soon as there is one."""
+        """Take the next bytes of the response, empty at its end; return a result as soon as there is one."""
         ...
 
 
 @runtime_checkable
 class NetworkCheck(Protocol):
-    """A check that talks to an endpoint; every runner can carry it out."""
+    """A check over the network, for every runner."""
 
     def peer(self, endpoint: Endpoint[object], /) -> Peer:
         """Return the address to connect to."""
@@ -91,9 +91,9 @@ class NetworkCheck(Protocol):
 
 
 SyncCallable: TypeAlias = Callable[[Endpoint[object], float], object]
-"""A user's check for threads: called with the endpoint and the timeout in seconds, which it must keep. It
-answers ``True``, ``False`` or a ProbeResult; whatever it raises is a failure. Any other answer, or a
-``ConfigurationError``, is a mistake of the program: it is logged once, and says nothing about the endpoint."""
+"""A user's check for threads, called with the endpoint and the timeout in seconds, which it must keep. It
+returns ``True``, ``False`` or a ProbeResult; any exception is a failure. Any other result, or a
+``ConfigurationError``, is a programming error: it is logged once and does not count as a result."""
 
 AsyncCallable: TypeAlias = Callable[[Endpoint[object], float], Awaitable[object]]
-"""A user's check for asyncio; it is cancelled when its time is over."""
+"""A user's check for asyncio; it is cancelled at the timeout."""

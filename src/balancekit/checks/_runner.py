@@ -1,10 +1,10 @@
-"""The parts that both runners share: their parameters, the list of endpoints, results, and the time of the next check.
+"""The common part of both runners: parameters, the list of endpoints, results, and the time of the next check.
 
-A check that answers what is no result is a mistake of the program, and no endpoint's: it is logged once, and nothing is
-reported. So it is with checks that cannot be made, for the process has no file descriptor left.
+A check that returns something other than a result is a programming error, not a failure of the endpoint. It is logged
+once, and nothing is reported. The same holds for checks that fail because the process has no file descriptor left.
 
-Not thread-safe: the thread runner calls it under its own lock, except for :meth:`RunnerCore.result`, which is
-cheap, and the report to the balancer, which has a lock of its own.
+Not thread-safe. The thread runner calls it under its own lock, except for :meth:`RunnerCore.result` and the report to
+the balancer, which has a lock of its own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MAX_RECEIVED_BYTES: Final = 65_536
 
 
 class CheckRunner(ConstructorRepr):
-    """The parameters that both runners share.
+    """The parameters of both runners.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class CheckRunner(ConstructorRepr):
 
 @final
 class RunnerCore:
-    """The endpoints of one balancer, as one runner sees them."""
+    """The state of one runner: the endpoints of its balancer, their schedule and their results."""
 
     __slots__ = (
         "_balancer",
@@ -98,7 +98,7 @@ class RunnerCore:
         self._stale_at = 0.0
         self._mistaken = self._short = False
         self.notes: LateLog = LateLog()
-        """What is to be logged under no lock."""
+        """Messages to log once no lock is held."""
         self.wake: Callable[[], object] = _nothing_waits
         """Called, from any thread, when the list of endpoints has changed."""
         self._stop = balancer.on_event(self._on_event)
@@ -110,7 +110,7 @@ class RunnerCore:
     def begin(self, now: float) -> tuple[Endpoint[Any] | None, float]:
         """Return an endpoint to check now, or ``None`` and the seconds until there is something to do."""
         if now >= self._stale_at:
-            # First: an event from here on makes the list stale again.
+            # Before reading the list, so that an event during the read makes it stale again.
             self._stale_at = now + self._schedule.interval
             self._endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
             self._timer.update(self._endpoints, now=now)
@@ -121,14 +121,14 @@ class RunnerCore:
         return None, max(0.0, min(self._timer.next_at, self._stale_at) - now)
 
     def result(self, endpoint: Endpoint[Any], found: ProbeResult | Exception) -> CheckResult | None:
-        """Judge a result in the light of what the others said; ``None`` if the check found nothing out.
+        """Evaluate a result against those of the other endpoints; return ``None`` if the check had no result.
 
         Flush :attr:`notes` afterwards.
 
         Parameters
         ----------
         found
-            What the check says, or why it says nothing: a mistake of the program, or what the process lacks.
+            The result of the check, or the error that left it without one: a programming error, or a shortage in the process.
         """
         if isinstance(found, ConfigurationError):
             self._note(endpoint, found)
@@ -157,14 +157,14 @@ class RunnerCore:
             return self._balancer.report_check(endpoint.id, result)
         except UnknownEndpointError:
             pass
-        except ConfigurationError as error:  # a health policy that takes no results, found out only now
+        except ConfigurationError as error:  # a health policy that takes no check results
             self._note(endpoint, error)
             self.notes.flush()
         return False
 
     def _is_known(self, endpoint: Endpoint[Any]) -> bool:
-        """Return whether a result is one of an endpoint that is there."""
-        if self._stale_at == 0.0:  # all threads are busy: none has read the list again
+        """Return whether a result belongs to a current endpoint."""
+        if self._stale_at == 0.0:  # all threads are busy, and none has read the list again
             return is_present(self._balancer, endpoint)
         known = self._endpoints.get(endpoint.id)
         return known is not None and known.target is endpoint.target
@@ -187,9 +187,9 @@ class RunnerCore:
 
 
 def is_present(balancer: ObservableBalancer[Any], endpoint: Endpoint[Any]) -> bool:
-    """Return whether a balancer has an endpoint with the target that was checked.
+    """Return whether the balancer still has an endpoint with the id and target that were checked.
 
-    A late result may be of another endpoint with the same id.
+    A late result may belong to an earlier endpoint with the same id.
     """
     return any(one.id == endpoint.id and one.target is endpoint.target for one in balancer.endpoints)
 
@@ -204,11 +204,11 @@ def probe_result(answer: object) -> ProbeResult:
 
 
 def failure(error: BaseException) -> ProbeResult | Exception:
-    """Return the result of a check that raised; the error itself if it is not the endpoint's."""
+    """Return the result of a check that raised; the error itself if the endpoint did not cause it."""
     if isinstance(error, Exception) and is_shortage(error):
         return error
     return ProbeResult(passed=False, detail=brief_error(error), answered=False)
 
 
 def _nothing_waits() -> None:
-    """Stand where the runner has not yet said what waits."""
+    """Do nothing; the placeholder until the runner sets its callback."""

@@ -1,11 +1,11 @@
-"""Schedule of checks: which endpoint is due next, and when, without a clock.
+"""Schedule of checks: the next endpoint that is due and its time. The caller passes the time.
 
-The interval counts from the beginning of one check to the beginning of the next, so a slow endpoint is not
-checked less often. **Jitter only shortens**: the interval is the longest time between two checks, and a death
-is seen within ``interval * fall + timeout``, whatever the dice say. While an endpoint is *changing* (its last
-checks disagree with its state) the fast interval counts.
+The interval runs from the start of one check to the start of the next, so a slow endpoint is not
+checked less often. **Jitter only shortens it**: the interval is the longest time between two checks. A failed
+endpoint is therefore detected within ``interval * fall + timeout``, whatever the jitter. While an endpoint is
+*changing* (its last checks disagree with its state), the fast interval applies.
 
-Cost: O(log n) a check.
+Cost: O(log n) per check.
 
 Source: HAProxy ``inter``, ``fastinter``, ``spread-checks``; Envoy ``initial_jitter``.
 """
@@ -27,19 +27,19 @@ __all__ = ["CheckTimer", "Schedule"]
 
 
 class Schedule(Record):
-    """How often to check.
+    """The intervals and the timeout of checks.
 
     Parameters
     ----------
     interval
         Seconds from one check of an endpoint to the next, > 0.
     timeout
-        Seconds a check may take, > 0, at most ``interval``. In threads, only the system's resolver, which looks up a name,
-        cannot be interrupted.
+        The longest duration of a check in seconds, > 0, at most ``interval``. In threads, a name lookup by the system's
+        resolver cannot be interrupted.
     jitter
-        The share of the interval by which a check may randomly come earlier, in [0, 1).
+        The share of the interval by which a check may come earlier at random, in [0, 1).
     fast
-        The interval while an endpoint is changing, > 0, at most ``interval``; a fifth of it if left out.
+        The interval while an endpoint is changing, > 0, at most ``interval``; a fifth of ``interval`` if left out.
 
     Example
     -------
@@ -65,7 +65,7 @@ class Schedule(Record):
 
     @property
     def holds_for(self) -> float:
-        """For how long a result is good: until the check after the next one must have ended."""
+        """The validity of a result in seconds: until the check after the next one must have ended."""
         return 2.0 * self.interval + self.timeout
 
     def period(self, *, changing: bool) -> float:
@@ -77,14 +77,14 @@ class Schedule(Record):
 
 @final
 class CheckTimer(ConstructorRepr):
-    """When each endpoint is due. One per runner.
+    """The time of the next check of each endpoint; one timer per runner.
 
     Parameters
     ----------
     schedule
-        How often.
+        The intervals.
     rng
-        For jitter.
+        The source of jitter.
 
     Example
     -------
@@ -108,12 +108,12 @@ class CheckTimer(ConstructorRepr):
 
     @property
     def next_at(self) -> float:
-        """When the next check is due, infinity if none is."""
+        """The time of the next check; infinity if there is none."""
         self._drop_stale()
         return self._heap[0][0] if self._heap else math.inf
 
     def update(self, ids: Iterable[str], *, now: float) -> None:
-        """Check these endpoints and no others. New ones are due at once, spread by jitter."""
+        """Set the endpoints to check. New ones are due at once, spread by jitter."""
         wanted = dict.fromkeys(ids)
         for known in (self._due, self._started):
             for id in [id for id in known if id not in wanted]:
@@ -133,7 +133,7 @@ class CheckTimer(ConstructorRepr):
         return id
 
     def done(self, id: str, *, now: float, changing: bool) -> None:
-        """Record that a check has ended; an endpoint that is gone is forgotten."""
+        """Record the end of a check; a removed endpoint is dropped."""
         started = self._started.pop(id, None)
         if started is None:
             return

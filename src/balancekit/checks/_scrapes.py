@@ -1,7 +1,7 @@
 """Runners that read figures of endpoints once a period into ``NodeAttributes``: in threads, or on asyncio.
 
-Requests do not wait for them. A page that cannot be read is counted, and logged when that begins and ends; nothing is held
-against its endpoint.
+No request waits for a scrape. A page that cannot be read is counted; the first failure and the recovery are logged. It does
+not count against its endpoint.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ __all__ = ["AsyncScrapes", "ThreadScrapes"]
 
 EVERY_SECOND: Final = Schedule(interval=1.0, timeout=1.0)
 REFRESH_S: Final = 0.25
-"""The longest time until a change of the pool is noticed."""
+"""The longest time in seconds until a change of the pool is noticed."""
 
 
 class _Scraper(ConstructorRepr):
-    """The part that both runners share. One thread at a time."""
+    """The common part of both runners; used by one thread at a time."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class _Scraper(ConstructorRepr):
         valid.clock("clock", clock)
         self._clock = clock
         self.failures: int = 0
-        """How many pages could not be read."""
+        """The number of pages that could not be read."""
         self._lock = new_lock()
         self._reset()
 
@@ -73,7 +73,7 @@ class _Scraper(ConstructorRepr):
         self._unread: set[str] = set()
 
     def _next(self) -> tuple[Endpoint[Any] | None, float]:
-        """Return an endpoint that is due, or how long to wait."""
+        """Return an endpoint that is due, or the seconds until there is one."""
         now = time.monotonic()
         present = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
         for id, known in self._endpoints.items():
@@ -125,16 +125,16 @@ class ThreadScrapes(_Scraper, ThreadRunner):
     balancer
         The balancer whose endpoints are scraped.
     attributes
-        Where the figures are kept. Their ``max_age`` is best three intervals.
+        The store of the figures. Set its ``max_age`` to three intervals.
     page
-        Returns the figures of one endpoint by name: a :class:`MetricsPage`, or a function of your own. It must give up in
-        good time.
+        Returns the figures of one endpoint by name: a :class:`MetricsPage`, or a function of your own. It needs a
+        time-out of its own.
     schedule
-        How often; its time-out is for :class:`AsyncScrapes`.
+        The intervals; the timeout applies to :class:`AsyncScrapes` only.
     concurrency
-        Pages read at once, >= 1.
+        The most pages read at once, >= 1.
     clock
-        That of the balancer.
+        The clock of the balancer.
 
     *When not to use it:* in a program that runs on asyncio; use :class:`AsyncScrapes`.
 
@@ -193,20 +193,20 @@ class ThreadScrapes(_Scraper, ThreadRunner):
         join_all(self._ending)
 
     def after_fork(self) -> None:
-        """Be stopped in a forked child: the threads are not there."""
+        """Stop in a forked child, which does not have the threads."""
         self._wakeup, self._threads, self._ending = new_condition(), [], []
 
     def _work(self) -> None:
         while (endpoint := self._wait()) is not None:
             try:
                 self._read(endpoint, self._page(endpoint))
-            except BaseException as error:  # as SystemExit, which would end the thread
+            except BaseException as error:  # such as SystemExit, which would end the thread
                 self._failed(endpoint, error)
             with self._wakeup:
                 self._done(endpoint)
 
     def _wait(self) -> Endpoint[Any] | None:
-        """Wait for an endpoint that is due; ``None`` once this thread is not wanted any more."""
+        """Wait for an endpoint that is due; return ``None`` once this thread shall end."""
         with self._wakeup:
             while threading.current_thread() in self._threads:
                 endpoint, wait = self._next()
@@ -225,8 +225,8 @@ class AsyncScrapes(_Scraper, AsyncRunner):
     balancer, attributes, schedule, concurrency, clock
         See :class:`ThreadScrapes`.
     page
-        A coroutine function of one endpoint that returns its figures by name, or a :class:`MetricsPage` whose ``fetch`` is
-        one.
+        A coroutine function that returns the figures of one endpoint by name, or a :class:`MetricsPage` whose ``fetch`` is a
+        coroutine function.
 
     Example
     -------
@@ -260,7 +260,7 @@ class AsyncScrapes(_Scraper, AsyncRunner):
 
     @property
     def running(self) -> bool:
-        """Whether it is started; not if its loop has ended over it."""
+        """Whether it is started; false if its loop ended while it ran."""
         return is_alive(self._main)
 
     async def start(self) -> None:
@@ -286,7 +286,7 @@ class AsyncScrapes(_Scraper, AsyncRunner):
         try:
             while True:
                 woken.clear()
-                wait: float | None = None  # until one has ended
+                wait: float | None = None  # until a read has ended
                 while len(reading) < self._concurrency:
                     endpoint, wait = self._next()
                     if endpoint is None:

@@ -1,8 +1,8 @@
 """Runner of checks in daemon threads that share one schedule.
 
-There is no thread before :meth:`ThreadChecks.start` and none after :meth:`ThreadChecks.stop`, which cuts
-running exchanges short. The threads are daemons: an interpreter that ends does not wait for them. In a
-forked child they do not exist; there the runner is stopped and may be started again.
+There is no thread before :meth:`ThreadChecks.start` and none after :meth:`ThreadChecks.stop`, which interrupts
+running exchanges. The threads are daemons, so the interpreter does not wait for them at exit. They do not exist
+in a forked child; there the runner is stopped and may be started again.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class ThreadChecks(CheckRunner, ThreadRunner):
         A :class:`TcpCheck`, :class:`HttpCheck`, :class:`DeepCheck`, or a function called with an endpoint and
         a timeout in seconds, which it must keep.
     schedule
-        How often.
+        The intervals and the timeout.
     concurrency
-        How many checks may run at once, >= 1. A worker is busy for the timeout with an endpoint that hangs.
+        The most checks that run at once, >= 1. An endpoint that hangs occupies a worker for the whole timeout.
     shared
         See :class:`SharedDependencies`.
 
@@ -78,7 +78,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
         call_in_child(self)
 
     def _rest(self) -> None:
-        """Be as if never started."""
+        """Reset to the state before the first start."""
         self._wakeup = new_condition()
         self._threads: list[threading.Thread] = []
         self._ending: list[threading.Thread] = []
@@ -128,7 +128,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
         while (endpoint := self._next(core)) is not None:
             found = self._run_check(endpoint)
             with self._wakeup:
-                if self._core is not core:  # cut short by stop(): it says nothing about the endpoint
+                if self._core is not core:  # interrupted by stop(): not a result
                     return
                 result = core.result(endpoint, found)
             core.notes.flush()
@@ -155,7 +155,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
             return False
 
     def _run_check(self, endpoint: Endpoint[Any]) -> ProbeResult | Exception:
-        """Return what the check says, or why it says nothing."""
+        """Return the result of the check, or the error that left it without one."""
         deadline, check = time.monotonic() + self._schedule.timeout, self._check
         try:
             if isinstance(check, NetworkCheck):
@@ -190,7 +190,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
             self._close(connection)
 
     def _connect(self, peer: Peer, deadline: float) -> socket.socket:
-        """Connect to the first address that accepts; :meth:`stop` knows of the connection."""
+        """Connect to the first address that accepts, so that :meth:`stop` can close the connection."""
         error: OSError = OSError(f"no address for {peer.host!r}")
         addresses = socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
         for family, kind, protocol, _, address in addresses:
@@ -199,7 +199,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
             try:
                 connection.settimeout(_left(deadline))
                 connection.connect(address)
-                connection.settimeout(_left(deadline))  # of a handshake
+                connection.settimeout(_left(deadline))  # limits the handshake
                 self._check_running()
                 return connection if peer.tls is None else self._secure(connection, peer)
             except OSError as caught:
@@ -211,7 +211,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
         raise error
 
     def _check_running(self) -> None:
-        """Raise if :meth:`stop` came before the connection, when there was none to be cut."""
+        """Raise if :meth:`stop` was called before the connection existed."""
         with self._wakeup:
             if self._core is None:
                 raise ConnectionAbortedError("the checks are stopped")
@@ -239,7 +239,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
     # ------------------------------------------------------------------ forking
 
     def after_fork(self) -> None:
-        """Be stopped in a forked child: the threads are not there."""
+        """Stop in a forked child, which does not have the threads."""
         if self._core is not None:
             self._core.close()
         for connection in self._open:
