@@ -1,6 +1,6 @@
 """Service discovery: sources of endpoints, followed in threads or on asyncio, with one schedule.
 
-No resolver is called until a runner is started, and none on the path of a request.
+No resolver is called before a runner is started, nor on the path of a request.
 """
 
 from __future__ import annotations

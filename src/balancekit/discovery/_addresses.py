@@ -1,12 +1,12 @@
 """Resolver of all addresses of a host name, by the system's resolver.
 
-The system's resolver knows ``/etc/hosts`` and search domains, and gives no TTL: the name is resolved every 30 s. It
-cannot be interrupted either; a question that hangs delays the next one, never a request.
+The system's resolver uses ``/etc/hosts`` and search domains. It gives no TTL, so the name is resolved every 30 s. It
+cannot be interrupted; a lookup that hangs delays the next lookup, never a request.
 
-Of a name with addresses of both families, those of a family without a route are left out.
+If a name has addresses of both families, those of a family without a route are left out.
 
-A name that does not exist, or has no address, is *empty*; no answer, or a server's failure, is a *failure*. So is "no such
-name" in a process without a free file descriptor: the system says that of every name then.
+A name that does not exist or has no address is *empty*. No answer, or a server's failure, is a *failure*. In a process
+without a free file descriptor the system answers "no such name" for every name; that too is a *failure*.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class SystemResolver(ConstructorRepr):
     Parameters
     ----------
     host
-        The name, or an address. The dot of the root, if it has one, keeps the system from search domains.
+        The name, or an address. A trailing dot keeps the system from trying search domains.
     port
         The port of every endpoint, 1 to 65535.
 
     Raises
     ------
     ConfigurationError
-        For an invalid value, such as a name that no resolver takes.
+        For an invalid value, such as a name that no resolver accepts.
 
     Example
     -------
@@ -79,7 +79,7 @@ class SystemResolver(ConstructorRepr):
 
 
 def host_name(parameter: str, value: object) -> str:
-    """Return a host in its one spelling, with the dot of the root if it has one; refuse what resolvers do not take."""
+    """Return the normal form of a host, with its trailing dot if it has one; refuse a name that no resolver accepts."""
     text = valid.text(parameter, value)
     found = ascii_host(text)
     if found is None:
@@ -88,7 +88,7 @@ def host_name(parameter: str, value: object) -> str:
 
 
 def joined(host: str, port: int) -> str:
-    """Write a host and a port as one.
+    """Join a host and a port.
 
     Example
     -------
@@ -99,7 +99,7 @@ def joined(host: str, port: int) -> str:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Take ``"host:port"`` apart."""
+    """Split ``"host:port"``."""
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit():
         raise ConfigurationError("source", address, 'an address such as "orders.svc:8080"')

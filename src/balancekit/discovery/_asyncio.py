@@ -1,8 +1,8 @@
 """Runner of a source on asyncio: one task; blocking resolvers get a thread for each call.
 
 There is no task before :meth:`AsyncDiscovery.start` and none after :meth:`AsyncDiscovery.stop`. A resolver that blocks
-cannot be interrupted: its daemon thread ends when it answers, and nothing waits for it, not even the loop's end. While it
-hangs it is not called again.
+cannot be interrupted. Its daemon thread ends when the resolver returns; neither the runner nor the end of the loop waits
+for it. A resolver that hangs is not called again meanwhile.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["AsyncDiscovery"]
 
 @final
 class AsyncDiscovery(AsyncRunner):
-    """Keep the endpoints of a balancer as a source says, on asyncio.
+    """Keep the endpoints of a balancer in step with a source, on asyncio.
 
     Parameters
     ----------
@@ -78,21 +78,21 @@ class AsyncDiscovery(AsyncRunner):
         call_in_child(self)
 
     def after_fork(self) -> None:
-        """Be stopped in a forked child, with the statistics of the parent: the loop is the parent's."""
+        """Stop in a forked child, which does not have the loop; keep the statistics of the parent."""
         super().after_fork()
         self._stats, self._subscription, self._pending = self.stats(), None, None
 
     def __repr__(self) -> str:
-        # Not the source as it was given: a URL may have a password.
+        # Not the source itself: a URL may contain a password.
         return f"<AsyncDiscovery of {self._source.name!r}, {'running' if self.running else 'stopped'}>"
 
     @property
     def running(self) -> bool:
-        """Whether it is started; not if its loop has ended over it."""
+        """Whether it is started; false if its loop ended while it ran."""
         return is_alive(self._main)
 
     def stats(self) -> DiscoveryStats:
-        """Return how it goes. After the end, how it went."""
+        """Return the statistics of the source; after the end, the last ones."""
         subscription = self._subscription
         return self._stats if subscription is None else subscription.stats
 
@@ -100,7 +100,7 @@ class AsyncDiscovery(AsyncRunner):
         """Start following. Does nothing if it is started."""
         if is_alive(self._main):
             return
-        if self._subscription is not None:  # its loop has ended over it
+        if self._subscription is not None:  # its loop ended while it ran
             self._stats = self.stats()
         self._woken, self._changed, self._pending = asyncio.Event(), asyncio.Event(), None  # of this loop
         now = time.monotonic()
@@ -136,7 +136,7 @@ class AsyncDiscovery(AsyncRunner):
             self._woken.set()
 
     async def wait_ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as the other runner
-        """Wait until the source has named an endpoint; ``False`` if that takes too long or the runner is stopped."""
+        """Wait until the source has returned an endpoint; ``False`` after the timeout or if the runner is stopped."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self._subscription is not None and not self._subscription.ready:
@@ -184,7 +184,7 @@ class AsyncDiscovery(AsyncRunner):
             subscription.answered(answer, now=time.monotonic(), wall=time.time(), asked_at=self._asked_at)
 
     async def _answer(self) -> object:
-        """Call the resolver. One that blocks is called in a thread; one that still hangs there is waited for again."""
+        """Call the resolver. A blocking resolver is called in a thread; if its last call still hangs, wait for that call."""
         resolve = self._source.resolver.resolve
         if is_coroutine_function(resolve):
             self._asked_at = time.monotonic()
@@ -201,9 +201,9 @@ class AsyncDiscovery(AsyncRunner):
 
 
 def _in_thread(function: Callable[[], Any]) -> asyncio.Future[tuple[object, BaseException | None]]:
-    """Call a function that may block; return its result and its error, to come.
+    """Call a function that may block; return a future of its result and its error.
 
-    Unlike with ``to_thread``, a loop that ends does not wait for it.
+    Unlike ``to_thread``, the end of the loop does not wait for the function.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()

@@ -1,14 +1,17 @@
 """Resolvers of addresses and SRV records from DNS itself, with their TTL.
 
-Needs the extra ``dns`` (dnspython). The TTL is the least of the records that led to the answer, aliases included; for
-a name that does not exist it is the negative TTL of its zone, and unknown if the answer does not say it (RFC 2308, 5).
+Needs the extra ``dns`` (dnspython). The TTL is the minimum over the records that led to the answer, aliases included. For
+a name that does not exist it is the negative TTL of its zone, or unknown if the answer has none (RFC 2308, 5).
 
-What DNS says is one of three things. *Records*: these are the endpoints. *No such name, or none of this type*: there
-is an empty list. *A server's failure, no answer in time, an answer that is none (cut, about something else, a referral, an
-alias without what it stands for)*: unknown, and the last good list stays in use.
+An answer is one of three kinds:
 
-Search domains are the system's, and they are tried as the C library does: the first name that has records of any queried
-type counts, and a domain whose servers fail is passed over if a later name has records.
+- *Records* are the endpoints.
+- *No such name, or no records of this type*, is an empty list.
+- *A server's failure, no answer in time, or an unusable answer* (truncated, about another name, a referral, or an alias
+  without its target) is a failure, and the last good list stays in use.
+
+Search domains are those of the system, tried in the order of the C library. The first name with records of any queried
+type counts; a domain whose servers fail is skipped if a later name has records.
 
 Source: RFC 1035, RFC 2308, RFC 2782.
 """
@@ -53,13 +56,13 @@ class DnsResolver(ConstructorRepr):
     port
         The port of every endpoint, 1 to 65535.
     kinds
-        ``"A"``, ``"AAAA"`` or both; of both, a family to which there is no route is left out. If one of them cannot be had,
-        that is a failure: half the addresses are no list.
-    nameservers
-        Servers to query, ``"address"`` or ``"address:port"``. Left out, they are the system's, with its search domains, as
-        they are configured at the time of the query.
-    timeout
-        Seconds for an answer, > 0.
+        ``"A"``, ``"AAAA"`` or both. With both, a family without a route is left out. If the query of one type fails, the
+        resolution fails: half the addresses are not a list.
+        nameservers
+            Servers to query, ``"address"`` or ``"address:port"``. If left out, those of the system and its search domains, as
+            configured at the time of the query.
+        timeout
+            The longest time to wait for an answer, in seconds, > 0.
 
     Raises
     ------
@@ -108,12 +111,11 @@ class DnsResolver(ConstructorRepr):
 
 @final
 class SrvResolver(ConstructorRepr):
-    """Every service that the SRV records of a name list: host, port, priority and weight.
+    """Every service in the SRV records of a name: host, port, priority and weight.
 
-    Hosts are in lower case, for the case of a name means nothing in DNS. Weights that are all zero mean equal shares
-    (RFC 2782). A single record with the target ``"."`` means that the service is decidedly not there: an empty list. A host
-    with port 0 is registered without a port, and no client can connect to it: it is left out, and so is a name that is no
-    host name, unless there is no other; then nothing is known.
+    Hosts are in lower case, because names in DNS ignore case. Weights that are all zero mean equal shares (RFC 2782). A single
+    record with the target ``"."`` means that the service is not available: an empty list. A host with port 0 is left out,
+    because no client can connect to it; so is a name that is not a host name. If no record is left, the resolution fails.
 
     Parameters
     ----------
@@ -148,19 +150,17 @@ class SrvResolver(ConstructorRepr):
         dns.exception.DNSException
             If there is no answer.
         InvalidTargetsError
-            If no host has a port, or none is a host name.
+            If no record has a port, or none names a host.
         """
         answers = _search(self._client or _system_client(self._timeout), self._name, ("SRV",))
         hosts = [record for records, _ in answers for record in records if record.target.to_text() != "."]
         ported = [record for record in hosts if record.port]
         if hosts and not ported:
-            raise InvalidTargetsError(f"the SRV records of {brief(self._name)} have port 0, each of them")
+            raise InvalidTargetsError(f"all SRV records of {brief(self._name)} have port 0")
         found = [(host, record) for record in ported if (host := _host_of(record)) is not None]
         if ported and not found:
             shown = brief(ported[0].target.to_text())
-            raise InvalidTargetsError(
-                f"the SRV records of {brief(self._name)} name no host, each of them: {shown}"
-            )
+            raise InvalidTargetsError(f"no SRV record of {brief(self._name)} names a host: {shown}")
         unweighted = {r.priority for _, r in found} - {r.priority for _, r in found if r.weight}
         return Resolution(
             endpoints=[
@@ -176,16 +176,16 @@ class SrvResolver(ConstructorRepr):
 
 
 def _host_of(record: Any) -> str | None:
-    """Return the host of a service, ``None`` for a name that no resolver takes."""
+    """Return the host of a service; ``None`` for a name that no resolver accepts."""
     return ascii_host(record.target.to_text(omit_final_dot=True))
 
 
 Answer: TypeAlias = tuple[list[Any], float | None]
-"""Records and their TTL; the TTL is ``None`` if there are no records and no SOA record says for how long."""
+"""Records and their TTL; the TTL is ``None`` if there are neither records nor an SOA record."""
 
 
 def _search(client: Client, name: str, kinds: Sequence[str]) -> list[Answer]:
-    """Return the records of each kind of the first name that has any; what all names answered if none has."""
+    """Return the records of each type of the first name that has any; if none has, the answers of all names."""
     import dns.resolver  # noqa: PLC0415 - 0.5 s, only for resolvers that query DNS themselves
 
     deadline = time.monotonic() + client.lifetime * len(kinds)
@@ -202,7 +202,7 @@ def _search(client: Client, name: str, kinds: Sequence[str]) -> list[Answer]:
                     raise
                 error = caught
         if any(records for records, _ in answers):
-            if error is not None:  # half the addresses are no list
+            if error is not None:  # half the addresses are not a list
                 raise error
             return answers
         nothing += answers
@@ -213,7 +213,7 @@ def _search(client: Client, name: str, kinds: Sequence[str]) -> list[Answer]:
 
 
 def _candidates(client: Client, text: str) -> Iterator[Name]:
-    """Return the names to query for, in order: search domains come first for a name of few dots.
+    """Return the names to query, in order; for a name with few dots, search domains come first.
 
     A domain that would make the name too long is left out.
     """
@@ -236,7 +236,7 @@ def _candidates(client: Client, text: str) -> Iterator[Name]:
 
 
 def _is_servfail(error: NoNameservers) -> bool:
-    """Return whether each server that was queried said that it failed."""
+    """Return whether every queried server reported a failure."""
     from dns import rcode  # noqa: PLC0415 - see above
 
     responses = [response for *_, response in error.kwargs["errors"]]
@@ -244,7 +244,7 @@ def _is_servfail(error: NoNameservers) -> bool:
 
 
 def _query(client: Client, name: Name, kind: str, *, lifetime: float) -> Answer:
-    """Return the records of a name; none if there is no such name, or none of this kind."""
+    """Return the records of a name; none if there is no such name, or it has none of this type."""
     import dns.resolver  # noqa: PLC0415 - see above
 
     try:
@@ -262,7 +262,7 @@ def _query(client: Client, name: Name, kind: str, *, lifetime: float) -> Answer:
 
 
 def _negative_ttl(response: Message) -> float | None:
-    """Return for how long a response says that there are no records; ``None`` without a SOA record."""
+    """Return the negative TTL of a response; ``None`` without an SOA record."""
     from dns import rdatatype  # noqa: PLC0415 - see above
 
     if all(rrset.rdtype is not rdatatype.SOA for rrset in response.authority):
@@ -272,10 +272,10 @@ def _negative_ttl(response: Message) -> float | None:
 
 
 def _is_inconclusive(response: Message, *, aliased: bool) -> bool:
-    """Return whether a response without the queried records does not prove that there are none.
+    """Return whether a response without the queried records leaves open whether there are any.
 
-    It was cut although it came over TCP, it is about another name or type, or it is a referral: the server knows only which
-    others would know (RFC 2308, 2.2). So does an alias alone, if no SOA record says that what it stands for has no records.
+    Such a response was truncated over TCP, is about another name or type, or is a referral to other servers (RFC 2308, 2.2).
+    An alias alone also leaves it open, unless an SOA record shows that its target has no records.
     """
     from dns import flags, rdatatype  # noqa: PLC0415 - see above
 
@@ -288,13 +288,13 @@ def _is_inconclusive(response: Message, *, aliased: bool) -> bool:
 
 
 def _least(answers: Iterable[tuple[list[Any], float | None]]) -> float | None:
-    """Return the least TTL that is known: of those answers that have records, or of all if none has."""
+    """Return the smallest known TTL of the answers with records, or of all answers if none has records."""
     known = [(ttl, bool(records)) for records, ttl in answers if ttl is not None]
     return min([ttl for ttl, found in known if found] or [ttl for ttl, _ in known], default=None)
 
 
 def _client(nameservers: Iterable[str] | None, timeout: float) -> Client | None:
-    """Return a client that queries these servers; ``None`` for those of the system."""
+    """Return a client that queries these servers; ``None`` for the servers of the system."""
     try:
         import dns.name  # noqa: PLC0415 - see above
         import dns.nameserver  # noqa: PLC0415 - the same
@@ -316,7 +316,7 @@ def _client(nameservers: Iterable[str] | None, timeout: float) -> Client | None:
 
 
 def _system_client(timeout: float) -> Client:
-    """Return a client of the system's servers, as they are configured now: a network may change, or come later.
+    """Return a client of the system's servers as configured now; the network may change while the program runs.
 
     Raises
     ------
@@ -334,7 +334,7 @@ def _system_client(timeout: float) -> Client:
 
 
 def _dns_name(parameter: str, value: object) -> str:
-    """Return a name that DNS can be queried for."""
+    """Return a name that can be queried in DNS."""
     name = host_name(parameter, value)
     if is_address(name):
         raise ConfigurationError(parameter, name, "a name; an address needs no DNS: use static:")

@@ -1,10 +1,10 @@
-"""Address families that this machine can reach: half of a dual-stack list is of no use where there is no IPv6.
+"""Address families that this machine can reach; without IPv6, half of a dual-stack list is of no use.
 
-A UDP socket that is "connected" sends nothing; the system only checks whether there is a route. The check is made for the
-first address of each family, when a name has addresses of both. ``getaddrinfo`` with ``AI_ADDRCONFIG`` checks something
-else: whether an interface has an address, for which a link-local one suffices.
+"Connecting" a UDP socket sends nothing; the system only checks whether there is a route. If a name has addresses of both
+families, the first address of each is checked. ``getaddrinfo`` with ``AI_ADDRCONFIG`` checks something else: whether an
+interface has an address, and a link-local one suffices for that.
 
-A link-local IPv6 address without a zone leads nowhere, and says nothing of its family.
+A link-local IPv6 address without a zone is unreachable, and does not show whether its family has a route.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LINK_LOCAL: Final = frozenset(("fe8", "fe9", "fea", "feb"))
 
 
 def has_route(address: str) -> bool:
-    """Return whether the system has a route to an address, ``True`` if that is unknown."""
+    """Return whether the system has a route to an address; ``True`` if that is unknown."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -30,7 +30,7 @@ def has_route(address: str) -> bool:
 
 
 def reachable(addresses: Sequence[str], *, has_route: Callable[[str], bool] = has_route) -> list[str]:
-    """Return the addresses of the families that can be reached; all if there is one family only, or none can.
+    """Return the addresses of the reachable families; all if there is one family only, or none is reachable.
 
     Link-local addresses without a zone are left out if there are others.
 
@@ -48,5 +48,5 @@ def reachable(addresses: Sequence[str], *, has_route: Callable[[str], bool] = ha
 
 
 def _lacks_zone(address: str) -> bool:
-    """Return whether an address is of fe80::/10 and does not say on which link."""
+    """Return whether an address is in fe80::/10 and has no zone."""
     return address[:3].lower() in _LINK_LOCAL and ":" in address and "%" not in address

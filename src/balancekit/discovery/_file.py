@@ -1,11 +1,11 @@
 """Resolver of a Prometheus ``file_sd`` list in JSON, read every second.
 
-Read, not watched: a mounted Kubernetes ConfigMap changes by swapping a symbolic link, which a watch on the file does
-not see. And read whole, not judged by size and time: those miss a second change within one tick of the file system's
-clock. It is parsed only if its bytes have changed. A file that is missing or half-written is a failure, so the last
-good list stays in use, and it is read again a second later.
+The file is read, not watched: a mounted Kubernetes ConfigMap changes by a swap of a symbolic link, which a watch on the
+file does not see. The whole file is read, because size and time miss a second change within one tick of the file
+system's clock. It is parsed only if its bytes have changed. A missing or half-written file is a failure: the last good
+list stays in use, and the file is read again a second later.
 
-Cost: one read a second, about 50 us for a thousand endpoints; parsing when it changes.
+Cost: one read per second, about 50 us for a thousand endpoints; parsing only after a change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EVERY_SECOND: Final = Refresh(interval=1.0, max_retry=1.0)
 
 @final
 class FileSdResolver(ConstructorRepr):
-    """The targets that a file lists.
+    """The targets listed in a file.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class FileSdResolver(ConstructorRepr):
         OSError
             If it cannot be read.
         InvalidTargetsError
-            If it is no list of targets.
+            If its content is not a list of targets.
         """
         data = self._read()
         last = self._last
@@ -70,13 +70,11 @@ class FileSdResolver(ConstructorRepr):
         return found
 
     def _read(self) -> bytes:
-        """Read the whole of a regular file; a pipe without a writer would hang, and a device never end."""
+        """Read a whole regular file; a pipe without a writer would hang, and a device would never end."""
         with opened(self._path) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidTargetsError(f"{self._path} is no regular file")
-            if hasattr(
-                os, "O_NONBLOCK"
-            ):  # some files of the kernel are called regular, and wait for what comes
+            if hasattr(os, "O_NONBLOCK"):  # some kernel files appear regular, and block until there is data
                 os.set_blocking(file.fileno(), False)
             data = file.read(MAX_LIST_BYTES + 1)
         if data is None:

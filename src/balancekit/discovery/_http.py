@@ -1,9 +1,10 @@
 """Resolver of a Prometheus ``http_sd`` list.
 
-Only a complete answer with status 200 and content type ``application/json`` counts; everything else is a failure and
-the last good list stays in use. Proxies named in the environment are not used, as in Prometheus. Redirects are followed
-to ``http`` and ``https`` only and never from ``https`` to ``http``; to another origin they are followed without the
-headers of the user, which may be credentials (RFC 9110 section 15.4).
+Only a complete response with status 200 and content type ``application/json`` counts. Any other response is a failure, and
+the last good list stays in use. As in Prometheus, proxies named in the environment are not used.
+
+Redirects are followed to ``http`` and ``https`` only, and never from ``https`` to ``http``. A redirect to another origin
+is followed without the user's headers, which may be credentials (RFC 9110 section 15.4).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = ["HttpSdResolver"]
 READ_AT_ONCE: Final = 65_536
 PORTS: Final = {"http": 80, "https": 443}
 FOR_ALL: Final = ("Accept", "X-prometheus-refresh-interval-seconds")
-"""The headers that any origin gets, as ``urllib`` writes them."""
+"""The headers sent to any origin, as ``urllib`` spells them."""
 TOO_LONG: Final = "the answer took too long"
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _SENDABLE: Final = re.compile(r"[!-~]*")
@@ -45,21 +46,21 @@ _BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
 
 @final
 class HttpSdResolver:
-    """The targets that a web service lists.
+    """The targets listed by a web service.
 
     Parameters
     ----------
     url
-        ``http://`` or ``https://``, without a user and password: give an ``Authorization`` instead.
+        An ``http://`` or ``https://`` URL, without user and password: pass an ``Authorization`` header instead.
     timeout
-        Seconds for the whole answer, > 0: redirects, addresses of a host, handshakes. Only the system's resolver, which looks
-        the host up, cannot be interrupted.
+        Seconds for the whole request, > 0, with redirects, all addresses of a host, and handshakes. Only the host lookup by
+        the system's resolver cannot be interrupted.
     headers
-        Sent with each question, for example an ``Authorization``. Neither ``repr`` nor an error shows their values.
+        Sent with each request, for example an ``Authorization``. Neither ``repr`` nor an error shows their values.
     tls
-        How to check certificates; the system's way if left out.
+        The :class:`ssl.SSLContext` that checks certificates; the system's default if left out.
     interval
-        What the service receives in ``X-Prometheus-Refresh-Interval-Seconds``, and how often it is called.
+        Seconds between two requests; also sent in ``X-Prometheus-Refresh-Interval-Seconds``.
     """
 
     def __init__(
@@ -107,10 +108,10 @@ class HttpSdResolver:
         OSError
             If it cannot be reached, or answers with an error.
         InvalidTargetsError
-            If the answer is no list of targets.
+            If the response is not a list of targets.
         """
         opened = _Opened(time.monotonic() + self._timeout)
-        # A head that comes letter by letter is read as long as letters come; only its connection can be cut.
+        # No read timeout stops a head that arrives byte by byte; only closing the connection does.
         watchdog = threading.Timer(self._timeout, opened.cut)
         watchdog.daemon = True
         watchdog.start()
@@ -150,14 +151,14 @@ class HttpSdResolver:
 
 
 class _Opened:
-    """The sockets of one question, redirects included, which has one deadline."""
+    """The sockets of one request and its redirects, under one deadline."""
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self._sockets: list[socket.socket] = []
 
     def left(self) -> float:
-        """Return the seconds that are left.
+        """Return the remaining seconds.
 
         Raises
         ------
@@ -170,7 +171,7 @@ class _Opened:
         return left
 
     def connect(self, place: tuple[str, int], *_options: object) -> socket.socket:
-        """Connect to the first address of a host that accepts, in the time that is left for all of them."""
+        """Connect to the first address of a host that accepts, within the remaining time for all of them."""
         error: OSError = OSError(f"no address for {place[0]!r}")
         found = socket.getaddrinfo(*place, type=socket.SOCK_STREAM)
         for family, kind, protocol, _, address in found:
@@ -178,7 +179,7 @@ class _Opened:
             try:
                 one.settimeout(self.left())
                 one.connect(address)
-                one.settimeout(self.left())  # of a handshake
+                one.settimeout(self.left())  # limits the handshake
             except OSError as caught:
                 one.close()
                 error = caught
@@ -190,19 +191,19 @@ class _Opened:
         raise error
 
     def add(self, one: socket.socket) -> None:
-        """Note one that has been connected."""
+        """Record a connected socket."""
         self._sockets.append(one)
-        self.left()  # one that comes after the cut is not used
+        self.left()  # a socket connected after the deadline is not used
 
     def cut(self) -> None:
-        """End whatever waits for one of them."""
+        """Shut the sockets down, which ends every wait for them."""
         for one in self._sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
 
 class _Http(urllib.request.HTTPHandler):
-    """Connections over TCP whose sockets are noted."""
+    """Connections over TCP whose sockets are recorded."""
 
     def __init__(self, opened: _Opened) -> None:
         super().__init__()
@@ -214,7 +215,7 @@ class _Http(urllib.request.HTTPHandler):
 
 
 class _Https(urllib.request.HTTPSHandler):
-    """Connections over TLS whose sockets are noted."""
+    """Connections over TLS whose sockets are recorded."""
 
     def __init__(self, opened: _Opened, tls: SSLContext | None) -> None:
         super().__init__(context=tls)
@@ -239,7 +240,7 @@ def _noted(kind: type[HTTPConnection], opened: _Opened, *host: Any, **options: A
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Redirects that lead to another origin lose every header but those of the format."""
+    """Redirect handler that keeps only the format's headers for another origin."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -249,7 +250,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         Raises
         ------
         InvalidTargetsError
-            If it leads from ``https`` to ``http``, or to neither, or has a password.
+            If it leads from ``https`` to ``http`` or to another scheme, or has a password.
         """
         here, there = urlsplit(req.full_url), urlsplit(newurl)
         if there.scheme not in PORTS or (here.scheme == "https" and there.scheme == "http"):
@@ -271,17 +272,17 @@ def _is_web_address(url: str) -> bool:
         host = ascii_host(host_of(parts))
         known = parts.scheme in PORTS and host is not None and parts.port != 0 and "@" not in parts.netloc
         return known and _SENDABLE.fullmatch(rest) is not None and _BLANK.search(url) is None
-    except ValueError:  # brackets without an address, or a port that is none
+    except ValueError:  # brackets without an address, or an invalid port
         return False
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port of a URL; the port is that of the scheme if none is written."""
+    """Return scheme, host and port of a URL; the port defaults to that of the scheme."""
     return url.scheme, url.hostname, url.port or PORTS.get(url.scheme)
 
 
 def _read(response: HTTPResponse, deadline: float) -> bytes:
-    """Read a whole answer, not more than is sensible and not longer than is allowed."""
+    """Read a whole response, up to the size limit and the deadline."""
     parts: list[bytes] = []
     size = 0
     while data := response.read1(READ_AT_ONCE):

@@ -1,7 +1,7 @@
 """Endpoints of a Kubernetes service, listed and watched through the API server.
 
-DNS of a headless service shows new pods at the next lookup. A watch shows them at once, with the pods that are terminating
-and the zone of each.
+DNS of a headless service shows new pods at the next lookup. A watch reports them at once, together with terminating pods
+and the zone of each pod.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ __all__ = ["KubernetesResolver"]
 
 SERVICE_LABEL: Final = "kubernetes.io/service-name"
 WATCH_S: Final = 240
-"""Seconds after which the server ends a watch, and a new one goes on from there."""
+"""Seconds after which the server ends a watch; a new watch then continues from the last version."""
 MAX_PORT: Final = 65_535
 MIN_BACKOFF_S: Final = 0.5
 MAX_BACKOFF_S: Final = 30.0
 
 
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-"""What services and namespaces may be called (RFC 1123)."""
+"""The pattern of names of services and namespaces (RFC 1123)."""
 
 
 @final
@@ -55,14 +55,15 @@ class KubernetesResolver(ConstructorRepr):
     client
         ``lightkube.Client``; one from the environment (pod or kubeconfig) if left out.
 
-    Followed by a runner, it watches: a change is known at once, and a watch that breaks off goes on with a new list. A
-    terminating pod that still serves has weight 0. Of a dual-stack service, a family without a route is left out. Zones are those of the nodes; zone hints are ``metadata["hint_zones"]``.
-    The account needs ``list`` and ``watch`` on ``endpointslices.discovery.k8s.io``.
+    Under a runner it watches the service: changes arrive at once, and a broken watch resumes with a new list. A
+    terminating pod that still serves has weight 0. For a dual-stack service, a family without a route is left out. Zones
+    are those of the nodes; zone hints are in ``metadata["hint_zones"]``. The account needs ``list`` and ``watch`` on
+    ``endpointslices.discovery.k8s.io``.
 
-    *When not to use it:* outside the cluster's network, where pod addresses lead nowhere. For a few pods that seldom
-    change, DNS of a headless service needs no permission.
+    *When not to use it:* outside the cluster's network, where pod addresses are unreachable; or for a few pods that seldom
+    change, where DNS of a headless service needs no permission.
 
-    Cost: one connection to the API server and one thread. 5,000 endpoints in 50 slices are applied in some 40 ms.
+    Cost: one connection to the API server and one thread. Applying 5,000 endpoints in 50 slices takes some 40 ms.
 
     Example
     -------
@@ -93,7 +94,7 @@ class KubernetesResolver(ConstructorRepr):
         call_in_child(self)
 
     def after_fork(self) -> None:
-        """Follow nothing in a forked child, and use no connection of the parent's. A client that was given is not replaced."""
+        """Stop watching in a forked child, and drop the parent's connection. A client passed by the caller is not replaced."""
         self._followed = None
         if not self._is_given:
             self._client = None
@@ -105,7 +106,7 @@ class KubernetesResolver(ConstructorRepr):
         return cls(service, port=port or None)
 
     def resolve(self) -> Resolution:
-        """Return the present endpoints: what the watch says, or a new list if there is none.
+        """Return the current endpoints: those of the watch, or a new list if there is no watch.
 
         Raises
         ------
@@ -116,11 +117,11 @@ class KubernetesResolver(ConstructorRepr):
         return self._resolution(self._list(self._connected()) if slices is None else slices)
 
     def watch(self, push: Callable[[Resolution], None], /) -> Callable[[], None]:
-        """Call ``push`` with each new list of endpoints; return a function that ends that.
+        """Call ``push`` with each new list of endpoints; return a function that stops this.
 
-        The thread ends with the next event, at the latest when the server ends the watch after four minutes; a client that
-        was given must be closed for the latter, for it begins the next watch by itself. The thread keeps no program from
-        ending.
+        The thread ends with the next event, at the latest when the server ends the watch after four minutes. A client passed
+        by the caller starts the next watch by itself, so close it to end the thread at that point. The thread is a daemon and
+        does not keep the program running.
         """
         stopped = threading.Event()
         thread = threading.Thread(
@@ -156,7 +157,7 @@ class KubernetesResolver(ConstructorRepr):
                     if changed:
                         self._publish(slices, push, stop)
             except BaseException as error:  # SystemExit of a client, for one, would end the thread
-                if failures == 1 and not stop.is_set():  # one break is nothing out of the ordinary
+                if failures == 1 and not stop.is_set():  # a single break is normal
                     log_change("watch of service %s: %s", self.service, brief_error(error), bad=True)
             finally:
                 with self._lock:
@@ -178,7 +179,7 @@ class KubernetesResolver(ConstructorRepr):
             push(resolution)
 
     def _resolution(self, slices: EndpointSlices) -> Resolution:
-        """Return the endpoints of slices that can be reached."""
+        """Return the reachable endpoints of the slices."""
         with self._lock:
             found, instead = slices.endpoints(), slices.ports_instead()
         if instead:
@@ -212,7 +213,7 @@ class KubernetesResolver(ConstructorRepr):
 
 
 def _reachable(found: list[Endpoint[str]]) -> list[Endpoint[str]]:
-    """Return endpoints without those of a family that has no route: a dual-stack service has slices of both."""
+    """Return endpoints without those of a family that has no route; a dual-stack service has slices of both families."""
     if not any(endpoint.target.startswith("[") for endpoint in found):
         return found
     hosts = {endpoint.id: host_and_port(endpoint.target)[0] for endpoint in found}

@@ -1,17 +1,17 @@
-"""Reconciler: which list of endpoints is in use, and when the source is read again, without a clock.
+"""Reconciler: the list of endpoints in use, and the time of the next resolution. The caller passes the time.
 
-A good list is never lost to a bad answer. What makes it so:
+A bad answer never replaces a good list. Four rules ensure this:
 
-- **A failure changes nothing** but the time of the next question (back-off).
-- **An empty answer is held** until every answer for ``hold`` seconds has been empty. A failure in between begins the
-  hold again: silence confirms nothing.
-- **A sudden shrink is doubted.** If more than half are missing, the new ones join now and the missing ones stay until
-  the next answer agrees. Only those it agrees about go.
+- **A failure changes nothing** but the time of the next resolution (back-off).
+- **An empty answer is held** until every answer for ``hold`` seconds has been empty. A failure in between restarts
+  the hold, because a missing answer confirms nothing.
+- **A sudden shrink is confirmed first.** If more than half of the endpoints are missing, new ones join at once. The
+  missing ones stay until the next answer lacks them too.
 - **A push is debounced**: sources that list a rollout one endpoint at a time cause one change, not twenty.
 
-What is *used* changes only by :meth:`Reconciler.accept`: a list that the balancer refuses was never in use.
+The list in use changes only by :meth:`Reconciler.accept`; a list that the balancer refuses is never in use.
 
-Cost: O(n) an answer.
+Cost: O(n) per answer.
 
 Source: gRPC, Envoy (an empty answer empties), Prometheus (the last list is kept on errors), Finagle (removals wait).
 """
@@ -35,21 +35,21 @@ Endpoints: TypeAlias = tuple[Endpoint[Any], ...]
 
 
 class State(enum.StrEnum):
-    """How well a source is known."""
+    """The state of a source."""
 
     PENDING = "pending"
-    """It has not answered yet."""
+    """The source has not answered yet."""
     BOUND = "bound"
-    """What it said last is in use."""
+    """The last answer is in use."""
     HOLDING = "holding"
-    """It said that all or most are gone; that is in doubt until it is confirmed."""
+    """The last answer lacked all or most endpoints; it waits for confirmation."""
     FAILED = "failed"
     """The resolver failed; the last good list is in use."""
 
 
 @final
 class Reconciler(StateRepr, prints=("state", "next_at")):
-    """What one source has said, and what is to be made of it.
+    """The answers of one source, and the list of endpoints that results from them.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
     rng
         For the jitter.
     current
-        The endpoints in use before the first answer; no bad first answer takes them away.
+        The endpoints in use before the first answer; a bad first answer does not remove them.
     now
-        The time; the first question is due at once.
+        The current time; the first resolution is due at once.
 
     Example
     -------
@@ -103,9 +103,9 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         """The endpoints in use."""
         self.state: State = State.PENDING
         self.next_at: float = now
-        """When the resolver is due."""
+        """The time of the next resolution."""
         self.settles_at: float = math.inf
-        """When the list that was pushed counts."""
+        """The time at which the pushed list takes effect."""
         self._failures = 0
         self._empty_since: float | None = None
         self._doubted: frozenset[str] = frozenset()
@@ -115,7 +115,7 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
 
     @property
     def deadline(self) -> float:
-        """When there is something to do."""
+        """The time of the next action."""
         return min(self.next_at, self.settles_at)
 
     def answer(self, said: Resolution, *, now: float, asked_at: float | None = None) -> Endpoints | None:
@@ -126,10 +126,10 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         said
             The answer.
         now
-            The time.
+            The current time.
         asked_at
-            When the resolver was called. A list that was pushed before that, and does not count yet, is older than the
-            answer and dropped. If left out, no list is dropped.
+            The time at which the resolver was called. A pending list that was pushed before is older than the answer and is
+            dropped. If left out, no list is dropped.
         """
         refresh = self._refresh
         self._failures = 0
@@ -145,7 +145,7 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         return None if wanted == self.current else wanted
 
     def failed(self, *, now: float) -> None:
-        """Record that there was no answer, or one that cannot be used."""
+        """Record a missing or unusable answer."""
         self._failures += 1
         self._empty_since = None
         self.state = State.FAILED
@@ -156,14 +156,14 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         self.current = endpoints
 
     def push(self, said: Resolution, *, now: float) -> None:
-        """Record a list that a watch pushed; it takes effect after a quiet time."""
+        """Record a list pushed by a watch; it takes effect after a quiet time."""
         if self._pushed is None:
             self._first_push_at = now
         self._pushed, self._pushed_at = said, now
         self.settles_at = min(now + self._refresh.quiet, self._first_push_at + self._refresh.max_quiet)
 
     def settled(self, *, now: float) -> Resolution | None:
-        """Return the list that was pushed, once, if it counts by now."""
+        """Return the pushed list, once, if its time has come."""
         if now < self.settles_at:
             return None
         said, self._pushed = self._pushed, None
@@ -182,7 +182,7 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         return True
 
     def _guarded(self, wanted: Endpoints) -> Endpoints:
-        """Return the wanted endpoints, and those whose removal is so sudden that it must be confirmed."""
+        """Return the wanted endpoints, and those whose sudden removal must be confirmed."""
         ids = {endpoint.id for endpoint in wanted}
         gone = [endpoint for endpoint in self.current if endpoint.id not in ids]
         sudden = [endpoint for endpoint in gone if endpoint.id not in self._doubted]

@@ -12,39 +12,40 @@ from balancekit.errors import ConfigurationError
 __all__ = ["OnEmpty", "Refresh"]
 
 OnEmpty: TypeAlias = Literal["hold", "apply"]
-"""What an empty answer is: something to be confirmed first, or the truth at once."""
+"""The treatment of an empty answer: confirm it first, or apply it at once."""
 
 _NUMBERS: Final = ("interval", "min_interval", "max_interval", "first_retry", "max_retry", "timeout")
 
 
 class Refresh(Record):
-    """How to follow a source.
+    """The intervals, timeouts and limits for following a source.
 
     Parameters
     ----------
     interval
-        Seconds between two questions if the answer names no TTL, > 0.
+        Seconds between two resolutions if the answer has no TTL, > 0.
     min_interval, max_interval
-        The bounds of a TTL, > 0: a record with a TTL of zero must not become a flood of questions, one of a day
-        must not hide a change for a day.
+        The bounds of a TTL, > 0. A record with a TTL of zero must not cause a flood of queries, and one with a TTL of a
+        day must not hide a change for a day.
     jitter
-        The share by which each wait is longer or shorter at random, in [0, 1), so that clients that started
-        together do not stay synchronised.
+        The share by which each wait is longer or shorter at random, in [0, 1). It desynchronises clients that started
+        together.
     first_retry, max_retry
-        Seconds to wait after the first failure; doubled with each further one up to the maximum, both > 0.
+        Seconds to wait after the first failure, doubled with each further failure up to the maximum; both > 0.
     timeout
-        Seconds an answer may take, > 0. A coroutine is cancelled then; a function has to keep it by itself.
+        The longest time to wait for an answer, in seconds, > 0. A coroutine is then cancelled; a function has to limit
+        itself.
     on_empty
-        ``"hold"``: an empty answer counts once nothing else was said for ``hold`` seconds. ``"apply"``: at once, as
-        in Envoy.
+        ``"hold"`` applies an empty answer once every answer for ``hold`` seconds has been empty. ``"apply"`` applies it
+        at once, as in Envoy.
     hold
-        See there, >= 0.
+        Seconds for ``on_empty="hold"``, >= 0.
     shrink
-        If more than this share of the endpoints is missing in one answer, they stay until the next answer agrees,
-        in [0, 1]; 1 believes everything.
+        If more than this share of the endpoints is missing in one answer, they stay until the next answer confirms it;
+        in [0, 1]. 1 turns this off.
     quiet, max_quiet
-        A list that is pushed counts after ``quiet`` seconds without another one, ``max_quiet`` after the first
-        at the latest, both >= 0.
+        A pushed list takes effect after ``quiet`` seconds without another one, and at the latest ``max_quiet`` seconds
+        after the first; both >= 0.
 
     Example
     -------
@@ -83,18 +84,18 @@ class Refresh(Record):
             raise ConfigurationError("on_empty", self.on_empty, '"hold" or "apply"')
 
     def period(self, ttl: float | None) -> float:
-        """Return how long to wait after an answer."""
+        """Return the seconds to wait after an answer."""
         if ttl is None:
             return self.interval
         return min(self.max_interval, max(self.min_interval, valid.number("ttl", ttl)))
 
     def retry(self, failures: int) -> float:
-        """Return how long to wait after the last of so many failures in a row, >= 1."""
+        """Return the seconds to wait after a number of consecutive failures, >= 1."""
         return min(
             self.max_retry,
             self.first_retry * 2.0 ** min(valid.integer("failures", failures, minimum=1) - 1, 60),
         )
 
     def spread(self, wait: float, rng: Random) -> float:
-        """Make a wait longer or shorter at random."""
+        """Lengthen or shorten a wait at random."""
         return valid.number("wait", wait, minimum=0.0) * (1.0 + self.jitter * (2.0 * rng.random() - 1.0))

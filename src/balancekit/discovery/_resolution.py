@@ -1,11 +1,10 @@
 """Resolutions and the resolver protocols.
 
-A resolver has one method. Everything that is hard about following a source (when to refresh, what to accept,
-what to do when it fails) is in the runner, the same for all of them. So a resolver may block and may raise, and
-keeps no state.
+A resolver has one method. The runner decides when to refresh, which answers to accept and how to handle a failure,
+in the same way for all resolvers. So a resolver may block, may raise, and keeps no state.
 
-**An error and an empty list are different answers.** A resolver that cannot find out raises; one that found
-none returns an empty list.
+**An error and an empty list are different answers.** A resolver raises if it could not resolve the endpoints, and
+returns an empty list if there are none.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ __all__ = ["AsyncResolver", "Resolution", "Resolver", "SupportsWatch", "resoluti
 
 
 class Resolution(Record):
-    """The answer of a source: the endpoints, and for how long they are good.
+    """The answer of a source: the endpoints and their TTL.
 
-    Endpoints are sorted by id, so that the order of an answer means nothing. Of several with one id the one with
-    the lowest priority stays, then the one with the greatest weight.
+    Endpoints are sorted by id, so the order of an answer has no effect. If several have the same id, the one with the
+    lowest priority stays, then the one with the greatest weight.
 
     Parameters
     ----------
     endpoints
-        All endpoints; possibly none.
+        All endpoints; may be empty.
     ttl
-        Seconds for which the source vouches for it, >= 0; ``None`` if it does not say.
+        Seconds for which the answer is valid, >= 0; ``None`` if the source gives none.
 
     Example
     -------
@@ -55,29 +54,29 @@ class Resolver(Protocol):
     """A source of endpoints; every runner can follow it."""
 
     def resolve(self) -> Resolution:
-        """Return the present endpoints. May block, for a time it limits itself; may raise."""
+        """Return the current endpoints. May block, within a time-out of its own, and may raise."""
         ...
 
 
 class AsyncResolver(Protocol):
-    """A source of endpoints for asyncio; cancelled when its time is over."""
+    """A source of endpoints for asyncio; its calls are cancelled at the timeout."""
 
     async def resolve(self) -> Resolution:
-        """Return the present endpoints. May raise."""
+        """Return the current endpoints. May raise."""
         ...
 
 
 @runtime_checkable
 class SupportsWatch(Protocol):
-    """A resolver that also reports by itself that something has changed."""
+    """A resolver that also pushes changes."""
 
     def watch(self, push: Callable[[Resolution], None], /) -> Callable[[], None]:
-        """Call ``push`` from now on, from any thread, with each new list; return a function that ends that."""
+        """Call ``push``, from any thread, with each new list; return a function that stops this."""
         ...
 
 
 def resolution(answer: object) -> Resolution:
-    """Turn what a resolver or a function returned into a resolution.
+    """Turn the result of a resolver or a function into a resolution.
 
     Example
     -------
@@ -90,7 +89,7 @@ def resolution(answer: object) -> Resolution:
 
 
 def _named(answer: object) -> tuple[Endpoint[Any], ...]:
-    """Turn strings into endpoints, also where one comes twice."""
+    """Turn strings into endpoints, even if a string occurs twice."""
     if isinstance(answer, Iterable) and not isinstance(answer, str | bytes | dict):
         items = valid.items("endpoints", answer, limit=MAX_ENDPOINTS)
         return tuple([endpoint for item in items for endpoint in endpoints([item])])

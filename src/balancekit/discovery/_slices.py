@@ -1,15 +1,15 @@
 """The endpoints of a Kubernetes service, from its EndpointSlices. Sans-IO.
 
-A service of more than a hundred pods has several slices, and an event carries one of them: the endpoints are the union. An
-address may be in two slices while it moves from one to the other; the better condition counts.
+A service of more than a hundred pods has several slices, and each event carries one slice. The endpoints are the union of
+all slices. An address may be in two slices while it moves between them; the better condition counts.
 
 ==========================================  ================================================================
-ready                                       takes its share
-not ready, serving (it terminates)          weight 0: takes requests only if no endpoint is ready; open ones end
+ready                                       takes its share of requests
+not ready, serving (it terminates)          weight 0: gets requests only if no endpoint is ready; open ones finish
 neither                                     is left out
 ==========================================  ================================================================
 
-Cost: O(endpoints of one slice) an event; the union is made when it is read, O(endpoints).
+Cost: O(endpoints of one slice) per event; the union is built when it is read, O(endpoints).
 
 Source: Kubernetes API 1.34, ``discovery.k8s.io/v1``; KEP-752 (slices), KEP-1672 (conditions), KEP-1669 (terminating
 endpoints as a fallback), KEP-2433 (zone hints).
@@ -30,13 +30,13 @@ from balancekit.errors import BalancekitError, ConfigurationError, brief_error
 __all__ = ["EndpointSlices", "WatchExpiredError"]
 
 GONE: Final = 410
-"""HTTP status: the version to watch from is too old."""
+"""The HTTP status for a resource version that is too old to watch from."""
 SHAPE_ERRORS: Final = (LookupError, TypeError, AttributeError, ValueError, ConfigurationError)
-"""What a document of another shape than a slice brings about."""
+"""The exceptions raised while reading a document that is not a slice."""
 
 
 class WatchExpiredError(BalancekitError):
-    """A watch cannot go on from where it was: list again."""
+    """The watch cannot resume from its version; a new list is needed."""
 
 
 @final
@@ -46,7 +46,7 @@ class EndpointSlices(ConstructorRepr):
     Parameters
     ----------
     port
-        Name or number of the port; the only one of each slice if left out.
+        Name or number of the port; if left out, the only port of each slice.
 
     Example
     -------
@@ -74,7 +74,7 @@ class EndpointSlices(ConstructorRepr):
         self._port = port
         self._found: dict[str, tuple[Endpoint[str], ...]] = {}
         self._without_port: dict[str, tuple[str, ...]] = {}
-        """By slice that has endpoints, but not the port: the ports that it has."""
+        """The ports of each slice that has endpoints but not the wanted port."""
         self.version: str = ""
         """The resource version to watch from."""
 
@@ -84,7 +84,7 @@ class EndpointSlices(ConstructorRepr):
         Raises
         ------
         InvalidTargetsError
-            If a slice lacks what every slice has.
+            If a slice lacks a required field.
         """
         try:
             pieces = {valid.text("name", piece["metadata"]["name"]): piece for piece in slices}
@@ -100,9 +100,9 @@ class EndpointSlices(ConstructorRepr):
         Raises
         ------
         WatchExpiredError
-            For an error event: what has been missed is in a new list only.
+            For an error event; only a new list contains the missed changes.
         InvalidTargetsError
-            If the slice lacks what every slice has. Nothing has changed.
+            If the slice lacks a required field. Nothing has changed.
         """
         if event == "ERROR":
             code, message = piece.get("code"), piece.get("message", "")
@@ -122,7 +122,7 @@ class EndpointSlices(ConstructorRepr):
         elif event != "BOOKMARK" and name in self._found:
             self._without_port.pop(name, None)
             del self._found[name]
-        self.version = version  # last: an event that an interrupt cut short is watched for again
+        self.version = version  # last, so that an event cut short by an interrupt is received again
         return event != "BOOKMARK" and wanted != before
 
     def endpoints(self) -> list[Endpoint[str]]:
@@ -136,7 +136,7 @@ class EndpointSlices(ConstructorRepr):
         return [union[id] for id in sorted(union)]
 
     def ports_instead(self) -> list[str]:
-        """Return the ports that there are, if there would be endpoints but for the port; else an empty list.
+        """Return the available ports, if only the wanted port is missing; otherwise an empty list.
 
         Example
         -------
@@ -196,7 +196,7 @@ class EndpointSlices(ConstructorRepr):
 def _weight(conditions: Mapping[str, Any]) -> float | None:
     """Return 1 for a ready endpoint, 0 for one that still serves, ``None`` for any other."""
     ready = conditions.get("ready")
-    if ready is None or ready:  # unknown counts as ready, says the API
+    if ready is None or ready:  # the API treats unknown as ready
         return 1.0
     return 0.0 if conditions.get("serving") and conditions.get("terminating") else None
 
@@ -207,5 +207,5 @@ def _hinted_zones(entry: Mapping[str, Any]) -> str:
 
 
 def _endpoint(weight: float, zone: str, hinted: str) -> Endpoint[str]:
-    """Return an endpoint with these facts, for others to be like."""
+    """Return an endpoint with these attributes, as a template for others."""
     return Endpoint("like", weight=weight, zone=zone, metadata={"hint_zones": hinted} if hinted else {})

@@ -4,9 +4,9 @@ A string names a scheme, an address and options: ``scheme:address?option=value&.
 a URL with a query of its own: ``http_sd:http://sd/orders#interval=30``). Options of
 :class:`~balancekit.discovery.Refresh` are understood for every scheme, others by the scheme itself.
 
-Other packages add a scheme by an entry point in the group ``balancekit.resolvers``: its name is the scheme, its
-object is called with the address and the scheme's own options, all strings, and returns a resolver. Built-in schemes
-cannot be replaced.
+Other packages add a scheme by an entry point in the group ``balancekit.resolvers``. The name of the entry point is the
+scheme. Its object is called with the address and the scheme's own options, all strings, and returns a resolver.
+Built-in schemes cannot be replaced.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from balancekit.errors import ConfigurationError
 __all__ = ["GROUP", "Source", "source"]
 
 GROUP: Final = "balancekit.resolvers"
-"""The entry point group of other people's schemes."""
+"""The entry point group of schemes from other packages."""
 
 _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "static": ("_static", "StaticResolver"),
@@ -42,22 +42,22 @@ _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "kubernetes": ("_kubernetes", "KubernetesResolver"),
 }
 _NAMES: Final = ("dns", "dns_ttl", "srv", "kubernetes")
-"""Schemes whose address is a name, and no URL."""
+"""Schemes whose address is a name, not a URL."""
 _TAKES_INTERVAL: Final = "http_sd"  # the service receives it
 _DEFAULT_REFRESH: Final = Refresh()
 
 
 class Source(Record):
-    """A resolver, and how to follow it.
+    """A resolver, its name and its refresh settings.
 
     Parameters
     ----------
     name
-        What logs and metrics call it.
+        The name in logs and metrics.
     resolver
-        The resolver that is called.
+        The resolver.
     refresh
-        How often, and how far it is believed.
+        The intervals, and the rules for accepting answers.
     """
 
     name: str
@@ -71,17 +71,17 @@ def source(what: object, *, name: str | None = None, refresh: Refresh | None = N
     Parameters
     ----------
     what
-        A resolver, a function or coroutine function that returns what one does (or anything a balancer takes for
-        endpoints), or a string.
-    name
-        Left out, it is the scheme of a string, or what the resolver or its class is called.
-    refresh
-        Left out, it is what a string says, or what the resolver has as ``refresh``, or ``Refresh()``.
+        A resolver, a string, or a function or coroutine function. The function returns a :class:`Resolution`, or anything a
+        balancer accepts as endpoints.
+        name
+            If left out, the scheme of a string, or the name of the resolver or its class.
+        refresh
+            If left out, the options of a string, or the resolver's ``refresh`` attribute, or ``Refresh()``.
 
     Raises
     ------
     ConfigurationError
-        For anything else, an unknown scheme, an unknown option.
+        For any other value, an unknown scheme or an unknown option.
 
     Example
     -------
@@ -136,10 +136,10 @@ def _parsed(text: str) -> Source:
 
 
 def _check_names(make: Callable[..., Resolver], scheme: str, options: Mapping[str, str]) -> None:
-    """Refuse options that a scheme has not, and name those that it has."""
+    """Refuse options that a scheme does not have, and name those that it has."""
     try:
         _, *parameters = inspect.signature(make).parameters.values()  # the first is the address
-    except ValueError:  # it does not say what it takes
+    except ValueError:  # it has no signature
         return
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return

@@ -15,7 +15,7 @@ __all__ = ["AsyncFunctionResolver", "FunctionResolver", "StaticResolver"]
 
 @final
 class StaticResolver(ConstructorRepr):
-    """Always the same endpoints.
+    """A resolver of a fixed list of endpoints.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class StaticResolver(ConstructorRepr):
 
     @classmethod
     def parse(cls, address: str) -> Self:
-        """Make one from ``"host:port,host:port"``."""
+        """Return a resolver for ``"host:port,host:port"``."""
         names = [name.strip() for name in address.split(",")]
         if not all(names):
             raise ConfigurationError("source", address, "addresses with commas between them")
@@ -46,12 +46,12 @@ class StaticResolver(ConstructorRepr):
 
 @final
 class FunctionResolver(ConstructorRepr):
-    """The endpoints that a function returns.
+    """A resolver that calls a function.
 
     Parameters
     ----------
     function
-        Called without arguments; returns a Resolution or anything a balancer takes for endpoints. It may block.
+        Called without arguments; returns a Resolution or anything a balancer accepts as endpoints. It may block.
 
     Example
     -------
@@ -73,7 +73,7 @@ class FunctionResolver(ConstructorRepr):
 
 @final
 class AsyncFunctionResolver(ConstructorRepr):
-    """The endpoints that a coroutine function returns, for :class:`AsyncDiscovery`.
+    """A resolver that calls a coroutine function, for :class:`AsyncDiscovery`.
 
     Parameters
     ----------

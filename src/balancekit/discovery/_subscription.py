@@ -1,7 +1,7 @@
-"""The part that both runners share: change the balancer, keep statistics, notify listeners.
+"""The common part of both runners: change the balancer, keep statistics, notify listeners.
 
-A :class:`Subscription` is used by one thread or task at a time; only :meth:`Subscription.push` and reading ``stats`` may come
-from others.
+A :class:`Subscription` is used by one thread or task at a time. Only :meth:`Subscription.push` may be called, and ``stats``
+read, from others.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ RESULTS: Final = ("changed", "unchanged", "held", "failed")
 
 
 class SourceChanged(Record):
-    """A source went from one state to another.
+    """A change of a source's state.
 
     Parameters
     ----------
     source
         The source's name.
     at
-        Seconds of the system's monotonic clock.
+        The time of the change, in seconds of the system's monotonic clock.
     before, after
         The states.
     endpoints
-        How many endpoints are in use.
+        The number of endpoints in use.
     error
-        What went wrong, in words; ``None`` if nothing did.
+        The error in words; ``None`` if there was none.
     """
 
     source: str
@@ -59,22 +59,22 @@ Listener: TypeAlias = Callable[[SourceChanged], None]
 
 
 class DiscoveryStats(Record):
-    """How it goes with one source.
+    """The statistics of one source.
 
     Parameters
     ----------
     source
         The source's name.
     state
-        How well it is known.
+        The state of the source.
     refreshes
-        How many answers there were of each kind: ``"changed"``, ``"unchanged"``, ``"held"``, ``"failed"``.
+        The number of answers of each kind: ``"changed"``, ``"unchanged"``, ``"held"``, ``"failed"``.
     endpoints
-        How many endpoints are in use.
+        The number of endpoints in use.
     last_success_at
-        When it last answered, in seconds since 1970; 0 if never.
+        The time of the last good answer, in seconds since 1970; 0 if there was none.
     error
-        What went wrong last, in words; ``None`` if the last answer was good.
+        The last error in words; ``None`` if the last answer was good.
     """
 
     source: str
@@ -87,7 +87,7 @@ class DiscoveryStats(Record):
 
 @final
 class Subscription:
-    """One source, one balancer."""
+    """The connection of one source to one balancer."""
 
     __slots__ = (
         "_balancer",
@@ -118,13 +118,13 @@ class Subscription:
         self._counts: dict[str, int] = dict.fromkeys(RESULTS, 0) if before is None else dict(before.refreshes)
         self._last_success_at = 0.0 if before is None else before.last_success_at
         self.ready: bool = False
-        """Whether the source has named an endpoint."""
+        """Whether the source has returned an endpoint."""
         self.stats: DiscoveryStats = self._read_out(None)
-        """The state of affairs; replaced whole."""
+        """The current statistics; replaced as a whole."""
 
     @property
     def deadline(self) -> float:
-        """When there is something to do."""
+        """The time of the next action."""
         with self._lock:
             return self._reconciler.deadline
 
@@ -134,30 +134,30 @@ class Subscription:
             return now >= self._reconciler.next_at
 
     def postpone(self, seconds: float) -> None:
-        """Put the next question off."""
+        """Postpone the next resolution."""
         with self._lock:
             self._reconciler.next_at += seconds
 
     def hurry(self, *, now: float) -> None:
-        """Make the next question due."""
+        """Make the next resolution due now."""
         with self._lock:
             self._reconciler.next_at = now
 
     def push(self, said: object, *, now: float) -> None:
-        """Take a list that a watch pushed; from any thread."""
+        """Take a list pushed by a watch; may be called from any thread."""
         pushed = resolution(said)
         with self._lock:
             self._reconciler.push(pushed, now=now)
 
     def settle(self, *, now: float, wall: float) -> None:
-        """Use the list that was pushed, if it counts by now."""
+        """Use the pushed list, if its time has come."""
         with self._lock:
             said = self._reconciler.settled(now=now)
         if said is not None:
             self.answered(said, now=now, wall=wall)
 
     def answered(self, answer: object, *, now: float, wall: float, asked_at: float | None = None) -> None:
-        """Take the resolver's answer, whatever it is; ``asked_at`` is the time of the call, if there was one."""
+        """Take the resolver's answer of any type; ``asked_at`` is the time of the call, if there was one."""
         before = self._reconciler.state
         try:
             said = resolution(answer)
@@ -174,7 +174,7 @@ class Subscription:
         self._done("held" if held else "unchanged" if wanted is None else "changed", before, None, now)
 
     def failed(self, error: BaseException, *, now: float) -> None:
-        """Take it that there is no answer."""
+        """Record a failure."""
         before = self._reconciler.state
         with self._lock:
             self._reconciler.failed(now=now)
@@ -226,7 +226,7 @@ class Subscription:
 
 @final
 class Watch:
-    """The watch of one source. One that cannot be begun is tried again with each question, and logged once."""
+    """The watch of one source. If it cannot be started, each resolution tries again; the failure is logged once."""
 
     __slots__ = ("_end", "_is_down", "_push", "_source")
 
@@ -237,7 +237,7 @@ class Watch:
         self._is_down = False
 
     def begin(self) -> None:
-        """Begin it, if the resolver has one and it is not begun."""
+        """Start the watch, if the resolver has one and it is not started."""
         resolver: object = self._source.resolver
         if self._end is not None or not isinstance(resolver, SupportsWatch):
             return
@@ -259,7 +259,7 @@ class Watch:
             self._is_down = False
 
     def end(self) -> None:
-        """End it, if it is begun."""
+        """End the watch, if it is started."""
         if self._end is not None:
             try:
                 self._end()
@@ -269,7 +269,7 @@ class Watch:
 
 
 def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ...]:
-    """Refuse what no runner can work with."""
+    """Refuse arguments that no runner accepts."""
     require_balancer(balancer, UpdatableBalancer)
     if not isinstance(listeners, Iterable):
         raise ConfigurationError("listeners", listeners, "an iterable of listeners")
@@ -280,7 +280,7 @@ def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ..
 
 
 class Runs(Protocol):
-    """A runner, as others see it."""
+    """The public state of a runner."""
 
     @property
     def running(self) -> bool:
@@ -289,24 +289,24 @@ class Runs(Protocol):
 
 
 _CLAIMS: Final[WeakKeyDictionary[Any, ref[Any]]] = WeakKeyDictionary()
-"""By balancer: the runner that was started last."""
+"""The runner that was started last, by balancer."""
 _CLAIMING: Final = new_lock()
 MAX_WRAPPERS: Final = 8
-"""Wrappers around each other that are looked into."""
+"""The most nested wrappers that are unwrapped."""
 
 
 def claim(balancer: object, runner: Runs, begin: Callable[[], object]) -> None:
-    """Call ``begin``, after which the endpoints of a balancer are those of a runner, unless another runner keeps them.
+    """Call ``begin`` and make a runner the owner of a balancer's endpoints, unless another runner owns them.
 
     Raises
     ------
     ConfigurationError
-        If one does: they would undo what the other does.
+        If another runner owns them; each would undo the changes of the other.
     """
     balancer = _innermost(balancer)
     try:
         hash(ref(balancer))
-    except TypeError:  # a wrapper of which nothing can be noted
+    except TypeError:  # a wrapper without weak references
         begin()
         return
     with _CLAIMING:
@@ -320,7 +320,7 @@ def claim(balancer: object, runner: Runs, begin: Callable[[], object]) -> None:
 
 
 def _innermost(balancer: object) -> object:
-    """Return the balancer in wrappers that name it, as a ``Recorder`` does: an update of the one is an update of the other."""
+    """Return the balancer inside wrappers such as ``Recorder``; an update of the wrapper is an update of the balancer."""
     for _ in range(MAX_WRAPPERS):
         inner: object = getattr(balancer, "balancer", None)
         if isinstance(balancer, type) or not isinstance(inner, UpdatableBalancer):

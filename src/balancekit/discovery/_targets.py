@@ -4,9 +4,9 @@ The format of ``file_sd`` and ``http_sd``::
 
     [{"targets": ["10.0.0.1:80", "10.0.0.2:80"], "labels": {"__zone__": "eu-1", "team": "orders"}}]
 
-``[]`` is legal and means no endpoints. Labels become metadata, except the reserved ones: ``__weight__``, ``__priority__``,
-``__zone__``, and ``__scheme__``, which turns the target into ``scheme://host:port``. One wrong entry makes the whole
-list an error: half a list is not a list. So does a field that is neither ``targets`` nor ``labels``, as in Prometheus.
+``[]`` is valid and means no endpoints. Labels become metadata, except the reserved ones: ``__weight__``, ``__priority__``,
+``__zone__``, and ``__scheme__``, which turns the target into ``scheme://host:port``. One invalid entry makes the whole list
+an error, as does a field other than ``targets`` and ``labels``. Prometheus does the same.
 
 Source: Prometheus 3, ``discovery/targetgroup`` and the documentation of ``http_sd_config``.
 """
@@ -28,14 +28,14 @@ from balancekit.errors import BalancekitError, brief
 __all__ = ["MAX_LIST_BYTES", "InvalidTargetsError", "parse_targets"]
 
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
-"""What a list may have; more is no list of endpoints."""
+"""The largest list that is read, in bytes."""
 FIELDS: Final = frozenset(("targets", "labels"))
 T = TypeVar("T", int, float)
 _BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 class InvalidTargetsError(BalancekitError):
-    """What was read is no list of targets; the last good one stays in use."""
+    """The data is not a list of targets; the last good list stays in use."""
 
 
 @checked_arguments
@@ -47,13 +47,13 @@ def parse_targets(data: bytes | str, *, before: Resolution | None = None) -> Res
     data
         The list, in JSON.
     before
-        The last answer. What has not changed since is the same endpoint: twenty thousand new objects a second start full
-        collections of garbage, which stop every thread.
+        The last answer. Unchanged endpoints are reused, because twenty thousand new objects per second trigger full garbage
+        collections, which stop every thread.
 
     Raises
     ------
     InvalidTargetsError
-        If it is anything else, or only the beginning of one.
+        If the data is not a list of targets, or is truncated.
 
     Example
     -------
@@ -64,7 +64,7 @@ def parse_targets(data: bytes | str, *, before: Resolution | None = None) -> Res
     try:
         groups = json.loads(data)
     except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidTargetsError(f"no JSON, or only the beginning of it: {error}") from error
+        raise InvalidTargetsError(f"invalid or truncated JSON: {error}") from error
     if not isinstance(groups, list):
         raise InvalidTargetsError(f"a list of groups is expected, not {type(groups).__name__}")
     known = {} if before is None else {endpoint.id: endpoint for endpoint in before.endpoints}
@@ -97,7 +97,7 @@ def _group(group: Any, known: Mapping[str, Endpoint[Any]]) -> Iterable[Endpoint[
 
 
 def _checked(target: object, labels: Mapping[str, str]) -> str:
-    """Return the scheme of a target; refuse what is none."""
+    """Return the scheme of a target; refuse an invalid target."""
     if not isinstance(target, str) or not target:
         raise InvalidTargetsError(
             f"a target is expected to be a string such as 'host:port', not {brief(target)}"
@@ -113,7 +113,7 @@ def _checked(target: object, labels: Mapping[str, str]) -> str:
 
 
 def _labelled(id: str, labels: Mapping[str, str]) -> Endpoint[str]:
-    """Return an endpoint with these labels, for the others of its group to be like."""
+    """Return an endpoint with these labels, as a template for its group."""
     rest = dict(labels)
     rest.pop("__scheme__", None)
     return Endpoint(
@@ -126,7 +126,7 @@ def _labelled(id: str, labels: Mapping[str, str]) -> Endpoint[str]:
 
 
 def _number(label: str, text: str, read: Callable[[str], T], allowed: str) -> T:
-    """Return the number in a label, in plain digits."""
+    """Return the number in a label, which must be in plain digits."""
     try:
         if text.isascii() and "_" not in text:
             return read(text)

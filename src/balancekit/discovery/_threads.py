@@ -1,9 +1,8 @@
 """Runner of a source in one daemon thread.
 
-There is no thread before :meth:`ThreadDiscovery.start` and none after :meth:`ThreadDiscovery.stop`, unless a resolver
-is at work, which cannot be interrupted: it is waited for, but no longer than half a second, and what it says then is
-not used. In a forked child a runner that was started is restarted: a server that preloads its application forks
-workers which all need it.
+There is no thread before :meth:`ThreadDiscovery.start` and none after :meth:`ThreadDiscovery.stop`, unless a resolver is
+running. A running resolver cannot be interrupted: ``stop`` waits up to half a second for it and ignores its answer. A
+started runner is restarted in a forked child, because servers that preload their application fork workers that need it.
 """
 
 from __future__ import annotations
@@ -28,33 +27,33 @@ from balancekit.protocols import UpdatableBalancer
 __all__ = ["ThreadDiscovery"]
 
 MAX_RESOLVER_WAIT_S: Final = 0.5
-"""Seconds for which the end of a runner waits for a resolver that is at work."""
+"""The longest time in seconds that ``stop`` waits for a running resolver."""
 
 
 @final
 class ThreadDiscovery(ThreadRunner):
-    """Keep the endpoints of a balancer as a source says, in a thread.
+    """Keep the endpoints of a balancer in step with a source, in a thread.
 
-    The balancer's list is this runner's from the start, and no other runner can start meanwhile: join two sources in one
-    function. Make the balancer with ``allow_empty=True``, or with a list to go on until the source has answered.
+    From its start, this runner owns the balancer's list, and no other runner can start; combine two sources in one
+    function. Construct the balancer with ``allow_empty=True``, or with a list to use until the source has answered.
 
     Parameters
     ----------
     balancer
-        Whose endpoints.
+        The balancer of the endpoints.
     source
         A resolver, a function, or a string (see :func:`source`).
     name
-        What logs and metrics call it; the scheme or the resolver's class if left out.
+        The name in logs and metrics; the scheme or the resolver's class if left out.
     refresh
-        How often, and how far it is believed.
+        The intervals, and the rules for accepting answers.
     listeners
-        Called with each :class:`SourceChanged`. One that raises is logged.
+        Called with each :class:`SourceChanged`. Their exceptions are logged.
 
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value; and by ``start`` if another runner keeps the endpoints of the balancer.
+        For an invalid parameter value, and from ``start`` if another runner owns the endpoints of the balancer.
 
     Notes
     -----
@@ -89,7 +88,7 @@ class ThreadDiscovery(ThreadRunner):
         call_in_child(self)
 
     def _rest(self) -> None:
-        """Be as if never started."""
+        """Reset to the state before the first start."""
         self._wakeup = new_condition()
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
@@ -97,7 +96,7 @@ class ThreadDiscovery(ThreadRunner):
         self._subscription: Subscription | None = None
 
     def __repr__(self) -> str:
-        # Not the source as it was given: a URL may have a password.
+        # Not the source itself: a URL may contain a password.
         return f"<ThreadDiscovery of {self._source.name!r}, {'running' if self.running else 'stopped'}>"
 
     @property
@@ -106,7 +105,7 @@ class ThreadDiscovery(ThreadRunner):
         return self._subscription is not None
 
     def stats(self) -> DiscoveryStats:
-        """Return how it goes. After the end, how it went."""
+        """Return the statistics of the source; after the end, the last ones."""
         subscription = self._subscription
         return self._stats if subscription is None else subscription.stats
 
@@ -132,7 +131,7 @@ class ThreadDiscovery(ThreadRunner):
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop following, and return when the thread has ended, or half a second later if a resolver is at work.
+        """Stop following, and return when the thread has ended, or after half a second if a resolver is still running.
 
         Does nothing if it is stopped.
         """
@@ -154,7 +153,7 @@ class ThreadDiscovery(ThreadRunner):
                 self._wakeup.notify_all()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until the source has named an endpoint; ``False`` if that takes too long or the runner is stopped."""
+        """Wait until the source has returned an endpoint; ``False`` after the timeout or if the runner is stopped."""
         with self._wakeup:
             self._wakeup.wait_for(lambda: self._subscription is None or self._subscription.ready, timeout)
             return self._subscription is not None and self._subscription.ready
@@ -178,7 +177,7 @@ class ThreadDiscovery(ThreadRunner):
         finally:
             watch.end()
             with self._wakeup:
-                if self._subscription is subscription:  # an error ended it: it can be started again
+                if self._subscription is subscription:  # ended by an error; it can be started again
                     self._stats = subscription.stats
                     self._subscription = self._thread = None
                     self._wakeup.notify_all()
@@ -225,12 +224,12 @@ class ThreadDiscovery(ThreadRunner):
     # ------------------------------------------------------------------ forking
 
     def after_fork(self) -> None:
-        """Start again in a forked child if it was started: the thread is not there, the need for it is."""
+        """Start again in a forked child if it was started; the child does not have the thread."""
         was, stats = self._subscription, self.stats()
         self._rest()
         self._stats = stats
         if was is not None:
-            # The child has the parent's list. If all workers refreshed at once, that would be a flood.
+            # The child has the parent's list; if all workers refreshed at once, they would flood the source.
             share = random.Random().random() if was.ready else 0.0
             self._start(delay=share * self._source.refresh.interval)
 
