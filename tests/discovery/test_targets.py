@@ -220,7 +220,7 @@ def test_a_file_that_is_missing_or_half_written_is_an_error(tmp_path):
     path.write_bytes(LIST[:50])
     with pytest.raises(InvalidTargetsError) as caught:
         resolver.resolve()
-    assert str(caught.value).startswith(f"{path}: no JSON")
+    assert str(caught.value).startswith(f"{path}: invalid or truncated JSON")
     path.write_bytes(LIST)
     assert len(resolver.resolve().endpoints) == 3
 
