@@ -2,10 +2,10 @@
 
 =========================  ================================================================================
 :class:`Shared`            a load policy: another load, over the open leases of all processes
-:func:`in_flight`          the sums in a file, for people and tests
-:class:`RedisStore`        what several hosts share by; :class:`AsyncRedisStore` on asyncio
-:class:`SharedEjections`   ejections that processes share with each other
-:class:`SharedRateLimit`   a selector: limits per endpoint that all processes keep together
+:func:`in_flight`          the sums in a file, for operators and tests
+:class:`RedisStore`        the store for several hosts; :class:`AsyncRedisStore` on asyncio
+:class:`SharedEjections`   ejections shared between processes
+:class:`SharedRateLimit`   a selector: rate limits per endpoint over all processes
 =========================  ================================================================================
 
 A pick reads memory of its own process. It never waits for another process, a lock or the network.

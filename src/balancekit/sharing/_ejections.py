@@ -1,8 +1,8 @@
-"""Ejections that processes of a fleet share.
+"""Ejections shared by the processes of a fleet.
 
-A process that ejects an endpoint by its own experience leaves a hint in the store. Another one ejects the endpoint too if
-it has had a failure there itself, or if hints come from a quorum. What it ejects by hints it leaves no hint of, so a
-rumour cannot feed itself; and a part of the endpoints stays whatever is received.
+A process that ejects an endpoint because of its own failures writes a hint to the store. Another process ejects the
+endpoint too if it has had a failure there itself, or if a quorum of processes has written hints. It writes no hint for
+such an ejection, so hints cannot amplify themselves. A share of the endpoints stays, whatever the hints are.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from balancekit.sharing._store import Hint, require_store
 __all__ = ["SharedEjections"]
 
 MAX_CHECKS: Final = 10
-"""Failed checks that are reported, at most, until the health policy has made up its mind."""
+"""The most failed checks that are reported until the health policy ejects the endpoint."""
 _EJECTED: Final = "ejected"
 
 
 @final
 class SharedEjections(StateRepr):
-    """Hints of ejections, given and taken through a store.
+    """Hints of ejections, exchanged through a store.
 
     Parameters
     ----------
     balancer
-        Whose health policy takes checks (``Lifecycle`` does).
+        The balancer; its health policy must take check results (``Lifecycle`` does).
     store
-        The store; its period is how late hints are.
+        The store; hints arrive up to one of its periods late.
     quorum
-        From how many other processes hints must come, >= 1, unless this one has failed there itself.
+        The number of other processes that must have written a hint, >= 1, unless this process has had a failure there.
     suspicion
-        For how many requests at that endpoint an own failure makes one hint enough, >= 1.
+        The number of requests to an endpoint, after a failure in this process, during which one hint is enough, >= 1.
     max_ejected
-        Of the endpoints, 0 to 1: hints eject none while as many are out, for whatever reason.
+        The share of endpoints, 0 to 1, from which hints eject no more; ejections for any reason count.
 
     *Guarantee.* Hints alone never leave fewer endpoints than ``1 - max_ejected`` of all. Joining reads and never writes.
 
-    *When not to use it:* where a failure is the caller's own, such as an expired credential: one bad deployment of the
-    callers would eject servers for all. A larger quorum helps.
+    *When not to use it:* where failures are the caller's fault, such as an expired credential. One bad deployment of a caller
+    would then eject servers for all callers. A larger quorum reduces the risk.
 
     Example
     -------
@@ -74,7 +74,9 @@ class SharedEjections(StateRepr):
     ) -> None:
         require_balancer(balancer)
         require_takes_checks(balancer)
-        self._balancer = weakly(balancer)  # the store, which may serve others, keeps this
+        self._balancer = weakly(
+            balancer
+        )  # weak, because the store holds this object and may outlive the balancer
         self._core = require_store(store).core
         self._quorum = valid.integer("quorum", quorum, minimum=1)
         self._suspicion = valid.integer("suspicion", suspicion, minimum=1)
@@ -88,13 +90,13 @@ class SharedEjections(StateRepr):
         self._core.listeners = (*self._core.listeners, self.receive)
 
     def stop(self) -> None:
-        """Give and take no more hints."""
+        """Stop exchanging hints."""
         self._core.listeners = tuple([one for one in self._core.listeners if one != self.receive])
-        for end in self._ends:  # each may be called again, after an interrupt
+        for end in self._ends:  # each may be called again after an interrupt
             end()
 
     def receive(self, hints: list[Hint]) -> None:
-        """Take the hints that are in force. Called by the store after each exchange."""
+        """Apply the hints in force. Called by the store after each exchange."""
         balancer = self._balancer()
         if balancer is None:
             self.stop()
@@ -117,7 +119,7 @@ class SharedEjections(StateRepr):
                 room -= 1
 
     def _join(self, balancer: ObservableBalancer[Any], endpoint: str, others: int, seconds: float) -> None:
-        """Eject an endpoint as others have."""
+        """Eject an endpoint because of hints."""
         detail = f"ejected by {others} other processes"
         result = CheckResult(passed=False, detail=detail, holds_for=max(seconds, 1e-3))
         try:

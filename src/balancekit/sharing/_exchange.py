@@ -1,4 +1,4 @@
-"""What a pool of shared loads and the exchange with other processes need of each other."""
+"""Protocols between a pool of shared loads and the exchange with other processes."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from balancekit.node import Node
 __all__ = ["NO_PLACE", "Counts", "Exchange", "HasNode", "Place"]
 
 Place = tuple[Any, int]
-"""Where a process writes a count: something to index, and the index."""
+"""The location of a count: a mutable sequence, and an index."""
 
 NO_PLACE: Final[Place] = ([0], 0)
-"""Where counts go that no other process is to see."""
+"""The location for counts that no other process reads."""
 
 
 class HasNode(Protocol):
-    """A load that knows its node."""
+    """A load with a reference to its node."""
 
     node: Node
 
 
 class Counts(Protocol):
-    """The loads of a pool, as an exchange sees them."""
+    """The loads of a pool, for an exchange."""
 
     @property
     def loads(self) -> Mapping[str, HasNode]:
-        """By endpoint id. Take a copy before looking at each: other threads change it."""
+        """The loads by endpoint id. Copy it before iterating; other threads change it."""
         ...
 
     @property
     def version(self) -> int:
-        """A number that grows with every change of ``loads``."""
+        """The version of ``loads``; grows with every change."""
         ...
 
 
 class Exchange(Protocol):
-    """A pool's source of the loads of other processes. One for each pool."""
+    """The source of other processes' loads for one pool."""
 
     def join(self, id: str, /) -> Place:
-        """Return where to write the count of an endpoint."""
+        """Return the location for the count of an endpoint."""
         ...
 
     def log_notes(self) -> None:
-        """Log what joining had to say, under no lock."""
+        """Log the warnings from joining; called without a lock."""
         ...
 
     def leave(self, id: str, place: Place, /) -> None:
-        """Take back such a place."""
+        """Release the location of a count."""
         ...
 
     def refresh(self, pool: Counts, now: float, /) -> float:
-        """Write what others have in flight to the nodes of a pool, if it is time; return when it is next."""
+        """Write other processes' requests in flight to the nodes of a pool, if due; return the time of the next update."""
         ...
 
     def after_fork(self) -> None:
-        """Start over in a child process."""
+        """Reset in a forked child."""
         ...

@@ -18,19 +18,19 @@ from balancekit.sharing._rows import LIVENESS_S, RowFile, RowSum, digest, open_r
 __all__ = ["FileExchange", "in_flight"]
 
 COST_PER_COUNT_S: Final = 1e-7
-"""What adding up one count of one row takes at most."""
+"""The longest time in seconds to add one count of one row."""
 REFRESH_SHARE: Final = 0.01
-"""How much of a processor refreshes may use."""
+"""The largest share of a processor that refreshes may use."""
 
 
 @final
 class FileExchange:
-    """One row of a file, and the sums of the others. For one pool.
+    """One row of a file and the sums of the others, for one pool.
 
     Parameters
     ----------
     file, period, max_workers, max_endpoints
-        As of ``Shared``.
+        The parameters of ``Shared``.
     """
 
     __slots__ = (
@@ -69,7 +69,7 @@ class FileExchange:
         self._looked_at = -math.inf
 
     def join(self, id: str) -> Place:
-        """Return where to write the count of an endpoint."""
+        """Return the location for the count of an endpoint."""
         if self._row is None:
             self._row = self._file.claim()
             if self._row is None:
@@ -87,15 +87,15 @@ class FileExchange:
         self._file.words[index] = 0
         self._file.set_digest(self._row, slot, digest(id))
         place = self._file.words, index
-        del self._free[-1]  # no call, so an interrupt takes no slot that nothing uses
+        del self._free[-1]  # no call here, so an interrupt cannot leak a slot
         return place
 
     def log_notes(self) -> None:
-        """Log what joining had to say."""
+        """Log the warnings from joining."""
         self._notes.flush()
 
     def leave(self, id: str, place: Place) -> None:
-        """Take back such a place."""
+        """Release the location of a count."""
         words, index = place
         if self._row is not None and words is self._file.words:
             slot = index - self._file.count_at(self._row, 0)
@@ -104,7 +104,7 @@ class FileExchange:
             self._free += (slot,)
 
     def refresh(self, pool: Counts, now: float) -> float:
-        """Add up what others have in flight."""
+        """Add up other processes' requests in flight."""
         if pool.version != self._version:
             self._version = pool.version
             self._loads = list(pool.loads.values())
@@ -129,16 +129,16 @@ class FileExchange:
 
 @checked_arguments
 def in_flight(file: str | os.PathLike[str], ids: Iterable[str]) -> dict[str, int]:
-    """Return how many requests all living workers that share a file have in flight, by endpoint.
+    """Return the requests in flight of all living workers that share a file, by endpoint.
 
     Parameters
     ----------
     file
-        As of ``Shared``.
+        The parameter of ``Shared``.
     ids
-        Of endpoints.
+        Endpoint ids.
 
-    Cost: one or two system calls for each worker.
+    Cost: one or two system calls per worker.
 
     Example
     -------

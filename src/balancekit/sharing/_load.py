@@ -1,4 +1,4 @@
-"""The load of one endpoint over all processes: its own count published, the sum read."""
+"""The load of one endpoint over all processes; it publishes its own count and reads the sum."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class RemembersPick(Protocol):
     """The part of a pool that its loads use."""
 
     last_pick: SharedLoad | None
-    """What was published of it counts on a request that may have gone elsewhere."""
+    """The load of the last pick; its published count includes a request that may have gone to another endpoint."""
 
     @property
     def comparing(self) -> bool:
-        """Whether a selector compares nodes by the function of the pool."""
+        """Whether a selector compares nodes with the pool's function."""
         ...
 
     def count(self, node: Node, /) -> None:
-        """Publish a request that a node is about to get."""
+        """Publish a request that is about to go to a node."""
         ...
 
 
@@ -42,33 +42,33 @@ class SharedLoad(StateRepr, prints=("place",)):
         self.node: Node = node
         self.place: Place = NO_PLACE
         self.inner: Load = policy(cast("Node", _SummedNode(node)))
-        """The load that reads the sum."""
+        """The load policy that reads the sum."""
         self._passes_starts = bool(getattr(self.inner, "needs_start", True))
         self._succeeded = self.inner.succeeded if isinstance(self.inner, SupportsFastSuccess) else None
 
     @property
     def start_compared(self) -> bool:
-        """Whether a comparison of the pool's reports as much as :meth:`started`."""
+        """Whether the pool's comparison publishes the same count as :meth:`started`."""
         return self.pool.comparing and not self._passes_starts
 
     @property
     def others(self) -> float:
-        """What other processes have in flight, as far as is known."""
+        """The requests in flight of other processes, as last read."""
         return self.node.latency_estimate
 
     def publish(self) -> None:
-        """Write the own count where other processes see it."""
+        """Publish this process's count."""
         words, index = self.place
         node = self.node
         count = node.inflight
         words[index] = count
         while count != node.inflight:
-            # Another thread came in between; the last to write has seen the last count.
+            # Another thread was faster; the last writer has read the last count.
             count = node.inflight
             words[index] = count
 
     def _settle(self) -> None:
-        """Publish what has become of the last pick."""
+        """Publish the outcome of the last pick."""
         last, self.pool.last_pick = self.pool.last_pick, None
         if last is not None:
             last.publish()
@@ -106,12 +106,12 @@ class SharedLoad(StateRepr, prints=("place",)):
             self.inner.reset()
 
     def value(self, *, now: float) -> float:
-        """Return what the load of one process would say if it had the requests of all."""
+        """Return the value of the wrapped load, as if all processes' requests were its own."""
         return self.inner.value(now=now)
 
 
 class _SummedNode:
-    """A node with the requests of all processes in flight, for the load of one."""
+    """A view of a node with all processes' requests in flight, for the wrapped load."""
 
     __slots__ = ("_node", "latency_estimate")
 
@@ -121,7 +121,7 @@ class _SummedNode:
 
     @property
     def inflight(self) -> float:
-        """Own requests, and those of others as far as is known."""
+        """Own requests in flight plus those of other processes, as last read."""
         return self._node.inflight + self._node.latency_estimate
 
     def __getattr__(self, name: str) -> Any:

@@ -1,11 +1,11 @@
-"""Loads that count what other processes have in flight, too.
+"""Loads that include the requests in flight of other processes.
 
-Each process has its own balancer and its own load. What is shared is the number of open leases for each endpoint: a
-load that reads ``node.inflight`` then reads the sum over all processes. The pick itself reads memory of its own
-process; an exchange, a mapped file or a store, brings the sums up to date.
+Each process has its own balancer and its own load. The processes share the number of open leases per endpoint, so a
+load that reads ``node.inflight`` reads the sum over all processes. A pick reads only memory of its own process; an
+exchange, by a mapped file or a store, updates the sums.
 
-Cost of a plain pick with two choices: two empty calls more through a file and none through a store, see
-``benchmarks/sharing.py``; every ``period`` one pick adds up the rows.
+Cost for a plain pick with two choices: two empty calls more with a file, none with a store (see
+``benchmarks/sharing.py``). Every ``period`` one pick adds up the rows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SWEEP_S: Final = 0.25
 
 
 class SharedStore(Protocol):
-    """Where processes of several hosts exchange their counts. ``RedisStore`` is one."""
+    """A store through which processes on several hosts exchange counts, such as ``RedisStore``."""
 
     def exchange(self) -> Exchange:
         """Return the exchange of one pool."""
@@ -42,29 +42,29 @@ class SharedStore(Protocol):
 
 
 class Shared(Policy):
-    """Load policy: another load, over the open leases of all processes that share.
+    """Load policy that applies another load to the open leases of all sharing processes.
 
     Parameters
     ----------
     load
-        The load of one process; one that reads requests in flight.
+        The load of one process; it must read requests in flight.
     file
-        For the workers of one host: a name, or a path on a local file system. Workers of one user that give the same name
-        share.
+        For the workers of one host: a name, or a path on a local file system. Workers of one user with the same name share
+        their counts.
     store
-        For several hosts: a ``RedisStore`` or an ``AsyncRedisStore``. Either this or ``file``.
+        For several hosts: a ``RedisStore`` or an ``AsyncRedisStore``. Pass either this or ``file``.
     period
-        With a file: seconds between refreshes of the sums, > 0; longer if there are many endpoints and workers.
+        With a file: seconds between refreshes of the sums, > 0; longer with many endpoints and workers.
     max_workers, max_endpoints
-        With a file: how many rows it has, and how many endpoints each. The process that makes the file decides; workers
-        and endpoints beyond that are not shared, which is logged.
+        With a file: the number of its rows, and of endpoints in each. The process that creates the file sets them. Further
+        workers and endpoints are not shared, which is logged.
 
-    *Guarantee.* Open leases of a process that has died, however it died, count no longer after a second. A process never
+    *Guarantee.* Open leases of a process that has died, for any reason, stop counting within a second. A process never
     waits for another one.
 
-    *When to use it:* ``PowerOfChoices``, with several workers that each see a part of the traffic. *When not:* one
-    process; selectors that take the least loaded of all, which herd when sums are old (a store); the default selector,
-    which knows more from its own requests.
+    *When to use it:* with ``PowerOfChoices``, if each of several workers gets a share of the traffic. *When not:* in a single
+    process; with selectors that pick the least loaded of all endpoints, which herd on the old sums of a store; with the
+    default selector, which learns more from its own requests.
 
     Cost: ``16 * max_workers * max_endpoints`` bytes of memory for all workers.
     Source: own measurement, ``benchmarks/sharing.py``; Mitzenmacher 2000, *How useful is old information?*
@@ -72,7 +72,7 @@ class Shared(Policy):
     Raises
     ------
     ConfigurationError
-        If both or none of ``file`` and ``store`` are given; when the balancer is made, if the file cannot be used.
+        If both or neither of ``file`` and ``store`` are given; at construction of the balancer, if the file cannot be used.
 
     Example
     -------
@@ -116,7 +116,7 @@ class Shared(Policy):
         valid.integer("max_endpoints", self.max_endpoints, minimum=1, maximum=1_000_000)
 
     def for_pool(self) -> SharedPool:
-        """Make what the loads of one pool share."""
+        """Return the shared state for the loads of one pool."""
         if self.store is not None:
             return SharedPool(self.load, self.store.exchange())
         from balancekit.sharing._file import FileExchange  # noqa: PLC0415 - needs numpy
@@ -128,13 +128,13 @@ class Shared(Policy):
         return SharedPool(self.load, exchange)
 
     def __call__(self, node: Node) -> SharedLoad:
-        """Make the load of a node that is alone in its pool."""
+        """Return the load of a node that is alone in its pool."""
         return self.for_pool()(node)
 
 
 @final
 class SharedPool(StateRepr, prints=("version",)):
-    """What the loads of one pool share.
+    """The shared state of the loads of one pool.
 
     Parameters
     ----------
@@ -167,24 +167,24 @@ class SharedPool(StateRepr, prints=("version",)):
         self._forget = shared.forget if isinstance(shared, SupportsForget) else None
         self._lock = new_lock()
         self.comparing: bool = False
-        """Whether a selector compares nodes by the function of the pool."""
+        """Whether a selector compares nodes with the pool's function."""
         self.exchange: Exchange = exchange
         self.deadline: float = -math.inf
-        """When :meth:`advance` is due next."""
+        """The time at which :meth:`advance` is due."""
         self.due: float = -math.inf
-        """When the sums are to be refreshed next."""
+        """The time of the next refresh of the sums."""
         self.loads: dict[str, SharedLoad] = {}
-        """By endpoint id. Take a copy before looking at each: other threads change it."""
+        """The loads by endpoint id. Copy it before iterating; other threads change it."""
         self._replaced: dict[Node, SharedLoad] = {}
-        """What a node took the place of, until it is known to be gone."""
+        """The load that each new node has replaced, until the old node is known to be gone."""
         self.version: int = 0
         """Grows with every change of ``loads``."""
         self.last_pick: SharedLoad | None = None
-        """What was published of it counts on a request that may have gone elsewhere."""
+        """The load of the last pick; its published count includes a request that may have gone to another endpoint."""
         call_in_child(self)
 
     def __call__(self, node: Node) -> SharedLoad:
-        """Make the load of one node."""
+        """Return the load of one node."""
         load = SharedLoad(self, node, self._inner)
         with self._lock:
             before = self.loads.get(node.id)
@@ -196,7 +196,7 @@ class SharedPool(StateRepr, prints=("version",)):
         return load
 
     def forget(self, node: Node) -> None:
-        """Leave out a node that has gone."""
+        """Remove a node."""
         if self._forget is not None:
             self._forget(node)
         with self._lock:
@@ -229,7 +229,7 @@ class SharedPool(StateRepr, prints=("version",)):
         self.exchange.leave(load.node.id, place)
 
     def advance(self, *, now: float) -> None:
-        """Publish all counts and bring the sums up to date, for selectors that compare values."""
+        """Publish all counts and refresh the sums, for selectors that compare values."""
         self.refresh(now)
         self.deadline = self.due if not self.comparing else max(self.due, now + SWEEP_S)
         if self._sweep is not None:
@@ -238,8 +238,8 @@ class SharedPool(StateRepr, prints=("version",)):
             self.deadline = min(self.deadline, self._sweep.deadline)
 
     def refresh(self, now: float) -> None:
-        """Publish all counts and bring the sums up to date."""
-        self.due = math.inf  # other threads go on with the sums there are
+        """Publish all counts and refresh the sums."""
+        self.due = math.inf  # other threads continue with the current sums
         try:
             for load in list(self.loads.values()):
                 load.publish()
@@ -249,7 +249,7 @@ class SharedPool(StateRepr, prints=("version",)):
                 self.due = now + SWEEP_S
 
     def after_fork(self) -> None:
-        """Write to no row of the parent; the balancer makes new nodes, and so new loads."""
+        """Release the parent's row without writing to it; the child's balancer creates new nodes and loads."""
         for load in self.loads.values():
             load.place = NO_PLACE
         self.loads.clear()
@@ -259,9 +259,9 @@ class SharedPool(StateRepr, prints=("version",)):
         self.exchange.after_fork()
 
     def comparer(self, *, weighted: bool) -> Callable[[Node, Node, float], Node]:
-        """Return a function that answers which of two nodes is less loaded at a time, and counts on its request.
+        """Return a function that returns the less loaded of two nodes and counts the coming request for it.
 
-        The first on a tie.
+        On a tie it returns the first.
         """
         self.comparing = True
         counted = {type(load.inner) for load in list(self.loads.values())} == {CountedLoad}
@@ -284,7 +284,7 @@ class SharedPool(StateRepr, prints=("version",)):
             if now >= self.due:
                 self.refresh(now)
             chosen = a if a.inflight + a.latency_estimate <= b.inflight + b.latency_estimate else b
-            # What follows is count(), written out.
+            # The rest is count(), inlined.
             load: Any = chosen.load
             last = self.last_pick
             if last is not None and last is not load:
@@ -298,7 +298,7 @@ class SharedPool(StateRepr, prints=("version",)):
         return lighter
 
     def count(self, node: Node) -> None:
-        """Publish the request that a pick leads to, and what has become of the one before."""
+        """Publish the request of this pick, and the outcome of the one before."""
         last = self.last_pick
         if last is not None:
             last.publish()

@@ -1,9 +1,9 @@
-"""A rate limit that many processes keep together, by leased blocks of tokens.
+"""A rate limit over many processes, by leased blocks of tokens.
 
-The store holds one bucket for each endpoint. With each exchange a process leases a block: as much as it has used of late,
-and a little more. It spends its block without an exchange. So all processes together never use more than the quota, and a
-pick never waits for the store. While the store does not answer, each process works by its own part of the rate; so it does
-if an exchange takes longer than three periods, as with a client without a time-out.
+The store holds one bucket per endpoint. With each exchange a process leases a block: its recent use and a little more. It
+spends the block without an exchange. So all processes together never use more than the quota, and a pick never waits for
+the store. While the store does not answer, each process uses its own share of the rate. The same holds if an exchange takes
+longer than three periods, as with a client without a time-out.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 __all__ = ["SharedRateLimit"]
 
 ROUNDING: Final = 1e-9
-"""Of a token: what additions of small parts may lose."""
+"""The share of a token that rounding of small additions may lose."""
 HEADROOM: Final = 2.0
-"""A block is so many times what was used since the last exchange."""
+"""The size of a block, as a multiple of the tokens used since the last exchange."""
 
 
 class _Said(NamedTuple):
-    """What the store has said so far. Replaced as a whole, so a pick sees all of it or none."""
+    """The answers of the store so far; replaced as a whole, so a pick never reads half of an update."""
 
     granted: float
     """Tokens, in total."""
     answers: int
     down: bool
-    """Whether it did not answer the last question."""
+    """Whether the store did not answer the last request."""
 
 
 @final
 class TokenBlock:
-    """The tokens of one endpoint that this process holds.
+    """The tokens that this process holds for one endpoint.
 
-    Picks, one at a time, write what they take; those that exchange write what they were granted. Neither writes what the
-    other does, so no pick waits for a lock.
+    Picks, one at a time, write the tokens they spend; exchanges write the tokens that were granted. Neither writes the
+    fields of the other, so no pick waits for a lock.
 
     Parameters
     ----------
     key
-        Of the bucket in the store.
+        The key of the bucket in the store.
     rate, burst
-        Of the quota, for all processes.
+        The quota of all processes.
     share
-        The part of both that this process takes while the store does not answer.
+        The share of both that this process uses while the store does not answer.
     patience
-        Seconds without an answer from which it does so, too.
+        Seconds without an answer after which it uses that share.
     """
 
     __slots__ = (
@@ -84,25 +84,25 @@ class TokenBlock:
         self._burst = burst
         self._share = share
         self._patience = patience
-        # Of those that exchange, under the lock.
+        # Written by exchanges, under the lock.
         self._lock = new_lock()
         self._said = _Said(0.0, 0, down=False)
-        self._counted = -1.0  # of what was spent: the first question is for one request
-        # Of picks.
+        self._counted = -1.0  # of the spent tokens; the first exchange wants tokens for one request
+        # Written by picks.
         self._spent = 0.0
-        self._seen = 0.0  # of the tokens that were granted
-        self._drawn = 0.0  # on them, less what was taken while the store did not answer
+        self._seen = 0.0  # of the granted tokens
+        self._drawn = 0.0  # from the granted tokens, without those spent while the store did not answer
         self._answers = 0
         self._answered_at = math.inf
         self._alone_since: float | None = None
 
     @property
     def tokens(self) -> float:
-        """How many there are to spend; less than none if the last request cost more."""
+        """The number of tokens left; negative if the last request cost more."""
         return self._seen + self._drawn
 
     def question(self) -> list[Any]:
-        """Return key, rate, burst and how many tokens are wanted. Any thread may call."""
+        """Return key, rate, burst and the number of wanted tokens. Any thread may call."""
         with self._lock:
             spent = self._spent
             used, self._counted = spent - self._counted, spent
@@ -120,13 +120,13 @@ class TokenBlock:
                 self._said = _Said(granted + tokens, answers + 1, down=False)
 
     def forfeit(self) -> None:
-        """Give up all tokens, also those that were granted last."""
+        """Drop all tokens, including those granted last."""
         held = min(0.0, self._seen + self._drawn)
         self._seen = self._said.granted
         self._drawn = held - self._seen
 
     def settle(self, now: float) -> None:
-        """Let granted tokens count."""
+        """Add granted tokens."""
         granted, answers, down = self._said
         drawn, since, answered_at = self._drawn, self._alone_since, self._answered_at
         if answers != self._answers or answered_at == math.inf:
@@ -138,46 +138,46 @@ class TokenBlock:
             most = max(1.0, self._burst * self._share)
             drawn += max(0.0, min(most - held, (now - since) * self._rate * self._share))
             since = now
-        # Nothing is called from here on, so no interrupt comes in between.
+        # No call from here on, so no interrupt comes in between.
         self._seen, self._drawn, self._answers = granted, drawn, answers
         self._alone_since, self._answered_at = since, answered_at
 
     def has(self, cost: float) -> bool:
-        """Answer whether a request of this cost may be made."""
+        """Return whether a request of this cost is allowed."""
         return self._seen + self._drawn + ROUNDING >= min(cost, max(1.0, self._burst * self._share))
 
     def spend(self, cost: float) -> None:
-        """Take the cost of a request out."""
+        """Spend the cost of a request."""
         self._drawn -= cost
         self._spent += cost
 
 
 @final
 class SharedRateLimit(ConstructorRepr, makers=("child",)):
-    """Pass over endpoints whose limit all processes together have used up.
+    """Skip endpoints whose rate limit over all processes is used up.
 
     Parameters
     ----------
     store
-        Where the quotas are.
+        The store of the quotas.
     rate
-        The limit of an endpoint per second over all processes, > 0: requests, or their cost.
+        The limit per endpoint and second over all processes, > 0, in requests or their cost.
     burst
-        The limit at once after a rest, >= 1. One second's worth, and at least 1, if left out.
+        The limit at once after an idle time, >= 1. If left out, the limit of one second, and at least 1.
     by_cost
-        Whether a request counts for its cost or for one.
+        Whether a request counts by its cost or as one.
     replicas
-        How many processes there are, about: while the store does not answer, each takes ``rate / replicas``.
+        The approximate number of processes. While the store does not answer, each process uses ``rate / replicas``.
     child
-        Makes the selector. ``ShortestExpectedDelay`` if left out.
+        The factory of the inner selector; ``ShortestExpectedDelay`` if left out.
 
     *Guarantee.* While the store answers, processes together are granted at most ``burst + rate * t`` in ``t`` seconds. A
-    request may cost more than a process holds, if the block is as large as it gets; it then owes the rest.
+    request may cost more than a process holds if the block has its largest size; the process then owes the rest.
 
-    *When not to use it:* for one process: ``RateLimit``, which knows when there will be room. For a limit that must be
-    used to the last token: a block that a process does not spend is not there for others until it has been spent.
+    *When not to use it:* for one process, where ``RateLimit`` also gives the time of the next token; or for a limit that must
+    be used to the last token, because an unspent block of one process is not available to others.
 
-    Cost: O(n) a pick. The first requests to an endpoint, before the first exchange, find no tokens.
+    Cost: O(n) per pick. The first requests to an endpoint, before the first exchange, find no tokens.
     Source: blocks as in Doorman (Google) and Stripe's and Envoy's quota services.
 
     Example
@@ -218,7 +218,7 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
             self.learn: Learn = self._children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return what the child picks among those that have tokens, and spend them."""
+        """Return the child's pick among the endpoints with tokens, and spend its tokens."""
         self._store.start()
         short = self._short(snapshot, ctx)
         node = self._children.of(WHOLE_POOL).select(snapshot, ctx.excluding(short) if short else ctx)
@@ -227,7 +227,7 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
         return node
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Build the tables of the child, and hold blocks for the members."""
+        """Build the tables of the child, and create blocks for new members."""
         there = {node.id for node in snapshot.members.nodes}
         for id in there:
             self._block(id)
@@ -242,7 +242,7 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
         return {**self._children.refusals(WHOLE_POOL, snapshot, ctx.excluding(short)), **found}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Return when the next exchange will have brought tokens, at the soonest."""
+        """Return the earliest time at which the next exchange can bring tokens."""
         own = ctx.now + self._store.core.period if self._short(snapshot, ctx) else None
         childs = self._children.retry_at(WHOLE_POOL, snapshot, ctx)
         return max([at for at in (own, childs) if at is not None], default=None)
@@ -257,7 +257,7 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
         return short
 
     def _block(self, id: str) -> TokenBlock:
-        """Return the block of an endpoint: a new one, without tokens, if a change that would have made it was interrupted."""
+        """Return the block of an endpoint; a new, empty one if the change that creates it was interrupted."""
         block = self._blocks.get(id)
         if block is None:
             patience = MAX_AGE_PERIODS * self._store.core.period

@@ -1,7 +1,7 @@
-"""Exchange by a Redis or Valkey server, from a thread or from a task.
+"""Exchange through a Redis or Valkey server, from a thread or a task.
 
-A pick never touches the network: the runner writes what it has read to the nodes. If the server does not answer, the
-balancer goes on with its own counts, one line is logged, and another when it answers again.
+A pick never uses the network; the runner writes the sums to the nodes. If the server does not answer, the balancer
+continues with its own counts. One line is logged then, and another when the server answers again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncRedisStore", "RedisStore"]
 
 _RNG: Final = SystemRandom()
-"""Of pauses: forked processes would draw the same ones from a generator that they have copied."""
+"""The source of jitter; a copied generator would give forked processes the same pauses."""
 
 
 @final
@@ -41,22 +41,22 @@ class RedisStore(ConstructorRepr):
     Parameters
     ----------
     client
-        Of redis-py, for Redis >= 5 or Valkey. Give it ``socket_timeout``, about a period, and ``retry=None``: the next
-        period tries again, and a client that tries by itself keeps the thread for seconds.
-    name
-        Processes that share have the same.
-    period
-        Seconds between two exchanges, > 0. Sums help while they are not older than a few times of service.
-    ttl
-        Seconds after which a process that has not reported is not counted, > period; ten periods if left out.
+        A client of redis-py, for Redis >= 5 or Valkey. Set ``socket_timeout`` to about a period, and ``retry=None``: the next
+        period retries anyway, and a client's own retries would block the thread for seconds.
+        name
+            The name of the group; processes with the same name share.
+        period
+            Seconds between two exchanges, > 0. Sums help while they are no older than a few service times.
+        ttl
+            Seconds after which a process that has not reported stops counting, > period; ten periods if left out.
 
-    The thread starts with the first request of a balancer and ends with the store, or with :meth:`close`, which takes the
-    counts of this process back. In a forked child it starts again.
+        The thread starts with the first request of a balancer and ends with the store, or with :meth:`close`, which withdraws the
+        counts of this process. It starts again in a forked child.
 
     *When not to use it:* for the workers of one host; a file is fresher and needs no server. On asyncio: use
     :class:`AsyncRedisStore`.
 
-    Cost: one round trip a period, of some 20 bytes per endpoint; in the server, O(endpoints).
+    Cost: one round trip per period with some 20 bytes per endpoint; in the server, O(endpoints).
 
     Example
     -------
@@ -82,7 +82,7 @@ class RedisStore(ConstructorRepr):
         self._end: SimpleQueue[None] = SimpleQueue()  # an event's lock would be lost by an interrupt
         self._thread: threading.Thread | None = None
         self._blocks = 0
-        """How many blocks it is in."""
+        """The number of open ``with`` blocks."""
         call_in_child(self)
 
     def exchange(self) -> StoreExchange:
@@ -92,7 +92,7 @@ class RedisStore(ConstructorRepr):
         return made
 
     def start(self) -> None:
-        """Start the thread, if it does not run and the store is not closed."""
+        """Start the thread, unless it is running or the store is closed."""
         if self._thread is not None or self._closed:
             return
         failed: RuntimeError | None = None
@@ -107,11 +107,11 @@ class RedisStore(ConstructorRepr):
                     RuntimeError
                 ) as error:  # the system starts no more threads: a later request tries again
                     self._thread, failed = None, error
-        if failed is not None:  # under no lock, for handlers of the log are the application's
+        if failed is not None:  # without a lock: log handlers belong to the application
             self.core.failed(failed)
 
     def synchronize(self) -> None:
-        """Exchange now, in this thread; several threads may. Never raises what the client raises."""
+        """Exchange now, in this thread; several threads may. Errors of the client are not raised."""
         question = self.core.ask()
         try:
             self.core.answered(question, self._client.eval(SCRIPT, *question.arguments))
@@ -120,9 +120,9 @@ class RedisStore(ConstructorRepr):
             self.core.failed(error, question)
 
     def close(self) -> None:
-        """End the thread, and take the counts of this process back.
+        """End the thread, and withdraw the counts of this process.
 
-        A server that does not answer is skipped: the counts end with ``ttl``, and the program need not wait.
+        If the server does not answer, this is skipped: the counts expire with ``ttl``, and the program need not wait.
         """
         self._closed = True
         self._end.put(None)
@@ -146,7 +146,7 @@ class RedisStore(ConstructorRepr):
             self.close()
 
     def after_fork(self) -> None:
-        """Start over in a child, where the thread does not exist."""
+        """Reset in a forked child, which does not have the thread."""
         self.core.start_over()
         self._closed = False
         self._end = SimpleQueue()
@@ -154,7 +154,7 @@ class RedisStore(ConstructorRepr):
 
 
 def _run(store: weakref.ref[RedisStore], end: SimpleQueue[None]) -> None:
-    """Exchange counts about once a period, for as long as the store is there."""
+    """Exchange counts about once a period, for as long as the store exists."""
     while True:
         present = store()
         if present is None:
@@ -204,7 +204,7 @@ class AsyncRedisStore(ConstructorRepr):
         self._client: Any = client
         self._task: asyncio.Task[None] | None = None
         self._blocks = 0
-        """How many blocks it is in."""
+        """The number of open ``with`` blocks."""
         call_in_child(self)
 
     def exchange(self) -> StoreExchange:
@@ -215,7 +215,7 @@ class AsyncRedisStore(ConstructorRepr):
         """Do nothing: ``async with`` starts the task."""
 
     async def synchronize(self) -> None:
-        """Exchange now; several tasks may. Never raises what the client raises."""
+        """Exchange now; several tasks may. Errors of the client are not raised."""
         question = self.core.ask()
         try:
             self.core.answered(question, await self._client.eval(SCRIPT, *question.arguments))
@@ -238,14 +238,14 @@ class AsyncRedisStore(ConstructorRepr):
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)  # a cancellation of the caller's is not lost
-        if self.core.answers:  # else the counts end with ttl, and the program need not wait
+            await asyncio.gather(task, return_exceptions=True)  # keeps a cancellation of the caller
+        if self.core.answers:  # otherwise the counts expire with ttl, and the program need not wait
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(self.core.ttl):
                     await self._client.eval(SCRIPT, *self.core.leaving())
 
     def after_fork(self) -> None:
-        """Be another member in a child, whose loop is another."""
+        """Become a new member in a forked child, which has another loop."""
         self.core.start_over()
         self._task = None
 
@@ -257,7 +257,7 @@ class AsyncRedisStore(ConstructorRepr):
 
 
 def _awaits(client: Any) -> bool:
-    """Return whether a client's commands are awaited: ``eval`` itself is a plain function in both clients of redis-py."""
+    """Return whether a client's commands are awaited; ``eval`` itself is a plain function in both clients of redis-py."""
     return any(
         asyncio.iscoroutinefunction(getattr(client, name, None)) for name in ("execute_command", "eval")
     )

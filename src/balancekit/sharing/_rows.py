@@ -5,18 +5,18 @@
     header    magic, workers, endpoints
     row       generation, used, pid | endpoint digests | counts          one for each worker
 
-A row is written by its owner alone. The owner holds a lock on one byte of the file, which the kernel frees the moment
-the process ends, SIGKILL included; so a dead worker's row is known without time-outs and process ids. Counts are found
-by the digest of the endpoint's id, so workers with different endpoints share what they have in common.
+Only the owner writes to a row. The owner holds a lock on one byte of the file. The kernel releases that lock when the
+process ends, even by SIGKILL, so a dead worker's row is recognised without time-outs or process ids. Counts are found by
+the digest of the endpoint's id, so workers with different endpoints share the counts of their common ones.
 
-All numbers are aligned 64-bit words: a reader sees the old value or the new one. While digests change, the generation
-is odd; a reader passes over such a row. No reader and no writer waits for another process.
+All numbers are aligned 64-bit words, so a reader sees either the old or the new value. While digests change, the
+generation is odd, and readers skip the row. No reader and no writer waits for another process.
 
-A process opens a file once and keeps it open to its end: closing any descriptor of a file would free all locks that the
-process holds on it.
+A process opens a file once and keeps it open until it ends, because closing any descriptor of a file releases all locks of
+the process on it.
 
 Cost: 16 bytes per endpoint and worker. A write is one store; a sum is one numpy call for all rows with the same
-endpoints; every 0.4 s, one or two system calls for each used row show which workers live.
+endpoints. Every 0.4 s, one or two system calls per used row show which workers are alive.
 
 Source: ``fcntl(2)``, record locks; Lamport 1977 (*Concurrent reading and writing*) for the generation.
 """
@@ -52,23 +52,23 @@ MAGIC: Final = int.from_bytes(b"bkrows01", "little")
 HEADER_WORDS: Final = 8
 ROW_HEADER_WORDS: Final = 8
 GENERATION, USED, PID = 0, 1, 2
-"""Words of a row's header."""
+"""The number of words in a row's header."""
 WORD_BYTES: Final = 8
 LIVENESS_S: Final = 0.4
-"""Seconds between two looks at which workers live; with the refresh, sums are right a second after a death."""
+"""Seconds between two liveness checks of the workers; with the refresh, sums are correct a second after a death."""
 ROW_LOCKS_AT: Final = 1
-"""The byte whose lock owns row 0; locks need not lie on bytes that the file has."""
+"""The byte whose lock owns row 0; locks may lie beyond the end of the file."""
 
 Ints = npt.NDArray[np.int64]
 
 
 def digest(id: str) -> int:
-    """Return what stands for an endpoint in the file: 64 bits, never 0."""
+    """Return the digest of an endpoint in the file: 64 bits, never 0."""
     return int.from_bytes(blake2b(to_bytes(id), digest_size=WORD_BYTES).digest(), "little", signed=True) or 1
 
 
 def row_path(file: str | os.PathLike[str]) -> Path:
-    """Return where a file is: as given if that is a path, else in memory, by user and name."""
+    """Return the path of a file: unchanged if it is a path, otherwise one in memory, by user and name."""
     name = valid.text("file", os.fspath(file))
     if os.sep in name or isinstance(file, os.PathLike):
         return Path(name)
@@ -78,14 +78,14 @@ def row_path(file: str | os.PathLike[str]) -> Path:
 
 
 def open_rows(file: str | os.PathLike[str], *, make: tuple[int, int] | None = None) -> RowFile:
-    """Return the rows of a file; if it is not there, it is made with so many workers and endpoints.
+    """Return the rows of a file; create a missing file with this number of workers and endpoints.
 
     Raises
     ------
     ConfigurationError
-        If the system has no record locks, or the file is another user's, or not one of rows.
+        If the system has no record locks, or the file belongs to another user or is not a file of rows.
     FileNotFoundError
-        If it is not there and is not to be made.
+        If the file is missing and must not be created.
     """
     if fcntl is None:
         raise ConfigurationError(
@@ -103,7 +103,7 @@ def open_rows(file: str | os.PathLike[str], *, make: tuple[int, int] | None = No
 
 
 def _open(path: Path) -> RowFile:
-    """Return the rows of a file that is there."""
+    """Return the rows of an existing file."""
     try:
         facts = path.lstat()
         known = _OPEN.get((facts.st_dev, facts.st_ino))
@@ -125,7 +125,7 @@ def _open(path: Path) -> RowFile:
 
 
 def _create(path: Path, workers: int, endpoints: int) -> None:
-    """Make a file whole, then give it its name, unless another process was first."""
+    """Create a complete file, then rename it, unless another process was first."""
     size = (HEADER_WORDS + workers * (ROW_HEADER_WORDS + 2 * endpoints)) * WORD_BYTES
     header = np.zeros(HEADER_WORDS, dtype=np.int64)
     header[:3] = MAGIC, workers, endpoints
@@ -133,7 +133,7 @@ def _create(path: Path, workers: int, endpoints: int) -> None:
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                # Written, not stretched: a page without a place on a full disk would kill the process that writes to it.
+                # Written, not extended: on a full disk, a page without storage would kill the process that writes to it.
                 file.write(header.tobytes())
                 file.write(bytes(size - header.nbytes))
             with suppress(FileExistsError):
@@ -146,17 +146,17 @@ def _create(path: Path, workers: int, endpoints: int) -> None:
 
 @final
 class RowFile:
-    """The rows of one file, as this process sees them. Made by :func:`open_rows`, once for each file.
+    """The rows of one file, in this process; created by :func:`open_rows`, once per file.
 
     Parameters
     ----------
     path, descriptor, facts
-        Of the file.
+        The path, descriptor and status of the file.
 
     Raises
     ------
     ConfigurationError
-        If it is another user's, or not one of rows.
+        If the file belongs to another user or is not a file of rows.
     """
 
     __slots__ = (
@@ -196,18 +196,18 @@ class RowFile:
         self.max_endpoints: int = endpoints
         every: Ints = np.frombuffer(self._map, dtype=np.int64)
         self.table: Ints = every[HEADER_WORDS:].reshape(workers, length)
-        """One line for each worker."""
+        """The counts, one row per worker."""
         self._fd = descriptor
         self._lock: Any = new_lock()
         self._mine: set[int] = set()
         call_in_child(self)
 
     def after_fork(self) -> None:
-        """Own nothing: record locks stay with the parent."""
+        """Release all rows; record locks stay with the parent."""
         self._mine.clear()
 
     def claim(self) -> int | None:
-        """Own a row, emptied; ``None`` if each belongs to a living worker."""
+        """Take a row and empty it; return ``None`` if every row belongs to a living worker."""
         with self._lock:
             return self._claim()
 
@@ -226,14 +226,14 @@ class RowFile:
         return None
 
     def release(self, row: int, pid: int) -> None:
-        """Own a row no longer. Takes no lock, so a finalizer may call it; does nothing in a child of the owner."""
+        """Release a row. Takes no lock, so a finalizer may call it; does nothing in a child of the owner."""
         if pid == os.getpid() and row in self._mine:
             self.table[row, USED] = 0
             _unlock(self._fd, row)
             self._mine.discard(row)
 
     def living(self) -> list[int] | None:
-        """Return the rows of living workers; ``None`` if another thread is looking."""
+        """Return the rows of living workers; ``None`` if another thread is checking them."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -246,7 +246,7 @@ class RowFile:
         return [row for row in used if row in self._mine or not _is_free(self._fd, row)]
 
     def set_digest(self, row: int, slot: int, value: int) -> None:
-        """Say which endpoint a count belongs to, 0 for none. For the owner of the row, one thread at a time."""
+        """Assign a count to an endpoint, 0 for none. Called by the owner of the row, one thread at a time."""
         line = self.table[row]
         line[GENERATION] += 1
         line[ROW_HEADER_WORDS + slot] = value
@@ -265,9 +265,9 @@ class RowSum:
     Parameters
     ----------
     file
-        Of the rows.
+        The file of the rows.
     digests
-        Of the endpoints, in the order of the sums.
+        The digests of the endpoints, in the order of the sums.
     """
 
     __slots__ = ("_file", "_generations", "_groups", "_place", "_rows", "_size")
@@ -299,7 +299,7 @@ class RowSum:
         return found
 
     def _group(self, rows: list[int], generations: Ints) -> None:
-        """Find out which rows have the same endpoints in the same slots."""
+        """Group the rows that have the same endpoints in the same slots."""
         table = self._file.table
         alike: dict[bytes, list[int]] = {}
         for row, generation in zip(rows, generations.tolist(), strict=True):
@@ -317,7 +317,7 @@ class RowSum:
 
 
 _OPEN: Final[dict[tuple[int, int], RowFile]] = {}
-"""By device and inode; kept to the end of the process."""
+"""The open files by device and inode; kept until the process ends."""
 _OPENING: Final = new_lock()
 _locks: Any = fcntl
 
@@ -335,7 +335,7 @@ def _unlock(descriptor: int, row: int) -> None:
 
 
 def _is_free(descriptor: int, row: int) -> bool:
-    """Return whether no process owns a row; do not call it for one's own, whose lock it would free."""
+    """Return whether no process owns a row. Never call it for an own row, whose lock it would release."""
     try:
         _locks.lockf(descriptor, _locks.LOCK_SH | _locks.LOCK_NB, 1, ROW_LOCKS_AT + row)
     except OSError:

@@ -1,7 +1,7 @@
-"""The script that a store runs: what one process has in flight, sums, hints and quotas in one round trip.
+"""The script that a store runs: requests in flight, sums, hints and quotas in one round trip.
 
-It keeps a hash of sums and one of each process, and takes a process that has not reported for its ``ttl`` out of the sums. The
-sums are those of the rows of members, and bear a mark: where one of the keys was lost, they are added up again.
+It keeps one hash of sums and one hash per process. A process that has not reported for its ``ttl`` is subtracted from the
+sums. The sums carry a mark; if one of the keys was lost, they are computed again from the hashes of the processes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ local function withdraw(name)
   redis.call('ZREM', members, name)
 end
 
--- The sums are those of the rows of members. Keys may be evicted, deleted or lost: then add up again.
+-- The sums are those of the rows of members. If keys were evicted, deleted or lost, add up again.
 local gone = redis.call('ZRANGEBYSCORE', members, '-inf', now)
 local whole = redis.call('HEXISTS', sums, '') == 1 and redis.call('ZCARD', members) > 0
 if not redis.call('ZSCORE', members, member) then

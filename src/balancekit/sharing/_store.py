@@ -1,8 +1,8 @@
-"""Exchange of counts, ejections and quotas between hosts: what to say and what to make of the answer, without I/O.
+"""Exchange of counts, ejections and quotas between hosts: requests and answers, without I/O.
 
-Once each period, a process reports what it has in flight, and reads the sums of all. The store runs one script for it, in
-one round trip. It keeps a hash of sums and one of each process; a process that has not reported for ``ttl`` seconds
-is taken out of the sums by whichever comes next. So the work of an exchange does not grow with the number of processes.
+Once per period, a process reports its requests in flight and reads the sums of all. The store runs one script for this, in
+one round trip. It keeps one hash of sums and one hash per process. The next exchange subtracts a process that has not
+reported for ``ttl`` seconds. So the work of an exchange does not grow with the number of processes.
 """
 
 from __future__ import annotations
@@ -32,39 +32,41 @@ __all__ = [
 ]
 
 MAX_AGE_PERIODS: Final = 3.0
-"""Sums older than this many periods are dropped: two choices by old counts are worse than by own ones."""
+"""Periods after which sums are dropped, because two choices with old counts are worse than with own counts."""
 JITTER: Final = 0.25
-"""The share of a period by which a pause is shorter or longer. Processes whose exchanges kept their distance would always find
-a quota as full as the one before them leaves it: of two that are busy, one got next to nothing for a minute."""
+"""The share of a period by which a pause is shorter or longer at random.
+
+With constant pauses, processes would always exchange in the same order, and the first would take the quota: one of two busy
+processes got almost nothing for a minute."""
 KEPT_S: Final = 86_400
-"""How long the store keeps keys that no process touches."""
+"""Seconds for which the store keeps keys that no process uses."""
 
 MAX_HINT_S: Final = 86_400.0
-"""The longest time that a hint is in force; one without an end would be no number to the store."""
+"""The longest time in seconds that a hint is in force; the store cannot represent infinity."""
 MAX_HINTS: Final = 10_000
-"""Hints that wait for an exchange; the oldest are dropped."""
+"""The most hints that wait for an exchange; the oldest are dropped."""
 MAX_COUNT: Final = 2**53
-"""The largest sum that is one: the store counts in floating-point numbers."""
+"""The largest exact sum; the store counts in floating-point numbers."""
 MAX_SHOWN: Final = 200
-"""Characters of an answer in an error."""
+"""The most characters of an answer shown in an error."""
 
 
 class Hint(NamedTuple):
-    """One process has ejected an endpoint."""
+    """A hint that one process has ejected an endpoint."""
 
     member: str
     """The process."""
     endpoint: str
     """The id."""
     seconds: float
-    """For how much longer."""
+    """The remaining seconds."""
 
 
 class Quota(Protocol):
-    """What :class:`StoreCore` needs of the tokens that a process holds of a quota."""
+    """The interface of a process's tokens of a quota, for :class:`StoreCore`."""
 
     def question(self) -> list[Any]:
-        """Return key, rate, burst and how many tokens are wanted."""
+        """Return key, rate, burst and the number of wanted tokens."""
         ...
 
     def grant(self, tokens: float | None, /) -> None:
@@ -72,34 +74,34 @@ class Quota(Protocol):
         ...
 
     def forfeit(self) -> None:
-        """Give up all tokens: in a forked child, for the parent has them."""
+        """Drop all tokens; called in a forked child, because the parent has them."""
         ...
 
 
 class Question(NamedTuple):
-    """One question of a process to the store. Made by :meth:`StoreCore.ask`."""
+    """One request of a process to the store; created by :meth:`StoreCore.ask`."""
 
     arguments: list[Any]
-    """What to call the script with: how many keys, keys and arguments."""
+    """The arguments of the script: the number of keys, the keys and the other arguments."""
     posted: dict[StoreExchange, dict[str, int]]
     """The counts of each pool."""
     hints: dict[str, tuple[float]]
-    """Seconds by endpoint."""
+    """The duration of each hint in seconds, by endpoint."""
     quotas: list[Quota]
 
 
 @final
 class StoreCore:
-    """One process, as the store sees it. Sans-IO. Each question keeps its own request, so several may be under way at once.
+    """One member of a store: a process. Sans-IO. Each request is a value of its own, so several may be in flight.
 
     Parameters
     ----------
     name
-        Processes that share have the same.
+        The name of the group; processes with the same name share.
     period
-        Seconds between two exchanges, on average.
+        The mean of the seconds between two exchanges.
     ttl
-        Seconds without one after which a process counts no longer.
+        Seconds without an exchange after which a process stops counting.
     """
 
     __slots__ = (
@@ -126,17 +128,17 @@ class StoreCore:
         self._quotas: weakref.WeakSet[Quota] = weakref.WeakSet()
         self._down = False
         self.answers: bool = False
-        """Whether the store answered the last question."""
+        """Whether the store answered the last request."""
         self.listeners: tuple[Callable[[list[Hint]], None], ...] = ()
         """Called with the hints of other processes after each exchange."""
         self.member: str = uuid4().hex
 
     def pause(self, rng: Random) -> float:
-        """Return the seconds from one exchange to the next: a period on average."""
+        """Return the seconds until the next exchange; on average one period."""
         return self.period * rng.uniform(1.0 - JITTER, 1.0 + JITTER)
 
     def start_over(self) -> None:
-        """Be another member, with nothing posted: in a forked child."""
+        """Become a new member without posted data; called in a forked child."""
         self.member = uuid4().hex
         self._hints = {}
         self._down = self.answers = False
@@ -150,18 +152,18 @@ class StoreCore:
         return made
 
     def hint(self, endpoint: str, seconds: float) -> None:
-        """Share with the next exchange that this process has ejected an endpoint for a while."""
+        """Share an ejection of this process, and its duration, with the next exchange."""
         with self._lock:
             self._hints[endpoint] = (min(seconds, MAX_HINT_S),)
             if len(self._hints) > MAX_HINTS:  # as long as the store is not started
                 del self._hints[next(iter(self._hints))]
 
     def add_quota(self, quota: Quota) -> None:
-        """Lease tokens for a quota with each exchange from now on, for as long as it is there."""
+        """Lease tokens for a quota with each exchange from now on, for as long as the quota object exists."""
         self._quotas.add(quota)
 
     def ask(self) -> Question:
-        """Return the question to send to the store now."""
+        """Return the request to send to the store now."""
         posted = {exchange: exchange.counts() for exchange in list(self._exchanges)}
         total: dict[str, int] = {}
         for counts in posted.values():
@@ -178,7 +180,7 @@ class StoreCore:
         return Question(self._arguments(request), posted, hints, quotas)
 
     def leaving(self) -> list[Any]:
-        """Return what to call the script with to take the counts of this process back."""
+        """Return the arguments of the script that withdraw the counts of this process."""
         return self._arguments({"leave": True})
 
     def _arguments(self, request: dict[str, Any]) -> list[Any]:
@@ -192,7 +194,7 @@ class StoreCore:
         Raises
         ------
         Exception
-            If it is no answer of the script; nothing has changed. Call :meth:`failed` with it.
+            If the answer does not come from the script. Nothing has changed; call :meth:`failed` with the exception.
         """
         sums, hints, granted = _read(json.loads(answer))
         with self._lock:
@@ -212,7 +214,7 @@ class StoreCore:
             _notify(listener, others)
 
     def failed(self, error: BaseException, question: Question | None = None) -> None:
-        """Go on with own data: the store did not answer. Hints are given with the next exchange, while they are in force."""
+        """Record that the store did not answer, and use own data. Hints in force are sent with the next exchange."""
         if question is not None:
             with self._lock:
                 self._hints = _later(self._hints, question.hints, self.period)
@@ -229,7 +231,7 @@ class StoreCore:
 
 @final
 class StoreExchange:
-    """The exchange of one pool with a store. Made by :class:`StoreCore`."""
+    """The exchange of one pool with a store; created by :class:`StoreCore`."""
 
     __slots__ = ("__weakref__", "_core", "_fresh", "_pool", "_seen_at", "on_refresh")
 
@@ -239,10 +241,10 @@ class StoreExchange:
         self._fresh = False
         self._seen_at = -math.inf
         self.on_refresh: Callable[[], None] | None = None
-        """Called by picks once a period: starts a runner that does not run."""
+        """The callback of picks, once a period; it starts the runner if it is not running."""
 
     def join(self, id: str) -> Place:
-        """Return where to write a count: nowhere, the runner reads the node."""
+        """Return the unused location; the runner reads the counts from the nodes."""
         return NO_PLACE
 
     def log_notes(self) -> None:
@@ -252,10 +254,10 @@ class StoreExchange:
         """Do nothing."""
 
     def after_fork(self) -> None:
-        """Do nothing: the store starts over by itself."""
+        """Do nothing; the store resets itself."""
 
     def refresh(self, pool: Counts, now: float) -> float:
-        """Drop sums that have become old; return when to look again."""
+        """Drop sums that are too old; return the time of the next check."""
         self._pool = weakref.ref(pool)
         if self.on_refresh is not None:
             self.on_refresh()
@@ -271,7 +273,7 @@ class StoreExchange:
         return {} if pool is None else {id: load.node.inflight for id, load in list(pool.loads.items())}
 
     def take(self, others: dict[str, int]) -> None:
-        """Take what others have in flight."""
+        """Take the requests in flight of other processes."""
         self._fresh = bool(others)
         self._write(others)
 
@@ -285,22 +287,22 @@ S = TypeVar("S")
 
 
 def require_store(store: S) -> S:
-    """Return a store; refuse what is none, such as an address."""
+    """Return a store; refuse any other value, such as an address."""
     if isinstance(store, type) or not callable(getattr(store, "exchange", None)):
         raise ConfigurationError("store", store, "a RedisStore(...) or an AsyncRedisStore(...)")
     return store
 
 
 def _read(answer: dict[str, Any]) -> tuple[list[int], list[Hint], list[float]]:
-    """Return sums, hints and granted tokens of an answer; raise if it is none, before any of it counts."""
+    """Return sums, hints and granted tokens of an answer; raise if it is invalid, before any part takes effect."""
     sums, granted = answer["sums"], answer["granted"]
     if not all(isinstance(count, int) and abs(count) <= MAX_COUNT for count in sums):
-        raise ValueError(f"sums that are no counts: {str(sums)[:MAX_SHOWN]}")
+        raise ValueError(f"sums that are not counts: {str(sums)[:MAX_SHOWN]}")
     if not all(isinstance(tokens, int | float) and 0.0 <= tokens < math.inf for tokens in granted):
-        raise ValueError(f"granted tokens that are no numbers: {str(granted)[:MAX_SHOWN]}")
+        raise ValueError(f"granted tokens that are not numbers: {str(granted)[:MAX_SHOWN]}")
     hints = [Hint(*hint) for hint in answer["hints"]]
     if not all(_is_hint(hint) for hint in hints):
-        raise ValueError(f"hints that are none: {str(answer['hints'])[:MAX_SHOWN]}")
+        raise ValueError(f"invalid hints: {str(answer['hints'])[:MAX_SHOWN]}")
     return list(sums), hints, list(granted)
 
 
@@ -319,7 +321,7 @@ def _no_pool() -> None:
 
 
 def _notify(listener: Callable[[list[Hint]], None], hints: list[Hint]) -> None:
-    """Notify a listener of hints. What a balancer raises for them is no failure of the store."""
+    """Notify a listener of hints. An exception of a balancer is not a failure of the store."""
     try:
         listener(hints)
     except Exception:
@@ -327,7 +329,7 @@ def _notify(listener: Callable[[list[Hint]], None], hints: list[Hint]) -> None:
 
 
 def _without(hints: dict[str, tuple[float]], taken: dict[str, tuple[float]]) -> dict[str, tuple[float]]:
-    """Return hints without those that the store has taken; one that is newer than that stays."""
+    """Return hints without those that the store has taken; newer ones stay."""
     return {endpoint: hint for endpoint, hint in hints.items() if taken.get(endpoint) is not hint}
 
 

@@ -302,8 +302,8 @@ def test_a_hint_that_the_store_did_not_take_is_given_again():
 WRONG = {
     "no JSON": "OK",
     "nothing": "{}",
-    "sums that are no counts": json.dumps({"sums": ["x"], "hints": [], "granted": [3]}),
-    "tokens that are no numbers": json.dumps({"sums": [7], "hints": [], "granted": ["x"]}),
+    "sums that are not counts": json.dumps({"sums": ["x"], "hints": [], "granted": [3]}),
+    "tokens that are not numbers": json.dumps({"sums": [7], "hints": [], "granted": ["x"]}),
     "tokens without end": '{"sums": [7], "hints": [], "granted": [Infinity]}',
     "tokens below none": json.dumps({"sums": [7], "hints": [], "granted": [-3]}),
     "a hint too short": json.dumps({"sums": [7], "hints": [["m"]], "granted": [3]}),
@@ -527,14 +527,14 @@ def test_a_store_that_neither_answers_nor_fails_leaves_each_its_part(replicas):
 def test_a_hint_without_a_time_is_no_answer(values):
     """A hint whose time is no finite number makes the answer none, before any of it counts."""
     core = RedisStore(ThreadClient(), name="x").core
-    with pytest.raises(ValueError, match="hints that are none"):
+    with pytest.raises(ValueError, match="invalid hints"):
         core.answered(core.ask(), json.dumps({"sums": [], "hints": [values], "granted": []}))
 
 
 def test_a_sum_that_no_float_holds_is_no_answer():
     """A sum beyond what the store can count exactly makes the answer none."""
     core = RedisStore(ThreadClient(), name="x").core
-    with pytest.raises(ValueError, match="sums that are no counts"):
+    with pytest.raises(ValueError, match="sums that are not counts"):
         core.answered(core.ask(), json.dumps({"sums": [10**400], "hints": [], "granted": []}))
 
 
