@@ -1,16 +1,16 @@
-"""Load that servers report themselves: ORCA headers, weights from them, and the server's half.
+"""Load reports of servers: ORCA headers, weights from reports, and the server side.
 
 =============================  ============================================================================
 :func:`parse_orca`             a report from a header or trailer, in its three forms
-:class:`ReportedRoundRobin`    a selector that weighs endpoints by their reports, as gRPC and Envoy do
-:class:`ReportedWeights`       the rule behind it, usable alone
+:class:`ReportedRoundRobin`    a selector that weights endpoints by their reports, as gRPC and Envoy do
+:class:`ReportedWeights`       the rule for these weights, usable alone
 :class:`Prequal`               a selector that probes servers and avoids hot ones; runners are in ``checks``
-:class:`NodeAttributes`        figures that probes of pages of metrics find; :class:`Probed` is a load that reads one
-:class:`LoadMeter`             a server's own figures; :class:`LatencyByLoad` is the estimate in it
-:class:`AsgiLoadReports`       ASGI middleware that sends them with every answer; :class:`WsgiLoadReports` for WSGI
+:class:`NodeAttributes`        figures from scraped pages of metrics; :class:`Probed` is a load that reads one
+:class:`LoadMeter`             a server's own figures; :class:`LatencyByLoad` is its latency estimate
+:class:`AsgiLoadReports`       ASGI middleware that adds them to responses; :class:`WsgiLoadReports` for WSGI
 =============================  ============================================================================
 
-On the client's side, adapters read the header and call ``lease.report_load``; so may any other code.
+On the client side, adapters read the header and call ``lease.report_load``; any other code may do the same.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Figures of endpoints that are found from outside: requests waiting, cache in use, temperature.
+"""Figures of endpoints from outside sources: waiting requests, cache utilization, temperature.
 
-Code that finds them records them, by endpoint and name; loads and selectors read them. The last figure of an endpoint
-holds for ``max_age`` seconds. A page that cannot be read for a moment changes nothing, and one that stays away makes its
-endpoint unknown, not busy: that a figure is missing says nothing of the endpoint.
+Probes record figures by endpoint and name; loads and selectors read them. The last figure of an endpoint is valid for
+``max_age`` seconds. A page that cannot be read for a moment changes nothing. If it stays unreadable, its endpoint becomes
+unknown, not busy, because a missing figure is no evidence of load.
 
 Cost: O(1).
 """
@@ -35,9 +35,9 @@ class NodeAttributes(ConstructorRepr):
     Parameters
     ----------
     max_age
-        Seconds for which a figure holds, > 0: three periods of the probes that find it.
+        Seconds for which a figure is valid, > 0; set it to three periods of the probes.
 
-    *Guarantee.* A figure that no server can mean (NaN, infinite) is ignored and counted, and the figure before stays.
+    *Guarantee.* An impossible figure (NaN, infinite) is ignored and counted, and the figure before it stays.
 
     Example
     -------
@@ -55,15 +55,15 @@ class NodeAttributes(ConstructorRepr):
     def __init__(self, *, max_age: float = 3.0) -> None:
         self.max_age: float = valid.seconds("max_age", max_age, above=0.0)
         self.rejected: int = 0
-        """How many figures were ignored."""
+        """The number of ignored figures."""
         self._latest: dict[str, tuple[float, Mapping[str, float]]] = {}
         self._observers: list[WeakMethod[Observer]] = []
 
     @checked_arguments
     def record(self, endpoint: str, figures: Mapping[str, float], *, now: float) -> None:
-        """Take the figures of an endpoint, by name, as of ``now``; they replace those before.
+        """Record the figures of an endpoint, by name, as of ``now``; they replace the earlier ones.
 
-        A clock reading before the last one of the endpoint replaces it too: a clock that was set back is believed.
+        Figures with an earlier time than the last ones replace them too, because a clock may have been set back.
         """
         at = valid.number("now", now)
         held = dict(self._latest.get(endpoint, (0.0, NO_FIGURES))[1])
@@ -93,12 +93,12 @@ class NodeAttributes(ConstructorRepr):
 
     @checked_arguments
     def figures(self, endpoint: str, *, now: float) -> Mapping[str, float]:
-        """Return the figures of an endpoint that hold at ``now``, by name; empty if there are none."""
+        """Return the figures of an endpoint that are valid at ``now``, by name; empty if there are none."""
         at, figures = self._latest.get(endpoint, (-math.inf, NO_FIGURES))
         return figures if abs(now - at) <= self.max_age else NO_FIGURES
 
     def value(self, endpoint: str, name: str, *, now: float) -> float | None:
-        """Return one figure of an endpoint; ``None`` if it is not known or too old."""
+        """Return one figure of an endpoint; ``None`` if it is unknown or too old."""
         try:
             if now.__class__ is not float or now - now != 0.0:
                 now = valid.number("now", now)
@@ -109,11 +109,11 @@ class NodeAttributes(ConstructorRepr):
 
     @checked_arguments
     def forget(self, endpoint: str) -> None:
-        """Forget an endpoint; does nothing if it is not known."""
+        """Drop the figures of an endpoint; does nothing if there are none."""
         self._latest.pop(endpoint, None)
 
     def observe(self, method: Observer) -> None:
-        """Call a bound method with id and time after each record, while its object lives."""
+        """Call a bound method with id and time after each record, for as long as its object exists."""
         try:
             self._observers.append(WeakMethod(method))
         except TypeError as error:

@@ -1,4 +1,4 @@
-"""Load reports among the headers of answers: read, or rejected, counted and logged once."""
+"""Reader of load reports in response headers; rejected reports are counted, and logged once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["HeaderReports"]
 
 @final
 class HeaderReports(StateRepr):
-    """Reads load reports from headers.
+    """Reader of load reports in headers.
 
     Example
     -------
@@ -32,11 +32,11 @@ class HeaderReports(StateRepr):
     @checked_arguments
     def __init__(self) -> None:
         self.rejected: int = 0
-        """How many reports were rejected."""
+        """The number of rejected reports."""
 
     @checked_arguments
     def read(self, headers: Mapping[str, str]) -> LoadReport | None:
-        """Return the report among the headers of an answer; ``None`` if there is none that can be used."""
+        """Return the load report in the headers of a response; ``None`` if there is no usable one."""
         value = headers.get(LOAD_HEADER)
         if value is None:
             return None

@@ -1,14 +1,13 @@
-"""Latency that a number of requests means on a server: the median of what requests took that found about as many.
+"""Latency of a server by its requests in flight: the median over recent requests at a similar number.
 
-A server answers a load probe with two numbers: its requests in flight, and the latency of a request that
-finds so many. The second is estimated from recent requests: of those that found about as many on arrival, the median of
-what they took, scaled to the number there is now. So it is right at once when the number changes, and follows the server
-when its speed does.
+A server answers a load probe with two numbers: its requests in flight, and the latency of a request that arrives at that
+number. The latency is estimated from recent requests that found a similar number on arrival: their median, scaled to the
+current number. So the estimate is correct at once when the number changes, and follows changes of the server's speed.
 
-Cost: O(1) a request; O(samples) an estimate, some 10 microseconds.
+Cost: O(1) per request; O(samples) per estimate, some 10 microseconds.
 
 Source: Wydrowski et al., NSDI 2024, 4: samples tagged with the requests in flight at arrival, the median of those at or
-near the present number. The scaling is our choice: without, a server that was busy and is idle says what busy times took.
+near the current number. The scaling is our choice; without it, a server that has become idle reports busy latencies.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from balancekit._support.display import ConstructorRepr
 __all__ = ["LatencyByLoad"]
 
 MAX_OPEN: Final = 1_000_000_000
-"""Of requests on one server."""
+"""The most requests on one server."""
 
 
 @final
 class LatencyByLoad(ConstructorRepr):
-    """The latency of one more request on a server, by the number it finds. Sans-IO; one caller at a time.
+    """The latency of one more request on a server, by the requests in flight. Sans-IO; one caller at a time.
 
     Parameters
     ----------
     samples
-        Requests that are remembered, the last ones, >= 1.
+        The number of recent requests kept, >= 1.
     nearest
-        Of those, how many the median is taken of, >= 1: those that found most nearly as many.
+        The number of samples in the median, >= 1: those whose requests in flight were closest.
 
     Example
     -------
@@ -57,7 +56,7 @@ class LatencyByLoad(ConstructorRepr):
 
     @checked_arguments
     def record(self, found: int, latency: float) -> None:
-        """Record that a request which found so many others took so many seconds.
+        """Record the duration of a request, and the number of requests that it found on arrival.
 
         Raises
         ------
@@ -69,7 +68,7 @@ class LatencyByLoad(ConstructorRepr):
 
     @checked_arguments
     def estimate(self, open: int) -> float:
-        """Return the seconds that one more request would take with so many open; 0 while nothing is known."""
+        """Return the seconds that one more request would take at this number in flight; 0 without samples."""
         count = valid.integer("open", open, minimum=0, maximum=MAX_OPEN)
         nearest = nsmallest(self._nearest, reversed(self._samples), key=lambda sample: abs(sample[0] - count))
         if not nearest:

@@ -1,6 +1,6 @@
-"""Middleware for servers that sends a load report with every answer.
+"""Middleware for servers that adds a load report to every response.
 
-Cost: one report an answer. Needs no extra: ASGI and WSGI are calling conventions.
+Cost: one report per response. Needs no extra: ASGI and WSGI are calling conventions.
 
 Source: ORCA headers as Envoy 1.40.0 reads them.
 """
@@ -19,7 +19,7 @@ from balancekit.reported._orca import LOAD_HEADER
 __all__ = ["AsgiLoadReports", "WsgiLoadReports"]
 
 SERVER_ERROR: Final = 500
-"""The least status that is an error of the server."""
+"""The lowest status that is an error of the server."""
 
 Asgi: TypeAlias = Callable[
     [MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]
@@ -29,16 +29,16 @@ Wsgi: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]
 
 @final
 class AsgiLoadReports(ConstructorRepr):
-    """ASGI middleware that sends a load report with every answer.
+    """ASGI middleware that adds a load report to every response.
 
     Parameters
     ----------
     app
         The application.
     meter
-        Its meter; one without a capacity if left out.
+        The meter of the server; one without a capacity if left out.
 
-    *When not to use it:* where answers reach people you do not know: the header says how busy the server is. Remove it
+    *When not to use it:* where responses leave your network, because the header reveals the load of the server. Remove it
     at the edge.
 
     Example
@@ -83,7 +83,7 @@ class AsgiLoadReports(ConstructorRepr):
         except Exception:
             failed = True
             raise
-        except BaseException:  # the server cancels, for the client has gone
+        except BaseException:  # the server cancels when the client has disconnected
             failed = failed and answered
             raise
         finally:
@@ -92,7 +92,7 @@ class AsgiLoadReports(ConstructorRepr):
 
 @final
 class WsgiLoadReports(ConstructorRepr):
-    """WSGI middleware that sends a load report with every answer; see :class:`AsgiLoadReports`.
+    """WSGI middleware that adds a load report to every response; see :class:`AsgiLoadReports`.
 
     Example
     -------

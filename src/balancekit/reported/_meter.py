@@ -27,27 +27,27 @@ from balancekit.reported._orca import format_orca
 __all__ = ["Arrival", "LoadMeter", "ProbedLoad"]
 
 CPU_PERIOD_S: Final = 1.0
-"""The shortest time over which the use of processors is measured."""
+"""The shortest interval in seconds over which processor use is measured."""
 
 
 class ProbedLoad(NamedTuple):
-    """What a server answers to a probe."""
+    """The answer of a server to a probe."""
 
     in_flight: float
-    """Requests it has, waiting ones included."""
+    """The open requests, including waiting ones."""
     latency: float = 0.0
-    """Seconds that a request takes with so many; 0 if it does not know."""
+    """The expected seconds of a request at that number; 0 if unknown."""
 
 
 class Arrival(NamedTuple):
-    """A request that has begun on a server."""
+    """A request that has started on a server."""
 
     found: int
-    """Requests that were there before it."""
+    """The open requests when it arrived."""
     at: float
-    """When it came, by the clock of the meter."""
+    """The time of its arrival, by the meter's clock."""
     forks: int = 0
-    """Forks that led to the process in which it began."""
+    """The number of forks before the process in which it started."""
 
 
 @final
@@ -57,21 +57,21 @@ class LoadMeter(ConstructorRepr):
     Parameters
     ----------
     capacity
-        Requests that it can work on at once, > 0: utilization is then requests open, divided by it.
+        The requests that the server can process at once, > 0. Utilization is then the number of open requests divided by it.
     utilization
-        Called for the application's own utilization, in place of ``capacity``: a share of what there is, >= 0.
+        Returns the application's own utilization, >= 0, in place of ``capacity``.
     metrics
-        Called for other figures by name.
+        Returns other figures by name.
     window
         Seconds over which rates are averaged, > 0.
     clock
-        Seconds. If it goes back, time stands still, or goes on from where it was after a second or more.
+        Returns seconds. If it goes back by less than a second, time stands still; otherwise it continues from there.
     processors
-        Called for the processor seconds used so far.
+        Returns the processor seconds used so far.
 
-    A forked child meters its own requests alone; those of its parent end in the parent.
+    A forked child measures only its own requests; those of its parent end in the parent.
 
-    Cost: about two microseconds a request, ten more when it is probed.
+    Cost: about two microseconds per request, and ten more per probe.
 
     Example
     -------
@@ -117,15 +117,15 @@ class LoadMeter(ConstructorRepr):
         self._cpu_at, self._cpu_used = now, used
 
     def after_fork(self) -> None:
-        """Meter the child from now on: the requests of its parent end in the parent, and its processor seconds are its own."""
+        """Measure the child from now on; requests of its parent end in the parent, and processor seconds restart."""
         self._forks += 1
         now, used = self._at, self._cpu_used
-        with suppress(Exception):  # of functions of the application: the last readings do
+        with suppress(Exception):  # raised by functions of the application; keep the last readings
             now, used = valid.number("clock", self._clock()), valid.number("processors", self._processors())
         self._start_over(now, used)
 
     def started(self) -> Arrival:
-        """Note that a request has begun; return what :meth:`finished` is to be given."""
+        """Record the start of a request; return the argument for :meth:`finished`."""
         now = valid.number("clock", self._clock())
         with self._lock:
             arrival = Arrival(self._open, now, self._forks)
@@ -134,15 +134,15 @@ class LoadMeter(ConstructorRepr):
 
     @checked_arguments
     def finished(self, arrival: Arrival | None = None, *, failed: bool = False) -> None:
-        """Note that a request has ended, and whether by an error of the server; without ``arrival`` its time is not learnt."""
+        """Record the end of a request, and whether it was a server error. Without ``arrival`` its duration is not recorded."""
         errors = valid.flag("failed", failed)
         now = valid.number("clock", self._clock())
         with self._lock:
             if arrival is not None and arrival.forks != self._forks:
-                return  # it began before a fork, in the parent
+                return  # it started in the parent, before a fork
             self._decay(now)
             still_open = max(0, self._open - 1)
-            # Nothing is called until all is counted, so no interrupt comes in between.
+            # No call until everything is counted, so no interrupt comes in between.
             self._open = still_open
             self._requests += 1.0
             self._errors += errors
@@ -150,21 +150,21 @@ class LoadMeter(ConstructorRepr):
                 self._by_load.record(arrival.found, max(0.0, now - arrival.at))
 
     def probed(self) -> ProbedLoad:
-        """Return what a probe is to be answered: requests open, and the latency that so many mean, in seconds.
+        """Return the answer to a probe: the open requests, and the expected latency at that number in seconds.
 
-        Failed requests say nothing of latency.
+        Failed requests do not count towards latency.
         """
         with self._lock:
             return ProbedLoad(self._open, self._by_load.estimate(self._open))
 
     def report(self) -> LoadReport:
-        """Return the present load."""
+        """Return the current load."""
         now = valid.number("clock", self._clock())
         if now - self._cpu_at >= CPU_PERIOD_S:
             self._measure_cpu(now, valid.number("processors", self._processors()))
         with self._lock:
             self._decay(now)
-            # counts decay over the window; early on, only a part of it has passed
+            # counts decay over the window; early on, only part of it has passed
             passed = self._window * -math.expm1(-max(now - self._begun, CPU_PERIOD_S) / self._window)
             rps, eps = self._requests / passed, self._errors / passed
             used = 0.0 if self._capacity is None else self._open / self._capacity
@@ -177,9 +177,9 @@ class LoadMeter(ConstructorRepr):
         )
 
     def report_texts(self) -> list[str]:
-        """Return the present load as a header says it; none if it cannot be computed, which is logged when that begins.
+        """Return the current load as a header; no header if it cannot be computed. The first failure is logged.
 
-        An answer to a client is not to fail because a figure of the application does.
+        A failing figure of the application must not make a response to a client fail.
         """
         try:
             text = format_orca(self.report())
@@ -196,7 +196,7 @@ class LoadMeter(ConstructorRepr):
         kept = math.exp(min(0.0, self._at - now) / self._window)
         self._requests *= kept
         self._errors *= kept
-        # Another thread may have read the clock before this one, and come later.
+        # Another thread may have read the clock earlier and arrive later.
         self._at = max(self._at, now)
 
     def _measure_cpu(self, now: float, used: float) -> None:
@@ -212,5 +212,5 @@ F = TypeVar("F", bound=Callable[[], object])
 
 
 def _function(name: str, given: F | None) -> F | None:
-    """Return a function of the application; refuse what cannot be called, which each report would find out."""
+    """Return a function of the application; refuse a value that is not callable, before the first report."""
     return None if given is None else plain_function(name, given, "a function without arguments, or None")

@@ -10,16 +10,15 @@
 grpcio keeps a trailer of that name for its own policies and hides it from programs: send the message under another
 name, and read that.
 
-Names are those of the message; JSON may have ``rpsFractional`` for ``rps_fractional``, and text a colon for the sign ``=``.
+Names are those of the message; JSON may have ``rpsFractional`` for ``rps_fractional``, and text a colon in place of ``=``.
 
-Numbers in text, and quoted ones in JSON, are decimal, or hexadecimal after ``0x``; ``null`` in JSON leaves a field out. The
-single quotes, bare names and trailing commas that protobuf reads until it drops its "legacy syntax" are no JSON and are
-rejected.
+Numbers in text, and quoted ones in JSON, are decimal, or hexadecimal after ``0x``; ``null`` in JSON leaves a field out.
+Single quotes, bare names and trailing commas, which protobuf still reads as "legacy syntax", are not JSON and are rejected.
 
-A report comes from outside. One that is too long, not a report, has a name that is unknown or there twice, or a figure that
-cannot be (NaN, negative, beyond 1e12), is rejected as a whole, as by Envoy. Named figures of the other forms may be negative.
+A report is untrusted input. As in Envoy, it is rejected as a whole if it is too long, not a report, has an unknown or
+repeated name, or an impossible figure (NaN, negative, beyond 1e12). Named figures of the other forms may be negative.
 
-Cost: O(length), some 10 microseconds; headers above 16 KiB are not looked at.
+Cost: O(length), some 10 microseconds; headers above 16 KiB are not parsed.
 
 Source: cncf/xds ``orca_load_report.proto``; Envoy 1.40.0; gRPC proposal A51; for numbers Abseil's ``SimpleAtod``, for ``null``
 protobuf's ``json/internal/parser.cc``.
@@ -43,7 +42,7 @@ __all__ = ["LOAD_HEADER", "LOAD_HEADER_BINARY", "InvalidLoadReportError", "forma
 LOAD_HEADER: Final = "endpoint-load-metrics"
 """The name of the header, and of the trailer."""
 LOAD_HEADER_BINARY: Final = "endpoint-load-metrics-bin"
-"""The name of its binary form."""
+"""The name of the binary form."""
 MAX_HEADER_BYTES: Final = 16_384
 FIELDS: Final = {
     "cpu_utilization": "cpu_utilization",
@@ -52,7 +51,7 @@ FIELDS: Final = {
     "rps_fractional": "rps",
     "eps": "eps",
 }
-"""Our names by theirs."""
+"""Field names of this library, by those of the message."""
 _SENDABLE: Final = re.compile(r"[!-+\-./0-9;<>-~]+")
 _DECIMAL: Final = re.compile(r"(\+|-?)(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _HEXADECIMAL: Final = re.compile(
@@ -61,15 +60,15 @@ _HEXADECIMAL: Final = re.compile(
 _BLANKS: Final = " \t\n\v\f\r"
 CAMEL: Final = re.compile("(?<=[a-z])[A-Z]")
 OLD_RATE: Final = "rps"
-"""A whole number in place of ``rps_fractional``, which Envoy and gRPC do not look at."""
+"""An integer in place of ``rps_fractional``, which Envoy and gRPC ignore."""
 MAPS: Final = ("named_metrics", "utilization", "request_cost")
 """Fields that hold figures by name."""
 TEXT_MAPS: Final = MAPS[:2]
-"""Those that the text form has."""
+"""The fields of the text form."""
 
 
 class InvalidLoadReportError(BalancekitError, ValueError):
-    """A load report that cannot be read, or has a figure that cannot be."""
+    """A load report is malformed or has an impossible figure."""
 
 
 @checked_arguments
@@ -79,12 +78,12 @@ def parse_orca(value: str | bytes) -> LoadReport:
     Parameters
     ----------
     value
-        The value of the header, with its form in front; or the bytes of the binary trailer.
+        The value of the header, which begins with its form; or the bytes of the binary trailer.
 
     Raises
     ------
     InvalidLoadReportError
-        If it is none. Nothing else is raised, whatever a server sends.
+        If the value is not a valid report. No other exception is raised, whatever a server sends.
     ModuleNotFoundError
         For a binary report without the extra ``grpc``.
 
@@ -123,12 +122,12 @@ def parse_orca(value: str | bytes) -> LoadReport:
 
 @checked_arguments
 def format_orca(report: LoadReport) -> str:
-    """Return a load report in the text form, figures that are zero left out.
+    """Return a load report in the text form, without figures that are zero.
 
     Raises
     ------
     ConfigurationError
-        For what could not be sent, or not be read back: a name with a comma or a line end, a negative figure, 16 KiB.
+        If the report could not be sent or parsed: a name with a comma or a line end, a negative figure, more than 16 KiB.
 
     Example
     -------
@@ -179,7 +178,7 @@ def _report(facts: Mapping[str, Any]) -> LoadReport:
     figures = {
         FIELDS[name]: _figure(value)
         for name, value in named.items()
-        if name in FIELDS and value is not None  # as if it were not there
+        if name in FIELDS and value is not None  # null means absent
     }
     kv, shares, costs = (
         {str(name): _figure(value) for name, value in (named.get(field) or {}).items()} for field in MAPS
@@ -194,9 +193,9 @@ def _figure(value: Any) -> float:
 
 
 def _number(text: str) -> float:
-    """Read a number as Abseil does.
+    """Parse a number as Abseil does.
 
-    ``float()`` would take underscores and the digits of other scripts, and no hexadecimal ones.
+    ``float()`` would accept underscores and digits of other scripts, but not hexadecimal numbers.
     """
     text = text.strip(_BLANKS)
     if _DECIMAL.fullmatch(text):

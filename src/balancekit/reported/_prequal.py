@@ -1,14 +1,14 @@
 """Probing to reduce queuing and latency: the endpoint is chosen from a pool of recent probe results.
 
-A probe returns two numbers of a server: its requests in flight and the latency to expect at that number. Three servers are
-probed for each request, asynchronously. A request goes to the fastest of those that are not *hot*, where hot is
-a number of requests in flight above a quantile of what servers report; if all are hot, to the one with the fewest.
+A probe returns two numbers of a server: its requests in flight and the expected latency at that number. Three servers are
+probed for each request, asynchronously. A server is *hot* if its requests in flight exceed a quantile of the reported
+numbers. A request goes to the fastest server that is not hot; if all are hot, to the one with the fewest requests.
 
-A probe is used a few times and then taken out, and so is, with each request, by turns the oldest and the worst. It is no
-older than a second. So a balancer sees the load that others put on a server, without waiting for anything.
+A probe is removed after a few uses. In addition, each request removes the oldest and the worst probe alternately. No probe
+is older than a second. So a balancer sees the load from other clients without waiting.
 
 Source: Wydrowski, Kleinberg, Rumble, Archer, *Load is not what you should balance: introducing Prequal*, NSDI 2024
-(arXiv 2312.10172). One probe for each endpoint, the latest, is our choice: a second one only says what was.
+(arXiv 2312.10172). Keeping only the latest probe of each endpoint is our choice, because earlier ones are outdated.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ from balancekit.snapshot import PickContext, Snapshot
 __all__ = ["Prequal", "ProbePool", "ProbePoolMachine"]
 
 RECENT_PROBES: Final = 128
-"""Probes over which the quantile of requests in flight is taken."""
+"""The number of probes for the quantile of requests in flight."""
 MIN_PROBES: Final = 2
-"""With fewer, endpoints are sampled at random."""
+"""The fewest probes for a choice; with fewer, endpoints are sampled at random."""
 MAX_USES: Final = 1_000
-"""Uses of one probe in pools so small that probes never run out."""
+"""The most uses of one probe in a pool so small that probes never run out."""
 
 
 class ProbePool(Policy):
-    """How probes are kept and used.
+    """The settings for keeping and using probes.
 
     Parameters
     ----------
     quantile
-        Servers with more in flight than this quantile of recent probes are hot, 0 to 1.
+        Servers with more requests in flight than this quantile of recent probes are hot, 0 to 1.
     size
-        Probes kept, >= 2.
+        The most probes kept, >= 2.
     max_age
-        Seconds after which a probe is not used any more, > 0.
+        Seconds after which a probe expires, > 0.
     rate
-        Probes for each request, > 0.
+        Probes per request, > 0.
     removal
-        Probes taken out with each request, by turns the oldest and the worst, >= 0, < rate.
+        Probes removed per request, alternately the oldest and the worst, >= 0, < rate.
     surplus
-        How fast the pool grows, > 0: the paper's delta.
+        The growth rate of the pool, > 0; the paper's delta.
 
     Example
     -------
@@ -88,13 +88,13 @@ class ProbePool(Policy):
             raise ConfigurationError("removal", self.removal, f"less than the rate, {self.rate:g}")
 
     def __call__(self) -> ProbePoolMachine:
-        """Make the pool of one balancer."""
+        """Return the pool of one balancer."""
         return ProbePoolMachine(self)
 
 
 @final
 class _Probe:
-    """The last answer of one endpoint."""
+    """The latest answer of one endpoint."""
 
     __slots__ = ("at", "in_flight", "latency", "uses")
 
@@ -107,7 +107,7 @@ class _Probe:
 
 @final
 class ProbePoolMachine(StateRepr):
-    """The probes of one balancer. Sans-IO; made by :class:`ProbePool`. Any thread may call."""
+    """The probes of one balancer. Sans-IO; created by :class:`ProbePool`. Any thread may call."""
 
     __slots__ = (
         "_lock",
@@ -126,7 +126,7 @@ class ProbePoolMachine(StateRepr):
     def __init__(self, config: ProbePool) -> None:
         self.config: ProbePool = config
         self.rejected: int = 0
-        """Answers that no server can mean: negative, infinite or not a number."""
+        """The number of impossible answers: negative, infinite or not a number."""
         self._lock = new_lock()
         self._probes: dict[str, _Probe] = {}  # in the order of their answers
         self._recent: deque[float] = deque()
@@ -138,7 +138,7 @@ class ProbePoolMachine(StateRepr):
 
     @checked_arguments
     def add(self, endpoint: str, *, in_flight: float, latency: float, now: float) -> None:
-        """Take the answer of an endpoint; ignore and count one that cannot be."""
+        """Record the answer of an endpoint; ignore and count an impossible one."""
         if not (0.0 <= in_flight < math.inf and 0.0 <= latency < math.inf):
             with self._lock:
                 self.rejected += 1
@@ -161,7 +161,7 @@ class ProbePoolMachine(StateRepr):
 
     @checked_arguments
     def choose(self, eligible: set[str] | Mapping[str, object], rng: Random, *, now: float) -> str | None:
-        """Return the endpoint by the rule of hot and cold, and count on its request; ``None`` with too few probes."""
+        """Return the endpoint by the hot-cold rule and count its coming request; ``None`` with too few probes."""
         oldest = valid.number("now", now) - self.config.max_age
         with self._lock:
             known = self._known(eligible, oldest)
@@ -181,7 +181,7 @@ class ProbePoolMachine(StateRepr):
 
     @checked_arguments
     def due(self, eligible: list[str], rng: Random) -> list[str]:
-        """Return the endpoints to probe now: as many as requests since the last call have paid for, without repetition."""
+        """Return the endpoints to probe now, without repetition; the requests since the last call determine their number."""
         with self._lock:
             count = min(int(self._owed), len(eligible))
             chosen = rng.sample(eligible, count)
@@ -190,7 +190,7 @@ class ProbePoolMachine(StateRepr):
 
     @checked_arguments
     def failed(self, endpoint: str, *, now: float) -> None:
-        """Use no probe of an endpoint for a while: it has failed, and one that fails fast looks idle."""
+        """Ignore probes of a failed endpoint for a while, because an endpoint that fails fast looks idle."""
         until = valid.number("now", now) + self.config.max_age
         with self._lock:
             self._shunned[endpoint] = until
@@ -198,7 +198,7 @@ class ProbePoolMachine(StateRepr):
 
     @checked_arguments
     def keep(self, endpoints: set[str]) -> None:
-        """Forget every endpoint but these."""
+        """Drop the probes of all other endpoints."""
         with self._lock:
             self._forget({*self._probes, *self._shunned} - endpoints)
 
@@ -247,7 +247,7 @@ class ProbePoolMachine(StateRepr):
 
 
 def _rank(probe: _Probe, limit: float) -> tuple[bool, float, float]:
-    """Return where a probe stands, the best first: the fastest of the cold, then the least loaded of the hot."""
+    """Return the sort key of a probe, best first: the fastest cold one, then the least loaded hot one."""
     if probe.in_flight <= limit:
         return False, probe.latency, probe.in_flight
     return True, probe.in_flight, probe.latency
@@ -255,24 +255,24 @@ def _rank(probe: _Probe, limit: float) -> tuple[bool, float, float]:
 
 @final
 class Prequal(ConstructorRepr):
-    """The fastest endpoint that is not hot, by what servers answer to probes.
+    """Selection of the fastest endpoint that is not hot, by answers to probes.
 
     Parameters
     ----------
     pool
-        How probes are kept; the figures of the paper if left out.
+        The settings of the pool of probes; those of the paper if left out.
 
-    A runner probes servers: ``ThreadProbes`` or ``AsyncProbes`` of :mod:`balancekit.checks`. Without one, or while servers do
-    not answer, endpoints are sampled at random, by weight. A choice by probes ignores weights.
+    A runner sends the probes: ``ThreadProbes`` or ``AsyncProbes`` of :mod:`balancekit.checks`. Without a runner, or while
+    servers do not answer, endpoints are sampled at random, by weight. A choice by probes ignores weights.
 
-    *Guarantee.* A probe is no older than ``max_age`` when it is used. An endpoint that fails is not chosen by probes for as
-    long again.
+    *Guarantee.* A probe in use is no older than ``max_age``. An endpoint that fails is not chosen by probes for ``max_age``
+    seconds.
 
-    *When to use it:* many clients, servers of different speed or with neighbours that take from them. *When not:* a few
-    clients that see most of the traffic, whose own counts say the same for nothing; servers that cannot answer a probe much
-    faster than a request.
+    *When to use it:* with many clients, and servers of different speed or with noisy neighbours. *When not:* with a few
+    clients that send most of the traffic, whose own counts give the same information at no cost; with servers that cannot
+    answer a probe much faster than a request.
 
-    Cost: O(pool) a pick, some 10 microseconds, and ``rate`` probes a request.
+    Cost: O(pool) per pick, some 10 microseconds, and ``rate`` probes per request.
     Source: Wydrowski et al., NSDI 2024.
 
     Example
@@ -297,14 +297,14 @@ class Prequal(ConstructorRepr):
         self.pool: ProbePoolMachine = (ProbePool() if pool is None else pool)()
         """The probes; a runner adds to it."""
         self.on_due: Callable[[], None] = _nothing
-        """Called with each pick, by the thread that picks: there may be probes to send."""
+        """The callback of each pick, in its thread; probes may be due."""
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Forget the probes of endpoints that have gone."""
+        """Drop the probes of removed endpoints."""
         self.pool.keep({node.id for node in snapshot.members.nodes})
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the candidate by the rule of hot and cold."""
+        """Return the candidate by the hot-cold rule."""
         candidates = {node.id: node for node in snapshot.candidates(ctx)}
         if not candidates:
             return None
@@ -330,10 +330,10 @@ class Prequal(ConstructorRepr):
         return pick
 
     def learn(self, node: Node, completion: Completion, /) -> None:
-        """Shun an endpoint that fails."""
+        """Ignore the probes of an endpoint that fails."""
         if completion.outcome in FAILURES and completion.outcome is not Outcome.TIMEOUT:
             self.pool.failed(node.id, now=completion.ended_at)
 
 
 def _nothing() -> None:
-    """Stand where no runner listens."""
+    """Do nothing; the placeholder while no runner is attached."""

@@ -1,13 +1,14 @@
-"""Load that probes find: what a server said last, and the requests sent to it since.
+"""Load from probes: the last figure of a server, and the requests sent to it since.
 
 .. code-block:: text
 
-    value = (figure + per_request * (in flight now - in flight when it was found)) / capacity
+    value = (figure + per_request * (in flight now - in flight at the probe)) / capacity
 
-What is found is the load of all callers; what is counted since is the caller's own. An endpoint whose figure is missing
-or too old is taken for as busy by others as the mean of those that are known; if none is, only own requests count.
+The figure is the load from all callers; the requests counted since are the caller's own. If the figure of an endpoint is
+missing or too old, the load from other callers is the mean over the known endpoints. If none is known, only own requests
+count.
 
-Cost: O(1) a comparison; O(n) a few times per ``max_age`` for the mean.
+Cost: O(1) per comparison; O(n) a few times per ``max_age`` for the mean.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ if TYPE_CHECKING:
 __all__ = ["Probed", "ProbedNodeLoad", "ProbedPool"]
 
 MEANS_PER_AGE: Final = 6
-"""How often the mean is taken in ``max_age`` seconds."""
+"""The number of times that the mean is computed in ``max_age`` seconds."""
 
 
 class Probed(Policy):
-    """Load policy: a figure that probes find, and own requests since.
+    """Load policy that adds own requests to the last probed figure.
 
     Parameters
     ----------
     attributes
-        Where probes record figures: :class:`NodeAttributes`, filled by ``ThreadScrapes`` or ``AsyncScrapes`` of
-        :mod:`balancekit.checks`, or by code of your own.
-    name
-        Of the figure: ``"requests"``, ``"waiting"``, ``"kv_utilization"``.
-    per_request
-        What one more request adds to the figure, >= 0: 1 if it counts requests.
+        The store of figures: :class:`NodeAttributes`, filled by ``ThreadScrapes`` or ``AsyncScrapes`` of
+        :mod:`balancekit.checks`, or by your own code.
+        name
+            The name of the figure: ``"requests"``, ``"waiting"``, ``"kv_utilization"``.
+        per_request
+            The increase of the figure with one more request, >= 0; 1 if it counts requests.
 
-    *When to use it:* with ``PowerOfChoices``, if many callers share servers that publish how busy they are. *When not:*
-    where figures are older than a few requests take: then all callers run after the same endpoint together.
+        *When to use it:* with ``PowerOfChoices``, if many callers share servers that publish their load. *When not:* if figures
+        are older than a few service times, because all callers then herd on the same endpoint.
 
     Example
     -------
@@ -72,40 +73,40 @@ class Probed(Policy):
         valid.number("per_request", self.per_request, minimum=0.0)
 
     def for_pool(self) -> ProbedPool:
-        """Make what the loads of one pool share."""
+        """Return the shared state for the loads of one pool."""
         return ProbedPool(self)
 
     def __call__(self, node: Node) -> ProbedNodeLoad:
-        """Make the load of a node that shares with no other."""
+        """Return the load of a node that is alone in its pool."""
         return self.for_pool()(node)
 
 
 @final
 class ProbedPool:
-    """The mean of what is known of the endpoints of one pool. Made by :class:`Probed`."""
+    """The mean over the known endpoints of one pool; created by :class:`Probed`."""
 
     __slots__ = ("__weakref__", "_loads", "_lock", "config", "mean", "taken_at")
 
     def __init__(self, config: Probed) -> None:
         self.config: Probed = config
         self.mean: float = 0.0
-        """What the known endpoints have beyond own requests, for each unit of capacity."""
+        """The load of the known endpoints beyond own requests, per unit of capacity."""
         self._lock = new_lock()
         self._loads: dict[str, tuple[ProbedNodeLoad, ...]] = {}
-        """By id of the endpoint; two while a change of its target is being made."""
+        """The loads by endpoint id; two while the target of an endpoint is being changed."""
         self.taken_at: float = -math.inf
-        """When the mean was taken."""
+        """The time at which the mean was computed."""
         config.attributes.observe(self.recorded)
 
     def __call__(self, node: Node) -> ProbedNodeLoad:
-        """Make the load of one node."""
+        """Return the load of one node."""
         load = ProbedNodeLoad(self, node)
         with self._lock:
             self._loads[node.id] = (*self._loads.get(node.id, ()), load)
         return load
 
     def forget(self, node: Node) -> None:
-        """Leave out a node that has gone."""
+        """Remove a node."""
         with self._lock:
             loads = self._loads.get(node.id, ())
             left = tuple(filter(lambda load: load.node is not node, loads))  # no loop under a lock
@@ -115,7 +116,7 @@ class ProbedPool:
                 self._loads.pop(node.id, None)
 
     def recorded(self, endpoint: str, now: float) -> None:
-        """Note how many own requests a new figure includes; recompute the mean if it is due."""
+        """Record the own requests that a new figure includes; recompute the mean if it is due."""
         for load in self._loads.get(endpoint, ()):
             load.recorded(now)
         attributes = self.config.attributes
@@ -133,7 +134,7 @@ class ProbedPool:
 
 @final
 class ProbedNodeLoad:
-    """The probed load of one endpoint. Made by :class:`Probed`."""
+    """The probed load of one endpoint; created by :class:`Probed`."""
 
     __slots__ = ("_pool", "node", "others")
 
@@ -143,10 +144,10 @@ class ProbedNodeLoad:
         self._pool = pool
         self.node: Node = node
         self.others: float = 0.0
-        """What the last figure has beyond own requests; may be negative, since a page is older than its answer."""
+        """The last figure without own requests; may be negative, because a page is older than its response."""
 
     def recorded(self, now: float) -> None:
-        """Take note that there is a new figure."""
+        """Record that there is a new figure."""
         config = self._pool.config
         figure = config.attributes.value(self.node.id, config.name, now=now)
         if figure is not None:
@@ -162,7 +163,7 @@ class ProbedNodeLoad:
         """Do nothing: the node counts."""
 
     def value(self, *, now: float) -> float:
-        """Return the figure, with own requests since, relative to capacity. O(1)."""
+        """Return the figure plus own requests since, relative to capacity. O(1)."""
         pool, node = self._pool, self.node
         config = pool.config
         known = config.attributes.value(node.id, config.name, now=now) is not None

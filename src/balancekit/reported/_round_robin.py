@@ -20,34 +20,34 @@ from balancekit.snapshot import PickContext, Snapshot
 __all__ = ["ReportedRoundRobin"]
 
 MAX_SMOOTH_NODES: Final = 64
-"""Up to this many endpoints the order is smooth; above, an order of O(1) a turn."""
+"""The most endpoints for a smooth order; above, the order costs O(1) per turn."""
 TURNS_LAID_OUT: Final = 64
-"""Turns computed at once."""
+"""The number of turns computed at once."""
 MAX_ROUNDS: Final = 2
-"""Turns to take, per eligible node, before a candidate is sampled at random instead."""
+"""The turns tried per eligible node before a candidate is sampled at random instead."""
 
 
 @final
 class ReportedRoundRobin(ConstructorRepr):
-    """Each endpoint in turn, in proportion to requests per second for each unit of its own utilization.
+    """Weighted round robin by reported requests per second per unit of utilization.
 
-    Reports come with answers: adapters read them from headers, other code calls ``lease.report_load``.
+    Reports arrive with responses: adapters read them from headers, other code calls ``lease.report_load``.
 
     Parameters
     ----------
     weights
-        How reports become weights; gRPC's rule and figures if left out.
+        The rule from reports to weights; gRPC's rule and figures if left out.
     period
         Seconds between new orders, > 0.
 
-    *Guarantee.* Between two orders each endpoint gets its share of the weights to within a turn or two. Without
-    reports, plain round robin. Configured weights are not looked at, besides zero.
+    *Guarantee.* Between two orders, each endpoint gets its share by weight to within a turn or two. Without reports it is
+    plain round robin. Configured weights other than zero are ignored.
 
-    *When to use it:* servers of different speed, or with neighbours that take from them, which know their own
-    utilization. *When not:* many hundreds of clients, to each of which reports are old; servers that report
-    wrongly. For language models see the cache and the queue rather than the CPU.
+    *When to use it:* with servers that know their utilization, and have different speeds or noisy neighbours. *When not:*
+    with many hundreds of clients, for which reports are old; with servers that report incorrect figures. For language
+    models, use the cache and the queue rather than the CPU.
 
-    Cost: O(1) per pick up to a new order; that one O(n).
+    Cost: O(1) per pick; O(n) for a new order.
     Source: gRPC proposal A58; Envoy 1.40.0, ``client_side_weighted_round_robin``.
 
     Example
@@ -80,7 +80,7 @@ class ReportedRoundRobin(ConstructorRepr):
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weights of the present order, by endpoint id."""
+        """The weights of the current order, by endpoint id."""
         order = self._order
         return {} if order is None else dict(order.weights)
 
@@ -128,7 +128,7 @@ class ReportedRoundRobin(ConstructorRepr):
             nodes = _weighted(snapshot.eligible) or list(snapshot.eligible)
             weights = self._machine.weights([node.id for node in nodes], now=now)
             if order is None or weights != order.weights or nodes != order.nodes:
-                # A new order begins anywhere; else each would favour the heaviest.
+                # A new order starts at a random turn; otherwise each order would favour the heaviest endpoint.
                 skipped = 0 if order is None else rng.randrange(len(nodes))
                 order = _Order(nodes, weights, skipped)
             order.snapshot, order.due = snapshot, now + self._period
@@ -136,14 +136,14 @@ class ReportedRoundRobin(ConstructorRepr):
             return order
 
     def _more(self, order: _Order) -> Node:
-        """Return the next turn after those laid out, and lay out more."""
+        """Return the next turn; compute more if none is left."""
         with self._lock:
             return next(order.turns, None) or order.lay_out()
 
 
 @final
 class _Order:
-    """An order in progress: some turns laid out, which threads take one by one, and what makes more."""
+    """An order in progress: computed turns, which threads take one by one, and the source of further turns."""
 
     __slots__ = ("_take", "due", "nodes", "snapshot", "turns", "weights")
 
@@ -158,7 +158,7 @@ class _Order:
             self._take()
 
     def lay_out(self) -> Node:
-        """Lay out the next turns, and return the first of them. One thread at a time."""
+        """Compute the next turns, and return the first of them. One thread at a time."""
         turns = iter([self.nodes[self._take()] for _ in range(TURNS_LAID_OUT)])
         first = next(turns)
         self.turns = turns

@@ -12,7 +12,7 @@ __all__ = ["TimedInFlight"]
 class TimedInFlight(InFlight):
     """``InFlight`` in a balancer that reads its clock: a plain pick receives the time.
 
-    *When not to use it:* with selectors that need no time; ``InFlight`` spares two clock readings a request.
+    *When not to use it:* with selectors that need no time; ``InFlight`` saves two clock readings per request.
 
     Example
     -------

@@ -1,17 +1,18 @@
-"""Weights from load reports: requests per second for each unit of utilization.
+"""Weights from load reports: requests per second per unit of utilization.
 
 .. code-block:: text
 
     weight = rps / (utilization + error_penalty * eps / rps)
 
-The utilization is the largest of the figures named in ``metrics`` that the report has, else the application's, else
-the CPU's. A report without requests or without utilization changes nothing. An endpoint has its own weight from
-``blackout`` seconds after its first report on, until no report has come for ``expiry`` seconds; till then, and after,
-it has the mean or the median of the others. No own weight counts for less than ``min_ratio`` of the mean of all own weights,
-nor for more than ``max_ratio`` of it: a server that reports next to nothing does not get all traffic, and one that reports
-much still gets some.
+The utilization is the largest figure of the report that is named in ``metrics``, else the application's, else the CPU's. A
+report without requests or without utilization changes nothing.
 
-Cost: O(1) a report, O(n) when weights are read.
+An endpoint gets its own weight ``blackout`` seconds after its first report, and loses it after ``expiry`` seconds without a
+report. Without an own weight, it has the mean or the median of the others. Own weights are limited to between
+``min_ratio`` and ``max_ratio`` times their mean. So a server that reports almost no load does not get all traffic, and one
+that reports a high load still gets some.
+
+Cost: O(1) per report, O(n) when weights are read.
 
 Source: gRPC proposal A58 and C-core 1.85; Envoy 1.40.0, ``client_side_weighted_round_robin``.
 """
@@ -35,44 +36,44 @@ from balancekit.reported._orca import FIELDS, MAPS
 __all__ = ["MissingWeight", "ReportedWeights", "ReportedWeightsMachine", "utilization"]
 
 FIGURES: Final = FIELDS | {name: name for name in FIELDS.values()}
-"""Figures of a report, by their names in the message and here."""
+"""Names of the figures of a report, in the message and in this library."""
 MAX_WHOLE: Final = 2**32 - 1
 DEFAULT_WEIGHT: Final = 1.0
-"""The weight of every endpoint while too few have one."""
+"""The weight of every endpoint while too few have an own one."""
 
 
 class MissingWeight(enum.StrEnum):
-    """The weight of an endpoint that has no report in force."""
+    """The weight of an endpoint without a valid report."""
 
     MEAN = "mean"
-    """The mean of the others (gRPC)."""
+    """The mean of the other endpoints (gRPC)."""
     MEDIAN = "median"
-    """Their median (Envoy)."""
+    """The median of the other endpoints (Envoy)."""
 
 
 class ReportedWeights(Policy):
-    """How reports become weights.
+    """The rule from load reports to weights.
 
     Parameters
     ----------
     blackout
-        Seconds from an endpoint's first report until it has a weight of its own, >= 0: a server that has just
-        started reports little utilization.
-    expiry
-        Seconds without a report after which it has none, > 0.
-    error_penalty
-        What one error per request adds to the utilization, >= 0.
-    metrics
-        Names of figures to use before the application's, as the message has them: ``"named_metrics.kv"``,
-        ``"cpu_utilization"``, ``"utilization.*"`` for all of a kind.
-    missing
-        The weight of endpoints that have none.
-    min_reports
-        How many endpoints must have a weight, >= 1; with fewer, all are equal.
+        Seconds from an endpoint's first report until it has an own weight, >= 0; a server that has just started reports
+        low utilization.
+        expiry
+            Seconds without a report after which an endpoint loses its own weight, > 0.
+        error_penalty
+            The increase of the utilization for one error per request, >= 0.
+        metrics
+            Names of figures to use before the application's, as in the message: ``"named_metrics.kv"``,
+            ``"cpu_utilization"``, ``"utilization.*"`` for all of a kind.
+        missing
+            The weight of endpoints without an own one.
+        min_reports
+            The fewest endpoints that must have an own weight, >= 1; with fewer, all weights are equal.
     min_ratio, max_ratio
         Bounds of a weight, in means of all own weights: 0 to 1, and at least 1 or ``None`` for no bound. The defaults are gRPC's.
     errors_alone
-        Whether a report without utilization stands for a weight if its errors have a penalty, as with Envoy.
+        Whether a report without utilization gives a weight if its errors have a penalty, as in Envoy.
     whole
         Whether weights are truncated to whole numbers of 1 to 4,294,967,295, as Envoy does.
 
@@ -111,12 +112,12 @@ class ReportedWeights(Policy):
         self.__dict__["missing"] = valid.member("missing", self.missing, MissingWeight)
 
     def __call__(self) -> ReportedWeightsMachine:
-        """Make the machine of one pool."""
+        """Return the reports of one pool."""
         return ReportedWeightsMachine(self)
 
     @checked_arguments
     def weight(self, report: LoadReport) -> float:
-        """Return the weight that a report stands for; 0 if it stands for none."""
+        """Return the weight from a report; 0 if the report gives none."""
         if report.rps <= 0.0:
             return 0.0
         used = utilization(report, self.metrics)
@@ -124,13 +125,13 @@ class ReportedWeights(Policy):
         if (penalized if self.errors_alone else used) <= 0.0:
             return 0.0
         weight = report.rps / penalized
-        # One that is infinite: a utilization so small that it means nothing.
+        # Infinite for a utilization so small that it is meaningless.
         return weight if math.isfinite(weight) else 0.0
 
 
 @final
 class ReportedWeightsMachine(StateRepr):
-    """The reports of one pool. Made by :class:`ReportedWeights`. One caller at a time."""
+    """The reports of one pool; created by :class:`ReportedWeights`. One caller at a time."""
 
     @checked_arguments
     def __init__(self, config: ReportedWeights) -> None:
@@ -152,7 +153,7 @@ class ReportedWeightsMachine(StateRepr):
 
     @checked_arguments
     def keep(self, endpoints: Iterable[str]) -> None:
-        """Forget every endpoint but these."""
+        """Drop the reports of all other endpoints."""
         kept = set(endpoints)
         for endpoint in [known for known in self._last if known not in kept]:
             del self._weight[endpoint], self._since[endpoint], self._last[endpoint]
@@ -176,14 +177,14 @@ class ReportedWeightsMachine(StateRepr):
         low = config.min_ratio * mean
         high = math.inf if config.max_ratio is None else config.max_ratio * mean
         own = {name: max(low, min(weight, high)) for name, weight in own.items()}
-        if config.whole:  # the median is of the truncated weights, and the least of all is 1
+        if config.whole:  # the median is that of the truncated weights, and the smallest weight is 1
             return {name: max(1.0, float(int(own.get(name, other)))) for name in names}
         return {name: own.get(name, other) for name in names}
 
 
 @checked_arguments
 def utilization(report: LoadReport, metrics: Iterable[str] = ()) -> float:
-    """Return the figure that says how busy a server is: the largest of some, else the application's, else the CPU's.
+    """Return the utilization of a server: the largest named figure, else the application's, else the CPU's.
 
     Example
     -------
