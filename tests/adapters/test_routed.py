@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import sys
 import time
 import urllib.error
@@ -17,7 +18,15 @@ import requests
 import trio
 
 from balancekit import LoadBalancer, Outcome
-from balancekit.adapters import RequestOptions, RouteStatistics, asgi, from_header, request_options, wsgi
+from balancekit.adapters import (
+    RequestOptions,
+    RouteStatistics,
+    _routing,
+    asgi,
+    from_header,
+    request_options,
+    wsgi,
+)
 from balancekit.adapters.routed_httpx import RoutedTransport as HttpxTransport
 from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport, RoutedTransport
 from balancekit.adapters.routed_requests import RoutedAdapter
@@ -634,3 +643,237 @@ def test_an_answer_that_is_not_read_to_its_end_fails_by_its_status(where, status
         body.close()
     assert pool.stats().inflight == 0
     assert {one: count for one, count in pool.stats().outcomes.items() if count} == {outcome: 1}
+
+
+# ---------------------------------------------------------------------- pools that have left
+
+
+class Closable:
+    """The transport of a pool; its answer keeps a lease open if the path ends in ``/open``."""
+
+    def __init__(self, module, pool, closed):
+        self.module, self.pool, self.closed, self.leases = module, pool, closed, []
+
+    def _answer(self, request):
+        lease = self.pool.acquire()
+        if str(request.url).endswith("/open"):
+            self.leases.append(lease)
+        else:
+            lease.release()
+        return lease
+
+    def handle_request(self, request):
+        self._answer(request)
+        return self.module.Response(200)
+
+    async def handle_async_request(self, request):
+        return self.handle_request(request)
+
+    def send(self, request, *_rest):
+        self._answer(request)
+        response = requests.Response()
+        response.status_code, response.raw = 200, io.BytesIO()
+        return response
+
+    def close(self):
+        self.closed.append(self)
+        raise OSError("cannot be closed")
+
+    async def aclose(self):
+        self.close()
+
+
+@pytest.fixture(params=["httpx2", "httpx", "requests", "httpx2 async"])
+def sending(request, monkeypatch):
+    """Return a function that makes one client of each kind: from a table, a function that sends; and its transports."""
+    monkeypatch.setattr(_routing, "LOOK_EVERY_S", 0.0)
+
+    def made(table):
+        transports, closed = [], []
+
+        def inner(module):
+            def make(pool):
+                transports.append(Closable(module, pool, closed))
+                return transports[-1]
+
+            return make
+
+        if request.param == "requests":
+            session = requests.Session()
+            session.mount("http://shop.test/", RoutedAdapter(table, make_adapter=inner(requests)))
+            send = session.get
+        elif request.param == "httpx2 async":
+            client = httpx2.AsyncClient(transport=AsyncRoutedTransport(table, make_transport=inner(httpx2)))
+            send = lambda url: asyncio.run(client.get(url))  # noqa: E731 - as the others
+        else:
+            module, kind = (httpx, HttpxTransport) if request.param == "httpx" else (httpx2, RoutedTransport)
+            send = module.Client(transport=kind(table, make_transport=inner(module))).get
+        return send, transports, closed
+
+    return made
+
+
+def test_the_connections_of_a_pool_that_has_left_the_table_are_closed(sending, caplog):
+    """Of twenty tables one after the other only the last pool keeps its transport; one that cannot be closed is logged."""
+    table = RouteTable([])
+    send, transports, closed = sending(table)
+    for _ in range(20):
+        table.replace([Route("site", LoadBalancer(POOL))])
+        assert send("http://shop.test/").status_code == 200
+    assert len(transports) == 20
+    assert closed == transports[:-1]
+    assert "a pool that has left the table" in caplog.text
+
+
+def test_a_pool_that_the_table_still_has_keeps_its_connections(sending):
+    """A pool of another route, of a split, and that of ``no_match`` are not closed when a route is added."""
+    pools = [LoadBalancer(POOL) for _ in range(4)]
+    kept = [Route("a", pools[0], path=prefix("/a")), Route("b", Split({pools[1]: 1}), path=prefix("/b"))]
+    table = RouteTable(kept, no_match=pools[2])
+    send, transports, closed = sending(table)
+    for path in ("a", "b", "c"):
+        send(f"http://shop.test/{path}")
+    table.replace([*kept, Route("d", pools[3], path=prefix("/d"))])
+    for path in ("a", "b", "c", "d", "a"):
+        send(f"http://shop.test/{path}")
+    assert len(transports) == 4
+    assert closed == []
+
+
+def test_a_pool_that_has_left_is_closed_once_nothing_is_in_flight(sending):
+    """What streams when its pool leaves the table is not cut off."""
+    old, new = LoadBalancer(POOL), LoadBalancer(POOL)
+    table = RouteTable([Route("site", old)])
+    send, transports, closed = sending(table)
+    send("http://shop.test/open")
+    table.replace([Route("site", new)])
+    for _ in range(3):
+        send("http://shop.test/")
+    assert closed == []
+    transports[0].leases[0].release()
+    for _ in range(3):
+        send("http://shop.test/")
+    assert closed == transports[:1]
+
+
+def test_a_pool_that_comes_back_has_a_transport_again(sending):
+    """A table that goes back to an earlier pool sends there through a new transport."""
+    first, second = LoadBalancer(POOL), LoadBalancer(POOL)
+    table = RouteTable([Route("site", first)])
+    send, transports, closed = sending(table)
+    for pool in (first, second, first):
+        table.replace([Route("site", pool)])
+        send("http://shop.test/")
+    assert [transport.pool for transport in transports] == [first, second, first]
+    assert closed == transports[:2]
+
+
+# ---------------------------------------------------------------------- HEAD and WebSockets
+
+
+@pytest.mark.parametrize(("path", "status"), [("/x", 404), ("/a%2fb", 400), ("/empty", 503)])
+def test_a_head_request_that_is_refused_has_no_body(path, status):
+    """Its Content-Length is that of the answer to GET; some servers would send a body, and end the connection's framing."""
+    table = RouteTable(
+        [
+            Route("a", LoadBalancer(POOL), path=prefix("/a")),
+            Route("e", LoadBalancer([], allow_empty=True), path=prefix("/empty")),
+        ]
+    )
+    sent, _ = run_asgi(print, table, scope(path, method="HEAD"))
+    assert [sent[0]["status"], sent[1]["body"]] == [status, b""]
+    assert int(dict(sent[0]["headers"])[b"content-length"]) > 0
+    answered = []
+    edge = wsgi.RoutingMiddleware(print, table)
+    body = edge({**environ(path), "REQUEST_METHOD": "HEAD"}, lambda *answer: answered.append(answer))
+    assert b"".join(body) == b""
+    assert int(answered[0][0][:3]) == status
+    assert int(dict(answered[0][1])["Content-Length"]) > 0
+
+
+@pytest.mark.parametrize(("path", "status"), [("/x", 404), ("/a%2fb", 400), ("/empty", 503)])
+def test_a_websocket_is_refused_with_a_status_where_the_server_can_send_one(path, status):
+    """With the extension of ASGI for it the client sees 404, 400 or 503, as for any other request."""
+    table = RouteTable(
+        [
+            Route("a", LoadBalancer(POOL), path=prefix("/a")),
+            Route("e", LoadBalancer([], allow_empty=True), path=prefix("/empty")),
+        ]
+    )
+    asked = scope(path, type="websocket", extensions={"websocket.http.response": {}})
+    sent, _ = run_asgi(print, table, asked)
+    assert [message["type"] for message in sent] == [
+        "websocket.http.response.start",
+        "websocket.http.response.body",
+    ]
+    assert sent[0]["status"] == status
+    assert sent[1]["body"]
+
+
+ACCEPT = {"type": "websocket.accept"}
+
+
+def denial(status):
+    """Return the messages that deny a WebSocket with a status."""
+    return [
+        {"type": "websocket.http.response.start", "status": status, "headers": []},
+        {"type": "websocket.http.response.body", "body": b""},
+    ]
+
+
+def ended(code):
+    """Return the message that ends a WebSocket with a code."""
+    return {"type": "websocket.close", "code": code}
+
+
+@pytest.mark.parametrize(
+    ("messages", "outcome"),
+    [
+        ([ACCEPT, ended(1000)], Outcome.SUCCESS),
+        ([ACCEPT, {"type": "websocket.close"}], Outcome.SUCCESS),
+        ([ACCEPT, ended(1008)], Outcome.SUCCESS),
+        ([ACCEPT, ended(1011)], Outcome.FAILURE),
+        ([ACCEPT, ended(1012)], Outcome.FAILURE),
+        ([ACCEPT, ended(1013)], Outcome.FAILURE),
+        ([ACCEPT, ended(1014)], Outcome.FAILURE),
+        ([ended(1008)], Outcome.SUCCESS),
+        ([ended(1011)], Outcome.FAILURE),
+        (denial(403), Outcome.SUCCESS),
+        (denial(429), Outcome.OVERLOADED),
+        (denial(503), Outcome.FAILURE),
+    ],
+    ids=str,
+)
+def test_the_lease_of_a_websocket_ends_as_its_answer_says(messages, outcome):
+    """A denial counts by its status, an end by whether its code names an error of the server; then the lease has ended."""
+    pool, inflight = LoadBalancer(POOL), []
+
+    async def app(scope_, receive, send):
+        for message in messages:
+            await send(message)
+        inflight.append(pool.stats().inflight)
+
+    run_asgi(app, RouteTable([Route("site", pool)]), scope(type="websocket"))
+    assert inflight == [0]
+    assert {one: count for one, count in pool.stats().outcomes.items() if count} == {outcome: 1}
+
+
+def test_the_latency_of_a_websocket_is_that_of_its_answer():
+    """A session of any length counts with the time until it was accepted, for its route and as first byte of its endpoint."""
+    pool = LoadBalancer(POOL)
+    table = RouteTable([Route("site", pool)])
+    seen = []
+
+    async def app(scope_, receive, send):
+        await send(ACCEPT)
+        seen.extend(edge.stats())
+
+    edge = asgi.RoutingMiddleware(app, table)
+
+    async def send(_message):
+        pass
+
+    asyncio.run(edge(scope(type="websocket"), None, send))
+    assert [(one.route, one.requests, one.failures) for one in seen] == [("site", 1, 0)]
+    assert [(one.route, one.requests) for one in edge.stats()] == [("site", 1)]
+    assert sum(one.first_byte is not None for one in pool.stats().endpoints) == 1

@@ -5,10 +5,11 @@ Cost: one match and one dictionary access a request.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import itemgetter
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit._support.display import StateRepr
 from balancekit._support.fork import new_lock
@@ -17,12 +18,17 @@ from balancekit.adapters._keys import found_in
 from balancekit.adapters._request_options import RequestOptions
 from balancekit.adapters._route_statistics import RouteStatistics
 from balancekit.errors import ConfigurationError, printable
-from balancekit.l7 import Match, Request, RouteTable
+from balancekit.l7 import Match, Request, RouteTable, Split
 from balancekit.lease import Lease
 
 __all__ = ["RoutedRequest", "Router"]
 
 T = TypeVar("T")
+
+LOOK_EVERY_S: Final = 1.0
+"""Seconds between two looks at whether a pool that has left the table still has requests in flight."""
+NOT_CLOSED: Final = "closing the connections of a pool that has left the table failed"
+"""What is logged when it raises."""
 
 
 @final
@@ -42,6 +48,8 @@ class RoutedRequest(StateRepr):
 class Router(Generic[T]):
     """A table with a transport for each of its pools, made when a request first needs it.
 
+    A pool that a new table no longer leads to keeps its transport while requests are in flight there.
+
     Parameters
     ----------
     table
@@ -54,7 +62,17 @@ class Router(Generic[T]):
         Where requests are counted; its own if left out.
     """
 
-    __slots__ = ("_key", "_lock", "_make", "_transports", "statistics", "table")
+    __slots__ = (
+        "_key",
+        "_lock",
+        "_look_at",
+        "_make",
+        "_routes",
+        "_transports",
+        "departed",
+        "statistics",
+        "table",
+    )
 
     def __init__(
         self,
@@ -76,6 +94,10 @@ class Router(Generic[T]):
         self._key = key
         self._lock = new_lock()
         self._transports: dict[int, tuple[Any, T]] = {}
+        self._routes = table.routes
+        self._look_at = -math.inf
+        self.departed = False
+        """Whether some pool may have left, so that :meth:`leave` is worth a call."""
 
     def match(self, request: Request) -> Match[Any] | None:
         """Return the route of a request; one without is counted."""
@@ -102,6 +124,8 @@ class Router(Generic[T]):
     def transport(self, match: Match[Any], request: Any) -> T:
         """Return the transport of a match's pool."""
         pool = match.pool(self._key_of(request))
+        if self._routes is not self.table.routes:
+            self.departed, self._look_at = True, -math.inf
         found = self._transports.get(id(pool))
         if found is None:
             with self._lock:
@@ -109,7 +133,32 @@ class Router(Generic[T]):
                 if found is None:
                     # The pool is kept, so its id is too.
                     found = self._transports[id(pool)] = (pool, self._make(pool))
+                    self.departed = True  # its pool may have left since the request was matched
         return found[1]
+
+    def leave(self) -> Iterator[T]:
+        """Yield the transports that are to be closed now: of pools that have left the table and have nothing in flight.
+
+        One that is not taken, because the closing of another was cut short, stays for a later call. O(pools), once a second.
+        """
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._routes, self._look_at = self.table.routes, now + LOOK_EVERY_S
+        left = self._left()
+        idle = [pool for pool in left if not pool.stats().inflight]
+        for pool in idle:
+            with self._lock:
+                found = self._transports.pop(id(pool), None)
+            if found is not None:
+                yield found[1]
+        self.departed = len(idle) < len(left)
+
+    def _left(self) -> list[Any]:
+        """Return the pools with a transport to which no route leads."""
+        leads = [route.to for route in self.table.routes] + [self.table.no_match]
+        reached = {id(pool) for to in leads for pool in (to.pools if isinstance(to, Split) else (to,))}
+        return [pool for pool, _ in list(self._transports.values()) if id(pool) not in reached]
 
     def _key_of(self, request: Any) -> Any:
         return None if self._key is None else found_in(request, "key", self._key, None)

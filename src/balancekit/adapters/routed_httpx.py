@@ -1,7 +1,8 @@
 # Generated from routed_httpx2.py by tools/make_httpx.py. Change routed_httpx2.py instead.
 """Routed transports for httpx clients: the table picks the pool, the pool's balanced transport sends.
 
-Cost: one match more than a balanced transport. Needs the extra ``httpx``.
+Cost: one match more than a balanced transport. The connections of a pool that has left the table are closed by a later request,
+once nothing is in flight there. Needs the extra ``httpx``.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ with extra("httpx"):
     import httpx
 
 from balancekit._support.functions import plain_function
+from balancekit._support.log import contain_error
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import current_options
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
-from balancekit.adapters._routing import Router
+from balancekit.adapters._routing import NOT_CLOSED, Router
 from balancekit.adapters.httpx import AsyncBalancedTransport, BalancedTransport
 from balancekit.balancer import LoadBalancer
 from balancekit.l7 import Match, Request, RouteTable
@@ -98,6 +100,12 @@ class RoutedTransport(ConstructorRepr, httpx.BaseTransport):
         router = self._router
         match = _match(router, request)
         transport, outgoing = router.transport(match, request), _outgoing(router, match, request)
+        if router.departed:
+            for left in router.leave():
+                try:
+                    left.close()
+                except Exception:
+                    contain_error(NOT_CLOSED)
         started = time.perf_counter()
         try:
             response = transport.handle_request(outgoing)
@@ -179,6 +187,12 @@ class AsyncRoutedTransport(ConstructorRepr, httpx.AsyncBaseTransport):
         router = self._router
         match = _match(router, request)
         transport, outgoing = router.transport(match, request), _outgoing(router, match, request)
+        if router.departed:
+            for left in router.leave():
+                try:
+                    await left.aclose()
+                except Exception:
+                    contain_error(NOT_CLOSED)
         started = time.perf_counter()
         try:
             response = await transport.handle_async_request(outgoing)

@@ -1,6 +1,7 @@
 """Routed transports for httpx2 clients: the table picks the pool, the pool's balanced transport sends.
 
-Cost: one match more than a balanced transport. Needs the extra ``httpx2``.
+Cost: one match more than a balanced transport. The connections of a pool that has left the table are closed by a later request,
+once nothing is in flight there. Needs the extra ``httpx2``.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ with extra("httpx2"):
     import httpx2
 
 from balancekit._support.functions import plain_function
+from balancekit._support.log import contain_error
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import current_options
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
-from balancekit.adapters._routing import Router
+from balancekit.adapters._routing import NOT_CLOSED, Router
 from balancekit.adapters.httpx2 import AsyncBalancedTransport, BalancedTransport
 from balancekit.balancer import LoadBalancer
 from balancekit.l7 import Match, Request, RouteTable
@@ -97,6 +99,12 @@ class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
         router = self._router
         match = _match(router, request)
         transport, outgoing = router.transport(match, request), _outgoing(router, match, request)
+        if router.departed:
+            for left in router.leave():
+                try:
+                    left.close()
+                except Exception:
+                    contain_error(NOT_CLOSED)
         started = time.perf_counter()
         try:
             response = transport.handle_request(outgoing)
@@ -178,6 +186,12 @@ class AsyncRoutedTransport(ConstructorRepr, httpx2.AsyncBaseTransport):
         router = self._router
         match = _match(router, request)
         transport, outgoing = router.transport(match, request), _outgoing(router, match, request)
+        if router.departed:
+            for left in router.leave():
+                try:
+                    await left.aclose()
+                except Exception:
+                    contain_error(NOT_CLOSED)
         started = time.perf_counter()
         try:
             response = await transport.handle_async_request(outgoing)

@@ -1,6 +1,7 @@
 """Routed adapter for requests sessions: the table picks the pool, the pool's balanced adapter sends.
 
-Cost: one match more than a balanced adapter. Needs the extra ``requests``.
+Cost: one match more than a balanced adapter. The connections of a pool that has left the table are closed by a later request,
+once nothing is in flight there. Needs the extra ``requests``.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ with extra("requests"):
     from requests.adapters import BaseAdapter
 
 from balancekit._support.functions import plain_function
+from balancekit._support.log import contain_error
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import current_options, in_force
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
-from balancekit.adapters._routing import Router
+from balancekit.adapters._routing import NOT_CLOSED, Router
 from balancekit.adapters.requests import BalancedAdapter, BalancedResponse
 from balancekit.balancer import LoadBalancer
 from balancekit.l7 import Request, RouteTable
@@ -107,6 +109,12 @@ class RoutedAdapter(ConstructorRepr, BaseAdapter):
         if match is None:
             raise exceptions.InvalidURL(router.refusal(wanted), request=request)
         adapter, outgoing = router.transport(match, request), request
+        if router.departed:
+            for left in router.leave():
+                try:
+                    left.close()
+                except Exception:
+                    contain_error(NOT_CLOSED)
         if match.route.rewrite is not None:
             outgoing = request.copy()
             outgoing.url = f"{url.scheme}://{url.netloc}{match.target}"
