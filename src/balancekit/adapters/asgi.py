@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from balancekit._support.display import ConstructorRepr
 from balancekit.adapters._classification import classify_status, classify_unread
@@ -30,6 +30,14 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+DENIAL: Final = "websocket.http.response"
+"""The extension by which a WebSocket is denied with an answer (ASGI, "Websocket Denial Response")."""
+STARTS: Final = ("http.response.start", f"{DENIAL}.start")
+BODIES: Final = ("http.response.body", f"{DENIAL}.body")
+SWITCHING_PROTOCOLS: Final = 101
+CLOSE_STATUS: Final = {1011: 500, 1012: 503, 1013: 503, 1014: 502}
+"""Codes of a WebSocket's end that stand for an error of the server, as a status (IANA's registry of close codes)."""
 
 
 @final
@@ -54,7 +62,8 @@ class RoutingMiddleware(ConstructorRepr):
         ``statistics`` is no ``RouteStatistics``.
 
     *Answers of its own.* 400 for a target or host that the table rejects, 404 if no route takes the request, 503 with
-    ``Retry-After`` where known if the pool has no endpoint to offer. A WebSocket is closed before it is accepted.
+    ``Retry-After`` where known if the pool has no endpoint to offer. A WebSocket gets the same answer from servers that have
+    the extension for it, and is closed before it is accepted by the others.
 
     *When not to use it:* for retries. The application runs once, so a route's ``attempts`` is for clients: forward with
     ``RoutedTransport`` instead.
@@ -124,16 +133,19 @@ class RoutingMiddleware(ConstructorRepr):
 
         async def watched(message: Message) -> None:
             nonlocal status, recorded, hung_up
-            if message["type"] == "http.response.start" and not recorded:
-                status, recorded = message["status"], True
-                lease.first_byte()
-                self._router.record(routed.match, started, failed=status >= 500)
+            found = _status(message)
+            if found is not None:
+                status = found
+                if not recorded:
+                    recorded = True
+                    lease.first_byte()
+                    self._router.record(routed.match, started, failed=status >= 500)
             try:
                 await send(message)
             except OSError:  # how servers say that the client has gone
                 hung_up = True
                 raise
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
+            if _is_last(message):
                 lease.release(classify_status(status).outcome)
 
         outcome: Outcome | None = None  # ended by the server, with an exception of asyncio's or of trio's
@@ -153,15 +165,31 @@ class RoutingMiddleware(ConstructorRepr):
                 self._router.record(routed.match, started, failed=failed)
 
 
+def _status(message: Message) -> int | None:
+    """Return the status that a message states, ``None`` if it states none."""
+    kind = message["type"]
+    if kind in STARTS:
+        return int(message["status"])
+    if kind == "websocket.accept":
+        return SWITCHING_PROTOCOLS
+    return CLOSE_STATUS.get(message.get("code", 0)) if kind == "websocket.close" else None
+
+
+def _is_last(message: Message) -> bool:
+    kind = message["type"]
+    return kind == "websocket.close" or (kind in BODIES and not message.get("more_body", False))
+
+
 async def _refuse(
     scope: MutableMapping[str, Any], send: Send, status: int, text: str, *, retry_after: str | None = None
 ) -> None:
-    if scope["type"] == "websocket":
+    kind = "http.response" if scope["type"] == "http" else DENIAL
+    if kind == DENIAL and DENIAL not in (scope.get("extensions") or ()):
         await send({"type": "websocket.close", "code": 1008 if status < 500 else 1013})
         return
     body = f"{text}\n".encode("ascii", "backslashreplace")
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
     if retry_after is not None:
         headers.append((b"retry-after", retry_after.encode("ascii")))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else body})

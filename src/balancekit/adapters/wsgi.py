@@ -88,12 +88,13 @@ class RoutingMiddleware(ConstructorRepr):
         match = router.match(request)
         if match is None:
             status = 404 if router.table.rejection(request) is None else 400
-            return _refuse(start_response, status, router.refusal(request))
+            return _refuse(request, start_response, status, router.refusal(request))
         try:
             routed = router.routed(match, request)
         except UnavailableError as error:
             router.statistics.record(match.route.name, latency=0.0, failed=True)
             return _refuse(
+                request,
                 start_response,
                 503,
                 "no endpoint is available",
@@ -163,11 +164,16 @@ class _Body:
 
 
 def _refuse(
-    start_response: StartResponse, status: int, text: str, *, retry_after: str | None = None
+    request: Request,
+    start_response: StartResponse,
+    status: int,
+    text: str,
+    *,
+    retry_after: str | None = None,
 ) -> list[bytes]:
     body = f"{text}\n".encode("ascii", "backslashreplace")
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
     if retry_after is not None:
         headers.append(("Retry-After", retry_after))
     start_response(f"{status} {REASONS[status]}", headers)
-    return [body]
+    return [] if request.method == "HEAD" else [body]  # not every server keeps it back
