@@ -13,6 +13,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l7._patterns import Exact, PathPattern, Prefix, Regex, Template, TextPrefix
+from balancekit.l7._spelling import short_address
 from balancekit.l7._split import Split
 from balancekit.l7._values import ValueCondition
 
@@ -135,7 +136,7 @@ class Route(Generic[P]):
 
 
 def host_pattern(text: object) -> str:
-    """Return a host pattern as it is compared: lower case, without a trailing dot.
+    """Return a host pattern as it is compared: lower case, without a trailing dot, an IPv6 address as short as it can be.
 
     Raises
     ------
@@ -151,7 +152,9 @@ def host_pattern(text: object) -> str:
         name = text.lower()
         name = name.removesuffix(".") if len(name) > 1 else name
         if name == "*" or HOST.fullmatch(name.removeprefix("*.")):
-            return name
+            found = short_address(name) if name[0] == "[" else name
+            if found is not None:
+                return found
     raise ConfigurationError(
         "host", text, "'a.b', '*.b' or '*', ASCII (xn--... for other scripts), without a port"
     )

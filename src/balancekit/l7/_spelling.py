@@ -16,9 +16,10 @@ from typing import ClassVar, Final, final
 
 from balancekit._support import url_paths
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Spelling", "host_name"]
+__all__ = ["Spelling", "host_name", "short_address"]
 
 NAME: Final = re.compile(r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\]")
 ESCAPED_SLASHES: Final = ("keep", "reject", "unescape")
@@ -38,7 +39,7 @@ class Spelling:
     ``ENVOY``      ``normalize_path`` on, as Envoy does; :meth:`envoy` for its other options
     =============  ===========================================================================================
 
-    Host names are compared without case, port and one trailing dot in all of them.
+    Host names are compared without case, port and one trailing dot in all of them, IPv6 addresses however they are written.
 
     *Guarantee.* Under ``STRICT`` and ``RAW`` the matched path is the sent path, but for the case of hexadecimal digits
     under ``STRICT``.
@@ -122,26 +123,35 @@ class Spelling:
     def host(self, host: str, /) -> str | None:
         """Return a host as it is matched, ``None`` if it is rejected."""
         name = host_name(host)
-        return name if not self.strict or not host or NAME.fullmatch(name) else None
+        if not self.strict or not host:
+            return name
+        return name if NAME.fullmatch(name) and (name[0] != "[" or short_address(name)) else None
 
     def __repr__(self) -> str:
         return f"Spelling.{self.name}"
 
 
 def host_name(host: str) -> str:
-    """Return a host in lower case, without its port and one trailing dot.
+    """Return a host in lower case, without its port and one trailing dot, an IPv6 address as short as it can be.
 
     Example
     -------
-    >>> host_name("Shop.Test.:8443"), host_name("[2001:DB8::1]:80")
+    >>> host_name("Shop.Test.:8443"), host_name("[2001:DB8:0::1]:80")
     ('shop.test', '[2001:db8::1]')
     """
     name = host.lower()
     if ":" in name:
         head, _, port = name.rpartition(":")
-        if (not port or port.isdecimal()) and (":" not in head or head.endswith("]")):
+        if (not port or (port.isascii() and port.isdecimal())) and (":" not in head or head.endswith("]")):
             name = head
-    return name.removesuffix(".")
+    name = name.removesuffix(".")
+    return (short_address(name) or name) if name[:1] == "[" else name
+
+
+def short_address(name: str) -> str | None:
+    """Return an IPv6 address in brackets as short as it can be, ``None`` if it is none."""
+    address = ascii_host(name[1:-1]) if name[-1:] == "]" and ":" in name else None
+    return None if address is None else f"[{address}]"
 
 
 Spelling.STRICT = Spelling("STRICT", url_paths.strict, strict=True, keeps=True)

@@ -96,7 +96,33 @@ def test_hosts_have_no_case_port_or_final_dot(host, name):
     assert Spelling.STRICT.host(host) == name == Spelling.RAW.host(host)
 
 
-@pytest.mark.parametrize("host", ["a..b", ".a", "a,b", "a b", "a/b", "u@a", ".", "a:b:c", "é", "a:8x", "a\0"])
+@pytest.mark.parametrize(
+    "host",
+    ["[2001:db8::1]", "[2001:DB8::1]", "[2001:db8:0::1]", "[2001:0db8:0:0:0:0:0:1]", "[2001:db8::0.0.0.1]", "[2001:db8:0:0::1]:80"],
+)  # fmt: skip
+@pytest.mark.parametrize("route", ["[2001:db8::1]", "[2001:DB8:0:0::1]"])
+@pytest.mark.parametrize(
+    "spelling", [Spelling.STRICT, Spelling.RAW, Spelling.NGINX, Spelling.ENVOY], ids=repr
+)
+def test_an_address_is_the_same_host_however_it_is_written(host, route, spelling):
+    """A request for an IPv6 address takes the route of that address: a longer spelling leads to no other."""
+    table = RouteTable([Route("address", 1, host=route), Route("others", 2)], spelling=spelling)
+    assert table.match(Request("/", host=host)).route.name == "address"
+    assert table.match(Request("/", host="[2001:db8::2]")).route.name == "others"
+    assert Route("address", 1, host=route).hosts == ("[2001:db8::1]",)
+
+
+@pytest.mark.parametrize("host", ["[:::]", "[1::2::3]", "[::1", "[12345::]", "[::1.2.3]", "[1:2]"])
+def test_what_is_in_brackets_is_an_address(host):
+    """``STRICT`` rejects a host in brackets that is no IPv6 address, and a route refuses it by name."""
+    assert Spelling.STRICT.host(host) is None
+    with pytest.raises(ConfigurationError, match="host"):
+        Route("address", 1, host=host)
+
+
+@pytest.mark.parametrize(
+    "host", ["a..b", ".a", "a,b", "a b", "a/b", "u@a", ".", "a:b:c", "é", "a:8x", "a:\u0668", "a\0"]
+)
 def test_strict_rejects_odd_hosts(host):
     """A host with empty labels or odd characters is rejected."""
     assert Spelling.STRICT.host(host) is None
