@@ -23,6 +23,7 @@ Source: Envoy's ``filter_chain_match``; equal to choices recorded from Envoy 1.4
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast, final
@@ -39,6 +40,8 @@ __all__ = ["FlowMatch", "FlowRoutes"]
 
 T = TypeVar("T")
 MAX_PORT: Final = 65_535
+SERVER_NAME: Final = re.compile(r"(?:\*\.)?[a-z0-9._-]+")
+"""What a client can send as a server name (RFC 6066 section 3), or a wildcard over it."""
 
 Prefix: TypeAlias = tuple[int, int, int]
 """IP version, length in bits, the bits."""
@@ -302,8 +305,12 @@ def _prefixes(parameter: str, values: Iterable[str]) -> list[Prefix]:
 
 def _server_name(value: object) -> str:
     name = valid.text("server_names", value).lower()
-    if "*" in name.removeprefix("*.") or name == "*.":
-        raise ConfigurationError("server_names", value, "a name such as 'a.example.com' or '*.example.com'")
+    if SERVER_NAME.fullmatch(name) is None:
+        raise ConfigurationError(
+            "server_names",
+            value,
+            "a name such as 'a.example.com' or '*.example.com', ASCII (xn--... for other scripts), without a port",
+        )
     return name
 
 
