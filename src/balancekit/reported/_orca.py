@@ -103,7 +103,7 @@ def parse_orca(value: str | bytes) -> LoadReport:
         if form == "TEXT":
             return _report(_text(body))
         if form == "JSON":
-            return _report(json.loads(body))
+            return _report(json.loads(body, object_pairs_hook=_once))
         if form == "BIN":
             return _binary(base64.b64decode(body, validate=True))
     except InvalidLoadReportError:
@@ -170,8 +170,18 @@ def _text(body: str) -> dict[str, Any]:
     return facts
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; of a name that is there twice, readers take the first, the last, or neither."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise InvalidLoadReportError("a name in JSON is there twice")
+    return found
+
+
 def _report(facts: Mapping[str, Any]) -> LoadReport:
     named = {CAMEL.sub(lambda found: f"_{found[0].lower()}", name): value for name, value in facts.items()}
+    if len(named) < len(facts):
+        raise InvalidLoadReportError("a field is there twice, in two spellings")
     unknown = named.keys() - FIELDS.keys() - {OLD_RATE, *MAPS}
     if unknown:
         raise InvalidLoadReportError(f"{min(unknown)[:50]!r} is no field of a load report")
