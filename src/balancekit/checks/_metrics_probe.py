@@ -163,6 +163,8 @@ class _MetricsReader(ConstructorRepr):
             raise ConfigurationError("fetch", fetch, "a function from a URL to the text of a page")
         self._fetch = fetch
         self._path = valid.text("path", path)
+        if not self._path.startswith("/"):
+            raise ConfigurationError("path", path, "a path that begins with /")
 
     def _page(self, endpoint: Endpoint[Any]) -> Any:
         """Return the page of an endpoint, or an awaitable of it; the target is ``host:port``, a URL or has a URL."""

@@ -19,7 +19,15 @@ from balancekit.adapters.dnslib import GslbResolver
 from balancekit.adapters.dnspython import DnsResponder
 from balancekit.adapters.vrrp import VrrpThread, ip_address_hook
 from balancekit.capacity import L4, Demand, plan_capacity
-from balancekit.checks import AsyncChecks, HttpCheck, Schedule, TcpCheck, ThreadChecks
+from balancekit.checks import (
+    AsyncChecks,
+    HttpCheck,
+    MetricsPage,
+    MetricsProbe,
+    Schedule,
+    TcpCheck,
+    ThreadChecks,
+)
 from balancekit.discovery import FileSdResolver, ThreadDiscovery
 from balancekit.gslb import AllUp, Client, PolicySelector, Query, Soa, StaticRecords, Zone, fixed_standings
 from balancekit.ha import Tracking, VirtualRouter, place
@@ -261,6 +269,18 @@ ROWS = [
     Row("simulate others", lambda: simulated(lambda *_: LoadBalancer(["b"])), CONFIGURATION, r"endpoints a"),
     Row("quantile 99", lambda: simulated(plain).quantile(99), CONFIGURATION, r"for 99 % write 0\.99"),
     Row("tracked names", lambda: Tracking(checks=["s"]), CONFIGURATION, r"TrackedCheck"),
+    Row(
+        "a page of metrics, no slash",
+        lambda: MetricsPage("vllm", fetch=str, path="metrics"),
+        CONFIGURATION,
+        r"begins with /",
+    ),
+    Row(
+        "a probe of metrics, no slash",
+        lambda: MetricsProbe("vllm", fetch=str, path="metrics"),
+        CONFIGURATION,
+        r"begins with /",
+    ),
     Row("tracking by a number", lambda: tracking_by(3), CONFIGURATION, r"Tracking\("),
     Row("a tracked number", lambda: Tracking(checks={"s": 3}), CONFIGURATION, r"TrackedCheck"),
     Row("place one", lambda: place("192.0.2.1", ["a"]), CONFIGURATION, r"\['192\.0\.2\.1'\]"),
