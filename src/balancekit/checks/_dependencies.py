@@ -31,6 +31,11 @@ class SharedDependencies(ConstructorRepr):
         A dependency is shared if it fails on more than this share of the endpoints that answered, in [0, 1]; 1 turns
         sharing off.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``share`` is outside [0, 1].
+
     Example
     -------
     >>> shared = SharedDependencies()

@@ -91,6 +91,12 @@ class ThreadProbes(_Prober, ThreadRunner):
     clock
         The clock of the balancer.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``balancer``, ``selector`` or ``clock`` is of the wrong class, ``probe`` is no plain function, or
+        ``concurrency`` is below 1.
+
     *When not to use it:* in a program that runs on asyncio; use :class:`AsyncProbes`.
 
     Example
@@ -190,6 +196,12 @@ class AsyncProbes(_Prober, AsyncRunner):
         A coroutine function that probes one endpoint.
     timeout
         Seconds for one probe, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``balancer``, ``selector`` or ``clock`` is of the wrong class, ``probe`` is no coroutine function,
+        or a number is outside its bounds.
 
     Example
     -------

@@ -58,6 +58,11 @@ class Gauges(Record):
         Whether the figure is the largest sample that is present, as for a utilization. Otherwise it is the sum of all
         the gauges over their other labels, and each gauge must be present.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``names`` is empty or no tuple of non-empty strings, or ``largest`` is no bool.
+
     Example
     -------
     >>> Gauges(("requests_running", "requests_waiting")).largest
@@ -186,6 +191,12 @@ class MetricsProbe(_MetricsReader):
     path
         Of the page.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``gauges`` is an unknown name or no tuple of names, ``fetch`` is no plain function, or ``path``
+        does not begin with ``/``.
+
     Pages give no latency by number of requests, so ``Prequal`` picks the endpoint with the fewest requests.
 
     Example
@@ -236,6 +247,12 @@ class MetricsPage(_MetricsReader):
         Takes a URL and returns the text of the page, or an awaitable of it; see :class:`MetricsProbe`.
     path
         Of the page.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``gauges`` is an unknown name or no mapping to ``Gauges``, ``fetch`` cannot be called, or ``path``
+        does not begin with ``/``.
 
     A gauge that is missing from a page, or whose value is not a number, is left out. A page without any of the gauges is an
     error.

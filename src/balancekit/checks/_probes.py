@@ -42,6 +42,11 @@ class TcpCheck(Record):
     address
         Returns ``"host:port"`` or a URL for an endpoint; its target if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``address`` is no plain function.
+
     *When not to use it:* alone, against a process that may hang; the operating system accepts connections for it.
 
     Example
@@ -83,6 +88,12 @@ class HttpCheck(Record):
         As for :class:`TcpCheck`. An ``https`` URL is checked over TLS.
     tls
         The :class:`ssl.SSLContext` to use for TLS; the system's default if left out.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``path``, ``host`` or a header cannot be sent, a status is outside 200 to 599, or ``body`` is no
+        text. If ``address`` is no plain function, or ``tls`` is no ``SSLContext``.
 
     Example
     -------
@@ -144,6 +155,12 @@ class DeepCheck(Record):
         Expected if all dependencies are healthy; if one is not, any status is accepted.
     headers, host, address, tls
         As for :class:`HttpCheck`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``path``, ``member``, ``host`` or a header cannot be sent, or a status is outside 200 to 599. If
+        ``address`` is no plain function, or ``tls`` is no ``SSLContext``.
 
     Example
     -------

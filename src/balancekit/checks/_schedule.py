@@ -41,6 +41,11 @@ class Schedule(Record):
     fast
         The interval while an endpoint is changing, > 0, at most ``interval``; a fifth of ``interval`` if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     Example
     -------
     >>> Schedule(interval=10.0).holds_for

@@ -136,6 +136,12 @@ class ThreadScrapes(_Scraper, ThreadRunner):
     clock
         The clock of the balancer.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``balancer``, ``attributes``, ``schedule`` or ``clock`` is of the wrong class, ``page`` has to be
+        awaited, or ``concurrency`` is below 1.
+
     *When not to use it:* in a program that runs on asyncio; use :class:`AsyncScrapes`.
 
     Example
@@ -227,6 +233,12 @@ class AsyncScrapes(_Scraper, AsyncRunner):
     page
         A coroutine function that returns the figures of one endpoint by name, or a :class:`MetricsPage` whose ``fetch`` is a
         coroutine function.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``balancer``, ``attributes``, ``schedule`` or ``clock`` is of the wrong class, ``page`` is no
+        coroutine function, or ``concurrency`` is below 1.
 
     Example
     -------

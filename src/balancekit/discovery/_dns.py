@@ -123,6 +123,11 @@ class SrvResolver(ConstructorRepr):
         For example ``"_http._tcp.orders.example"``.
     nameservers, timeout
         As for :class:`DnsResolver`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is no host name, ``timeout`` is not > 0, or a name server is no address.
     """
 
     def __init__(

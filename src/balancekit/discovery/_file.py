@@ -35,6 +35,11 @@ class FileSdResolver(ConstructorRepr):
     ----------
     path
         The file; it need not exist yet.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``path`` is no path of a file.
     """
 
     refresh: Final = _EVERY_SECOND

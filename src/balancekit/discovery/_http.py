@@ -61,6 +61,12 @@ class HttpSdResolver:
         The :class:`ssl.SSLContext` that checks certificates; the system's default if left out.
     interval
         Seconds between two requests; also sent in ``X-Prometheus-Refresh-Interval-Seconds``.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``url`` is no such URL, a time is not > 0, a header cannot be sent, or ``tls`` is no
+        ``SSLContext``.
     """
 
     def __init__(

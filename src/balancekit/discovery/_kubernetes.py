@@ -55,6 +55,11 @@ class KubernetesResolver(ConstructorRepr):
     client
         ``lightkube.Client``; one from the environment (pod or kubeconfig) if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``service`` is no name of a service, or ``port`` neither a name nor a number from 1 to 65535.
+
     Under a runner it watches the service: changes arrive at once, and a broken watch resumes with a new list. A
     terminating pod that still serves has weight 0. For a dual-stack service, a family without a route is left out. Zones
     are those of the nodes; zone hints are in ``metadata["hint_zones"]``. The account needs ``list`` and ``watch`` on

@@ -47,6 +47,11 @@ class Refresh(Record):
         A pushed list takes effect after ``quiet`` seconds without another one, and at the latest ``max_quiet`` seconds
         after the first; both >= 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If a number is outside its bounds, a maximum is below its minimum, or ``on_empty`` is another word.
+
     Example
     -------
     >>> refresh = Refresh(interval=10.0)

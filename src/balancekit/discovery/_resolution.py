@@ -33,6 +33,11 @@ class Resolution(Record):
     ttl
         Seconds for which the answer is valid, >= 0; ``None`` if the source gives none.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``endpoints`` holds something other than endpoints, or ``ttl`` is negative.
+
     Example
     -------
     >>> [endpoint.id for endpoint in Resolution(endpoints=[Endpoint("b"), Endpoint("a"), Endpoint("b")]).endpoints]

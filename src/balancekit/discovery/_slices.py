@@ -48,6 +48,11 @@ class EndpointSlices(ConstructorRepr):
     port
         Name or number of the port; if left out, the only port of each slice.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``port`` is neither a name nor a number from 1 to 65535.
+
     Example
     -------
     >>> slices = EndpointSlices(port="http")

@@ -53,6 +53,11 @@ class FunctionResolver(ConstructorRepr):
     function
         Called without arguments; returns a Resolution or anything a balancer accepts as endpoints. It may block.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``function`` is no function, or a coroutine function.
+
     Example
     -------
     >>> FunctionResolver(lambda: {"eu": "10.0.0.1:80"}).resolve().endpoints[0].target
@@ -79,6 +84,11 @@ class AsyncFunctionResolver(ConstructorRepr):
     ----------
     function
         As for :class:`FunctionResolver`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``function`` is no coroutine function.
     """
 
     def __init__(self, function: Callable[[], Awaitable[Any]]) -> None:

@@ -52,8 +52,8 @@ class RouterSettings(Record):
     Raises
     ------
     ConfigurationError
-        If a number is outside its bounds, or a flag is no bool. If an address is none, of another family than
-        ``addresses``, or ``source`` is among the peers.
+        If a number is outside its bounds, or a flag is no bool. If an address is malformed or of another family
+        than ``addresses``, or ``source`` is among the peers.
     """
 
     vrid: int

@@ -37,6 +37,11 @@ class NodeAttributes(ConstructorRepr):
     max_age
         Seconds for which a figure is valid, > 0; set it to three periods of the probes.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``max_age`` is not > 0.
+
     *Guarantee.* An impossible figure (NaN, infinite) is ignored and counted, and the figure before it stays.
 
     Example

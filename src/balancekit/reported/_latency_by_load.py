@@ -38,6 +38,11 @@ class LatencyByLoad(ConstructorRepr):
     nearest
         The number of samples in the median, >= 1: those whose requests in flight were closest.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is not a whole number >= 1.
+
     Example
     -------
     >>> by_load = LatencyByLoad(nearest=1)

@@ -38,6 +38,11 @@ class AsgiLoadReports(ConstructorRepr):
     meter
         The meter of the server; one without a capacity if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``app`` cannot be called.
+
     *When not to use it:* where responses leave your network, because the header reveals the load of the server. Remove it
     at the edge.
 
@@ -93,6 +98,11 @@ class AsgiLoadReports(ConstructorRepr):
 @final
 class WsgiLoadReports(ConstructorRepr):
     """WSGI middleware that adds a load report to every response; see :class:`AsgiLoadReports`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``app`` cannot be called.
 
     Example
     -------

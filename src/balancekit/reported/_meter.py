@@ -69,6 +69,12 @@ class LoadMeter(ConstructorRepr):
     processors
         Returns the processor seconds used so far.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``capacity`` or ``window`` is not > 0, a callable cannot be called, or ``clock`` or ``processors``
+        returns no finite number.
+
     A forked child measures only its own requests; those of its parent end in the parent.
 
     Cost: about two microseconds per request, and ten more per probe.

@@ -61,6 +61,11 @@ class ProbePool(Policy):
     surplus
         The growth rate of the pool, > 0; the paper's delta.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     Example
     -------
     >>> pool = ProbePool(quantile=0.5)()

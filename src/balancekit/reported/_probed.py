@@ -48,6 +48,11 @@ class Probed(Policy):
         *When to use it:* with ``PowerOfChoices``, if many callers share servers that publish their load. *When not:* if figures
         are older than a few service times, because all callers then herd on the same endpoint.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``attributes`` is no ``NodeAttributes``, ``name`` is empty, or ``per_request`` is negative.
+
     Example
     -------
     >>> from balancekit import LoadBalancer, PowerOfChoices

@@ -40,6 +40,11 @@ class ReportedRoundRobin(ConstructorRepr):
     period
         Seconds between new orders, > 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``weights`` is no ``ReportedWeights``, or ``period`` is not > 0.
+
     *Guarantee.* Between two orders, each endpoint gets its share by weight to within a turn or two. Without reports it is
     plain round robin. Configured weights other than zero are ignored.
 

@@ -77,6 +77,12 @@ class ReportedWeights(Policy):
     whole
         Whether weights are truncated to whole numbers of 1 to 4,294,967,295, as Envoy does.
 
+    Raises
+    ------
+    ConfigurationError
+        If a number is outside its bounds, a flag is no bool, ``metrics`` is no tuple of strings, or
+        ``missing`` is unknown.
+
     Example
     -------
     >>> machine = ReportedWeights(blackout=0.0)()

@@ -45,6 +45,11 @@ class SharedEjections(StateRepr):
     max_ejected
         The share of endpoints, 0 to 1, from which hints eject no more; ejections for any reason count.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``balancer`` takes no checks, ``store`` is no store, or a number is outside its bounds.
+
     *Guarantee.* Hints alone never leave fewer endpoints than ``1 - max_ejected`` of all. Joining reads and never writes.
 
     *When not to use it:* where failures are the caller's fault, such as an expired credential. One bad deployment of a caller

@@ -138,6 +138,11 @@ def in_flight(file: str | os.PathLike[str], ids: Iterable[str]) -> dict[str, int
     ids
         Endpoint ids.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``file`` is no path, or ``ids`` is no collection of non-empty strings.
+
     Cost: one or two system calls per worker.
 
     Example

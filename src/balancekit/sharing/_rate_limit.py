@@ -171,6 +171,12 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
     child
         The factory of the inner selector; ``ShortestExpectedDelay`` if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``store`` is no store, a number is outside its bounds, ``by_cost`` is no bool, or ``child`` makes
+        no selector.
+
     *Guarantee.* While the store answers, processes together are granted at most ``burst + rate * t`` in ``t`` seconds. A
     request may cost more than a process holds if the block has its largest size; the process then owes the rest.
 

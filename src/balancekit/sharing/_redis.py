@@ -53,6 +53,12 @@ class RedisStore(ConstructorRepr):
         The thread starts with the first request of a balancer and ends with the store, or with :meth:`close`, which withdraws the
         counts of this process. It starts again in a forked child.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``client`` is no client of redis-py or one of ``redis.asyncio``, ``name`` is empty, or ``period``
+        or ``ttl`` is outside its bounds.
+
     *When not to use it:* for the workers of one host; a file is fresher and needs no server. On asyncio: use
     :class:`AsyncRedisStore`.
 
@@ -182,6 +188,12 @@ class AsyncRedisStore(ConstructorRepr):
         ``redis.asyncio.Redis``; give it ``socket_timeout`` and ``retry=None``.
     name, period, ttl
         See :class:`RedisStore`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``client`` is no client of ``redis.asyncio``, ``name`` is empty, or ``period`` or ``ttl`` is
+        outside its bounds.
 
     Example
     -------
