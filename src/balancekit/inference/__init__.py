@@ -1,10 +1,10 @@
-"""Balancing of language-model servers: prompts go where their beginnings are cached.
+"""Balancing of language-model servers by the prompt prefixes that each server has cached.
 
 =========================  ==============================================================================
-:class:`PrefixAffinity`    the selector: what is uncached of a prompt, times how busy an endpoint is
+:class:`PrefixAffinity`    the selector: the uncached part of a prompt, times the load of an endpoint
 :class:`Product`           its default rule; :class:`RelativeLoad` and :class:`StickyMatch` are others
-:class:`PrefixTable`       which endpoints have which leading blocks; usable alone
-:class:`LoadedAdapters`    a scorer: adapters that have to be loaded; :class:`CacheUtilization` is another
+:class:`PrefixTable`       a table of the endpoints that have each leading block; usable alone
+:class:`LoadedAdapters`    a scorer: adapters that must be loaded; :class:`CacheUtilization` is another
 :func:`prompt_key`         the key of a prompt for a model and an adapter; :func:`token_key` of token ids
 =========================  ==============================================================================
 """

@@ -1,25 +1,26 @@
 """Prompts as blocks: one 64-bit number for each leading part of a prompt.
 
-A prompt is cut into blocks of equal size. What is left at the end is no block, as in the caches of model servers: it differs in
-the next turn of a conversation. Only a prompt shorter than a block is one by itself. The number of a block stands for the prompt
-*up to and including* it: equal numbers mean equal beginnings. So the blocks that two prompts share are a leading part of both.
+A prompt is cut into blocks of equal size. As in the caches of model servers, the remainder at the end is not a block, because
+it changes in the next turn of a conversation. Only a prompt shorter than a block is a block by itself. The number of a block
+identifies the prompt *up to and including* it, so equal numbers mean equal prefixes. The common blocks of two prompts are
+therefore a leading part of both.
 
 =============  ================================================================
 ``str``        its UTF-8 bytes
-``bytes``      as they are; token ids become bytes by :func:`token_key`
+``bytes``      unchanged; :func:`token_key` turns token ids into bytes
 ``int``        its low 64 bits, as one block
 =============  ================================================================
 
-Cost: 0.05 microseconds for 256 bytes, a fifth of chained MurmurHash3, for all blocks are hashed by two array operations; and
-3 microseconds a prompt.
+Cost: 3 microseconds per prompt and 0.05 microseconds per 256 bytes, a fifth of chained MurmurHash3, because two array
+operations hash all blocks.
 
-*When not to use it:* as a secret. A caller that can guess prompts can find out, by timing, what others have sent, and can aim
-requests at an endpoint. Two blocks of 256 bytes that differ have equal numbers with a probability of at most 2**-30.
+*When not to use it:* as a secret. A caller that can guess prompts can detect by timing which prompts others have sent, and
+can direct requests to an endpoint. Two different blocks of 256 bytes have equal numbers with a probability of at most 2**-30.
 
-Source: multilinear hashing (Lemire and Kaser 2014, *Strongly universal string hashing is fast*) for whole blocks, not modulo a
-number: words and factors are so small that their products add up exactly in double precision, which processors do fastest;
-MurmurHash3 for short prompts; as in vLLM and Dynamo, a block's number includes those before it: here they are multiplied by a
-factor of their position and added up.
+Source: multilinear hashing (Lemire and Kaser 2014, *Strongly universal string hashing is fast*) for whole blocks, without a
+modulus. Words and factors are small enough for exact sums in double precision, the fastest arithmetic of processors.
+MurmurHash3 is used for short prompts. As in vLLM and Dynamo, the number of a block includes the blocks before it; here they
+are multiplied by a factor of their position and added up.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ Blocks: TypeAlias = NDArray[np.uint64]
 """One number for each block of a prompt."""
 
 MAX_BLOCKS: Final = 2_048
-"""Of one prompt; what comes later is not distinguished: 131,072 tokens in blocks of 64, as in llm-d."""
+"""The most blocks of one prompt, 131,072 tokens in blocks of 64, as in llm-d; later blocks are ignored."""
 MAX_TOKEN: Final = 2**32 - 1
 EXACT_BITS: Final = 53
-"""Of integers that double precision has all (IEEE 754)."""
+"""The bits up to which double precision represents every integer (IEEE 754)."""
 WORD_BITS: Final = 16
 
 _POSITIONS: Final[Blocks] = mix64(np.arange(MAX_BLOCKS, dtype=np.uint64)) | np.uint64(1)
 """An odd factor for each position."""
 _SHORT: Final = 0x5BD1_E995
-"""Seeds the hash of prompts shorter than a block, with their length: they equal no whole block."""
+"""The seed, with the length, of the hash of prompts shorter than a block, so that they equal no whole block."""
 _running_sum: Final = np.add.accumulate
 
 
@@ -70,17 +71,17 @@ def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
     block
         Bytes of a block, a multiple of 8.
     seed
-        Goes into all numbers: what is cached for one model is of no use to another.
+        Included in all numbers, because the cache of one model is of no use to another.
 
     Returns
     -------
     tuple
-        At most 2,048 numbers; the length is at least 1, and a fraction if there is something left.
+        At most 2,048 numbers, and the length, which is at least 1 and includes the remainder as a fraction.
 
     Raises
     ------
     ConfigurationError
-        If the prompt is neither text, bytes nor an integer, or the block no multiple of 8.
+        If the prompt is not text, bytes or an integer, or the block is not a multiple of 8.
 
     Example
     -------
@@ -94,7 +95,7 @@ def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
 
 
 def number_blocks(key: Key, block: int, seed: int) -> tuple[Blocks, float]:
-    """Return what :func:`prompt_blocks` does, without a check of the arguments."""
+    """Return the result of :func:`prompt_blocks` without checking the arguments."""
     data = key if isinstance(key, bytes) else _bytes_of(key)
     size = len(data)
     whole = size // block
@@ -120,27 +121,27 @@ def _bytes_of(key: str | int) -> bytes:
 def _factors(block: int) -> NDArray[np.float64]:
     """Return the factors of multilinear hashing.
 
-    An integer for each two bytes of a block, so small that sums are exact.
+    There is one integer for every two bytes of a block, small enough for exact sums.
     """
     numbers = mix64(np.arange(block // 2, dtype=np.uint64))
     return (numbers >> np.uint64(64 - _factor_bits(block))).astype(np.float64)
 
 
 def _factor_bits(block: int) -> int:
-    """Return how many bits factors may have: those of an exact sum, less those of a word and of how many there are."""
+    """Return the bits of a factor: those of an exact sum, minus those of a word and of the number of words."""
     return EXACT_BITS - WORD_BITS - (block // 2 - 1).bit_length()
 
 
 @checked_arguments
 def prompt_key(prompt: str | bytes | Sequence[int], *, model: str = "", adapter: str = "") -> bytes:
-    """Return the key of a prompt that is for one model, and for one LoRA adapter of it.
+    """Return the key of a prompt for one model and one of its LoRA adapters.
 
     Parameters
     ----------
     prompt
         Text, bytes or token ids.
     model, adapter
-        Their names; prompts for different ones share nothing.
+        The names; prompts for different models or adapters share nothing.
 
     Example
     -------
@@ -162,7 +163,7 @@ def token_key(tokens: Iterable[int] | NDArray[np.integer[Any]]) -> bytes:
     Raises
     ------
     ConfigurationError
-        If one is no integer from 0 to ``2**32 - 1``.
+        If one is not an integer from 0 to ``2**32 - 1``.
 
     Example
     -------
@@ -173,7 +174,7 @@ def token_key(tokens: Iterable[int] | NDArray[np.integer[Any]]) -> bytes:
 
 
 def _token_bytes(parameter: str, tokens: Iterable[int] | NDArray[np.integer[Any]], what: str) -> bytes:
-    """Return token ids as bytes, or raise the error that names the parameter they were given as, and what it takes."""
+    """Return token ids as bytes, or raise an error that names their parameter and the allowed values."""
     try:
         found = np.asarray(tokens if isinstance(tokens, np.ndarray) else valid.items(parameter, tokens))
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Candidates of a prompt's pick, and which of them can win."""
+"""Candidates of a prompt's pick, reduced to those that can win."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["Candidates", "cached_by", "contenders_of", "idlest", "least_loaded",
 
 
 class Candidates(NamedTuple):
-    """The nodes of a pick that may take it, and the bit of each in sets of holders."""
+    """The candidate nodes of a pick, and the bit of each in sets of holders."""
 
     nodes: Sequence[Node]
     bits: Sequence[int]
     positions: Mapping[int, int]
     all: int
     added: Sequence[float]
-    """What one more lease adds to the load of each."""
+    """The increase of each node's load with one more lease."""
     counted: bool
-    """Whether the loads of all are their open leases."""
+    """Whether the load of every node is its open leases."""
     even: bool
-    """Whether they are so for one, undivided: all weigh the same."""
+    """Whether these loads are undivided, because all nodes have the same weight."""
 
 
 def contenders_of(
@@ -33,9 +33,9 @@ def contenders_of(
     added: Sequence[float],
     rng: Random,
 ) -> list[tuple[float, int]]:
-    """Return what the least loaded have cached, and their positions, for each number of cached blocks.
+    """Return the least loaded candidates for each number of cached blocks: that number, and their positions.
 
-    A candidate with no more cached and no less load than another cannot win, so most need no score.
+    A candidate with no more cached blocks and no less load than another cannot win, so most candidates need no score.
     """
     found: list[tuple[float, int]] = []
     totals = loads if candidates.even else [load + more for load, more in zip(loads, added, strict=True)]
@@ -50,7 +50,7 @@ def contenders_of(
         if wanted:
             seen |= wanted
             at = positions.get(wanted, -1)
-            if at < 0:  # there are several
+            if at < 0:  # a tie
                 at = least_loaded([at for at, bit in enumerate(candidates.bits) if bit & wanted], totals, rng)
             found.append((float(depth), at))
             if totals[at] == least:
@@ -64,7 +64,7 @@ def contenders_of(
 
 
 def idlest(candidates: Candidates, loads: Sequence[float], added: Sequence[float], rng: Random) -> int:
-    """Return the position of the least load with this request; of several, of the least load without it, at random."""
+    """Return the position with the least load including this request; break ties by load without it, then at random."""
     if candidates.even:
         least = min(loads)
         ties = loads.count(least)
@@ -78,7 +78,7 @@ def idlest(candidates: Candidates, loads: Sequence[float], added: Sequence[float
 
 
 def least_loaded(ties: Sequence[int], loads: Sequence[float], rng: Random) -> int:
-    """Return one of some positions that has the least load, at random."""
+    """Return the position with the least load; break ties at random."""
     least = min([loads[at] for at in ties])
     among = [at for at in ties if loads[at] == least]
     return among[0] if len(among) == 1 else among[rng.getrandbits(30) % len(among)]
@@ -90,7 +90,7 @@ def mean_of(loads: Sequence[float]) -> float:
 
 
 def cached_by(candidates: Candidates, runs: Sequence[tuple[int, int]]) -> list[float]:
-    """Return how many leading blocks each candidate has."""
+    """Return the number of leading blocks of each candidate."""
     cached = [0.0] * len(candidates.nodes)
     for holders, depth in runs:
         for at, bit in enumerate(candidates.bits):

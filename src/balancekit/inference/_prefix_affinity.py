@@ -1,4 +1,4 @@
-"""Prefix affinity: a prompt goes where its beginning is cached, unless that endpoint is too busy."""
+"""Prefix affinity: a prompt goes to the endpoint that has cached its prefix, unless that endpoint is too busy."""
 
 from __future__ import annotations
 
@@ -36,48 +36,49 @@ __all__ = ["PrefixAffinity"]
 
 NO_RUNS: Final[list[tuple[int, int]]] = []
 MIN_MARGIN: Final = 4.0
-"""Open leases above the mean that are no sign of trouble, as in smg."""
+"""The open leases above the mean that are always tolerated, as in smg."""
 NAMES: Final = ("model", "adapter")
-"""Attributes of a request that say for what a prompt is cached."""
+"""The request attributes that separate the caches of prompts."""
 
 
 @final
 class PrefixAffinity(ConstructorRepr):
-    """The endpoint with the least work: what is uncached of the prompt, times how busy the endpoint is.
+    """Selection of the endpoint with the least work: the uncached part of the prompt, times the load.
 
     The key of a request is its whole prompt: text, bytes, or token ids by :func:`~balancekit.inference.token_key`. It is cut
-    into blocks, and the selector remembers which endpoint was sent which blocks; servers are not queried. Prompts for
-    different models or adapters share nothing: name them in the key (:func:`~balancekit.inference.prompt_key`) or as the
-    attributes ``model`` and ``adapter`` of the request.
+    into blocks, and the selector records the blocks sent to each endpoint; servers are not queried. Prompts for different
+    models or adapters share nothing. Name the model and adapter in the key (:func:`~balancekit.inference.prompt_key`) or in
+    the request attributes ``model`` and ``adapter``.
 
     Parameters
     ----------
     rule
-        How cached blocks are weighed against load; :class:`~balancekit.inference.Product` if left out.
+        The rule that weighs cached blocks against load; :class:`~balancekit.inference.Product` if left out.
     block
         Bytes of a block, a multiple of 8. 256 characters are about 64 tokens; 64 token ids are 256 bytes.
     capacity
-        Blocks that are remembered of an endpoint, >= 1: at least twice its cache in tokens / 64, for what is forgotten too early
-        costs more than what is believed too long. The default is enough for caches of up to a million tokens.
-    spill
-        An endpoint with more open leases than ``spill`` x the mean, and than the mean and two standard deviations (2 sqrt(mean),
-        at least 4), gets no prompt that another may take; >= 1. ``None`` leaves it to the rule.
-    scorers
-        What else makes an endpoint worse: :class:`~balancekit.inference.CacheUtilization`,
-        :class:`~balancekit.inference.LoadedAdapters`. What they say is added to the loads. With scorers there is no fast path.
+        The blocks recorded per endpoint, >= 1. Set it to at least twice the endpoint's cache in tokens / 64, because dropping a
+        block too early costs more than keeping it too long. The default is enough for caches of up to a million tokens.
+        spill
+            An endpoint is too busy if it has more open leases than ``spill`` x the mean, and more than the mean and two standard
+            deviations (2 sqrt(mean), at least 4); >= 1. It then gets a prompt only if no other may take it. ``None`` turns this off.
+        scorers
+            Further penalties of endpoints: :class:`~balancekit.inference.CacheUtilization`,
+            :class:`~balancekit.inference.LoadedAdapters`. They are added to the loads. With scorers there is no fast path.
 
-    *Guarantee.* Ties go to the less loaded, and then at random. A request is never sent past a candidate that has more cached
-    and less load. What an endpoint holds is forgotten when it is removed or replaced, when it is back from an ejection, and when
-    it refuses a connection: its engine has then restarted.
+        *Guarantee.* Ties go to the less loaded endpoint, then at random. A request never goes to an endpoint if another candidate
+        has more cached and less load. The blocks of an endpoint are dropped when it is removed, replaced or unejected, and when it
+        refuses a connection, because its engine has then restarted.
 
-    *When to use it:* model servers with a prefix cache, many balancers or one; conversations and sessions too, with the session's
-    id as the key: the session stays where it is until that endpoint is eight times as busy as the others. *When not:* prompts
-    have no common beginnings, which costs the hashing of them for nothing; the servers' caches are shared.
+        *When to use it:* with model servers that have a prefix cache, for one or many balancers. It also suits conversations, with
+        the session's id as the key: a session stays until its endpoint is eight times as busy as the others. *When not:* if prompts
+        have no common prefixes, since hashing them then costs time for nothing; if the servers share their caches.
 
-    Cost: with a prompt of 100 blocks, 1.3 to 1.4 times what chained MurmurHash3 of it takes if it is new, 1.4 times if it has
-    a known beginning, two fifths of it for a further attempt; a twelfth more with 64 endpoints than with 8; O(blocks +
-    endpoints). Memory: 11 bytes a block and endpoint, a third of a megabyte for each endpoint of 31,250 blocks; at most 34
-    MB. Source: SGLang ``lmetric``, smg (the spill), llm-d (31,250 blocks of 64 tokens).
+        Cost, relative to chained MurmurHash3 of a prompt of 100 blocks: 1.3 to 1.4 times for a new prompt, 1.4 times for a known
+        prefix, two fifths for a further attempt; a twelfth more with 64 endpoints than with 8. O(blocks + endpoints). Memory: 11
+        bytes per block and endpoint, a third of a megabyte per endpoint of 31,250 blocks, at most 34 MB.
+
+        Source: SGLang ``lmetric``, smg (the spill), llm-d (31,250 blocks of 64 tokens).
 
     Example
     -------
@@ -121,7 +122,7 @@ class PrefixAffinity(ConstructorRepr):
                     "scorers", scorer, "CacheUtilization(...), LoadedAdapters(...) or another NodeScorer"
                 )
         self._scorers = tuple(scorers)
-        self._lock = new_lock()  # before the table: of the two, it says why there is no copy
+        self._lock = new_lock()  # before the table, because its error explains why there is no copy
         self._table = PrefixTable(capacity)
         self._members: dict[str, tuple[Node, int]] = {}
         self._last: tuple[Key | None, int, tuple[Blocks, float]] = (None, 0, (np.empty(0, np.uint64), 0.0))
@@ -129,13 +130,13 @@ class PrefixAffinity(ConstructorRepr):
     # ------------------------------------------------------------------ endpoints
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Forget what endpoints held that have gone, were replaced, or are back from an ejection."""
+        """Drop the blocks of endpoints that were removed, replaced or unejected."""
         with self._lock:
             self._follow(snapshot, leave=True)
         snapshot.derive(self._eligible)
 
     def _follow(self, snapshot: Snapshot, *, leave: bool) -> None:
-        """Hold the nodes of a snapshot; the lock is held."""
+        """Set the nodes to those of a snapshot; called with the lock held."""
         table, known = self._table, self._members
         found = {node.id: (node, node.restorations) for node in snapshot.members.nodes}
         if found == known:
@@ -149,7 +150,7 @@ class PrefixAffinity(ConstructorRepr):
         self._members = found if leave else known | found
 
     def learn(self, node: Node, completion: Completion, /) -> None:
-        """Forget what an endpoint held that refuses connections."""
+        """Drop the blocks of an endpoint that refuses connections."""
         if completion.outcome is Outcome.CONNECT_FAILED:
             with self._lock:
                 if node.id in self._table.bits:
@@ -184,7 +185,7 @@ class PrefixAffinity(ConstructorRepr):
 
     def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
         """Return the fast paths for a snapshot with eligible nodes; without a key, the least loaded is picked."""
-        if self._scorers:  # they want the request's adapter, and the time
+        if self._scorers:  # they need the request's adapter and the time
             return NO_PICKERS
         return self._picks(snapshot, rng)
 
@@ -204,7 +205,7 @@ class PrefixAffinity(ConstructorRepr):
         return pick, pick_by_key
 
     def _numbered(self, key: Key, seed: int) -> tuple[Blocks, float]:
-        """Return the numbers of a prompt's blocks, and its length; known already for the attempts after the first."""
+        """Return the numbers of a prompt's blocks, and its length; cached for attempts after the first."""
         last, last_seed, found = self._last
         if last is not key or last_seed != seed:
             found = number_blocks(key, self._block, seed)
@@ -224,7 +225,7 @@ class PrefixAffinity(ConstructorRepr):
         return Candidates(weighted, bits, positions, sum(positions), added, counted, even)
 
     def _busier(self, nodes: Sequence[Node], adapter: str, now: float) -> list[float]:
-        """Return what scorers add to the load of each."""
+        """Return the sum of the scorers' penalties for each candidate."""
         return [sum([scorer.busier(node, adapter, now=now) for scorer in self._scorers]) for node in nodes]
 
     def _choose(
@@ -238,9 +239,9 @@ class PrefixAffinity(ConstructorRepr):
         trace: Trace | None,
         busier: Sequence[float] | None = None,
     ) -> Node:
-        """Pick among at least one candidate, and note that its endpoint is sent the blocks."""
+        """Pick among at least one candidate, and record the blocks for its endpoint."""
         nodes = candidates.nodes
-        # Before the lock: a load may be the user's.
+        # Before taking the lock, because a load may be user code.
         values = (
             None if candidates.even or candidates.counted else [node.load.value(now=now) for node in nodes]
         )
@@ -257,7 +258,7 @@ class PrefixAffinity(ConstructorRepr):
                 loads = [load + more for load, more in zip(loads, busier, strict=True)]
             added = candidates.added if candidates.counted else [cost / node.capacity for node in nodes]
             if runs:
-                at = candidates.positions.get(runs[-1][0] & candidates.all, -1)  # if one alone has the most
+                at = candidates.positions.get(runs[-1][0] & candidates.all, -1)  # if only one has the most
                 if at < 0 or not candidates.even or loads[at] > min(loads):
                     contenders = contenders_of(candidates, runs, loads, added, rng)
                     at = self._best(contenders, length, loads, added, rng)
@@ -273,7 +274,9 @@ class PrefixAffinity(ConstructorRepr):
                     at,
                     PromptView(length, cached_by(candidates, runs), loads, added, mean_of(loads)),
                 )
-            elif match is not None and chosen.id in self._table.bits:  # it may have left since the snapshot
+            elif (
+                match is not None and chosen.id in self._table.bits
+            ):  # it may have been removed since the snapshot
                 self._table.record(chosen.id, match)
         return chosen
 
@@ -285,7 +288,7 @@ class PrefixAffinity(ConstructorRepr):
         added: Sequence[float],
         rng: Random,
     ) -> int:
-        """Return the contender with the least score; of several, one of the least load, at random."""
+        """Return the contender with the least score; break ties by load, then at random."""
         if len(contenders) == 1:
             return contenders[0][1]
         ats = [at for _, at in contenders]
@@ -313,7 +316,7 @@ class PrefixAffinity(ConstructorRepr):
         rng: Random,
         at: int,
     ) -> int:
-        """Return the position that the rule chose, or the best of those that are not too busy if it is."""
+        """Return the rule's position, or the best one that is not too busy if the rule's endpoint is too busy."""
         nodes, limit = candidates.nodes, self._limit(candidates.nodes)
         if nodes[at].inflight <= limit * nodes[at].capacity:
             return at
@@ -324,14 +327,14 @@ class PrefixAffinity(ConstructorRepr):
         return self._best(fitting, length, loads, added, rng) if fitting else at
 
     def _limit(self, nodes: Sequence[Node]) -> float:
-        """Return the open leases above which an endpoint of capacity 1 gets nothing that another may take."""
+        """Return the open leases above which an endpoint of capacity 1 is too busy."""
         if self._spill is None:
             return math.inf
         mean = sum([node.inflight for node in nodes]) / sum([node.capacity for node in nodes])
         return max(self._spill * mean, mean + max(MIN_MARGIN, 2.0 * math.sqrt(mean)))
 
     def _note(self, trace: Trace, candidates: Candidates, at: int, prompt: PromptView) -> None:
-        """Note what of the prompt each candidate has, its load and its score; the chosen one first."""
+        """Add each candidate's cached part of the prompt, load and score to the trace; the chosen one first."""
         limit = self._limit(candidates.nodes)
         lines: list[str] = []
         for node, cached, load, score in zip(

@@ -1,4 +1,4 @@
-"""The answer of a look-up in a prefix table."""
+"""The result of a look-up in a prefix table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["PrefixMatch"]
 
 
 class PrefixMatch(NamedTuple):
-    """What is known of a prompt's blocks, as one look-up found it. Good until the table changes."""
+    """The known blocks of a prompt, as found by one look-up; valid until the table changes."""
 
     blocks: Blocks
     """The prompt."""
@@ -19,10 +19,10 @@ class PrefixMatch(NamedTuple):
     facts: list[int]
     """Epoch and holders of each run; 0 for blocks that are unknown."""
     runs: list[tuple[int, int]]
-    """Holders as a bit set, and how many leading blocks they have; the deeper, the later."""
+    """Pairs of holders, as a bit set, and their number of leading blocks, in ascending order of that number."""
 
     def depth(self, bit: int) -> int:
-        """Return how many leading blocks the endpoint of a bit has."""
+        """Return the number of leading blocks of the endpoint with this bit."""
         for holders, depth in reversed(self.runs):
             if holders & bit:
                 return depth

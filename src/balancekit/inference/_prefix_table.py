@@ -1,21 +1,19 @@
-"""A table of which endpoints have which leading parts of prompts.
+"""A table of the endpoints that have each leading part of prompts.
 
-One table for all endpoints of a pool: the number of a block leads to the set of its holders, so a prompt is looked up
-once, whatever the number of endpoints. Each endpoint's blocks are forgotten in the order of their last use once it has
-more than its capacity.
+There is one table for all endpoints of a pool. The number of a block leads to the set of its holders, so a prompt is looked
+up once, whatever the number of endpoints. An endpoint that exceeds its capacity loses its least recently used blocks.
 
-*Layout.* A slot of :class:`BlockSlots` for each block: its number leads to the epoch of its last use and to the set of its
-holders, which is kept once for all blocks that have the same. Ages are in epochs, a 32nd of what the pool holds, so the order
-of forgetting is that of least recent use up to two epochs. New blocks get their places sixteen prompts at a time, or
-earlier if one of them is looked up.
+*Layout.* Each block has a slot of :class:`BlockSlots` with the epoch of its last use and the set of its holders. Blocks with
+equal holders share one set. Ages are in epochs of a 32nd of the pool's capacity, so blocks are dropped in order of least
+recent use up to two epochs. New blocks are placed sixteen prompts at a time, or earlier if one of them is looked up.
 
-*Guarantee.* Nothing is believed that was not recorded, up to equal tags in one set: 4 of 2**32 for a block that is not there.
-What was recorded may be lost early, by sets that are full: a few in a hundred blocks when endpoints are full. A block stands for
-all before it, and the first of a prompt is used as recently as any, so a lost one is mostly passed over. A block that several
-hold is as recent for all of them as for the one that used it last.
+*Guarantee.* The table contains only recorded blocks, up to equal tags in one set: 4 of 2**32 for an absent block. Recorded
+blocks may be lost early in full sets: a few percent when endpoints are full. Since a block implies all before it, and the
+first block of a prompt is the most recently used, most losses have no effect. The age of a block is that of its last use by
+any of its holders.
 
-Cost: a few single items for a look-up, some 3 microseconds; a dozen array operations for the new blocks of sixteen prompts, and
-eight for those that are used again after an epoch; flat in the number of endpoints. 11 bytes for each block and endpoint at most.
+Cost: a few single items per look-up, some 3 microseconds. A dozen array operations place the new blocks of sixteen prompts, and
+eight stamp those used again after an epoch; flat in the number of endpoints. At most 11 bytes per block and endpoint.
 
 Sans-IO; one thread at a time.
 
@@ -39,29 +37,29 @@ from balancekit.inference._prefix_match import PrefixMatch
 __all__ = ["PrefixTable"]
 
 MAX_RATIO: Final = 1.3
-"""Slots for each block that endpoints can hold: 8 * 1.3 < 11 bytes."""
+"""The slots per block of capacity: 8 * 1.3 < 11 bytes."""
 MIN_SETS: Final = 64
 MAX_SETS: Final = 1 << 20
-"""34 MB: pools whose endpoints hold more together forget earlier."""
+"""The most slots, 34 MB; pools with a larger total capacity drop blocks earlier."""
 NO_BLOCK: Final = (0, -1, 0)
-"""Where the first run of a look-up ended, the number of that block and its fact: none."""
+"""The initial end of the first run of a look-up, its block's number and its fact: none."""
 EPOCHS: Final = 32
-"""In which a pool takes as many blocks as it holds."""
+"""The epochs in which a pool takes as many blocks as its capacity."""
 MAX_AGE: Final = 63
-"""Epochs that a block is believed at most; one less than a power of two, of which counters are kept."""
+"""The most epochs that a block is kept; one less than the number of counters, a power of two."""
 SUM: Final = MAX_AGE + 1
-"""Where the counters of an endpoint have their sum."""
+"""The index of the sum in the counters of an endpoint."""
 MAX_LAG: Final = 1
-"""Epochs that the last use of a block may be ahead of its stamp: what is in steady use is stamped once in two."""
+"""The epochs by which a block's stamp may lag its last use; a block in steady use is stamped every second epoch."""
 MAX_PENDING: Final = 16
-"""Prompts whose new blocks are given their places together."""
+"""The number of prompts whose new blocks are placed together."""
 MAX_EPOCH: Final = 0xFFFF
 MAX_HOLDER_SETS: Final = 0x1_0000
 
 
 @final
 class PrefixTable(StateRepr, prints=("capacity",)):
-    """Which endpoints have which leading parts of prompts.
+    """A table of the endpoints that have each leading part of prompts.
 
     Parameters
     ----------
@@ -100,10 +98,10 @@ class PrefixTable(StateRepr, prints=("capacity",)):
     def __init__(self, capacity: int) -> None:
         self.capacity: int = valid.integer("capacity", capacity, minimum=1)
         self.bits: dict[str, int] = {}
-        """By name of an endpoint, its bit in sets of holders."""
+        """The bit of each endpoint in sets of holders, by name."""
         # blocks by epoch of their last use, modulo 64; last, their sum
         self._counts: dict[str, list[int]] = {}
-        self._horizons: dict[str, int] = {}  # what an endpoint used before this epoch, it has forgotten
+        self._horizons: dict[str, int] = {}  # blocks that an endpoint used before this epoch are dropped
         self._per_epoch = 1
         self._clear(0)
 
@@ -111,7 +109,9 @@ class PrefixTable(StateRepr, prints=("capacity",)):
         self._install(BlockSlots.empty(sets))
         self._epoch = MAX_AGE + 1
         self._fresh = 0
-        self._pending: dict[int, tuple[Blocks, int]] = {}  # new blocks without a place, by their first
+        self._pending: dict[
+            int, tuple[Blocks, int]
+        ] = {}  # new blocks that are not placed yet, by their first block
         self._holders: list[int] = [0]
         self._holder_ids: dict[int, int] = {0: 0}
         self._alive: dict[int, int] = {}
@@ -125,7 +125,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
         self._view: tuple[memoryview[int], int] = slots.view
 
     def __len__(self) -> int:
-        """Return how many blocks have a place, forgotten ones included."""
+        """Return the number of placed blocks, including dropped ones."""
         self._flush()
         return int(np.count_nonzero(self._slots.cells))
 
@@ -137,7 +137,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
     # ------------------------------------------------------------------ endpoints
 
     def resize(self, names: Iterable[str]) -> None:
-        """Hold these endpoints and no others; forget what has gone. O(blocks) if the table grows or shrinks."""
+        """Set the endpoints; drop the blocks of removed ones. O(blocks) if the table grows or shrinks."""
         wanted = dict.fromkeys(names)
         for name in [name for name in self.bits if name not in wanted]:
             self.forget(name)
@@ -165,7 +165,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
             self._clear(wanted_sets)
 
     def forget(self, name: str) -> None:
-        """Forget what an endpoint holds: its engine has restarted. O(sets of holders)."""
+        """Drop the blocks of an endpoint whose engine has restarted. O(sets of holders)."""
         bit = self.bits.get(name)
         if bit is None:
             raise ConfigurationError("name", name, "an endpoint of the table")
@@ -176,7 +176,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
         self._changed()
 
     def _changed(self) -> None:
-        """Forget what was worked out from facts: which endpoints are believed to hold blocks has changed."""
+        """Drop cached results of look-ups, because the holders of blocks have changed."""
         self._alive.clear()
         self._recent = NO_BLOCK
 
@@ -185,8 +185,8 @@ class PrefixTable(StateRepr, prints=("capacity",)):
     def find(self, blocks: Blocks) -> PrefixMatch:
         """Look up the blocks of a prompt, the first 2,048 of them. O(runs x log(blocks)).
 
-        Of two blocks with equal facts, those between have the same: they have at least the holders of the last, at most those
-        of the first, and their last uses are between, too. So the ends of runs are found by bisection.
+        If two blocks have equal facts, all blocks between them have the same fact: their holders and last uses lie between
+        those of the two. So the ends of runs are found by bisection.
         """
         if blocks.size > MAX_BLOCKS:
             blocks = blocks[:MAX_BLOCKS]
@@ -194,7 +194,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
         guess, number, fact = self._recent
         if (
             guess < last
-            and numbers[guess] == number  # the same beginning as before, and nothing after it
+            and numbers[guess] == number  # the same prefix as before, and no block after it
             and not self._fact(numbers[last])
             and not self._fact(numbers[guess + 1])
             and numbers[guess + 1] not in self._pending
@@ -221,7 +221,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
         facts: list[int] = []
         ahead = [(last, self._fact(numbers[last]))]
         guess = self._recent[0]
-        # Each block once: a signal handler that picks may change a fact between two looks at the same one.
+        # Read each block once: a signal handler that picks may change its fact between two reads.
         ahead += [(place, self._fact(numbers[place])) for place in (guess + 1, guess) if 0 < place < last]
         while ahead:
             end, there = ahead[-1]
@@ -239,13 +239,13 @@ class PrefixTable(StateRepr, prints=("capacity",)):
         return ends, facts
 
     def _fact(self, number: int) -> int:
-        """Return the epoch and holders of a block, 0 if it has none that has not forgotten it."""
+        """Return the epoch and current holders of a block; 0 if it has none."""
         cells, sets = self._view
         at, tag = number % sets * WAYS, number >> TAG_SHIFT & TAG
         fact = cells[at] ^ tag
         if not fact & TAG and (self._alive.get(fact) or self._holding(fact)):
             return fact
-        # A block that was forgotten, and recorded again, may be there twice.
+        # A block that was dropped and recorded again may occur twice.
         for slot in (at + 1, at + 2, at + 3):
             fact = cells[slot] ^ tag
             if not fact & TAG and (self._alive.get(fact) or self._holding(fact)):
@@ -253,7 +253,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
         return 0
 
     def _holding(self, fact: int) -> int:
-        """Return those holders of a block that have not forgotten it."""
+        """Return the current holders of a block."""
         found = self._alive.get(fact)
         if found is None:
             epoch, alive = fact >> EPOCH_SHIFT, 0
@@ -265,7 +265,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
         return found
 
     def record(self, name: str, match: PrefixMatch) -> None:
-        """Note that an endpoint is sent a prompt, as :meth:`find` has just found it. O(blocks)."""
+        """Record that a prompt, as just found by :meth:`find`, goes to an endpoint. O(blocks)."""
         bit, epoch, alive = self.bits[name], self._epoch, self._alive
         counts, recently = self._counts[name], epoch - MAX_LAG << EPOCH_SHIFT
         used = begin = 0
@@ -299,7 +299,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
                 self._compact()
 
     def _flush(self) -> None:
-        """Give new blocks a place."""
+        """Place new blocks."""
         if self._pending:
             prompts = list(self._pending.values())
             self._pending.clear()
@@ -307,7 +307,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
             self._slots.place(prompts)
 
     def _age(self, name: str) -> None:
-        """Forget what is beyond an endpoint's capacity; begin a new epoch when enough is new."""
+        """Drop blocks beyond an endpoint's capacity; start a new epoch after enough new blocks."""
         counts = self._counts[name]
         while counts[SUM] > self.capacity and self._horizons[name] < self._epoch:
             horizon = max(self._horizons[name], self._epoch - MAX_AGE)
@@ -341,7 +341,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
         return found
 
     def _compact(self) -> None:
-        """Give new numbers to the sets of holders in use; forget all if there are too many of them."""
+        """Renumber the sets of holders in use; drop everything if there are too many of them."""
         self._flush()
         used = self._slots.holders()
         if len(used) > MAX_HOLDER_SETS // 2:

@@ -1,16 +1,17 @@
-"""Scorers: what else than load and cached prompts makes an endpoint worse, in requests that it counts as busier.
+"""Scorers: penalties of endpoints besides load and cached prompts, in units of requests.
 
 ===========================  ================================================================================
-:class:`CacheUtilization`    the cache of keys and values is nearly full, so something will be thrown out
-:class:`LoadedAdapters`      the adapter (LoRA) of the request has to be loaded first
+:class:`CacheUtilization`    the cache of keys and values is nearly full, so entries will be evicted
+:class:`LoadedAdapters`      the adapter (LoRA) of the request must be loaded first
 ===========================  ================================================================================
 
 Figures of endpoints come from pages of metrics: :class:`~balancekit.checks.MetricsPage` reads them,
-:class:`~balancekit.reported.NodeAttributes` holds them. An endpoint of which nothing is known counts as it is.
+:class:`~balancekit.reported.NodeAttributes` holds them. An endpoint without figures gets no penalty.
 
-Cost: one look-up a candidate and scorer, on the slow path. Source: the scorers ``kv-cache-utilization`` and ``lora-affinity`` of
-llm-d (ebab687), of which only the order of cases is taken: there they are shares of a weighted sum, here they are requests, the
-unit of the load that they are added to.
+Cost: one look-up per candidate and scorer, on the slow path.
+
+Source: the scorers ``kv-cache-utilization`` and ``lora-affinity`` of llm-d (ebab687), for the order of cases only. There they
+are shares of a weighted sum; here they are requests, the unit of the load to which they are added.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ __all__ = [
 ]
 
 ADAPTER_PREFIX: Final = "adapter:"
-"""Begins the figure of an adapter that an endpoint has loaded."""
+"""The prefix of the figure of an adapter that an endpoint has loaded."""
 FREE_ADAPTERS: Final = "adapters_free"
-"""The figure of how many adapters an endpoint can load without unloading another."""
+"""The figure of the number of adapters that an endpoint can load without unloading another."""
 
 
 class NodeFigures(Protocol):
-    """Where figures of endpoints are held, such as :class:`~balancekit.reported.NodeAttributes`."""
+    """A store of figures of endpoints, such as :class:`~balancekit.reported.NodeAttributes`."""
 
     def value(self, endpoint: str, name: str, *, now: float) -> float | None:
-        """Return one figure; ``None`` if it is not known or too old."""
+        """Return one figure; ``None`` if it is unknown or too old."""
         ...
 
 
 class NodeScorer(Protocol):
-    """Something that makes endpoints worse, for :class:`~balancekit.inference.PrefixAffinity`."""
+    """A penalty of endpoints, for :class:`~balancekit.inference.PrefixAffinity`."""
 
     def busier(self, node: Node, adapter: str, *, now: float) -> float:
-        """Return how many requests busier an endpoint counts for a request of an adapter ("" for none), >= 0.
+        """Return the penalty of an endpoint for a request of an adapter ("" for none), in requests, >= 0.
 
-        Called in the thread of the request, once a candidate and pick, under no lock: several threads may call it at a time.
+        Called in the thread of the request, once per candidate and pick, without a lock; several threads may call it at a time.
         """
         ...
 
@@ -62,21 +63,21 @@ def _checked(attributes: Any) -> None:
 
 
 class CacheUtilization(Policy):
-    """Endpoints whose cache of keys and values is nearly full count as busier.
+    """Penalty for endpoints whose cache of keys and values is nearly full.
 
     Parameters
     ----------
     attributes
-        Where the figures are, such as ``NodeAttributes()``.
+        The store of figures, such as ``NodeAttributes()``.
     name
-        Of the figure, a share of the cache from 0 to 1.
+        The name of the figure, the used share of the cache from 0 to 1.
     above
-        The share up to which nothing is added, 0 <= above < 1.
+        The used share up to which nothing is added, 0 <= above < 1.
     weight
-        Requests that are added when the cache is full, >= 0; between, in proportion.
+        The requests added when the cache is full, >= 0; in proportion between ``above`` and 1.
 
-    *When to use it:* engines that preempt running requests when the cache is full. *When not:* the load is itself made of probed
-    figures, which show the same.
+    *When to use it:* with engines that preempt running requests when the cache is full. *When not:* if the load already
+    consists of probed figures, which contain the same information.
 
     Example
     -------
@@ -102,7 +103,7 @@ class CacheUtilization(Policy):
         valid.number("weight", self.weight, minimum=0.0)
 
     def busier(self, node: Node, adapter: str, *, now: float) -> float:
-        """Return ``weight`` x the part of the room above ``above`` that is taken."""
+        """Return ``weight`` x the used part of the range from ``above`` to 1."""
         share = self.attributes.value(node.id, self.name, now=now)
         if share is None or share <= self.above:
             return 0.0
@@ -110,22 +111,22 @@ class CacheUtilization(Policy):
 
 
 class LoadedAdapters(Policy):
-    """Endpoints that would have to load the request's adapter first count as busier.
+    """Penalty for endpoints that would have to load the request's adapter first.
 
     Parameters
     ----------
     attributes
-        Where the figures are: ``"adapter:NAME"`` of each adapter that is loaded, and ``"adapters_free"``. For vLLM,
+        The store of figures: ``"adapter:NAME"`` of each loaded adapter, and ``"adapters_free"``. For vLLM,
         ``MetricsPage("vllm")`` reads both.
-    loading
-        Requests that are added where the adapter is not loaded and there is room for it, >= 0.
-    full
-        Requests that are added where another adapter would have to go, >= ``loading``.
+        loading
+            The requests added if the adapter is not loaded and there is room for it, >= 0.
+        full
+            The requests added if another adapter would have to be unloaded, >= ``loading``.
 
-    The request names its adapter as an attribute: ``lb.acquire(prompt, attributes={"adapter": "legal"})``. For one without an
-    adapter nothing is added.
+        The request names its adapter as an attribute: ``lb.acquire(prompt, attributes={"adapter": "legal"})``. Without an adapter,
+        nothing is added.
 
-    *When to use it:* more adapters than one engine holds. *When not:* all endpoints hold all adapters.
+        *When to use it:* with more adapters than one engine holds. *When not:* if all endpoints hold all adapters.
 
     Example
     -------
@@ -150,7 +151,7 @@ class LoadedAdapters(Policy):
         valid.number("full", self.full, minimum=valid.number("loading", self.loading, minimum=0.0))
 
     def busier(self, node: Node, adapter: str, *, now: float) -> float:
-        """Return nothing where the adapter is loaded or nothing is known, else ``loading`` or ``full``."""
+        """Return 0 if the adapter is loaded or nothing is known, otherwise ``loading`` or ``full``."""
         if not adapter or self.attributes.value(node.id, ADAPTER_PREFIX + adapter, now=now):
             return 0.0
         free = self.attributes.value(node.id, FREE_ADAPTERS, now=now)

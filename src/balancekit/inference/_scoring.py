@@ -1,13 +1,13 @@
-"""Rules that weigh what an endpoint has cached of a prompt against how busy it is.
+"""Rules that weigh the cached part of a prompt against the load of an endpoint.
 
 ======================  =====================================================================================
 :class:`Product`        uncached x (load + this request); nothing to set; the default
-:class:`RelativeLoad`   cached part of the prompt minus how far the load is above the mean
+:class:`RelativeLoad`   cached part of the prompt minus the load relative to the mean
 :class:`StickyMatch`    an endpoint that has most of the prompt, unless it is too much busier than the others
 ======================  =====================================================================================
 
-A rule gives each candidate a score; the least wins. With equally much cached, more load never makes it better, and with equal
-load, more cached never makes it worse: only candidates that can win are scored.
+A rule gives each candidate a score; the lowest wins. With the same number of cached blocks, more load never improves the
+score; with the same load, more cached blocks never worsen it. So only candidates that can win are scored.
 
 Source: SGLang ``lmetric``; production-stack ``loadaware``; llm-d prefix filter with a gate.
 """
@@ -24,41 +24,41 @@ from balancekit._support.record import Policy
 __all__ = ["PrefixRule", "Product", "PromptView", "RelativeLoad", "StickyMatch"]
 
 MIN_UNCACHED: Final = 0.125
-"""Blocks: the last token of a prompt is computed in any case, and so is the answer."""
+"""The fewest uncached blocks, because the last token of a prompt and the answer are always computed."""
 
 
 class PromptView(NamedTuple):
-    """What a rule knows of one pick; lists have an entry for each candidate."""
+    """The data of one pick for a rule; lists have one entry per candidate."""
 
     length: float
-    """The prompt, in blocks."""
+    """The length of the prompt in blocks."""
     cached: Sequence[float]
-    """Leading blocks that the candidate has."""
+    """The leading blocks of the candidate."""
     loads: Sequence[float]
     """How busy it is."""
     added: Sequence[float]
-    """What this request would add to its load."""
+    """The increase of the candidate's load by this request."""
     mean: float
-    """Of the loads of all endpoints that may take the request; the lists may leave out those that cannot win."""
+    """The mean load of all candidates; the lists may leave out candidates that cannot win."""
 
 
 class PrefixRule(Protocol):
     """A rule of :class:`~balancekit.inference.PrefixAffinity`."""
 
     def scores(self, prompt: PromptView, /) -> Sequence[float]:
-        """Return a score for each candidate; the least wins.
+        """Return a score for each candidate; the lowest wins.
 
-        Called in the thread of the request, once or twice a pick that candidates compete for, under the lock of the
-        selector: other picks wait meanwhile. It reads the view alone, keeps nothing, and neither waits nor calls a balancer.
+        Called in the thread of the request, once or twice per pick with several contenders, under the lock of the selector,
+        for which other picks wait. It must only read the view, keep no state, not block, and not call a balancer.
         """
         ...
 
 
 class Product(Policy):
-    """Uncached blocks x the load with this request.
+    """Score of uncached blocks x the load with this request.
 
-    *When to use it:* first; there is nothing to set. *When not:* the slowest answers matter more than the mean, and the speed
-    of the servers is known; see :class:`StickyMatch`.
+    *When to use it:* as the first choice; there is nothing to set. *When not:* if the slowest answers matter more than the mean,
+    and the speed of the servers is known; see :class:`StickyMatch`.
 
     Source: SGLang ``lmetric`` (acaa759).
 
@@ -78,14 +78,15 @@ class Product(Policy):
 
 
 class RelativeLoad(Policy):
-    """Cached part of the prompt minus ``beta`` x the load relative to the mean.
+    """Score of the cached part of the prompt minus ``beta`` x the load relative to the mean.
 
     Parameters
     ----------
     beta
-        What a load of twice the mean counts, in prompts wholly cached; >= 0.
+        The weight of a load of twice the mean, in units of completely cached prompts, >= 0.
 
-    *When to use it:* prompts of very different length, which count alike here. *When not:* ``beta`` will not be tuned.
+    *When to use it:* for prompts of very different length, which have equal weight here. *When not:* if you will not tune
+    ``beta``.
 
     Source: production-stack ``loadaware``.
 
@@ -111,21 +112,21 @@ class RelativeLoad(Policy):
 
 
 class StickyMatch(Policy):
-    """An endpoint that has most of the prompt, unless it is too much busier than the others.
+    """Preference for endpoints that have most of the prompt, unless they are too much busier than the others.
 
     Parameters
     ----------
     match
-        The part of the prompt that counts as most of it, 0 to 1.
+        The smallest cached part of the prompt that counts as most of it, 0 to 1.
     gate
-        How much busier, in the unit of the load: with ``WaitingCost()`` and ``cost=`` in tokens, prompt tokens that wait. A
-        second of waiting is as many tokens as a server computes in one.
+        The largest tolerated excess of load, in the unit of the load. With ``WaitingCost()`` and ``cost=`` in tokens, the unit
+        is waiting prompt tokens; a second of waiting is the number of tokens that a server computes per second.
 
-    Among those that have most of it, or among all, the least ``load + uncached`` wins, where uncached is the part of the cost of
-    this request that has to be computed.
+    Among the endpoints that have most of the prompt, or otherwise among all, the least ``load + uncached`` wins. Here uncached
+    is the part of this request's cost that must be computed.
 
-    *When to use it:* the slowest answers matter, and the gate has been tried in a simulation. *When not:* traffic goes beyond
-    what the servers can take; :class:`Product` then computes less.
+    *When to use it:* if the slowest answers matter, and you have tested the gate in a simulation. *When not:* if traffic exceeds
+    the capacity of the servers; :class:`Product` then computes less.
 
     Source: llm-d's prefix filter and token load (ebab687); its gate is 18 s.
 
@@ -143,7 +144,7 @@ class StickyMatch(Policy):
         valid.number("gate", self.gate, minimum=0.0)
 
     def scores(self, prompt: PromptView, /) -> Sequence[float]:
-        """Return ``load + added * uncached / length``, infinite for candidates that the gate keeps out."""
+        """Return ``load + added * uncached / length``; infinite for candidates excluded by the gate."""
         length = prompt.length
         shares = [min(cached / length, 1.0) for cached in prompt.cached]
         sticky = [share >= self.match for share in shares]
