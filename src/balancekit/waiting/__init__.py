@@ -1,9 +1,9 @@
-"""Waiting for a slot, in order and with a time limit; and sending less when a backend refuses.
+"""Waiting for a slot, in order and with a time limit; and client-side throttling when a backend refuses.
 
 ==========================  =========================================================================
-:class:`WaitingRoom`        requests of threads and tasks wait there for a balancer that is full
-:class:`WaitingQueue`       which request is next, and which is refused; sans-IO
-:class:`ClientThrottle`     drops requests that would very likely be refused
+:class:`WaitingRoom`        a room in which threads and tasks wait for a balancer that is full
+:class:`WaitingQueue`       the order of waiting requests, and the refusals; sans-IO
+:class:`ClientThrottle`     a throttle that drops requests that would very likely be refused
 ==========================  =========================================================================
 """
 

@@ -11,22 +11,24 @@
               if the balancer refuses, the look is over
     leave     the request goes, with what it was given; a lease that it does not want is released, which notifies
 
-*No lost wake-up.* A look that ends was refused after the last notice, or that notice leads to another look: a notice is one
-assignment, made before the check whether a look is going on; and the thread whose look ends compares notices after it
-gave up its role. So, whenever no look is going on, no request waits beside a slot that it could have. A request that enters
-needs no look if the last one was refused, for no larger cost, and its request still waits: what frees a slot after that leads
-to a look.
+*No lost wake-up.* Either a look was refused after the last notice, or that notice leads to another look. A notice is one
+assignment, made before the check for a look in progress. The thread whose look ends compares notices after it has given up
+its role. So, while no look is in progress, no request waits although it could have a slot. A request that enters needs no
+look if the last look was refused for a request of no larger cost that still waits, because a slot freed later leads to a
+look.
 
-*No lost slot.* A lease belongs to the look until, under the lock, a request is found still to be waiting; from then on it is the
-request's ``answer``, whose own thread or task takes or releases it. Taking twice is harmless, as releasing is.
+*No lost slot.* A lease belongs to the look until a request is found, under the lock, to be still waiting. From then on it is
+the request's ``answer``, and the request's own thread or task takes or releases it. Taking it twice is harmless, and so is
+releasing it twice.
 
-*Order.* The queue's. A request that was refused for a reason of its own, such as an exclusion, is passed over and keeps its
-place; one that was refused because there is no slot is not: a large request waits for its room, and small ones behind it.
+*Order.* The order is that of the queue. A request that was refused for a reason of its own, such as an exclusion, is skipped
+and keeps its place. A request that was refused for lack of a slot is not skipped: a large request waits for its room, and
+small ones wait behind it.
 
-*Locks.* The room's lock is held for steps of the queue alone; the balancer, and so code of the user, is called without it.
+*Locks.* The room's lock is held for steps of the queue only. The balancer, and so user code, is called without it.
 
-Cost: one refused ``acquire`` a look, and one successful for each slot. Looks are for the request that is next: O(1) requests
-are tried, unless some are passed over.
+Cost: one refused ``acquire`` per look, and one successful ``acquire`` per slot. A look tries the next request, so it tries
+O(1) requests, unless some are skipped.
 """
 
 from __future__ import annotations
@@ -53,26 +55,26 @@ __all__ = ["Handover", "Request", "RoomClosedError", "WaitingTimeoutError"]
 T = TypeVar("T")
 
 POLL_S: Final = 0.25
-"""Seconds after the last look from which a request looks for slots that time has freed, unless the refusal gave a time."""
+"""Seconds after the last look until a request polls for slots that time has freed, unless the refusal gave a time."""
 MIN_POLL_S: Final = 0.005
-"""Seconds between two looks for slots that time has freed, at least."""
+"""The fewest seconds between two polls for slots that time has freed."""
 TIMED_POLL_S: Final = 0.02
 """Seconds after which a waiting request checks whether a look is due, if refusals give times nearer than ``POLL_S``."""
 MAX_POLLS_PER_S: Final = 500
-"""How often per second all waiting requests together wake to see whether it is time for a look."""
+"""The wake-ups per second of all waiting requests together to check whether a poll is due."""
 NO_THREAD: Final = 0
 
 
 class WaitingTimeoutError(SaturatedError):
-    """The deadline of a request passed while it waited, or is too near."""
+    """The deadline of a waiting request has passed, or is too near."""
 
 
 class RoomClosedError(SaturatedError):
-    """The waiting room was closed: no request can wait for a slot any more."""
+    """The waiting room is closed; no request can wait for a slot any more."""
 
 
 class Request(ABC, Generic[T]):
-    """A request in a room: how it acquires a lease, and the result.
+    """A request in a room: its ``acquire`` function, and the result.
 
     Parameters
     ----------
@@ -92,12 +94,12 @@ class Request(ABC, Generic[T]):
         self.excluding = excluding
         self.answer: Lease[T] | Exception | None = None
         self.gone: bool = False
-        """Whether it does not want a lease any more. Read and set under the room's lock."""
+        """Whether the request has been withdrawn. Read and set under the room's lock."""
         self.waiter: Waiter[Request[T]] | None = None
 
     @abstractmethod
     def wake(self) -> bool:
-        """Let its thread or task look at the answer; answer whether there is one left to do so. Under no lock."""
+        """Wake the request's thread or task; return whether it still exists. Called without a lock."""
 
     @property
     def waits(self) -> bool:
@@ -105,20 +107,20 @@ class Request(ABC, Generic[T]):
         return self.answer is None and self.waiter is not None and self.waiter.waiting
 
     def own_refusal(self, error: UnavailableError) -> bool:
-        """Return whether a refusal says nothing of other requests."""
+        """Return whether a refusal has a reason that does not apply to other requests."""
         return self.excluding or Reason.UNMATCHED in error.reasons or not (error.reasons or self.alike)
 
 
 @final
 class Handover(Generic[T]):
-    """The queue of a room, and what gives slots to it.
+    """The queue of a room, and the handover of slots to it.
 
     Parameters
     ----------
     balancer
-        Gives slots.
+        The balancer that provides the slots.
     queue
-        Of this handover alone.
+        The queue; it belongs to this handover alone.
     """
 
     __slots__ = (
@@ -139,18 +141,18 @@ class Handover(Generic[T]):
 
     def __init__(self, balancer: ObservableBalancer[T], queue: WaitingQueue[Any]) -> None:
         self.queue: WaitingQueue[Request[T]] = queue
-        self._lock = new_lock()  # a finalizer may release a lease in the middle of anything
+        self._lock = new_lock()  # reentrant for finalizers, which may release a lease at any point
         self._closed = False
         self._notice = self._looked = object()
         self._noticed_inside = False
         self._due = monotonic() + POLL_S
-        """When time may have freed a slot."""
+        """The time at which a slot may have become free by time alone."""
         self._retry_in = POLL_S
         self._timed = False
         """Whether a refusal gave a time nearer than ``POLL_S``: a look after a release may then give an earlier one."""
         self._looker = NO_THREAD
         self._refused_cost = math.inf
-        """Of the request whose refusal ended the last look; infinite while a look goes on."""
+        """The cost of the request whose refusal ended the last look; infinite while a look is in progress."""
         call_in_child(self)
         self._undo = begin_all(
             lambda: observe_weakly(balancer.on_completion, self.notify),
@@ -160,12 +162,12 @@ class Handover(Generic[T]):
     # ------------------------------------------------------------------ requests
 
     def try_now(self, request: Request[T], tenant: str, cost: float) -> Lease[T] | None:
-        """Return a lease if none waits and a slot is free.
+        """Return a lease if no request waits and a slot is free.
 
         Raises
         ------
         UnavailableError
-            If waiting is of no use: this request has tried all endpoints, none may wait, or the room is closed.
+            If waiting is useless: the request has tried all endpoints, the queue has no room, or the room is closed.
         """
         if self._closed:
             raise RoomClosedError("the waiting room is closed")
@@ -186,7 +188,7 @@ class Handover(Generic[T]):
     def enter(
         self, request: Request[T], *, deadline: float, criticality: int, tenant: str, cost: float
     ) -> None:
-        """Let a request wait, or refuse it or another, as the queue says.
+        """Enqueue a request, or refuse it or another one by the rules of the queue.
 
         Raises
         ------
@@ -202,7 +204,7 @@ class Handover(Generic[T]):
             request.waiter, refused = self.queue.offer(
                 request, now=now, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost
             )
-            for one in refused:  # nothing is called, so an interrupt leaves none without its answer
+            for one in refused:  # no call here, so an interrupt leaves no request without an answer
                 one.request.answer = full
             known = cost >= self._refused_cost and not request.excluding
             known = known and not self.queue.hopeless(request.waiter, now=request.waiter.arrived)
@@ -213,7 +215,7 @@ class Handover(Generic[T]):
             self.notify()
 
     def leave(self, request: Request[T]) -> Lease[T] | Exception | None:
-        """Take a request out; return what it was given."""
+        """Remove a request; return its answer."""
         with self._lock:
             request.gone = True
             waiter, request.waiter = request.waiter, None
@@ -222,18 +224,18 @@ class Handover(Generic[T]):
             return request.answer
 
     def give_back(self, request: Request[T]) -> None:
-        """Take a request out, and release what it was given."""
+        """Remove a request, and release its lease if it has one."""
         answer = self.leave(request)
         if answer is not None and not isinstance(answer, Exception):
             answer.release(Outcome.CANCELLED)
 
     def collect(self, request: Request[T]) -> Lease[T]:
-        """Take a request out, with what it was given.
+        """Remove a request and return its lease.
 
         Raises
         ------
         UnavailableError
-            If it was given nothing, or an error.
+            If the request has no answer, or its answer is an error.
         """
         answer = self.leave(request)
         if answer is None:
@@ -245,8 +247,8 @@ class Handover(Generic[T]):
     # ------------------------------------------------------------------ slots
 
     def notify(self, *_: object) -> None:
-        """Look for slots: one may have become free. Called whenever a lease ends or a pool changes; safe at any time."""
-        with self._lock:  # or a request that enters at this moment would not be seen
+        """Look for free slots. Called whenever a lease ends or a pool changes; safe at any time."""
+        with self._lock:  # otherwise a request that enters at this moment would be missed
             if not len(self.queue):
                 self._refused_cost = math.inf
                 return
@@ -257,17 +259,17 @@ class Handover(Generic[T]):
         self._take_role()
 
     def poll(self) -> None:
-        """Look for slots that time has freed, if it is time for that."""
+        """Poll for slots that time has freed, if a poll is due."""
         if monotonic() >= self._due:
             self.notify()
 
     def pause(self) -> float:
-        """Return after how many seconds a waiting request is to poll; many requests poll less often."""
+        """Return the seconds until a waiting request polls; many requests poll less often."""
         soonest = min(self._due - monotonic(), TIMED_POLL_S if self._timed else POLL_S)
         return min(POLL_S, max(soonest, len(self.queue) / MAX_POLLS_PER_S))
 
     def _take_role(self) -> None:
-        """Look until there is nothing unseen; if another thread looks, that one will."""
+        """Look until every notice has been handled; a look in progress in another thread handles them instead."""
         me = this_thread()
         while self._looked is not self._notice:
             try:
@@ -282,16 +284,16 @@ class Handover(Generic[T]):
                     self._looker = NO_THREAD
 
     def _look_at_all(self) -> None:
-        """Look once for all that is unseen, until nothing is; a method, for what ``finally`` guards is a call."""
+        """Look until every notice has been handled; a method, because ``finally`` must guard a single call."""
         while self._looked is not (notice := self._notice):
             self._look()
-            self._looked = notice  # not before: a look that is interrupted is made again
+            self._looked = notice  # only now, so that an interrupted look is repeated
 
     def _look(self) -> None:
         """Give slots until the balancer refuses.
 
-        What the balancer did during the call, such as to let an endpoint back, is worth one more call; a balancer that
-        does something each time is not called for ever.
+        A change by the balancer during the call, such as an uneject, leads to one more call; a balancer that changes
+        something each time is not called for ever.
         """
         for _ in range(2):
             self._refused_cost = math.inf
@@ -304,7 +306,7 @@ class Handover(Generic[T]):
         self._due = monotonic() + max(MIN_POLL_S, self._retry_in)
 
     def _give_one(self) -> bool:
-        """Give a slot to the first request that can use one; answer whether there may be another."""
+        """Give a slot to the first request that can use one; return whether there may be another."""
         now = monotonic()
         ranking = self.queue.ranking(now=now)
         while (waiter := self._next(ranking, now)) is not None:
@@ -332,18 +334,18 @@ class Handover(Generic[T]):
         return False
 
     def _is_full(self, waiter: Waiter[Request[T]], error: UnavailableError) -> bool:
-        """Note why a request was refused, and when to try again; return whether the others would be refused, too."""
+        """Record the reason of a refusal and the time to retry; return whether the other requests would be refused too."""
         if (retry_in := error.retry_in) is not None and retry_in < self._retry_in:
             self._retry_in, self._timed = retry_in, True
         if waiter.request.own_refusal(error):
             return False
         with self._lock:
-            if waiter.waiting:  # or a slot may have been freed while none waited
+            if waiter.waiting:  # otherwise a slot may have become free while no request waited
                 self._refused_cost = waiter.cost
         return True
 
     def _next(self, ranking: Iterator[Waiter[Request[T]]], now: float) -> Waiter[Request[T]] | None:
-        """Return the next request to try; refuse those on the way that are hopeless."""
+        """Return the next request to try; refuse hopeless ones before it."""
         hopeless: list[Waiter[Request[T]]] = []
         with self._lock:
             found = self._search(ranking, now, hopeless)
@@ -356,7 +358,7 @@ class Handover(Generic[T]):
     ) -> Waiter[Request[T]] | None:
         """Do that under the lock, without the refusals; a ``with`` block guards a call, not each jump."""
         for waiter in ranking:
-            if waiter.request.gone:  # an interrupt kept it from taking itself out
+            if waiter.request.gone:  # an interrupt prevented its removal
                 self.queue.withdraw(waiter)
             elif waiter.request.answer is None:
                 if not self.queue.hopeless(waiter, now=now):
@@ -365,12 +367,14 @@ class Handover(Generic[T]):
         return None
 
     def _hand_over(self, waiter: Waiter[Request[T]], lease: Lease[T]) -> bool:
-        """Make a lease the answer of a request, unless it has gone."""
+        """Make a lease the answer of a request, unless the request has been withdrawn."""
         request = waiter.request
         with self._lock:
             if request.gone or not waiter.waiting:
                 return False
-            request.answer = lease  # first: an interrupt from here on leaves the lease with the request
+            request.answer = (
+                lease  # first, so that an interrupt from here on leaves the lease with the request
+            )
             self.queue.take(waiter)
         return True
 
@@ -384,7 +388,7 @@ class Handover(Generic[T]):
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Stop listening to the balancer, and refuse what waits. A second call changes nothing."""
+        """Detach from the balancer, and refuse the waiting requests. A second call changes nothing."""
         for undo in self._undo:
             undo()
         with self._lock:
@@ -394,7 +398,7 @@ class Handover(Generic[T]):
             self._refuse(waiter, RoomClosedError("the waiting room was closed"))
 
     def after_fork(self) -> None:
-        """Forget what waits: the threads and loops of it are not in this process."""
+        """Drop the waiting requests in a forked child, which does not have their threads and loops."""
         self._looker = NO_THREAD
         for waiter in list(self.queue.ranking(now=monotonic())):
             self.queue.withdraw(waiter)

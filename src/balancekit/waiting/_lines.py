@@ -1,4 +1,4 @@
-"""Requests that wait: one, those of a tenant, and all in the order in which they are to be served."""
+"""Waiting requests: a single one, those of a tenant, and all in the order of service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @final
 class Waiter(StateRepr, Generic[T]):
-    """One request in a queue. Made by :meth:`WaitingQueue.offer`."""
+    """One request in a queue; created by :meth:`WaitingQueue.offer`."""
 
     __slots__ = ("arrived", "cost", "criticality", "deadline", "queue", "request", "tenant", "waiting")
 
@@ -22,7 +22,7 @@ class Waiter(StateRepr, Generic[T]):
         self, request: T, *, arrived: float, deadline: float, criticality: int, tenant: str, cost: float
     ) -> None:
         self.request: T = request
-        """Whatever the caller wants to have back."""
+        """The caller's own value."""
         self.arrived: float = arrived
         self.deadline: float = deadline
         self.criticality: int = criticality
@@ -36,7 +36,7 @@ class Waiter(StateRepr, Generic[T]):
 
 @final
 class TenantLine(Generic[T]):
-    """What waits of one tenant, in order of arrival; those that have left are skipped."""
+    """The waiting requests of one tenant, in order of arrival; those that have left are skipped."""
 
     __slots__ = ("cost", "count", "line", "served")
 
@@ -45,10 +45,10 @@ class TenantLine(Generic[T]):
         self.count = 0
         self.cost = 0.0
         self.served = served
-        """The virtual time at which its next request begins."""
+        """The virtual start time of its next request."""
 
     def trim(self) -> None:
-        """Drop what has left from both ends, and from within if most of it has."""
+        """Drop departed requests from both ends, and from the middle if most have left."""
         line = self.line
         while line and not line[0].waiting:
             line.popleft()
@@ -60,9 +60,9 @@ class TenantLine(Generic[T]):
 
 @final
 class Ranking(Generic[T]):
-    """All that waits, in the order in which it is to be served.
+    """All waiting requests, in the order of service.
 
-    No generator: one that is dropped half way swallows a signal.
+    This is not a generator, because a generator that is dropped half way swallows a signal.
     """
 
     __slots__ = ("_first", "_lines", "_others")

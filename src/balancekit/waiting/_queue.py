@@ -1,19 +1,19 @@
-"""A bounded queue of requests that wait for a slot: which is next, and which is refused.
+"""A bounded queue of requests that wait for a slot: the order of service, and the refusals.
 
-Under overload, waiting is what makes answers late. So the queue is short, and its order changes with the pressure:
+Under overload, waiting makes answers late. So the queue is short, and its order changes with the pressure:
 
-- Of what waits, the highest **criticality** is first. When the queue is full, a newcomer takes the place of the newest request
-  of the lowest criticality, if that is lower than its own.
-- Inside a criticality, **tenants** are served in proportion to nothing but their number: the one that has been served the least
-  cost is next (start-time fair queueing). When the queue is full, the newest request of the tenant with the most waiting
-  yields to one of a tenant with less.
+- The highest **criticality** is served first. When the queue is full, a new request replaces the newest request of the lowest
+  criticality, if that is lower than its own.
+- Inside a criticality, **tenants** get equal shares: the tenant with the least served cost is next (start-time fair queueing).
+  When the queue is full, the newest request of the tenant with the most waiting requests yields to a tenant with fewer.
 - A tenant's requests are served **first in, first out** until the oldest has waited for half its patience, then **last in,
-  first out**: under pressure the oldest are lost in any case, and the newest can still be answered in time.
+  first out**. Under pressure the oldest requests are lost in any case, and the newest can still be answered in time.
 - A request whose deadline is nearer than ``min_time`` is **hopeless**, and refused.
 
-Sans-IO, one thread at a time; ``now`` is the caller's. An interrupt at any instruction leaves a queue whose counts are right and
-which has, or has not, what was added or taken; what a change leaves in the queue is not reported to its caller. Cost:
-O(tenants that wait) a step, amortised.
+Sans-IO, one thread at a time; the caller passes ``now``. An interrupt at any instruction leaves correct counts: each request is
+either added or removed, or not. A change that is completed after an interrupt is not reported to its caller.
+
+Cost: O(waiting tenants) per step, amortised.
 
 Source: bound and adaptive order: Facebook, *Fail at scale* (ACM Queue, 2015), with its controlled delay as an option; fair
 queueing: Goyal, Vin, Cheng (1996); criticality: *Site Reliability Engineering*, chapter 21.
@@ -37,36 +37,36 @@ __all__ = ["Order", "WaitingQueue"]
 T = TypeVar("T")
 
 Order = Literal["adaptive", "fifo", "lifo"]
-"""How the requests of a tenant follow each other."""
+"""The order of a tenant's requests."""
 ORDERS: Final = ("adaptive", "fifo", "lifo")
 MAX_CRITICALITIES: Final = 1_000
-"""Levels of criticality; each takes memory, whether anything waits in it or not."""
+"""The most levels of criticality; each takes memory, even without waiting requests."""
 MIN_KEPT: Final = 64
-"""Tenants with nothing waiting that are kept without a look at whether they are ahead."""
+"""The idle tenants that are kept without a check whether they are ahead."""
 MAX_AHEAD: Final = 10_000
-"""Tenants with nothing waiting of which is known how far they are ahead; of more, those that are least ahead are forgotten."""
+"""The most idle tenants whose lead is kept; beyond that, those with the smallest lead are dropped."""
 
 
 @final
 class WaitingQueue(ConstructorRepr, Generic[T]):
-    """Requests that wait for a slot.
+    """A bounded queue of requests that wait for a slot.
 
     Parameters
     ----------
     max_waiting
-        How many may wait, >= 0; as many as there are slots is a good choice. ``None`` for no bound, which collapses under
-        overload.
+        The most waiting requests, >= 0; the number of slots is a good choice. ``None`` sets no bound, and the queue then
+        collapses under overload.
     order
         ``"adaptive"``, ``"fifo"`` or ``"lifo"``.
     criticalities
-        How many levels there are, 1 to 1,000; the highest number is the most critical.
+        The number of levels, 1 to 1,000; the highest level is the most critical.
     min_time
-        Seconds that an answer takes at least, >= 0: what has less left is hopeless.
+        The shortest time of an answer in seconds, >= 0; a request with less time left is hopeless.
     controlled_delay
         ``(target, interval)`` in seconds: a request that has waited longer than ``target`` is refused if the queue has not
-        been empty for longer than ``interval``. ``None`` for none.
+        been empty for longer than ``interval``. ``None`` turns this off.
 
-    *When not to use it:* a caller can go elsewhere at once; then refuse.
+    *When not to use it:* if callers can use another backend at once; refuse then.
 
     Example
     -------
@@ -111,8 +111,8 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             )
         self._delay = controlled_delay
         self._levels: list[dict[str, TenantLine[T]]] = [{} for _ in range(levels)]
-        self._virtual = 0.0  # of the request served last
-        self._served: dict[str, float] = {}  # of tenants that are ahead of it and have nothing waiting
+        self._virtual = 0.0  # start of the request served last
+        self._served: dict[str, float] = {}  # idle tenants that are ahead of it
         self._max_served = MIN_KEPT
         self._count = 0
         self._empty_at = -math.inf
@@ -120,17 +120,17 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         self._identity = object()
 
     def __len__(self) -> int:
-        """Return how many requests wait."""
+        """Return the number of waiting requests."""
         return self._count
 
     @property
     def max_waiting(self) -> float:
-        """How many may wait; infinite for no bound."""
+        """The most waiting requests; infinite without a bound."""
         return self._max_waiting
 
     @property
     def criticalities(self) -> int:
-        """How many levels there are."""
+        """The number of levels."""
         return len(self._levels)
 
     # ------------------------------------------------------------------ coming and going
@@ -145,28 +145,28 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         tenant: str = "",
         cost: float = 1.0,
     ) -> tuple[Waiter[T], list[Waiter[T]]]:
-        """Let a request wait.
+        """Add a request.
 
         Parameters
         ----------
         deadline
-            When its caller gives up, on the clock of ``now``; infinite for never.
+            The time at which its caller gives up, on the clock of ``now``; infinite for never.
         criticality
             0 to ``criticalities - 1``.
         tenant
-            On whose behalf it is.
+            The tenant of the request.
         cost
-            What it takes of a slot, > 0.
+            The cost of the request, > 0, charged to its tenant.
 
         Returns
         -------
         tuple
-            The waiter, and those that are refused because the queue is full: it may be this one.
+            The waiter, and the requests refused because the queue is full; the new one may be among them.
 
         Raises
         ------
         ConfigurationError
-            For a value that is not allowed; the queue is as it was.
+            For an invalid value; the queue is unchanged.
         """
         now = valid.number("now", now)
         if deadline.__class__ is not float or deadline != math.inf:
@@ -192,9 +192,9 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return waiter, [victim]
 
     def _victim(self, newcomer: Waiter[T], own: TenantLine[T]) -> tuple[Waiter[T], float]:
-        """Return the newest request of the tenant with the most waiting, in the lowest criticality, and where that tenant stands.
+        """Return the newest request of the tenant with the most waiting, in the lowest criticality, and that tenant's place.
 
-        Looks at the queue as it will be with the newcomer, which may be the answer.
+        The new request counts as part of the queue, and may be the result.
         """
         level = 0
         while not self._levels[level] and level != newcomer.criticality:
@@ -217,7 +217,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         virtual: float = 0.0,
         served: float = 0.0,
     ) -> None:
-        """Let one in, take one out, or both. Nothing is called here, so an interrupt comes before all of it or after it."""
+        """Add a request, remove one, or both. Nothing is called here, so an interrupt comes before or after the whole change."""
         if came is not None and line is not None:
             line.line += (came,)
             self._levels[came.criticality][came.tenant] = line
@@ -242,7 +242,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
                     self._served[gone.tenant] = served
 
     def withdraw(self, waiter: Waiter[T]) -> bool:
-        """Take a request out; answer whether it was waiting. O(1) amortised.
+        """Remove a request; return whether it was waiting. O(1) amortised.
 
         Raises
         ------
@@ -256,7 +256,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return True
 
     def _line_of(self, waiter: Waiter[T]) -> TenantLine[T] | None:
-        """Return where a request waits, tidied up before it leaves; ``None`` if it does not wait."""
+        """Return the line of a request, without departed requests; ``None`` if it does not wait."""
         if not isinstance(waiter, Waiter) or waiter.queue is not self._identity:
             raise ConfigurationError("waiter", waiter, "a Waiter that offer() of this queue has returned")
         if not waiter.waiting:
@@ -267,7 +267,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return line
 
     def _forget_served(self) -> None:
-        """From time to time, forget the tenants with nothing waiting that are not ahead. O(1) amortised."""
+        """Drop, from time to time, the idle tenants that are not ahead. O(1) amortised."""
         if len(self._served) > self._max_served:
             ahead = {name: at for name, at in self._served.items() if at > self._virtual}
             if len(ahead) > MAX_AHEAD:
@@ -281,22 +281,22 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
     def next(
         self, *, now: float, may: Callable[[Waiter[T]], bool] | None = None
     ) -> tuple[Waiter[T] | None, list[Waiter[T]]]:
-        """Take out the request to serve now, and those that are refused because they are hopeless.
+        """Remove the request to serve now, and the hopeless ones, which are refused.
 
         Parameters
         ----------
         may
-            Answers whether a request could use the free slot; others are passed over and keep their place.
+            Returns whether a request can use the free slot; others are skipped and keep their place.
 
         Returns
         -------
         tuple
-            The request, or ``None``; and the refused ones, with those that a call refused which an error or interrupt ended.
+            The request, or ``None``; and the refused ones, including those of an earlier call that an error or interrupt ended.
 
         Raises
         ------
         ConfigurationError
-            For a time that is no finite number, and what cannot be called.
+            For a time that is not a finite number, or a ``may`` that is not callable.
         """
         if may is not None:
             plain_function("may", may, "a callable that takes a Waiter")
@@ -311,12 +311,12 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
                 break
         if chosen is not None:
             self.take(chosen)
-        # Nothing is called from here on, so no interrupt keeps the answer from the caller.
+        # No call from here on, so no interrupt can lose the result.
         refused, self._untold = self._untold, []
         return chosen, refused
 
     def take(self, waiter: Waiter[T]) -> bool:
-        """Take out a request because it is served now; answer whether it was waiting. Its tenant is charged.
+        """Remove a request that is served now, and charge its tenant; return whether it was waiting.
 
         Raises
         ------
@@ -331,12 +331,12 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return True
 
     def served(self, tenant: str, cost: float = 1.0) -> None:
-        """Count a request that did not have to wait, so that its tenant yields to others later.
+        """Charge a request that did not wait, so that its tenant yields to others later.
 
         Raises
         ------
         ConfigurationError
-            For a tenant that is no string, and a cost that is no finite number > 0.
+            For a tenant that is not a string, or a cost that is not a finite number > 0.
         """
         if tenant.__class__ is not str:
             tenant = valid.text("tenant", tenant, empty=True, any_text=True)
@@ -347,10 +347,10 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             self._forget_served()
 
     def ranking(self, *, now: float) -> Iterator[Waiter[T]]:
-        """Yield what waits, in the order in which it is to be served; :meth:`next` takes the first.
+        """Yield the waiting requests in the order of service; :meth:`next` takes the first.
 
-        Meanwhile others may come, which need not be yielded, and leave, which are not. O(tenants that wait) to begin with,
-        O(1) for the first of a tenant, O(requests of a tenant) for the others.
+        Requests added meanwhile may be left out; requests removed meanwhile are left out. O(waiting tenants) at the start,
+        O(1) for the first request of a tenant, O(requests of a tenant) for the others.
 
         Raises
         ------
@@ -373,12 +373,12 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return now - oldest.arrived >= 0.5 * (oldest.deadline - oldest.arrived)
 
     def hopeless(self, waiter: Waiter[T], *, now: float) -> bool:
-        """Return whether a request is to be refused because its deadline is too near, or because of controlled delay.
+        """Return whether a request must be refused because its deadline is too near, or because of controlled delay.
 
         Raises
         ------
         ConfigurationError
-            For what is no :class:`Waiter`, and a time that is no finite number.
+            For a waiter that is not a :class:`Waiter`, or a time that is not a finite number.
         """
         if not isinstance(waiter, Waiter):
             raise ConfigurationError("waiter", waiter, "a Waiter that offer() has returned")
@@ -397,7 +397,7 @@ def _served(line: TenantLine[T]) -> float:
 
 
 def _is_let(may: Callable[[Waiter[T]], bool], waiter: Waiter[T]) -> bool:
-    """Return what a function of the application says of a waiter; a coroutine, which is always true, is refused."""
+    """Return the result of the application's function for a waiter; refuse a coroutine, which is always true."""
     answer = may(waiter)
     refuse_coroutine(answer)
     return answer

@@ -1,8 +1,8 @@
-"""A waiting room: requests wait in order for a balancer that is full, in threads and in coroutines.
+"""A waiting room for a balancer that is full; requests of threads and coroutines wait there in order.
 
-A request that finds no slot, or others waiting, joins a :class:`~balancekit.waiting.WaitingQueue`. The thread whose lease ends
-acquires the slot for the request that is next, and wakes that one request with its lease. ``_handover.py`` says why no slot
-and no wake-up is lost.
+A request that finds no slot, or other requests waiting, joins a :class:`~balancekit.waiting.WaitingQueue`. The thread whose
+lease ends acquires the slot for the next request, and wakes only that request, with its lease. ``_handover.py`` explains why
+no slot and no wake-up is lost.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 class _ThreadRequest(Request[T]):
     """A request of a thread, which waits for a lock.
 
-    An ``Event`` would stay locked for ever if an interrupt came while it is set: it is written in Python.
+    An ``Event`` is written in Python, and would stay locked for ever if an interrupt came while it is set.
     """
 
     __slots__ = ("lock",)
@@ -52,7 +52,7 @@ class _ThreadRequest(Request[T]):
 
     def wake(self) -> bool:
         """Release the lock."""
-        with suppress(RuntimeError):  # it has been woken already
+        with suppress(RuntimeError):  # it has already been woken
             self.lock.release()
         return True
 
@@ -83,7 +83,7 @@ class _TaskRequest(Request[T]):
             return True
         try:
             self.loop.call_soon_threadsafe(self._set)
-        except RuntimeError:  # the loop is closed, and no task of it goes on
+        except RuntimeError:  # the loop is closed, and its tasks have ended
             return False
         return True
 
@@ -99,26 +99,28 @@ class WaitingRoom(Generic[T]):
     Parameters
     ----------
     balancer
-        One that refuses when it is full, such as ``LoadBalancer(..., selector=MaxInFlight(8))``.
+        A balancer that refuses when it is full, such as ``LoadBalancer(..., selector=MaxInFlight(8))``.
     queue
-        How many may wait, and in which order. It belongs to this room; as many places as there are slots is a good choice.
+        The queue, with its bound and order. It belongs to this room; the number of slots is a good bound.
     timeout
-        Seconds that a request waits at most if it does not say, > 0.
+        The default of the longest wait of a request in seconds, > 0.
 
-    *Guarantee.* For each slot that becomes free, one waiting request that can use it is woken, and has its lease; a request that
-    comes later cannot take it. A request that gives up, is cancelled or interrupted, leaves nothing behind: a slot that it was
-    given at that moment goes to the next. A lease's end, an endpoint that is added or comes back, and a limit that rises are
-    noticed at once; slots that time alone frees, such as after ``Retry-After``, within a quarter of a second, and so are
-    leases that were opened before the room. After a room is closed, it holds nothing.
+    *Guarantee.* For each slot that becomes free, one waiting request that can use it is woken with its lease; a later request
+    cannot take that slot. A request that gives up, is cancelled or is interrupted leaves nothing behind. If it got a slot at that
+    moment, the slot goes to the next request.
 
-    Threads, and the tasks of any number of asyncio's loops, may wait in the same room. A slot is acquired in the thread that
-    freed it: a selector that reads context variables sees those of that thread.
+    The end of a lease, an endpoint that is added or unejected, and a limit that rises take effect at once. Slots that time alone
+    frees, such as after ``Retry-After``, take effect within a quarter of a second, as do leases opened before the room. A closed
+    room holds nothing.
 
-    *When not to use it:* callers that can go elsewhere, or need no answer when it is late: refuse at once. A room for each of
-    many processes: each sees its own requests only.
+    Threads, and the tasks of any number of asyncio loops, may wait in the same room. A slot is acquired in the thread that
+    freed it, so a selector that reads context variables reads those of that thread.
 
-    Cost: about 2,000 empty calls to hand a slot over, half of them for the ``acquire`` that is refused at the end of each
-    look; about 250 for a request that does not wait, most of them for observing completions.
+    *When not to use it:* if callers can use another backend, or need no late answer; refuse at once. Also not in each of many
+    processes, because each room knows only the requests of its own process.
+
+    Cost: about 2,000 empty calls to hand over a slot, half of them for the refused ``acquire`` at the end of each look; about
+    250 for a request that does not wait, most of them for observing completions.
 
     Example
     -------
@@ -173,24 +175,24 @@ class WaitingRoom(Generic[T]):
         Parameters
         ----------
         timeout
-            Seconds after which the lease is of no use, > 0; those of the room if left out.
+            The longest wait in seconds, > 0; the room's timeout if left out.
         criticality, tenant
             As for :meth:`WaitingQueue.offer`.
         key, cost, exclude, attributes
-            As for :meth:`LoadBalancer.acquire`. The cost counts for the tenant, too.
+            As for :meth:`LoadBalancer.acquire`. The cost is also charged to the tenant.
 
         Raises
         ------
         WaitingTimeoutError
             If no slot became free in time.
         SaturatedError
-            If too many wait already, or one that is more critical takes the place.
+            If the queue is full, or a more critical request takes the place.
         AttemptsExhaustedError
-            If all endpoints that may be picked are excluded: waiting is of no use.
+            If all eligible endpoints are excluded, so that waiting is useless.
         RoomClosedError
-            If the room is, or was, closed.
+            If the room is closed before or during the wait.
         ConfigurationError
-            For a wrong argument; nothing waits.
+            For an invalid argument; the queue is unchanged.
         """
         request: _ThreadRequest[T] = self._request(
             _ThreadRequest, key, criticality, tenant, cost, exclude, attributes
@@ -225,9 +227,9 @@ class WaitingRoom(Generic[T]):
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Lease[T]:
-        """Return a lease; let other tasks run until there is one. See :meth:`acquire`.
+        """Return a lease; other tasks run until there is one. See :meth:`acquire`.
 
-        A task that is cancelled leaves nothing behind, even if it had been given its lease.
+        A cancelled task leaves nothing behind, even if it already had its lease.
 
         Example
         -------
@@ -265,7 +267,7 @@ class WaitingRoom(Generic[T]):
 
     @property
     def timeout(self) -> float:
-        """Seconds that a request waits at most if it does not say."""
+        """The default of the longest wait of a request, in seconds."""
         return self._timeout
 
     def _deadline(self, timeout: float | None) -> float:
@@ -284,7 +286,7 @@ class WaitingRoom(Generic[T]):
         attributes: Mapping[str, object] | None,
     ) -> R:
         valid.request(key, cost, attributes)
-        # Wrong ones are refused without a queue, too.
+        # Invalid arguments are refused even if no request waits.
         if tenant.__class__ is not str or tenant or criticality.__class__ is not int or criticality:
             valid.text("tenant", tenant, empty=True, any_text=True)
             levels = self._handover.queue.criticalities
@@ -297,16 +299,16 @@ class WaitingRoom(Generic[T]):
         return kind(call, alike=key is None and attributes is None, excluding=bool(excluded))
 
     def __len__(self) -> int:
-        """Return how many requests wait."""
+        """Return the number of waiting requests."""
         return len(self._handover.queue)
 
     def __bool__(self) -> bool:
         return True  # an empty room is still a room
 
     def close(self) -> None:
-        """Refuse what waits and what will come, and stop listening to the balancer.
+        """Refuse waiting and later requests, and detach from the balancer.
 
-        Leases go on; a second call changes nothing.
+        Leases stay open; a second call changes nothing.
         """
         self._handover.close()
 
@@ -329,14 +331,14 @@ class WaitingRoom(Generic[T]):
 
 
 def _wait(request: _ThreadRequest[T], handover: Handover[T], deadline: float) -> None:
-    """Wait in this thread until there is an answer, or no time is left; what guards it is around a call, not a loop."""
+    """Wait in this thread until there is an answer or no time is left; a method, so that ``finally`` guards a call."""
     while request.waits and (left := deadline - monotonic()) > 0.0:
         if not request.wait(min(left, handover.pause())):
             handover.poll()
 
 
 async def _wait_async(request: _TaskRequest[T], handover: Handover[T], deadline: float) -> None:
-    """Wait in this task for the same."""
+    """Wait in this task until there is an answer or no time is left."""
     while request.waits and (left := deadline - monotonic()) > 0.0:
         if not await request.wait(min(left, handover.pause())):
             handover.poll()

@@ -1,14 +1,14 @@
 """Client-side throttling: a client that is often refused sends less.
 
-A backend that refuses work still spends time on refusing it. So a client keeps, over two minutes, how many requests it wanted to
-send and how many were accepted, and drops requests itself, for each criticality apart:
+A backend that refuses work still spends time on it. So a client counts, over two minutes, the requests it wanted to send and
+those that were accepted, and drops requests itself, separately for each criticality:
 
 .. code-block:: text
 
     drop with probability max(0, (requests - k * accepts) / (requests + 1))      both of the last two minutes
     k = 2, 1000 requests, 200 accepted:  (1000 - 400) / 1001 = 0.6
 
-A request counts when it is to be sent, so those that the backend lets hang count, too.
+A request counts when it is about to be sent, so requests that hang in the backend count too.
 
 Source: *Site Reliability Engineering*, chapter 21, "Client-side throttling".
 """
@@ -30,23 +30,23 @@ __all__ = ["ClientThrottle"]
 
 @final
 class ClientThrottle(ConstructorRepr):
-    """Drops requests that would very likely be refused. Any thread may call.
+    """Throttle that drops requests which would very likely be refused. Any thread may call.
 
     Parameters
     ----------
     k
-        How many requests the backend may get for each that it accepts, >= 1. With 2 it is soon seen to have recovered;
-        1.1 spares it more.
-    window
-        Seconds that are looked back, > 0; what is older goes a tenth of them at a time.
-    criticalities
-        How many levels there are, 1 to 1,000.
+        The requests sent to the backend per accepted request, >= 1. With 2 a recovery is soon detected; 1.1 protects the
+        backend more.
+        window
+            The length of the window in seconds, > 0; old counts expire in steps of a tenth of it.
+        criticalities
+            The number of levels, 1 to 1,000.
 
-    *When not to use it:* few requests a window; the probability is then all noise. Errors that are no refusals: a share of
-    them below ``1 - 1 / k`` drops nothing. A balancer with health checks of its own already leaves out endpoints that fail;
-    this is for a backend that refuses as a whole.
+        *When not to use it:* with few requests per window, since the probability is then noise; or for errors that are not refusals,
+        since a share of them below ``1 - 1 / k`` drops nothing. A balancer with health checks already skips failing endpoints; this
+        throttle is for a backend that refuses as a whole.
 
-    Cost: O(1) a request.
+        Cost: O(1) per request.
 
     Example
     -------
@@ -69,7 +69,7 @@ class ClientThrottle(ConstructorRepr):
 
     @checked_arguments
     def probability(self, *, now: float, criticality: int = 0) -> float:
-        """Return the probability with which a request is dropped now."""
+        """Return the current probability that a request is dropped."""
         level = self._level(criticality)
         with self._lock:
             requests, accepts = self._requests[level].count(now), self._accepts[level].count(now)
@@ -77,7 +77,7 @@ class ClientThrottle(ConstructorRepr):
 
     @checked_arguments
     def allow(self, rng: Random, *, now: float, criticality: int = 0) -> bool:
-        """Answer whether to send a request; it is counted either way."""
+        """Return whether to send a request; it is counted in both cases."""
         chance = self.probability(now=now, criticality=criticality)
         sent = not chance or rng.random() >= chance
         with self._lock:
@@ -86,7 +86,7 @@ class ClientThrottle(ConstructorRepr):
 
     @checked_arguments
     def accepted(self, *, now: float, criticality: int = 0) -> None:
-        """Count a request that the backend accepted: it did not refuse it for overload, whatever came of it."""
+        """Count a request that the backend did not refuse for overload, whatever its outcome."""
         level = self._level(criticality)
         with self._lock:
             self._accepts[level].add(now)
