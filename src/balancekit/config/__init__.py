@@ -16,9 +16,9 @@
     [retry]
     attempts = 3
 
-The words of ``[balancer]`` are those of a scenario's ``[[balancers]]``, and a ``[simulation]`` table beside them makes the
-same file a scenario for ``balancekit simulate``. A wrong word raises ``ConfigurationError`` with its place in the file and
-the words that are allowed. :func:`schema` returns a JSON Schema for editors.
+The keys of ``[balancer]`` are those of a scenario's ``[[balancers]]``. With a ``[simulation]`` table, the same file is a
+scenario for ``balancekit simulate``. An unknown key raises ``ConfigurationError`` with its place in the file and the valid
+keys. :func:`schema` returns a JSON Schema for editors.
 """
 
 from __future__ import annotations

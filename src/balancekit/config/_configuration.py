@@ -1,4 +1,4 @@
-"""A configuration: a balancer and what runs beside it, made from tables and started together."""
+"""A configuration: a balancer with its discovery and checks, created from tables and started together."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Retries(Record):
     hedge
         Seconds after which a second attempt is sent, or ``None``.
     budget
-        The budget of retries that all clients of the service share.
+        The retry budget, shared by all clients of the service.
     """
 
     attempts: int = 2
@@ -61,12 +61,12 @@ class Retries(Record):
 
 @final
 class Configuration:
-    """A balancer with its discovery and checks. Made by :func:`balancekit.config.load`.
+    """A balancer with its discovery and checks; created by :func:`balancekit.config.load`.
 
-    A context manager, in threads and on asyncio: entering starts discovery, waits for its first list, then starts checks;
-    leaving stops both.
+    It is a context manager, for threads and asyncio. Entering it starts discovery, waits for the first list, then starts
+    checks; leaving it stops both.
 
-    *When not to use it:* where start and end of discovery and checks differ; use their runners.
+    *When not to use it:* if discovery and checks must start or stop at different times; use their runners.
 
     Example
     -------
@@ -102,18 +102,18 @@ class Configuration:
         self.balancer: LoadBalancer[Any] = balancer
         """The balancer."""
         self.retry: Retries = retry
-        """What the ``[retry]`` table says."""
+        """The settings of the ``[retry]`` table."""
         self.title: str = title
-        """What the file calls itself."""
+        """The title of the file."""
         self._source = source
         self._check = check
         self._running: list[Any] = []
         self._blocks = 0
-        """How many blocks it is in."""
+        """The number of open ``with`` blocks."""
 
     @property
     def source(self) -> str | None:
-        """What discovery follows, or ``None``."""
+        """The source that discovery follows, or ``None``."""
         return None if self._source is None else self._source[0]
 
     @property
@@ -127,7 +127,7 @@ class Configuration:
         Raises
         ------
         TimeoutError
-            If discovery has no list after 10 seconds; then nothing runs.
+            If discovery has no list after 10 seconds; nothing is running then.
         """
         if self._running:
             return
@@ -206,12 +206,12 @@ def _require(*, ready: bool, source: str) -> None:
 
 
 def configuration(facts: Mapping[str, Any], *, environ: Mapping[str, str]) -> Configuration:
-    """Make a configuration from tables.
+    """Return a configuration from tables.
 
     Raises
     ------
     ConfigurationError
-        For an unknown word or a value outside its range.
+        For an unknown key or a value outside its range.
     """
     tables.reject_unknown("configuration", [word for word in facts if word not in WORDS], WORDS)
     title = valid.text("title", facts.get("title", ""), empty=True)
@@ -233,7 +233,7 @@ def configuration(facts: Mapping[str, Any], *, environ: Mapping[str, str]) -> Co
 
 
 def _discovery(value: object) -> tuple[str, Refresh | None]:
-    """Return what is followed, and how often; options of a scheme stand in its string."""
+    """Return the source and its refresh settings; options of a scheme are part of its string."""
     facts = tables.table("discovery", value)
     text = valid.text("discovery.source", facts.pop("source", None))
     try:
@@ -249,7 +249,7 @@ def _discovery(value: object) -> tuple[str, Refresh | None]:
 
 
 def _checks(value: object) -> tuple[Any, Schedule]:
-    """Return a check and its schedule, whose words stand in one table."""
+    """Return a check and its schedule, whose keys are in one table."""
     facts = tables.table("checks", value)
     schedule, timing = vocabulary.SCHEDULE
     when = tables.call(

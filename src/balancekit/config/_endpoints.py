@@ -20,14 +20,14 @@ ENDPOINT_WORDS: Final = ("target", "weight", "priority", "zone", "metadata", "he
 def endpoints_of(where: str, value: object, *, environ: Mapping[str, str] | None) -> list[Endpoint[Any]]:
     """Return the endpoints of a configuration.
 
-    A table may give ``target`` (an address or URL; the id if left out), ``weight``, ``priority``, ``zone``, ``metadata`` and
-    ``headers``, whose values may name an environment variable as ``${NAME}``, so that no secret stands in a file. Without
-    an environment (``None``) such names stay as they are.
+    A table may have ``target`` (an address or URL; the id if left out), ``weight``, ``priority``, ``zone``, ``metadata`` and
+    ``headers``. A header's value may name an environment variable as ``${NAME}``, which keeps secrets out of the file. Without
+    an environment (``None``) such names are unchanged.
 
     Raises
     ------
     ConfigurationError
-        For an unknown word, a value outside its range or a variable that is not set.
+        For an unknown key, a value outside its range or a variable that is not set.
     """
     if isinstance(value, Mapping):
         return [_endpoint(f"{where}.{id}", id, facts, environ) for id, facts in value.items()]
@@ -37,7 +37,7 @@ def endpoints_of(where: str, value: object, *, environ: Mapping[str, str] | None
 
 
 def _listed(where: str, value: object, environ: Mapping[str, str] | None) -> Endpoint[Any]:
-    """Return an endpoint that is an id, or a table that contains one."""
+    """Return an endpoint from an id, or from a table that contains one."""
     if isinstance(value, str):
         return _endpoint(where, value, {}, environ)
     facts = tables.table(where, value)

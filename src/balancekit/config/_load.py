@@ -1,8 +1,8 @@
 """Read a configuration from a file, a mapping and the environment.
 
-Variables such as ``BALANCEKIT_BALANCER__SELECTOR=RingHash`` set one word each: two underscores separate the names of tables,
-and the value is read as TOML or, where it is none, as text. They come last, so they overrule a file. Variables that Kubernetes
-sets for a service called ``balancekit``, such as ``BALANCEKIT_PORT``, are none of ours, and are passed over.
+A variable such as ``BALANCEKIT_BALANCER__SELECTOR=RingHash`` sets one key. Two underscores separate the names of tables; the
+value is TOML or, if it is not valid TOML, text. Variables override the file. Variables that Kubernetes sets for a service
+called ``balancekit``, such as ``BALANCEKIT_PORT``, are ignored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PREFIX: Final = "BALANCEKIT_"
 _SERVICE_LINK: Final = re.compile(
     r"(?:[A-Z0-9]+_)*(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9]+)*|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
-"""What Kubernetes sets in each container for a service whose name begins like our variables (Docker's links)."""
+"""The variables that Kubernetes sets in each container for a service with the name of our prefix (Docker's links)."""
 
 
 @checked_arguments
@@ -37,7 +37,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     prefix: str = PREFIX,
 ) -> Configuration:
-    """Return a configuration, checked whole; nothing is started.
+    """Return a fully checked configuration; nothing is started.
 
     Parameters
     ----------
@@ -46,16 +46,16 @@ def load(
     environ
         Environment variables, usually ``os.environ``, or ``None`` for none.
     prefix
-        What the names of variables begin with.
+        The prefix of the variables' names.
 
     Raises
     ------
     ConfigurationError
-        If the file cannot be read, is neither TOML nor JSON, or has an unknown word or a value outside its range; the
-        parameter is its place in the file, as ``checks.path``.
+        If the file cannot be read, is neither TOML nor JSON, or has an unknown key or a value outside its range. The
+        parameter is the place in the file, such as ``checks.path``.
 
-    *When not to use it:* for targets, selectors or functions that are objects of your program; construct a
-    :class:`~balancekit.LoadBalancer` instead.
+        *When not to use it:* if targets, selectors or functions are objects of your program; construct a
+        :class:`~balancekit.LoadBalancer` instead.
 
     Example
     -------
@@ -92,7 +92,7 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        If it cannot be read, is larger than 10 MB, or is neither.
+        If the file cannot be read, is larger than 10 MB, or is neither TOML nor JSON.
     """
     try:
         content = read_file(path, MAX_FILE_BYTES)
@@ -112,7 +112,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; refuse a word that stands in it twice, as TOML does."""
+    """Return an object; refuse a repeated key, as TOML does."""
     found = dict(pairs)
     if len(found) < len(pairs):
         words = [word for word, _ in pairs]
@@ -122,7 +122,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Return the value of a variable: TOML if it is that, else text."""
+    """Return the value of a variable: TOML if it is valid, otherwise text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
@@ -130,7 +130,7 @@ def _value(text: str) -> Any:
 
 
 def _set(facts: Mapping[str, Any], path: list[str], value: Any, variable: str) -> dict[str, Any]:
-    """Return tables with one word changed."""
+    """Return tables with one key changed."""
     name, *rest = path
     if not name:
         raise ConfigurationError("environ", variable, "words separated by two underscores")

@@ -1,6 +1,6 @@
 """The ``[balancer]`` table: selector, routing, load, health and exhaustion as one recipe for balancers.
 
-A recipe makes any number of balancers, each with a selector of its own. All words are checked when the recipe is made.
+A recipe creates any number of balancers, each with a selector of its own. All keys are checked when the recipe is created.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ BALANCER_WORDS: Final = ("selector", "options", "load", "health", "exhaustion", 
 
 @final
 class Recipe(ConstructorRepr):
-    """What is needed to make balancers that are alike.
+    """A recipe for balancers of the same kind.
 
     Parameters
     ----------
     selector
-        Makes the selector, or ``None`` for the default one.
+        The factory of the selector, or ``None`` for the default.
     options
         Other keyword arguments of ``LoadBalancer``.
     """
@@ -70,12 +70,12 @@ def recipe(where: str, value: object, *, environ: Mapping[str, str] | None = Non
     value
         The table.
     environ
-        Where the secrets of ``Sticky`` are, by the names that the file gives.
+        The environment variables with the secrets of ``Sticky``; the file names them.
 
     Raises
     ------
     ConfigurationError
-        For an unknown word or a value outside its range.
+        For an unknown key or a value outside its range.
     """
     facts = tables.table(where, value)
     selector = _selector(where, facts.pop("selector", None), facts.pop("options", {}))
@@ -88,12 +88,12 @@ def recipe(where: str, value: object, *, environ: Mapping[str, str] | None = Non
         options["on_missing_key"] = facts.pop("on_missing_key")
     tables.reject_unknown(where, facts, BALANCER_WORDS)
     found = Recipe(_routed(f"{where}.routing", routers, selector, environ or {}), options)
-    found.make([Endpoint("any")])  # everything that may be wrong is wrong now
+    found.make([Endpoint("any")])  # raises now for anything that is invalid
     return found
 
 
 def _selector(where: str, name: object, options: object) -> Callable[[], Selector] | None:
-    """Return a maker of the selector, or ``None`` for the default."""
+    """Return a factory of the selector, or ``None`` for the default."""
     given = tables.table(f"{where}.options", options)
     if name is None:
         tables.reject_unknown(f"{where}.options", given, ())
@@ -119,7 +119,7 @@ def _routed(
 def _router(
     where: str, options: dict[str, Any], child: Callable[[], Selector] | None, environ: Mapping[str, str]
 ) -> Callable[[], Selector]:
-    """Return a maker of one router around its child."""
+    """Return a factory of one router around its child."""
     name = tables.choice(f"{where}.kind", options.pop("kind", None), vocabulary.ROUTERS)
     kind, known = vocabulary.ROUTERS[name]
 
@@ -135,7 +135,7 @@ def _router(
 
 
 def _sticky_values(where: str, values: Mapping[str, Any], environ: Mapping[str, str]) -> routing.StickyValues:
-    """Return the signer of sticky values; a file names the variables that hold its secrets, newest first."""
+    """Return the signer of sticky values; the file names the variables with the secrets, newest first."""
     names = values.get("secrets")
     if not isinstance(names, Sequence) or isinstance(names, str) or not names:
         raise ConfigurationError("secrets", names, "names of environment variables, the newest secret first")
@@ -150,12 +150,12 @@ def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _named(where: str, value: object, kinds: tables.Kinds) -> Any:
-    """Make a thing that is given by its name or as a table with its ``kind``."""
+    """Create an object from its name, or from a table with its ``kind``."""
     return tables.make(where, {"kind": value} if isinstance(value, str) else value, kinds)
 
 
 def _health(where: str, value: object) -> Lifecycle | None:
-    """Return a policy: the default for ``true``, none for ``false``, or what a table says."""
+    """Return a policy: the default for ``true``, none for ``false``, or the one of a table."""
     if isinstance(value, bool):
         return Lifecycle() if value else None
     given = tables.table(where, value)

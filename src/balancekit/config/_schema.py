@@ -1,4 +1,4 @@
-"""JSON Schema of configuration files, generated from the words that :func:`balancekit.config.load` reads.
+"""JSON Schema of configuration files, generated from the keys that :func:`balancekit.config.load` reads.
 
 ``python -m balancekit.config`` prints it; ``schema.json`` beside this file is that text, for editors.
 Source: JSON Schema, draft 2020-12.
@@ -32,7 +32,7 @@ TYPES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     (r"Mapping\[str, str\]", {"type": "object", "additionalProperties": STRING}),
     (r"str|hashing\.HashFunction|bytes|OnEmpty", STRING),
 )
-"""Annotations of parameters, and what stands for them in JSON."""
+"""The JSON types of annotations of parameters."""
 
 
 def schema() -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _retry() -> dict[str, Any]:
 
 
 def _named(kinds: Kinds) -> dict[str, Any]:
-    """Return what stands for a thing that is given by its name or as a table."""
+    """Return the schema of an object that is given by its name or as a table."""
     return {"anyOf": [{"enum": list(kinds)}, *_kinds(kinds)]}
 
 
@@ -147,7 +147,7 @@ def _parameters(words: Words) -> dict[str, Any]:
 
 
 def _type(annotation: str) -> dict[str, Any]:
-    """Return what stands for an annotation; nothing, which allows anything, if there is no equal."""
+    """Return the schema of an annotation; an empty one, which allows anything, if there is no equivalent."""
     parts = [part.strip() for part in annotation.split("|") if part.strip() != "None"]
     found = [next((said for pattern, said in TYPES if re.fullmatch(pattern, part)), None) for part in parts]
     known = [said for said in found if said is not None]

@@ -1,4 +1,4 @@
-"""Words of a configuration: which class each kind stands for and which of its parameters a file may set.
+"""Vocabulary of a configuration: the class of each kind, and the parameters of it that a file may set.
 
 Parameters are read from the signatures, so a file and a program use the same names.
 """
@@ -70,7 +70,7 @@ HEALTH: Final[Kinds] = {
     "warm_up": words(WarmUp),
     "success_rate": words(SuccessRate),
 }
-"""Tables within the table of health, by the parameter of ``Lifecycle`` that they describe."""
+"""Tables inside the table of health, by the parameter of ``Lifecycle`` that they describe."""
 CHECKS: Final[Kinds] = {"http": words(HttpCheck), "tcp": words(TcpCheck), "deep": words(DeepCheck)}
 SCHEDULE: Final[Words] = words(Schedule)
 REFRESH: Final[Words] = words(Refresh)
