@@ -1,8 +1,8 @@
 """Metrics, traces and logs of a balancer: one module each, with its own extra.
 
-``prometheus``: a collector that reads the balancer when it is scraped. ``opentelemetry``: observable instruments and a
-span event for retries. ``logs``: events as records of the standard library's ``logging``. None of them is on the path of
-a pick; only the duration histogram is written when a request ends.
+``prometheus`` is a collector that reads the balancer at each scrape. ``opentelemetry`` has observable instruments and a
+span event for retries. ``logs`` turns events into records of the standard library's ``logging``. None of them is on the path
+of a pick; only the duration histogram is written when a request ends.
 """
 
 from __future__ import annotations

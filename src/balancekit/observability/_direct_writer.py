@@ -1,9 +1,9 @@
-"""Writer of the metrics of one balancer, for several processes: what a scrape would read is written as it happens.
+"""Writer of the metrics of one balancer, for several processes; it writes at each change what a scrape would read.
 
-A forked child begins at 0, and what its parent has in flight stays the parent's.
+A forked child starts at 0; requests in flight in its parent stay with the parent.
 
-Cost: one write when a request begins and two when it ends; all endpoints at an event, and at most once a second for first
-bytes, tokens and sources of endpoints.
+Cost: one write at the start of a request and two at its end; all endpoints at an event, and at most once per second for
+first bytes, tokens and sources of endpoints.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from balancekit.statistics_view import EndpointStats
 __all__ = ["DirectWriter"]
 
 ANSWERS_PERIOD_S: Final = 1.0
-"""Between two writings of first bytes, tokens and sources: all endpoints are visited for them."""
+"""Seconds between two writes of first bytes, tokens and sources, which visit all endpoints."""
 
 
 class Cause(enum.Enum):
-    """What has happened when figures are written that are not written each time."""
+    """The causes for writing the figures that are not written each time."""
 
     ANSWER = enum.auto()
     """A request with a first byte has ended."""
     END = enum.auto()
-    """Another request has."""
+    """Another request has ended."""
     OTHER = enum.auto()
     """Something else."""
 
 
 @final
 class DirectWriter:
-    """What one process writes of one balancer.
+    """The writer of one process for one balancer.
 
     Parameters
     ----------
     direct
-        Where to.
+        The metrics to write to.
     service
         The label of all series.
     names
         The labels of endpoints.
     balancer
-        Returns the balancer; ``None`` once it is gone.
+        Returns the balancer; ``None`` once it is collected.
     discovered
-        Returns what is known of each source of endpoints.
+        Returns the statistics of each source of endpoints.
     """
 
     def __init__(
@@ -77,17 +77,17 @@ class DirectWriter:
         self._lock = new_lock()
         self._tokens: dict[str, int] = {}
         self._begun: Counter[str] = Counter()
-        """What this process has written as in flight, by label."""
+        """The requests in flight that this process has written, by label."""
         self._closed = False
         self._refreshed: Counter[tuple[str, str]] = Counter()
         """Answers of sources that this process has written, by source and result."""
         self._writing = False
-        """Whether a thread visits endpoints and sources. No lock is held meanwhile, for sources may be the user's."""
+        """Whether a thread is visiting endpoints and sources. It holds no lock, because sources may be user code."""
         self._due = dict.fromkeys(Cause, -math.inf)
-        """When sources, and after an end all endpoints, may be visited next."""
+        """The earliest times of the next visit to sources and, after the end of a request, to all endpoints."""
 
     def begin(self, endpoints: Iterable[EndpointStats], kinds: Iterable[str]) -> None:
-        """Write what there is already, after the first start is reported."""
+        """Write the existing figures, once starts of requests are reported."""
         call_in_child(self)
         begun: Counter[str] = Counter()
         for one in endpoints:
@@ -110,7 +110,7 @@ class DirectWriter:
         self._write_if_due(Cause.OTHER)
 
     def on_start(self, endpoint: Endpoint[Any]) -> None:
-        """Write how many requests are in flight when one begins."""
+        """Write the requests in flight at the start of a request."""
         name = self._names.label(endpoint.id)
         with self._lock:
             if self._closed:
@@ -119,11 +119,13 @@ class DirectWriter:
         self._direct.inflight.labels(self._service, name).inc()
 
     def on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
-        """Write how a request ended."""
+        """Write the outcome of a request."""
         direct, service, name = self._direct, self._service, self._names.label(endpoint.id)
         direct.requests.labels(service, name, completion.outcome.value).inc()
         with self._lock:
-            begun = self._begun[name] > 0  # else it began before a fork, in the parent, or ends after close()
+            begun = (
+                self._begun[name] > 0
+            )  # otherwise it started in the parent, before a fork, or ends after close()
             self._begun[name] -= begun
         if begun:
             direct.inflight.labels(service, name).dec()
@@ -150,7 +152,7 @@ class DirectWriter:
         self._write_if_due(Cause.OTHER)
 
     def close(self) -> None:
-        """Write the last answers, and take what is in flight away: no end of it will be written."""
+        """Write the last answers, and remove the requests in flight, because their ends will not be written."""
         with self._lock:
             begun, self._begun, self._closed = self._begun, Counter(), True
             writing, self._writing = self._writing, True
@@ -161,12 +163,12 @@ class DirectWriter:
             self._direct.inflight.labels(self._service, name).dec(count)
 
     def after_fork(self) -> None:
-        """Take nothing away for the leases of the parent: this process writes figures of its own, from 0."""
+        """Ignore the leases of the parent; a forked child writes its own figures, from 0."""
         self._begun.clear()
         self._writing = False
 
     def _write_if_due(self, cause: Cause) -> None:
-        """Write what is written at most once a second for each cause, and so at once with the first of its kind."""
+        """Write the figures that are written at most once per second and cause; the first time at once."""
         now, due = time.monotonic(), self._due
         if now >= due[cause]:
             with self._lock:
@@ -182,10 +184,10 @@ class DirectWriter:
                 self._writing = False
 
     def _write_sources(self) -> None:
-        """Write what is known of sources of endpoints."""
+        """Write the statistics of sources of endpoints."""
         direct, service, written = self._direct, self._service, self._refreshed
         refreshes, at, endpoints = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
-        for one in self._discovered():  # several of one name are added up, as at a scrape
+        for one in self._discovered():  # sources of the same name are added up, as at a scrape
             for result, count in one.refreshes.items():
                 refreshes[one.source, result] += count
             at[one.source] += one.last_success_at
@@ -198,7 +200,7 @@ class DirectWriter:
         self._refreshed = refreshes
 
     def _write_answers(self) -> None:
-        """Write first bytes and tokens of all endpoints that have some."""
+        """Write first bytes and tokens of all endpoints that have reported them."""
         direct, service, written = self._direct, self._service, self._tokens
         balancer = self._balancer()
         found: dict[str, int] = {}
@@ -206,7 +208,7 @@ class DirectWriter:
             name = self._names.label(one.id)
             if one.tokens:
                 found[one.id] = one.tokens
-                before = written.get(one.id, 0)  # an endpoint that was removed and is back begins at 0
+                before = written.get(one.id, 0)  # an endpoint that was removed and added again starts at 0
                 direct.tokens.labels(service, name).inc(one.tokens - (before if before <= one.tokens else 0))
             if one.first_byte is not None and name != OTHER:
                 direct.first_byte.labels(service, name).set(one.first_byte.p50)

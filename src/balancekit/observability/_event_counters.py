@@ -1,6 +1,6 @@
 """Counters of rare events: ejections, retries, hedges.
 
-Metrics want totals, and a balancer emits each event once. Events are counted from when the counters are made.
+Metrics are totals, and a balancer emits each event once. Counting starts when the counters are created.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FIRST: Final = {"check": "check", "latency": "latency", "success": "success_rat
 
 @checked_arguments
 def reason(cause: str) -> str:
-    """Return a label for a cause: causes carry figures, labels must be few.
+    """Return a label for a cause; causes contain figures, but labels must be few.
 
     Example
     -------
@@ -44,7 +44,7 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
     Parameters
     ----------
     balancer
-        Whose.
+        The balancer whose events are counted.
 
     Example
     -------
@@ -66,11 +66,11 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
         self._refused = 0
         self._reasons = SeriesNames(MAX_REASONS)
         self.stop: Callable[[], None] = observe_weakly(balancer.on_event, self._on_event)
-        """Call it to stop counting."""
+        """The function that stops counting."""
 
     @property
     def ejections(self) -> Counter[tuple[str, str]]:
-        """By endpoint and reason; those of removed endpoints are gone with them."""
+        """Ejections by endpoint and reason; those of removed endpoints are dropped."""
         with self._lock:
             return self._ejections.copy()
 
@@ -82,13 +82,13 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
 
     @property
     def hedges(self) -> Counter[str]:
-        """By result: ``"won"`` or ``"lost"``."""
+        """Hedges by result: ``"won"`` or ``"lost"``."""
         with self._lock:
             return self._hedges.copy()
 
     @property
     def refused(self) -> int:
-        """Retries for which the budget had nothing left."""
+        """The number of retries for which the budget was used up."""
         return self._refused
 
     def _on_event(self, event: Event) -> None:

@@ -1,6 +1,6 @@
-"""The exporter of one registry: all balancers that were given to it, for a name may be exported once only.
+"""The exporter of one registry for all its balancers, because a name may be exported only once.
 
-A balancer that nothing else keeps is collected; its collector leaves at the next scrape, or when another joins.
+A balancer without other references is collected; its collector leaves at the next scrape, or when another one joins.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = ["Exporter", "exporter_of"]
 
 
 class Member(Protocol):
-    """A collector, as its exporter sees it."""
+    """The interface of a collector for its exporter."""
 
     service: str
     counters: EventCounters
 
     @property
     def balancer(self) -> ObservableBalancer[Any] | None:
-        """The balancer; ``None`` once it is gone."""
+        """The balancer; ``None`` once it is collected."""
         ...
 
     def label(self, endpoint: str) -> str:
@@ -55,7 +55,7 @@ class Member(Protocol):
 
 @final
 class Exporter(Collector):
-    """All balancers of one registry: a name may be exported once only."""
+    """All balancers of one registry, because a name may be exported only once."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         several = "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
@@ -88,7 +88,7 @@ class Exporter(Collector):
             self._members = list(filter(partial(is_not, member), self._members))
 
     def describe(self) -> Iterable[Metric]:
-        """Name what is exported, without reading it."""
+        """Return the names of the metrics without reading them."""
         return [*self.duration.describe(), *families().values()]
 
     def collect(self) -> Iterable[Metric]:
@@ -99,7 +99,7 @@ class Exporter(Collector):
         return [*self.duration.collect(), *[family for family in found.values() if family.samples]]
 
     def _living(self) -> list[tuple[Member, ObservableBalancer[Any]]]:
-        """Return the members whose balancers are there; the others leave."""
+        """Return the members whose balancers exist; remove the others."""
         with self._lock:
             members = list(self._members)
         found = []
@@ -132,7 +132,7 @@ def _read(member: Member, balancer: ObservableBalancer[Any], found: Mapping[str,
 
 
 class _Sums:
-    """Samples of one balancer: those of equal labels, as of endpoints beyond the limit, are added up."""
+    """Samples of one balancer; samples with equal labels, as of endpoints beyond the limit, are added up."""
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -174,7 +174,7 @@ _LOCK: Final = new_lock()
 
 
 def exporter_of(registry: CollectorRegistry) -> Exporter:
-    """Return the exporter of a registry, made on first use."""
+    """Return the exporter of a registry, created on first use."""
     with _LOCK:
         found = _EXPORTERS.get(registry)
         if found is None:

@@ -16,7 +16,7 @@ from balancekit.health import Health, Membership
 __all__ = ["BUCKETS", "EACH", "STATES", "TEXTS", "Direct", "families"]
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""Seconds; those of the HTTP client duration in OpenTelemetry's semantic conventions."""
+"""The bounds of duration buckets in seconds, from OpenTelemetry's semantic conventions for HTTP clients."""
 STATES: Final = (
     *dict.fromkeys(
         [
@@ -29,7 +29,7 @@ STATES: Final = (
 """Every value of the label ``state``."""
 
 EACH: Final = ("service", "endpoint")
-"""Labels of what there is one of for each endpoint."""
+"""The labels of metrics per endpoint."""
 
 TEXTS: Final[Mapping[str, str]] = {
     "requests": "Requests that have ended.",
@@ -50,11 +50,11 @@ TEXTS: Final[Mapping[str, str]] = {
     "success": "When a source of endpoints last answered.",
     "endpoints": "Endpoints that a source names.",
 }
-"""What each metric is, for people."""
+"""The help text of each metric."""
 
 
 class Direct:
-    """Instruments that are written, for several processes."""
+    """The instruments for several processes, which are written directly."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:

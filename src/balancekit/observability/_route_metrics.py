@@ -1,14 +1,14 @@
 """Prometheus collector for routes: read at each scrape.
 
 =============================================  =====================================================
-``balancekit_route_requests_total{result}``    requests that have ended: ``ok`` or ``failed``
+``balancekit_route_requests_total{result}``    finished requests: ``ok`` or ``failed``
 ``balancekit_route_retries_total``             attempts beyond the first
 ``balancekit_route_latency_seconds{quantile}`` 0.5, 0.95 and 0.99 of the last 256 requests
 =============================================  =====================================================
 
 All have the labels ``table`` and ``route``. Names of routes bound the number of series; paths and hosts are never labels.
 
-Cost: nothing a request; sorting 256 numbers a route at each scrape. Needs the extra ``prometheus``.
+Cost: nothing per request; at each scrape, sorting 256 numbers per route. Needs the extra ``prometheus``.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class RouteCollector(StateRepr):
     name
         The value of the label ``table``; one table of that name per registry.
     source
-        ``RouteStatistics``, a routed transport or a routing middleware. It is not kept alive; once it is gone, there are no
-        samples.
-    registry
-        Where it is registered; the default registry if left out.
+        ``RouteStatistics``, a routed transport or a routing middleware. It is referenced weakly; once it is collected, there
+        are no samples.
+        registry
+            The registry; the default one if left out.
 
     Raises
     ------
     ConfigurationError
-        If the source has no ``stats``, or for a name that the registry has already.
+        If the source has no ``stats``, or the registry already has the name.
 
     *When not to use it:* with several processes that share one scrape target; quantiles do not add up.
 
@@ -97,15 +97,15 @@ class RouteCollector(StateRepr):
 
     @property
     def has_source(self) -> bool:
-        """Whether the source is there: it is not kept alive."""
+        """Whether the source still exists; it is referenced weakly."""
         return self._source() is not None
 
     def close(self) -> None:
-        """Take the metrics away. Closing twice does nothing."""
+        """Remove the metrics. Closing twice does nothing."""
         self._exporter.leave(self)
 
     def stats(self) -> Sequence[Any]:
-        """Return the records of all routes; none if the source is gone, or raises."""
+        """Return the records of all routes; none if the source is collected or raises."""
         source = self._source()
         try:
             return () if source is None else source.stats()
@@ -116,14 +116,14 @@ class RouteCollector(StateRepr):
 
 @final
 class _Exporter(Collector):
-    """The tables of one registry: a name of a metric may be exported once only."""
+    """The tables of one registry, because a metric's name may be exported only once."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
         self._members: tuple[RouteCollector, ...] = ()
 
     def join(self, member: RouteCollector) -> None:
-        """Add a table; those whose source is gone leave."""
+        """Add a table; remove those whose source is collected."""
         with self._lock:
             living = tuple(filter(attrgetter("has_source"), self._members))
             if member.name in map(attrgetter("name"), living):
@@ -140,7 +140,7 @@ class _Exporter(Collector):
         return _families()
 
     def collect(self) -> Iterable[Metric]:
-        """Return the families as of now."""
+        """Return the families with current samples."""
         families = _families()
         for member in self._members:
             for stats in member.stats():

@@ -1,4 +1,4 @@
-"""Labels that are not known beforehand, ids of endpoints and reasons, while there are not too many."""
+"""Labels with unknown values (ids of endpoints, reasons), up to a limit."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Final, final
 __all__ = ["MAX_LABELLED_ENDPOINTS", "MAX_REASONS", "OTHER", "SeriesNames"]
 
 MAX_LABELLED_ENDPOINTS: Final = 500
-"""Endpoints that get series of their own; the others share ``endpoint="other"``."""
+"""The most endpoints with a series of their own; the others share ``endpoint="other"``."""
 MAX_REASONS: Final = 50
-"""Reasons that get series of their own; balancekit and its adapters give some twenty."""
+"""The most reasons with a series of their own; balancekit and its adapters use some twenty."""
 OTHER: Final = "other"
-"""The label of the endpoints and reasons that have no series of their own."""
+"""The label of endpoints and reasons without a series of their own."""
 
 
 @final
 class SeriesNames:
-    """The labels that one collector has given to endpoints, or to reasons.
+    """The labels that one collector has assigned to endpoints or reasons.
 
     Parameters
     ----------
     limit
-        How many get a label of their own.
+        The most values with a label of their own.
 
     Example
     -------
@@ -37,7 +37,7 @@ class SeriesNames:
         self._given: set[str] = set()
 
     def label(self, endpoint: str) -> str:
-        """Return the label of an endpoint: its id, or that of all beyond the most."""
+        """Return the label of an endpoint: its id, or the common label beyond the limit."""
         if endpoint in self._given:
             return endpoint
         if len(self._given) >= self._limit:
@@ -46,11 +46,11 @@ class SeriesNames:
         return endpoint
 
     def forget(self, endpoint: str) -> None:
-        """Let another endpoint have the place of one that is gone."""
+        """Free the place of a removed endpoint."""
         self._given.discard(endpoint)
 
     def without(self, labels: set[str]) -> set[str]:
-        """Return the labels that were given, but for some."""
+        """Return the assigned labels without some."""
         return self._given - labels
 
     def __contains__(self, endpoint: str) -> bool:

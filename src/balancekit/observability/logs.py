@@ -1,8 +1,8 @@
-"""Structured logging: one record for each event, with its fields in addition to the text.
+"""Structured logging: one record per event, with its fields in addition to the text.
 
-Needs nothing: the standard library's ``logging``. Fields are in the record (``extra``), so a JSON formatter, or structlog
-through its bridge, has them as data: times as they are, in seconds of the balancer's clock, as ``balancekit_at`` is. The text has
-seconds from the event in their place. Targets are never logged, and so no header and no key is.
+Needs only the standard library's ``logging``. Fields are in the record (``extra``), so a JSON formatter, or structlog through
+its bridge, gets them as data. Times are in seconds of the balancer's clock, as is ``balancekit_at``; the text shows seconds
+from the event instead. Targets, headers and keys are never logged.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ LEVELS: Final[Mapping[type[Event], int]] = MappingProxyType(
         Suppressed: logging.WARNING,
     }
 )
-"""How loud each kind of event is; those that are not here are logged at INFO."""
+"""The level of each kind of event; all others are logged at INFO."""
 _TIMES: Final = frozenset({"until", "deadline"})
-"""Fields that are times of the balancer's clock."""
+"""The fields that are times of the balancer's clock."""
 
 
 def log_events(
@@ -55,18 +55,18 @@ def log_events(
     logger: logging.Logger | None = None,
     levels: Mapping[type[Event], int] = LEVELS,
 ) -> Callable[[], None]:
-    """Log every event of a balancer from now on; return a function that ends that.
+    """Log every event of a balancer; return a function that stops this.
 
     Parameters
     ----------
     balancer
-        Whose events.
+        The balancer whose events are logged.
     service
-        What it is called in the records.
+        The balancer's name in the records.
     logger
-        Where to; ``balancekit`` if left out.
+        The logger; ``balancekit`` if left out.
     levels
-        By kind of event; INFO for those that are not in it.
+        The level by kind of event; INFO for kinds that are not in it.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def log_events(
 
 
 def _shown(name: str, value: object, at: float) -> object:
-    """Return how a field is shown: a time as seconds from the event, for the balancer's clock begins anywhere."""
+    """Return the text of a field; times are shown as seconds from the event, because the clock has an arbitrary start."""
     if name in _TIMES and isinstance(value, float):
         return f"+{value - at:.1f} s"
     return printable(value) if isinstance(value, str) else value

@@ -1,20 +1,20 @@
 """OpenTelemetry: seven observable instruments, and an event on the caller's span.
 
 =================================  =======  ===================================================
-``balancekit.client.attempts``     counter  leases that have ended, by endpoint and outcome
+``balancekit.client.attempts``     counter  ended leases, by endpoint and outcome
 ``balancekit.client.inflight``     up-down  open leases, by endpoint
-``balancekit.client.ejections``    counter  times that health took an endpoint out, by reason
-``balancekit.client.retries``      counter  attempts elsewhere after one that failed, by reason
+``balancekit.client.ejections``    counter  ejections, by endpoint and reason
+``balancekit.client.retries``      counter  attempts after a failed one, by reason
 ``balancekit.client.first_byte``   gauge    median seconds to the first byte, by endpoint
 ``balancekit.client.tokens``       counter  tokens of answers, by endpoint
-``balancekit.client.token_speed``  gauge    median tokens a second of an answer, by endpoint
+``balancekit.client.token_speed``  gauge    median tokens per second of an answer, by endpoint
 =================================  =======  ===================================================
 
-The last three are there for endpoints whose requests report first bytes or tokens.
-Read when the SDK collects, so a pick pays nothing for it. Durations and spans are the HTTP client's instrumentation's: it sees
-each attempt with the address it really went to. A retry is an event ``balancekit.retry`` on the span that is current.
+The last three exist for endpoints whose requests report first bytes or tokens. The SDK reads the instruments when it
+collects, so they add no cost to a pick. Durations and spans come from the instrumentation of the HTTP client, which records
+each attempt with its actual address. A retry is an event ``balancekit.retry`` on the current span.
 
-Needs the extra ``otel``: the API only; the application brings an SDK, or nothing happens.
+Needs the extra ``otel``, which installs the API only. Without an SDK in the application, nothing is reported.
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ def instrument(
     service: str,
     meter: Meter | None = None,
 ) -> Callable[[], None]:
-    """Make the instruments of a balancer; return a function that ends its figures and span events.
+    """Create the instruments of a balancer; return a function that stops its figures and span events.
 
-    All balancers of a meter share its instruments, for an SDK collects a name once; they differ by the service.
+    All balancers of a meter share its instruments, because an SDK collects a name once; they differ by the service.
 
-    Instruments cannot be taken away again, so they keep no balancer alive: one that nothing else keeps is collected, and
-    is reported no longer.
+    Instruments cannot be removed, so they reference balancers weakly. A balancer without other references is collected, and
+    no longer reported.
 
     Parameters
     ----------
     balancer
-        Whose.
+        The balancer.
     service
-        Its logical name: ``server.address`` and ``balancekit.service``. Another one for each balancer.
+        Its logical name, for ``server.address`` and ``balancekit.service``; unique per balancer.
     meter
-        Where to; that of the global provider if left out.
+        The meter; that of the global provider if left out.
 
     Example
     -------
@@ -99,10 +99,10 @@ def instrument(
 
 
 class _Source(NamedTuple):
-    """One balancer that is exported."""
+    """One exported balancer."""
 
     there: Callable[[], ObservableBalancer[Any] | None]
-    """The balancer, or ``None`` once it is gone."""
+    """The balancer; ``None`` once it is collected."""
     counters: EventCounters
     common: dict[str, str | int]
     """Attributes of all its figures."""
@@ -147,12 +147,12 @@ class _Instruments:
         )
 
     def add(self, source: _Source) -> None:
-        """Report a balancer from now on."""
+        """Start to report a balancer."""
         with self._lock:
             self._sources = (*self._present(), source)
 
     def remove(self, source: _Source) -> None:
-        """Report it no longer."""
+        """Stop reporting a balancer."""
         with self._lock:
             self._sources = tuple(filter(partial(is_not, source), self._sources))  # no loop under a lock
 
@@ -207,12 +207,12 @@ class _Instruments:
 
 _made: Final[WeakKeyDictionary[Meter, _Instruments]] = WeakKeyDictionary()
 _global: list[Meter] = []
-"""The meter of the global provider, once fetched: before there is an SDK, each call returns another one."""
+"""The meter of the global provider, fetched once, because without an SDK each call returns a new one."""
 _making: Final = new_lock()
 
 
 def _instruments(meter: Meter | None) -> _Instruments:
-    """Return the instruments of a meter, made on first use."""
+    """Return the instruments of a meter, created on first use."""
     with _making:
         if meter is None:
             if not _global:
@@ -231,7 +231,7 @@ def _on_span(event: Event) -> None:
 
 
 def _peer(endpoint: str) -> dict[str, str | int]:
-    """Return the attributes of an endpoint: address and port, if its id is one."""
+    """Return the attributes of an endpoint: address and port, if its id has them."""
     host, colon, port = endpoint.rpartition(":")
     if colon and port.isascii() and port.isdigit() and len(port) <= MAX_PORT_DIGITS and int(port) <= MAX_PORT:
         bare = host.rpartition("//")[2].removeprefix("[").removesuffix("]")

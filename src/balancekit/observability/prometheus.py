@@ -1,35 +1,37 @@
-"""Prometheus collector: read at each scrape, so that a pick costs nothing.
+"""Prometheus collector, read at each scrape, so that it adds no cost to a pick.
 
 ========================================================  ==================================================
-``balancekit_requests_total{outcome}``                    requests that have ended
-``balancekit_request_duration_seconds``                   a histogram, to the first byte where that is known
+``balancekit_requests_total{outcome}``                    finished requests
+``balancekit_request_duration_seconds``                   a histogram, to the first byte if it is known
 ``balancekit_inflight_requests``                          open leases
 ``balancekit_first_byte_seconds``                         median of recent requests that reported it
 ``balancekit_tokens_total``                               tokens of answers, as reported
 ``balancekit_tokens_per_second``                          median of recent answers, after their first token
 ``balancekit_endpoint_weight``                            as configured
 ``balancekit_endpoint_state{state}``                      1 for the state an endpoint is in, else 0
-``balancekit_ejections_total{reason}``                    times that health took it out
-``balancekit_retries_total{reason}``                      without an endpoint, as all that follow
-``balancekit_retry_budget_exhausted_total``               retries that there was no budget for
+``balancekit_ejections_total{reason}``                    ejections of the endpoint
+``balancekit_retries_total{reason}``                      without an endpoint, like all that follow
+``balancekit_retry_budget_exhausted_total``               retries without budget
 ``balancekit_hedges_total{result}``                       second attempts: won or lost
 ``balancekit_pick_failures_total{reason}``                requests for which no endpoint could be picked
 ``balancekit_panic``                                      1 while health is being ignored
 ``balancekit_resolver_refreshes_total{resolver,result}``  answers of a source of endpoints
-``balancekit_resolver_last_success_timestamp_seconds``    when it last answered
-``balancekit_resolver_endpoints``                         how many it names
+``balancekit_resolver_last_success_timestamp_seconds``    time of its last good answer
+``balancekit_resolver_endpoints``                         number of its endpoints
 ========================================================  ==================================================
 
-All have the label ``service``, the first nine ``endpoint`` as well: ids, never URLs, keys or users.
+All have the label ``service``, and the first nine also ``endpoint``, which holds ids, never URLs, keys or users.
 
-*Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): what is read when scraped does not work there, so the same names are
-written directly, when requests begin, end and are refused and things happen, and what belongs to an endpoint that was removed
-stays, at 0. A collector that is closed takes what is in flight with it, and so does that of a balancer that is gone as soon
-as another collector joins the registry. A forked child begins at 0, and what its parent has in flight stays the parent's.
-First bytes, tokens and resolvers are written with the next of these, at most once a second, and when the collector is closed;
-of medians the last one that any process wrote is shown.
+*Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): metrics that are read at a scrape do not work there. So the same
+metrics are written directly, when requests start, end or are refused, and at events. Series of a removed endpoint stay, at 0.
 
-Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures what the histogram costs.
+Closing a collector removes its requests in flight. If its balancer is collected, they are removed when another collector
+joins the registry. A forked child starts at 0; requests in flight in its parent stay with the parent.
+
+First bytes, tokens and resolvers are written with the next of these, at most once per second, and when the collector is
+closed. A median is the last one that any process wrote.
+
+Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures the cost of the histogram.
 """
 
 from __future__ import annotations
@@ -86,19 +88,19 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
     Parameters
     ----------
     balancer
-        Whose; it is not kept alive, and once it is gone its metrics are too. Durations need one that measures time:
-        ``timed=True``, or a load that does, as the default one.
-    service
-        The label of all its series; one balancer of that name per registry.
-    registry
-        Where to; prometheus_client's own if left out.
-    discovery
-        Runners of ``balancekit.discovery`` that feed it.
+        The balancer. It is referenced weakly; once it is collected, its metrics end. Durations need a balancer that measures
+        time: ``timed=True``, or a load that measures it, such as the default one.
+        service
+            The label of all its series; one balancer of that name per registry.
+        registry
+            The registry; prometheus_client's own if left out.
+        discovery
+            The runners of ``balancekit.discovery`` of this balancer.
 
     Raises
     ------
     ConfigurationError
-        For an invalid value, or a service that the registry has already.
+        For an invalid value, or a service that the registry already has.
 
     Example
     -------
@@ -142,12 +144,12 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         try:
             self._exporter.join(self)
             self._begin(balancer, listener)
-        except BaseException:  # an interrupt would leave the name of the service taken
+        except BaseException:  # an interrupt would leave the service's name taken
             self._leave()
             raise
 
     def _begin(self, balancer: ObservableBalancer[Any], listener: _Listener) -> None:
-        """Listen to the balancer."""
+        """Subscribe to the balancer."""
         stops = self._stops
         stops.append(balancer.on_completion(self._on_completion))
         stops.append(balancer.on_event(listener))
@@ -159,7 +161,7 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
             self._writer.begin(stats.endpoints, stats.refused)
 
     def _leave(self) -> None:
-        """Stop observing, and give the name of the service back."""
+        """Stop observing, and release the service's name."""
         self._closed = True
         self._exporter.leave(self)
         for stop in list(self._stops):
@@ -167,20 +169,20 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
 
     @property
     def balancer(self) -> ObservableBalancer[Any] | None:
-        """The balancer; ``None`` once it is gone, for the collector does not keep it."""
+        """The balancer; ``None`` once it is collected, because the collector references it weakly."""
         return self._balancer()
 
     def close(self) -> None:
-        """Take the metrics away. Closing twice does nothing."""
+        """Remove the metrics. Closing twice does nothing."""
         self._leave()
         if self._writer is not None and self._stops:
             self._writer.close()
-        self._stops = []  # last: what an interrupt has left is done by another call
+        self._stops = []  # last, so that another call completes an interrupted one
         for endpoint in list(self._durations):
             self._forget(endpoint)
 
     def describe(self) -> Iterable[Metric]:
-        """Refuse to be registered: a collector has done that itself, and a name may be exported only once.
+        """Refuse registration, because a collector registers itself and a name may be exported only once.
 
         Raises
         ------
@@ -204,12 +206,12 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
                 yield found
 
     def label(self, endpoint: str) -> str:
-        """Return the label of an endpoint: its id, while there are not too many."""
+        """Return the label of an endpoint: its id, up to the limit."""
         return self._names.label(endpoint)
 
     def _on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
-        """Put the duration of a success into the histogram, and write what a scrape would not read."""
-        if self._closed:  # an interrupt came before it was known how to stop
+        """Add the duration of a success to the histogram, and write the figures that a scrape would not read."""
+        if self._closed:  # an interrupt came before the stop function was stored
             return
         seconds = completion.latency
         if completion.outcome is Outcome.SUCCESS and not math.isnan(seconds):
@@ -230,23 +232,23 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         if child is None:
             histogram, balancer = self._exporter.duration, self._balancer()
             present = () if balancer is None else balancer.stats().endpoints
-            if all(one.id != endpoint for one in present):  # a last answer of one that is gone
+            if all(one.id != endpoint for one in present):  # the last answer of a removed endpoint
                 return histogram.labels(self.service, OTHER)
             child = self._durations[endpoint] = histogram.labels(self.service, self.label(endpoint))
         return child
 
     def _forget(self, endpoint: str) -> None:
-        """Delete the series of an endpoint that is gone, and let another have its place."""
+        """Delete the series of a removed endpoint, and free its place."""
         if self._writer is None and endpoint in self._names:
             if endpoint in self._durations:
-                with contextlib.suppress(KeyError):  # it was deleted before an interrupt
+                with contextlib.suppress(KeyError):  # already deleted before an interrupt
                     self._exporter.duration.remove(self.service, endpoint)
             self._names.forget(endpoint)
         self._durations.pop(endpoint, None)
 
 
 def _runners(given: Iterable[SupportsDiscoveryStats]) -> tuple[SupportsDiscoveryStats, ...]:
-    """Return runners of discovery; refuse what is none."""
+    """Return runners of discovery; refuse any other value."""
     if not isinstance(given, Iterable):
         raise ConfigurationError("discovery", given, "a list of runners")
     runners = tuple(given)
@@ -258,7 +260,7 @@ def _runners(given: Iterable[SupportsDiscoveryStats]) -> tuple[SupportsDiscovery
 
 @final
 class _Listener:
-    """Hands events on. A balancer keeps its listeners, and so the runners of discovery, which may keep their balancer."""
+    """Forwarder of events that keeps the runners of discovery alive, because a balancer references its listeners."""
 
     __slots__ = ("__weakref__", "_on_event", "runners")
 
