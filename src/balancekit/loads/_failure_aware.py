@@ -1,9 +1,9 @@
-"""Expected time to a successful answer. The load that ``PowerOfChoices`` compares by default.
+"""Expected time to a successful answer; the default load of ``PowerOfChoices``.
 
-Loads that look only at how busy or how fast an endpoint is are fooled by one that fails fast: because it looks
-idle and fast, it attracts traffic. Measured on ten hosts of which one fails in 1 ms while the others take 50 ms
-(fair share 0.10): power of two choices over in-flight, EWMA or Peak EWMA sends it 0.20 of all traffic, a
-full scan of in-flight 0.66; this load sends it 0.003, and 0.09 in the 20 s after it has recovered.
+Loads that use only requests in flight or latency favour an endpoint that fails fast, because it looks idle and fast.
+Measured on ten hosts, of which one fails in 1 ms while the others take 50 ms (fair share 0.10): power of two choices
+over in-flight, EWMA or Peak EWMA sends the failing host 0.20 of all traffic, and a full scan of in-flight 0.66. This
+load sends it 0.003, and 0.09 in the 20 s after it has recovered.
 
 .. code-block:: text
 
@@ -12,27 +12,26 @@ full scan of in-flight 0.66; this load sends it 0.003, and 0.09 in the 20 s afte
     latency   Peak EWMA of successes (decay 10 s); idle, it fades to the pool's median, not to 0
     success   EWMA of succeeding (decay 1 s); idle, it heals towards 1 (5 s)
 
-Each half matters. Skipping failures alone does not help, because idle decay to 0 attracts traffic;
-a success factor alone does not, because the latency still learns from 1 ms failures. An endpoint that
-has not answered yet is taken for free while idle and for very slow while its first request is out: a
-newcomer is tried, and by one request, not by all. One that went without a request for long is taken for a newcomer
-again (see ``loads/_idle_probe.py``), so that one slow answer, which a median may share, does not starve it.
+Both halves are needed. Ignoring failures alone does not help, because idle decay to 0 attracts traffic. A success factor
+alone does not help, because the latency still learns from 1 ms failures. An endpoint that has not answered yet counts as
+free while it is idle, and as very slow while its first request is in flight. So one request tries a new endpoint, not all
+requests. An endpoint without requests for a long time counts as new again (see ``loads/_idle_probe.py``), so that one slow
+answer, which may have raised the median too, does not starve it.
 
 *Worked example.* Median 50 ms. An endpoint failed all its requests of the last second: success fell to
-``exp(-1) = 0.37``, its load rose by ``0.37 ** -3 = 20``. Left alone for 5 s it heals to
+``exp(-1) = 0.37``, and its load rose by ``0.37 ** -3 = 20``. Without requests for 5 s it heals to
 ``1 - 0.63 * exp(-1) = 0.77``, a factor of 2.2, and is tried again.
 
-*What a pick compares* is ``node.latency_estimate``, the latency as of the last answer or the last sweep, so that
-picks need neither ``exp`` nor clock. A sweep fades idle endpoints once a second, or less often in large
-pools, and finds those to be tried; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not that simple,
-call ``value``.
+A pick compares ``node.latency_estimate``, the latency as of the last answer or the last sweep, so picks need neither ``exp``
+nor a clock. A sweep fades idle endpoints once a second, or less often in large pools, and finds those to be tried;
+``value(now)`` fades them exactly. NaN in ``latency_estimate`` means that ``value`` must be called.
 
 Cost: one ``exp`` per success (three after a recent failure), none per comparison; a sweep is O(n log n).
 
-*When not to use it:* on endpoints whose durations differ by design (streams): report
-``lease.first_byte()``; or without a clock: :class:`InFlight`. Nothing is learned of requests that end ignored or cancelled: an
-endpoint that has only such keeps what it was last taken for. A newcomer is then slow for a while, and is tried again; one
-whose first request does not end is not, so set a time-out; the default load and selector have it tried.
+*When not to use it:* for durations that differ by design (streams), where you should report ``lease.first_byte()``; or
+without a clock, where :class:`InFlight` suits. Requests that end ignored or cancelled teach nothing: an endpoint with only
+such requests keeps its last estimate. A new endpoint then counts as slow for a while, and is tried again. A new endpoint
+whose first request does not end is not tried again, so set a time-out; the default load and selector do try it.
 
 Source: own construction and measurement; the parts are Finagle's Peak EWMA, MOSN's success factor,
 ingress-nginx's seeding with the mean of the peers.
@@ -59,15 +58,15 @@ if TYPE_CHECKING:
 __all__ = ["FailureAware", "FailureAwareLoad", "FailureAwarePool"]
 
 UNMEASURED_FACTOR: Final = 1000.0
-"""How many medians an endpoint is taken for while its very first request is out."""
+"""The latency, in medians, assumed while an endpoint's very first request is in flight."""
 UNTOLD_FACTOR: Final = 20.0
-"""How many medians a newcomer is taken for after a request that said nothing of it; by the decay it comes to be free again."""
+"""The latency, in medians, assumed of a new endpoint after a request without information; it decays to 0."""
 TRIAL_REQUESTS: Final = 100
-"""An idle endpoint is tried after 30 s *and* so many requests per endpoint: too rarely for trials to set the 99th percentile."""
+"""The requests per endpoint, besides 30 s, before an idle endpoint is tried: too few trials to set the 99th percentile."""
 SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
 SWEPT_PER_S: Final = 2500
-"""Endpoints per second that sweeps may look at: a two-hundredth of a processor."""
+"""The most endpoints per second that sweeps visit: a two-hundredth of a processor."""
 
 
 class FailureAware(Policy):
@@ -82,9 +81,9 @@ class FailureAware(Policy):
     healing
         Time constant, in seconds, with which an idle endpoint's success goes back to 1, > 0.
     floor
-        The least success that is reckoned with, in (0, 1].
+        The lower bound of the success rate, in (0, 1].
     exponent
-        How hard failures count, > 0.
+        The weight of failures, > 0.
 
     Example
     -------
@@ -108,17 +107,17 @@ class FailureAware(Policy):
         valid.number("exponent", self.exponent, above=0.0)
 
     def for_pool(self) -> FailureAwarePool:
-        """Make what the loads of one pool share."""
+        """Return the shared state for the loads of one pool."""
         return FailureAwarePool(self)
 
     def __call__(self, node: Node) -> FailureAwareLoad:
-        """Make the load of a node without a pool."""
+        """Return the load of a node without a pool."""
         return self.for_pool()(node)
 
 
 @final
 class FailureAwarePool:
-    """What the failure-aware loads of one pool share: the median of their latencies."""
+    """The shared state of the failure-aware loads of one pool: the median of their latencies."""
 
     __slots__ = ("_loads", "config", "deadline", "median", "picks", "rate")
 
@@ -128,33 +127,33 @@ class FailureAwarePool:
         self.median: float = 0.0
         """Seconds; 0 until some endpoint has answered."""
         self.picks: int = 0
-        """Requests seen by sweeps."""
+        """The number of requests counted by sweeps."""
         self.deadline: float = -math.inf
-        """When :meth:`advance` is due next."""
+        """The time at which :meth:`advance` is due."""
         self._loads: dict[Node, FailureAwareLoad] = {}
 
     def __call__(self, node: Node) -> FailureAwareLoad:
-        """Make the load of one node."""
+        """Return the load of one node."""
         load = FailureAwareLoad(self, node)
         self._loads[node] = load
         return load
 
     @property
     def size(self) -> int:
-        """How many endpoints there are."""
+        """The number of endpoints."""
         return len(self._loads)
 
     @property
     def round_s(self) -> float:
-        """Seconds between two sweeps, if there are requests enough."""
+        """Seconds between two sweeps, if there are enough requests."""
         return max(SWEEP_S, len(self._loads) / SWEPT_PER_S)
 
     def forget(self, node: Node) -> None:
-        """Leave a node that has gone out of the median."""
+        """Remove a node from the median."""
         self._loads.pop(node, None)
 
     def advance(self, *, now: float) -> None:
-        """Recompute the median, fade endpoints that have been idle since the last time, and have some tried."""
+        """Recompute the median, fade endpoints that have been idle since the last sweep, and have some tried."""
         loads = list(self._loads.values())
         known = sorted([load.latency for load in loads if load.tried])
         if known:
@@ -163,9 +162,9 @@ class FailureAwarePool:
         self.deadline = now + self.round_s
 
     def comparer(self, *, weighted: bool) -> Callable[[Node, Node, float], Node]:
-        """Return a function that answers which of two nodes of this pool is less loaded at a time.
+        """Return a function that returns the less loaded of two nodes of this pool.
 
-        The first on a tie. ``weighted`` says whether capacities differ.
+        On a tie it returns the first. ``weighted`` is true if capacities differ.
         """
         return _lighter_by_weight if weighted else _lighter
 
@@ -192,7 +191,7 @@ def _lighter_by_weight(a: Node, b: Node, now: float) -> Node:
 
 @final
 class FailureAwareLoad(StateRepr, prints=("tried",)):
-    """The failure-aware load of one endpoint. Made by :class:`FailureAware`."""
+    """The failure-aware load of one endpoint; created by :class:`FailureAware`."""
 
     __slots__ = (
         "_at",
@@ -217,8 +216,8 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
         self._rate = pool.rate
         self._latency = 0.0  # while node.latency_estimate is NaN; otherwise that is the latency
         self._at = -math.inf
-        self._untold_at = -math.inf  # when a request last ended that was no success
-        self._success: SuccessRate | None = None  # from a failure on, until it is made up for
+        self._untold_at = -math.inf  # when a request last ended without success
+        self._success: SuccessRate | None = None  # from a failure until it has healed
         self._started = 0
         self._probe = IdleProbe(TRIAL_REQUESTS)
         node.latency_estimate = math.nan
@@ -254,7 +253,7 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
         """Do nothing: the node counts."""
 
     def finished(self, completion: Completion, /) -> None:
-        """Learn from a request's end, whatever it was."""
+        """Learn from the end of a request, with any outcome."""
         now = completion.ended_at
         latency, exact = measured(completion)
         if exact:
@@ -273,7 +272,7 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
         before = node.latency_estimate
         if latency < before:
             latency += (before - latency) * (exp((self._at - now) * self._rate) if now > self._at else 1.0)
-        elif not latency >= before:  # NaN: untried, or failing of late
+        elif not latency >= before:  # NaN: untried, or failing recently
             self._judge(1.0, now)
             self._measure(latency, now)
             median = self.pool.median  # 0 if no answer took a tick of the clock
@@ -285,14 +284,14 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
     def sweep(self, now: float) -> int:
         """Fade towards the median if idle for a round, and have the endpoint tried if idle for long.
 
-        Return how many requests began there since the last sweep.
+        Return the number of requests started there since the last sweep.
         """
         node, pool, probe = self._node, self.pool, self._probe
         started = node.successes + sum(node.outcomes.values()) + node.inflight
         begun = max(0, started - self._started)
         self._started = started
         if begun:
-            # Of one that failed of late each request counts in full: healing has it tried.
+            # After a recent failure each request counts in full, because healing has the endpoint tried.
             probe.used(
                 begun if self._success is None else math.inf, now=now, picks=pool.picks, size=pool.size
             )
@@ -305,7 +304,7 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
         return begun
 
     def reset(self) -> None:
-        """Take the endpoint for a newcomer, to be tried by one request: it was ejected, or idle for long."""
+        """Treat the endpoint as new, to be tried by one request, after an ejection or a long idle time."""
         self._success = None
         self._untold_at = -math.inf
         self.tried = False
@@ -346,5 +345,5 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
 
 
 def _kept(since: float, rate: float) -> float:
-    """Return how much of an estimate holds that is ``-since`` seconds old, 0 to 1; all of it if the clock was set back."""
+    """Return the remaining weight, 0 to 1, of an estimate ``-since`` seconds old; 1 if the clock was set back."""
     return exp(since * rate) if since < 0.0 else 1.0

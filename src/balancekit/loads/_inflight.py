@@ -1,12 +1,12 @@
 """Requests in flight, counted exactly.
 
 The count is the balancer's own (``node.inflight``), so this load stores nothing, needs no clock and
-costs nothing when a request starts or ends. :class:`InFlightCost` adds up what the requests said they
-would cost instead of counting heads: tokens of a language model, bytes of an upload. :class:`WaitingCost` adds it up only
-until the answer begins.
+costs nothing when a request starts or ends. :class:`InFlightCost` adds up the declared costs of requests instead of
+counting them: tokens of a language model, bytes of an upload. :class:`WaitingCost` adds up a cost only until the answer
+begins.
 
-All divide by ``node.capacity``, so an endpoint of twice the weight may hold twice as much. At rest every
-value is 0 and weights must come from the draw (HAProxy ``random``, nginx ``random two`` do the same).
+All divide by ``node.capacity``, so an endpoint of twice the weight may hold twice the load. Without requests every value
+is 0, and weights must come from the sampling (HAProxy ``random`` and nginx ``random two`` do the same).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["CountedLoad", "InFlight", "InFlightCost", "WaitingCost"]
 
 
 class InFlight(Policy):
-    """Load policy: the number of open leases. The cheapest, and exact.
+    """Load policy: the number of open leases; exact, and the cheapest.
 
-    *When not to use it:* where requests may end at once without an answer: they fail fast, or end ``ignored`` or
-    ``cancelled``. An endpoint where they do looks idle and attracts traffic: one of ten, under 20 callers, 0.19 of it with
-    :class:`~balancekit.selectors.PowerOfChoices` and 0.92 with a scan of all. Health ejects one that fails, but not one
-    whose requests end ignored or cancelled. Use :class:`ExpectedDelay` or :class:`FailureAware`.
+    *When not to use it:* if requests may end at once without an answer, because they fail fast or end ``ignored`` or
+    ``cancelled``. Such an endpoint looks idle and attracts traffic: one of ten, under 20 callers, got 0.19 of all requests with
+    :class:`~balancekit.selectors.PowerOfChoices`, and 0.92 with a scan of all endpoints. Health ejects an endpoint that fails,
+    but not one whose requests end ignored or cancelled. Use :class:`ExpectedDelay` or :class:`FailureAware`.
 
     Example
     -------
@@ -45,10 +45,10 @@ class InFlight(Policy):
 
 
 class InFlightCost(Policy):
-    """Load policy: the summed ``cost`` of the open leases. Exact; a request without a cost pays nothing for it.
+    """Load policy: the summed ``cost`` of the open leases; exact, and free for requests without a cost.
 
     *When not to use it:* if no caller passes ``cost=`` to ``acquire``; it then equals :class:`InFlight`, which selectors compare
-    more cheaply. Nor where :class:`InFlight` is not to be used.
+    more cheaply. The limits of :class:`InFlight` apply too.
     """
 
     timed: ClassVar[bool] = False
@@ -61,11 +61,11 @@ class InFlightCost(Policy):
 class WaitingCost(Policy):
     """Load policy: the summed ``cost`` of the open leases whose answer has not begun.
 
-    For language models: with the tokens of the prompt as cost, it is the prompt work ahead of a new request, for that of a
-    request is done when its first token comes. Call ``lease.first_byte()`` then; adapters do.
+    For language models, with the tokens of the prompt as cost, this is the prompt work ahead of a new request. The prompt work
+    of a request is done when its first token arrives. Call ``lease.first_byte()`` then; adapters do.
 
     *When not to use it:* if answers take most of the work; use :class:`InFlightCost`. If no caller passes ``cost=`` to
-    ``acquire``, it counts the requests that wait for their answers. Nor where :class:`InFlight` is not to be used.
+    ``acquire``, it counts the requests that wait for their answers. The limits of :class:`InFlight` apply too.
 
     Example
     -------
@@ -85,7 +85,7 @@ class WaitingCost(Policy):
 
 
 class _ReadLoad(StateRepr):
-    """A load that is read from its node, which counts open leases and adds up their costs by itself."""
+    """A load read from its node, which counts open leases and adds up their costs itself."""
 
     __slots__ = ("_node",)
 
@@ -144,11 +144,11 @@ class WaitingLoad:
         self._waiting += cost
 
     def answering(self, *, now: float, cost: float) -> None:
-        """Take the cost off: the answer has begun."""
+        """Subtract the cost, because the answer has begun."""
         self._waiting = max(0.0, self._waiting - cost)
 
     def finished(self, completion: Completion, /) -> None:
-        """Take the cost off if no answer has begun; exactly zero when nothing is left, whatever was rounded."""
+        """Subtract the cost if no answer has begun; the sum is exactly zero without open costs, despite rounding."""
         if not self._node.inflight:
             self._waiting = 0.0
         elif completion.first_byte_at is None:

@@ -1,13 +1,13 @@
 """Expected wait: average latency times the requests ahead of the next one.
 
-``value = latency * (inflight / capacity + 1)``. Only successes are averaged, for a failure that comes
-fast says nothing about speed; a time-out or a cancellation is a *lower bound* and can only raise the
-estimate. An endpoint never measured answers 0 while idle (so it is tried) and a very high value while its
-first request is out (so it is tried by one request, not by all).
+``value = latency * (inflight / capacity + 1)``. Only successes are averaged, because a fast failure contains no
+information about speed. A time-out or a cancellation is a *lower bound* and can only raise the estimate. The value of an
+endpoint without measurements is 0 while it is idle, so that it is tried. It is very high while the first request is in
+flight, so that one request tries it, not all.
 
-The estimate fades towards 0 while the endpoint is idle, so that a bad one is tried again; the end of a request that
-says nothing of the speed, as a fast failure, starts that over. It is this load's weakness that failures count for no
-more. Prefer :class:`FailureAware`.
+The estimate fades towards 0 while the endpoint is idle, so that a bad one is tried again. A request that ends without
+information about speed, such as a fast failure, restarts the fading. Failures have no other effect, which is the weakness
+of this load. Prefer :class:`FailureAware`.
 
 Cost: O(1); one ``exp`` when a request ends and one when the value is read.
 Source: Finagle ``PeakEwma.scala`` (October 2024); tower ``load/peak_ewma.rs`` for the jump.
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["EwmaLatency", "LatencyLoad", "PeakEwmaLatency", "measured"]
 
 UNMEASURED_LATENCY_S: Final = 1e9
-"""The latency, in seconds, assumed of an endpoint whose very first request is still out."""
+"""The latency, in seconds, assumed while an endpoint's very first request is in flight."""
 UNTOLD_LATENCY_S: Final = 1.0
-"""The latency, in seconds, assumed after an end that says nothing of it if nothing was known before."""
+"""The latency, in seconds, assumed after a request without information if there was none before."""
 UNMEASURED_RANK: Final = 1e300
-"""The rank, for one request ahead, of such an endpoint: above that of all that have answered."""
+"""The rank of such an endpoint with one request ahead; above that of all endpoints that have answered."""
 
 
 class EwmaLatency(Policy):
@@ -46,13 +46,13 @@ class EwmaLatency(Policy):
     decay
         Time constant in seconds, > 0.
 
-    *When not to use it:* where spikes hurt; it takes as long to notice one as to forget it.
+    *When not to use it:* if latency spikes matter; it takes as long to detect a spike as to forget it.
 
-    *After a slow answer* alone, an endpoint has faded to the others in ``decay * ln(average / usual)`` seconds: in 39 s after
-    a first answer of 0.5 s among answers of 10 ms. :class:`ExpectedDelay` and :class:`FailureAware` have an idle one tried.
+    *After a slow answer* alone, an endpoint fades to the level of the others in ``decay * ln(average / usual)`` seconds: in 39 s
+    after a first answer of 0.5 s among answers of 10 ms. :class:`ExpectedDelay` and :class:`FailureAware` have an idle one tried.
 
-    *While the first request of an endpoint is out*, it is taken for very slow, and may not be picked until that request
-    ends. Set a time-out; the default, ``ShortestExpectedDelay()`` over :class:`ExpectedDelay`, has it tried.
+    *While the first request of an endpoint is in flight*, the endpoint counts as very slow, and may not be picked until that
+    request ends. Set a time-out; the default, ``ShortestExpectedDelay()`` over :class:`ExpectedDelay`, has it tried.
     """
 
     timed: ClassVar[bool] = True
@@ -75,14 +75,14 @@ class PeakEwmaLatency(Policy):
     decay
         Time constant in seconds, > 0.
 
-    *When not to use it:* for long polling and streams, whose duration is not slowness; report
+    *When not to use it:* for long polling and streams, whose duration does not show slowness; report
     ``lease.first_byte()`` there, or use :class:`InFlight`.
 
-    *After a slow answer* an endpoint has faded to the others in ``decay * ln(slow / usual)`` seconds: in 39 s after 0.5 s
-    among answers of 10 ms, in 87 s after a minute. :class:`ExpectedDelay` and :class:`FailureAware` have an idle one tried.
+    *After a slow answer* an endpoint fades to the level of the others in ``decay * ln(slow / usual)`` seconds: in 39 s after
+    0.5 s among answers of 10 ms, in 87 s after a minute. :class:`ExpectedDelay` and :class:`FailureAware` have an idle one tried.
 
-    *While the first request of an endpoint is out*, it is taken for very slow, and may not be picked until that request
-    ends. Set a time-out; the default, ``ShortestExpectedDelay()`` over :class:`ExpectedDelay`, has it tried.
+    *While the first request of an endpoint is in flight*, the endpoint counts as very slow, and may not be picked until that
+    request ends. Set a time-out; the default, ``ShortestExpectedDelay()`` over :class:`ExpectedDelay`, has it tried.
     """
 
     timed: ClassVar[bool] = True
@@ -111,15 +111,15 @@ class LatencyLoad(StateRepr, prints=("decay",)):
         self.decay: float = decay
         """Time constant of the average, in seconds."""
         self.ranked: Ranked[Node] | None = None
-        """Where the node lies in the order of a selector, if one has set it; it learns of each request that has ended."""
+        """The node's position in a selector's order, if a selector has set it; it is notified of each ended request."""
 
     def started(self, *, now: float, cost: float) -> None:
         """Do nothing: the node counts."""
 
     def finished(self, completion: Completion, /) -> None:
-        """Learn from a success, or from how long a request had been waiting when it was given up.
+        """Learn from a success, or from the waiting time of an abandoned request.
 
-        An end that says nothing of the speed says that the endpoint was not idle: the estimate starts to fade again.
+        An end without information about speed still shows that the endpoint was not idle, so the fading restarts.
         """
         latency, exact = measured(completion)
         average, now = self._average, completion.ended_at
@@ -138,7 +138,7 @@ class LatencyLoad(StateRepr, prints=("decay",)):
             ranked.changed(ranked)
 
     def rank(self) -> float:
-        """Return a number that orders the values of loads of equal decay, at any time alike."""
+        """Return a number that orders the values of loads with equal decay, independent of time."""
         node, average = self._node, self._average
         if not node.inflight:
             return average.rank() if average.seen else -inf
@@ -155,9 +155,9 @@ class LatencyLoad(StateRepr, prints=("decay",)):
 
 
 def measured(completion: Completion) -> tuple[float, bool]:
-    """Return what a completion says about latency: seconds, and whether that is exact or a lower bound.
+    """Return the latency of a completion in seconds, and whether it is exact or a lower bound.
 
-    Fast failures, refusals and ignored outcomes say nothing: a lower bound of minus one.
+    Fast failures, refusals and ignored outcomes contain no information: a lower bound of minus one.
     """
     match completion.outcome:
         case Outcome.SUCCESS:

@@ -1,15 +1,15 @@
-"""Utilization that an endpoint reports, relative to what it usually reports.
+"""Utilization that an endpoint reports, relative to its usual one.
 
 .. code-block:: text
 
     factor = sqrt((1 + utilization) / (average of 1 + utilization over 200 s)), between 1/2 and 2
 
-An endpoint that always reports the same says nothing that its latency does not say: its factor is 1, whatever it reports, so
-reports of different servers need not mean the same, and a constant error changes nothing. What a report adds is
-that an endpoint is busier than usual, *now*, for reasons that its caller does not see. The square root is what has been
-measured to be best, with 1 to 100 clients and neighbours that come and go (``benchmarks/probing.py``).
+A constant report contains no information beyond the latency: its factor is 1, whatever its value. So reports of different
+servers need not be comparable, and a constant error has no effect. A report adds the information that an endpoint is busier
+than usual, *now*, for reasons outside its caller's view. The square root was measured to be best, with 1 to 100 clients and
+neighbours that come and go (``benchmarks/probing.py``).
 
-Cost: one square root when a price is stated.
+Cost: one square root per computed price.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from balancekit.outcome import LoadReport
 __all__ = ["ReportedUtilization"]
 
 MAX_FACTOR: Final = 2.0
-"""A report changes a price by this factor at most."""
+"""The largest factor by which a report changes a price."""
 MAX_UTILIZATION: Final = 10.0
 """A greater one is taken for this."""
 EXPIRY_S: Final = 5.0
-"""Seconds for which a report counts."""
+"""Seconds for which a report is valid."""
 
 
 @final
 class ReportedUtilization:
-    """What one endpoint reports, and what it usually reports."""
+    """The reported and the usual utilization of one endpoint."""
 
     __slots__ = ("_at", "_average", "_count", "_last", "_rate")
 
@@ -43,7 +43,7 @@ class ReportedUtilization:
         self._at = 0.0
 
     def record(self, report: LoadReport, now: float) -> bool:
-        """Take a report; return whether it says how busy the endpoint is."""
+        """Record a report; return whether it contains a utilization."""
         used = report.application_utilization or report.cpu_utilization
         if used <= 0.0:
             return False
@@ -54,7 +54,7 @@ class ReportedUtilization:
         return True
 
     def factor(self, now: float) -> float:
-        """Return by how much a request takes longer than usual: 1 once the last report is too old."""
+        """Return the factor by which a request takes longer than usual; 1 once the last report is too old."""
         if abs(now - self._at) > EXPIRY_S:
             return 1.0
         return min(MAX_FACTOR, max(1.0 / MAX_FACTOR, sqrt(self._last / self._average)))

@@ -1,7 +1,7 @@
-"""Moving average of success, kept only of an endpoint that has failed of late.
+"""Moving average of success, kept only for an endpoint that has failed recently.
 
-An endpoint that never fails has none, so that nothing is computed for it. One that has failed heals while it is idle,
-so that it is tried again; a success or a failure then counts for much or little by how long the last answer is ago.
+An endpoint that never fails has no average, so that nothing is computed for it. An endpoint that has failed heals while it
+is idle, so that it is tried again. The longer ago the last answer, the more the next success or failure counts.
 
 Cost: one ``exp`` to read, two to record. Source: the success factor of MOSN; the healing is our own.
 """
@@ -14,18 +14,18 @@ from typing import Final, NamedTuple, final
 __all__ = ["FailurePenalty", "SuccessRate"]
 
 MIN_MISSING: Final = 1e-3
-"""A missing success below this is none: the factor would be under 0.3 %."""
+"""The largest missing success that is ignored; its factor would be under 0.3 %."""
 
 
 class FailurePenalty(NamedTuple):
-    """How failures raise a load: it is divided by the success rate, to a power."""
+    """The penalty of failures: a load is divided by a power of the success rate."""
 
     decay: float
     """Time constant of the success rate in seconds."""
     healing: float
     """Time constant, in seconds, with which the rate of an idle endpoint returns to 1."""
     floor: float
-    """The least rate that is reckoned with."""
+    """The lower bound of the success rate."""
     exponent: float
 
 
@@ -58,7 +58,7 @@ class SuccessRate:
 
     @property
     def clean(self) -> bool:
-        """Whether so little is missing that the rate can be forgotten."""
+        """Whether the rate is so close to 1 that it can be dropped."""
         return self._missing < MIN_MISSING
 
     def value(self, *, now: float) -> float:
