@@ -49,7 +49,8 @@ class BalancerStandings(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``balancer`` is no balancer, a time is negative, ``up_states`` is a text, or ``clock`` cannot be
+        called.
 
     Cost: O(n) per ``max_age``, else one look-up.
 

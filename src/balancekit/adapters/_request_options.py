@@ -126,7 +126,7 @@ def request_options(
     Raises
     ------
     ConfigurationError
-        For an invalid value.
+        If an option is unknown or refused by :class:`RequestOptions`, or ``timeout`` is not > 0.
 
     Example
     -------

@@ -64,7 +64,7 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``router``, ``interface``, a hook or ``tracking`` is of the wrong class, or a time is not > 0.
 
     Notes
     -----

@@ -35,7 +35,7 @@ class Demand(Record):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If a parameter is outside its bounds.
 
     Example
     -------

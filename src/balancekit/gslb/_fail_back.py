@@ -87,7 +87,7 @@ class FailBack(Record):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If a number is outside its bounds, or ``damping`` is no ``FlapDamping``.
 
     *When not to use it:* for caches in front of databases that must not serve two sites at once. There, people
     decide about a fail-back (``hold_down`` of a day).

@@ -188,7 +188,8 @@ class Failover(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``children`` is empty or has a name twice, ``overprovisioning`` is below 1, or ``exhausted`` is
+        another word.
 
     *Guarantee.* A child that has failed gets nothing while another has not. A child held down gets
     everything if no other is up. A subnet moves once as the shares move one way.

@@ -79,7 +79,8 @@ class HashedOne(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``endpoints`` is empty, a weight is not a whole number >= 1, or a prefix is longer than an address.
+        If ``scheme`` or ``exhausted`` is another word.
 
     *Guarantee.* When an endpoint goes down, only its subnets move, and they come back when it does.
 

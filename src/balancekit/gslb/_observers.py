@@ -78,7 +78,8 @@ class RegionalHealth(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value; for an unknown observer or region.
+        If ``observers`` is empty, a number is outside its bounds, or ``start`` is no bool. From methods: for
+        an unknown observer or region.
 
     *Guarantee.* No vote is older than ``expiry`` at the time of a view, which is that of the latest record of any
     observer. So if all of them fall silent at once, the last view stands, as gdnsd's does ("stasis"); to age it too,

@@ -41,7 +41,8 @@ class AllUp(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``ids`` is empty or has an id twice, ``threshold`` is outside (0, 1], ``limit`` is below 1, or
+        ``exhausted`` is another word.
 
     *Guarantee.* At least ``ceil(threshold * n)`` of the answer are up, counted exactly, or
     :attr:`Answer.failed` says that they are not. The TTL ends when the first of the n could change.
@@ -194,7 +195,8 @@ class Rotation(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``ids`` is empty or has an id twice, ``start`` is outside its bounds, or ``exhausted`` is another
+        word.
 
     *Guarantee.* Over any n answers with equal standings each endpoint stands first once, if one thread at a
     time calls; threads that call at once may see the same rotation twice.

@@ -149,7 +149,8 @@ class WeightedOne(_Flat):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If a weight is not a whole number >= 0, none is above 0, ``threshold`` is outside (0, 1], or
+        ``exhausted`` is another word.
 
     *Guarantee.* An endpoint that is up is drawn with probability ``weight / sum of the weights up``.
 

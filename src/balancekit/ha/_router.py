@@ -54,7 +54,8 @@ class VirtualRouter(RouterSettings):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If a number is outside its bounds, or a flag is no bool. If an address is malformed or of another
+        family than ``addresses``, or ``source`` is among the peers.
 
     *When not to use it:* where two active routers at a time do harm, such as two writers of one database. VRRP
     has no quorum: routers that cannot see each other are all active. Combine it with :class:`Majority`.

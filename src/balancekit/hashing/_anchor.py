@@ -87,7 +87,8 @@ class AnchorHash:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value, or a mapping.
+        If ``nodes`` is empty, a mapping or holds a node twice, ``capacity`` is less than the nodes, or
+        ``hash`` is unknown.
 
     Notes
     -----

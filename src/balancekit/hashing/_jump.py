@@ -81,7 +81,7 @@ class JumpHash:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value, or a mapping.
+        If ``nodes`` is a mapping or holds a node twice, or ``hash`` is unknown.
 
     Notes
     -----

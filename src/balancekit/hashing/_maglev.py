@@ -58,7 +58,8 @@ class MaglevTable:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value; for a size that is not prime it names the next one that is.
+        If a node is no string or a weight not > 0, ``size`` is no prime number or less than the nodes, or
+        ``hash`` is unknown. The error names the next prime number.
 
     Notes
     -----

@@ -55,7 +55,8 @@ class MultiProbeHash:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value, or a mapping.
+        If ``nodes`` is a mapping or holds a node twice, ``probes`` is outside 1 to 1,000, or ``hash`` is
+        unknown.
 
     Notes
     -----

@@ -49,7 +49,7 @@ class RendezvousHash:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If a node is no string, a weight is not > 0, or ``hash`` is unknown.
 
     Notes
     -----

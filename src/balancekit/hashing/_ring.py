@@ -86,7 +86,7 @@ class HashRing:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If a node is no string, a weight is not > 0, ``vnodes`` is outside its bounds, or ``hash`` is unknown.
 
     Notes
     -----

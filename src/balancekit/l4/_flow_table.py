@@ -96,7 +96,7 @@ class FlowTable:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If a number is outside its bounds, or ``idle`` has an unknown state.
 
     *Guarantee.* A flow that is not idle stays pinned while fewer than half of ``capacity`` other flows were seen since its
     last packet, and while the table is not full. So with the guard, a flow with a packet every

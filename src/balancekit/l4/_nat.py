@@ -86,7 +86,8 @@ class Nat:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``addresses`` is empty, or an address is malformed or given twice. If ``ports`` is no range within
+        1 to 65535, ``per`` is another word, or ``time_wait`` is negative.
 
     Notes
     -----

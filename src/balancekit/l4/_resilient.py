@@ -57,7 +57,7 @@ class ResilientGroup:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``members`` is empty, a weight or another number is outside its bounds, or ``now`` is not finite.
 
     Notes
     -----

@@ -50,7 +50,7 @@ class StickyFlows(ConstructorRepr, makers=("child",)):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``child`` makes no selector, ``table`` is no ``FlowTable``, or ``on_ejected`` is another word.
 
     Notes
     -----

@@ -61,7 +61,8 @@ class Route(Generic[P]):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``name`` is empty, ``to`` is ``None``, or a condition is none of those above. If a number is
+        outside its bounds, a status outside 400 to 599, or ``rewrite`` does not fit ``path``.
 
     Example
     -------

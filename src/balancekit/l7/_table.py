@@ -113,7 +113,8 @@ class RouteTable(Generic[P]):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value, two routes of one name, or a rewriting route where the spelling changes paths.
+        If ``order`` or ``spelling`` is unknown, two routes have one name, or a route rewrites where the
+        spelling changes paths.
 
     *Guarantee.* The answer is that of testing every route in order. A request sees one version of the table. Under
     ``"specific"`` the order of the list changes nothing.
