@@ -41,6 +41,11 @@ class Retries(Record):
         Seconds after which a second attempt is sent, or ``None``.
     budget
         The retry budget, shared by all clients of the service.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``attempts`` is not a whole number >= 1, or ``timeout`` or ``hedge`` is not > 0.
     """
 
     attempts: int = 2

@@ -80,6 +80,11 @@ class PrefixAffinity(ConstructorRepr):
 
         Source: SGLang ``lmetric``, smg (the spill), llm-d (31,250 blocks of 64 tokens).
 
+    Raises
+    ------
+    ConfigurationError
+        If ``rule`` is no ``PrefixRule``, a scorer is no ``NodeScorer``, or a number is outside its bounds.
+
     Example
     -------
     >>> from balancekit import LoadBalancer

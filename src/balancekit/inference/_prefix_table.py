@@ -66,6 +66,11 @@ class PrefixTable(StateRepr, prints=("capacity",)):
     capacity
         Blocks that an endpoint holds, >= 1.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``capacity`` is not a whole number >= 1.
+
     Example
     -------
     >>> from balancekit.inference import prompt_blocks

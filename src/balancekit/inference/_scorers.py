@@ -76,6 +76,11 @@ class CacheUtilization(Policy):
     weight
         The requests added when the cache is full, >= 0; in proportion between ``above`` and 1.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``attributes`` cannot be read, ``name`` is empty, or a number is outside its bounds.
+
     *When to use it:* with engines that preempt running requests when the cache is full. *When not:* if the load already
     consists of probed figures, which contain the same information.
 
@@ -127,6 +132,11 @@ class LoadedAdapters(Policy):
         nothing is added.
 
         *When to use it:* with more adapters than one engine holds. *When not:* if all endpoints hold all adapters.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``attributes`` cannot be read, or a number is outside its bounds.
 
     Example
     -------

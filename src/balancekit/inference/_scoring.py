@@ -85,6 +85,11 @@ class RelativeLoad(Policy):
     beta
         The weight of a load of twice the mean, in units of completely cached prompts, >= 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``beta`` is negative or not finite.
+
     *When to use it:* for prompts of very different length, which have equal weight here. *When not:* if you will not tune
     ``beta``.
 
@@ -121,6 +126,11 @@ class StickyMatch(Policy):
     gate
         The largest tolerated excess of load, in the unit of the load. With ``WaitingCost()`` and ``cost=`` in tokens, the unit
         is waiting prompt tokens; a second of waiting is the number of tokens that a server computes per second.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``match`` is outside [0, 1], or ``gate`` is negative.
 
     Among the endpoints that have most of the prompt, or otherwise among all, the least ``load + uncached`` wins. Here uncached
     is the part of this request's cost that must be computed.

@@ -46,6 +46,11 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
     balancer
         The balancer whose events are counted.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``balancer`` is no balancer.
+
     Example
     -------
     >>> from balancekit import LoadBalancer, Outcome

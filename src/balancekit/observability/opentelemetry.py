@@ -71,6 +71,11 @@ def instrument(
     meter
         The meter; that of the global provider if left out.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``balancer`` is no balancer, or ``service`` is empty.
+
     Example
     -------
     >>> from balancekit import LoadBalancer

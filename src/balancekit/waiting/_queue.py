@@ -66,6 +66,12 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         ``(target, interval)`` in seconds: a request that has waited longer than ``target`` is refused if the queue has not
         been empty for longer than ``interval``. ``None`` turns this off.
 
+    Raises
+    ------
+    ConfigurationError
+        If a number is outside its bounds, ``order`` is another word, or ``controlled_delay`` is no pair of
+        times >= 0.
+
     *When not to use it:* if callers can use another backend at once; refuse then.
 
     Example

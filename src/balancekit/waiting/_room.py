@@ -105,6 +105,11 @@ class WaitingRoom(Generic[T]):
     timeout
         The default of the longest wait of a request in seconds, > 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``balancer`` is no balancer, ``queue`` is no empty ``WaitingQueue``, or ``timeout`` is not > 0.
+
     *Guarantee.* For each slot that becomes free, one waiting request that can use it is woken with its lease; a later request
     cannot take that slot. A request that gives up, is cancelled or is interrupted leaves nothing behind. If it got a slot at that
     moment, the slot goes to the next request.

@@ -48,6 +48,11 @@ class ClientThrottle(ConstructorRepr):
 
         Cost: O(1) per request.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     Example
     -------
     >>> throttle, rng = ClientThrottle(), Random(1)
