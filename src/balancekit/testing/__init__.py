@@ -1,18 +1,18 @@
 """Testing: a manual clock, laws for selectors, loads and health policies, and a state machine for balancers.
 
 =====================================  =======================================================================
-:class:`ManualClock`                   time that passes when the test says so
+:class:`ManualClock`                   time that passes only when the test advances it
 :func:`check_selector`                 the laws of ``balancekit.testing.laws`` for one selector
 :func:`check_load`                     the laws of loads
 :func:`check_health`                   the laws of health policies
-:func:`check_balancer`                 random histories of a balancer, whose books must balance
-:func:`make_snapshot` and the like     what a selector sees, made by hand
-:func:`chi_square_z`, :func:`share_z`  how far counts are from shares, in standard deviations
+:func:`check_balancer`                 random histories of a balancer, whose counts must add up
+:func:`make_snapshot` and the like     factories of the inputs of a selector
+:func:`chi_square_z`, :func:`share_z`  distance of counts from shares, in standard deviations
 =====================================  =======================================================================
 
-``balancekit.testing.server`` has HTTP servers that misbehave on request, ``balancekit.testing.strategies`` what Hypothesis
-draws, and pytest finds the fixtures of ``balancekit.testing.plugin``. The extra ``testing`` (Hypothesis, aiohttp) is needed
-by ``check_selector``, ``check_balancer``, the servers and the strategies.
+``balancekit.testing.server`` has HTTP servers that misbehave on request, and ``balancekit.testing.strategies`` has Hypothesis
+strategies. pytest finds the fixtures of ``balancekit.testing.plugin``. ``check_selector``, ``check_balancer``, the servers and
+the strategies need the extra ``testing`` (Hypothesis, aiohttp).
 """
 
 from __future__ import annotations

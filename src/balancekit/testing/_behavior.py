@@ -1,4 +1,4 @@
-"""Behavior of a toy server: what it does with a request, spelled as a path, a query or keyword arguments.
+"""Behavior of a toy server for a request, given as a path, a query or keyword arguments.
 
 One grammar serves the URL of a request (``/status?code=503``), the command line and :func:`~balancekit.testing.server.behave`.
 Parsing is pure; cost is proportional to the length of the text.
@@ -27,7 +27,7 @@ MAX_PIECES: Final = 1_000_000
 
 
 class Behavior(Record):
-    """What a toy server does with one request.
+    """The behavior of a toy server for one request.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ class Behavior(Record):
         Value of ``Location``, or ``None``.
     body
         ``"name"`` (the server's name), ``"echo"`` (the request as JSON), ``"pieces"`` (chunks of text), ``"events"``
-        (server-sent events, continued after ``Last-Event-ID``) or ``"chat"`` (an OpenAI-style chat completion that says
-        ``hello``, streamed if the request says so).
+        (server-sent events, continued after ``Last-Event-ID``) or ``"chat"`` (an OpenAI-style chat completion with the text
+        ``hello``, streamed if the request has ``stream``).
     pieces
         Number of pieces or events.
     stop
@@ -53,7 +53,7 @@ class Behavior(Record):
         Seconds between two pieces, 0 to 3600.
     ending
         ``"complete"``, ``"half"`` (a part of the body, then a closed connection), ``"close"`` or ``"reset"`` (before
-        any byte), ``"hang"`` (no byte at all until the client gives up) or ``"nonsense"`` (bytes that are no HTTP).
+        any byte), ``"hang"`` (no byte until the client gives up) or ``"nonsense"`` (bytes that are not HTTP).
 
     Raises
     ------
@@ -104,7 +104,7 @@ class Behavior(Record):
 
     @classmethod
     def parse(cls, url: str) -> Behavior:
-        """Return the behavior that a path and query name.
+        """Return the behavior named by a path and a query.
 
         The last segment of the path names a behavior (``ok``, ``echo``, ``status``, ``slow``, ``hang``, ``close``,
         ``reset``, ``half``, ``nonsense``, ``pieces``, ``events``, ``completions``, ``redirect``), and the query sets fields;
@@ -156,18 +156,18 @@ WORDS: Final[Mapping[str, Mapping[str, object]]] = {
     "completions": {"body": "chat"},
     "redirect": {"status": 302, "location": "/ok"},
 }
-"""What the last segment of a path stands for."""
+"""The behaviors by the last segment of a path."""
 
 
 def _number(name: str, value: object, maximum: float) -> None:
-    """Reject what is no number from 0 to the maximum."""
+    """Reject a value that is not a number from 0 to the maximum."""
     valid = isinstance(value, int | float) and not isinstance(value, bool)
     if not (valid and math.isfinite(value) and 0.0 <= value <= maximum):  # type: ignore[arg-type,operator]  # valid says so
         raise ConfigurationError(name, value, f"a number from 0 to {maximum:g}")
 
 
 def _converted(field: str, value: object) -> object:
-    """Convert text to the type of a field; leave what cannot be converted to the field's own check."""
+    """Convert text to the type of a field; the field's own check rejects text that cannot be converted."""
     if not isinstance(value, str):
         return str(value) if field == "retry_after" and isinstance(value, int | float) else value
     try:

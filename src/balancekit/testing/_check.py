@@ -1,4 +1,4 @@
-"""Check of a selector against the laws, in one call."""
+"""Check of a selector against all laws, in one call."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ def check_selector(
     held: int = 0,
     examples: int = 50,
 ) -> None:
-    """Try a selector on every law; raise at the first that it breaks.
+    """Check a selector against every law; raise at the first law that it breaks.
 
     Parameters
     ----------
     make
-        Makes a fresh selector: its class, or ``lambda: MyAlgorithm(...)``.
+        Returns a new selector: its class, or ``lambda: MyAlgorithm(...)``.
     laws
-        Which laws, of ``balancekit.testing.laws``. ``ALL - {WEIGHTED}`` for algorithms that ignore weights.
+        The laws to check, of ``balancekit.testing.laws``. ``ALL - {WEIGHTED}`` for algorithms that ignore weights.
     load
-        The loads of the nodes it sees; its ``default_load`` if left out, else ``InFlight()``.
+        The load policy of the nodes; the selector's ``default_load`` if left out, or ``InFlight()`` without one.
     held
-        Requests kept in flight per unit of weight while shares are counted, >= 0. Algorithms that look
-        for the least loaded are in proportion only under load.
+        Requests kept in flight per unit of weight while shares are counted, >= 0. Least-loaded algorithms follow the
+        weights only under load.
     examples
-        How many cases each searching law tries, >= 1.
+        The number of cases that each searching law tries, >= 1.
 
     Raises
     ------
     LawBroken
-        Naming the law and what was seen, or what the selector raised. Always the same for the same selector.
+        If a law is broken; the error names the law and the observation or exception. It is deterministic.
     ConfigurationError
-        If ``make`` makes no selector, or ``laws`` are no laws.
+        If ``make`` does not return a selector, or ``laws`` are not laws.
 
     Example
     -------
@@ -66,7 +66,7 @@ def check_selector(
             law(subject)
         except LawBroken:
             raise
-        except Exception as error:  # the selector's own: a pick raises nothing
+        except Exception as error:  # of the selector itself: a pick must not raise
             name = getattr(law, "__name__", "law")
             raise LawBroken(
                 f"{_number(law)}, {name}", f"it raised {type(error).__name__}: {error}"
@@ -74,7 +74,7 @@ def check_selector(
 
 
 def _made(make: Callable[[], Selector]) -> Selector:
-    """Make the first; a class whose constructor takes arguments is none that can be called without any."""
+    """Return the first selector; refuse a class whose constructor needs arguments."""
     try:
         return make()
     except TypeError as error:
@@ -85,7 +85,7 @@ def _made(make: Callable[[], Selector]) -> Selector:
 
 
 def _number(law: Law) -> int:
-    """Return the number in a law's docstring ("Law 3. ..."); laws of the user come last."""
+    """Return the number in a law's docstring ("Law 3. ..."); user-defined laws come last."""
     words = (law.__doc__ or "").split()
     number = words[1].rstrip(".") if len(words) > 1 else ""
     return int(number) if number.isdigit() else 1_000

@@ -1,4 +1,4 @@
-"""Manual clock: time passes when the test says so."""
+"""Manual clock: time passes only when the test advances it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ManualClock"]
 
 @final
 class ManualClock:
-    """A clock that moves only when it is set or advanced. Give it to a balancer as ``clock=``.
+    """A clock that moves only when it is set or advanced. Pass it to a balancer as ``clock=``.
 
     Parameters
     ----------

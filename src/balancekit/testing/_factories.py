@@ -23,16 +23,16 @@ def make_nodes(
     load: LoadPolicy | None = None,
     inflight: Mapping[str, int] | None = None,
 ) -> tuple[Node, ...]:
-    """Make nodes, with capacities as a pool would set them.
+    """Return nodes with the capacities that a pool would set.
 
     Parameters
     ----------
     endpoints
         Weights by id, or ids and endpoints.
     load
-        Their load policy, ``InFlight()`` if left out.
+        Their load policy; ``InFlight()`` if left out.
     inflight
-        How many leases they have open.
+        The number of their open leases.
 
     Example
     -------
@@ -64,7 +64,7 @@ def make_snapshot(
     down: Collection[str] = (),
     version: int = 1,
 ) -> Snapshot:
-    """Make a snapshot in which all are eligible but those in ``down``.
+    """Return a snapshot in which all endpoints except those in ``down`` are eligible.
 
     Example
     -------
@@ -90,7 +90,7 @@ def make_context(
     now: float = 0.0,
     cost: float = 1.0,
 ) -> PickContext:
-    """Make the context of one attempt.
+    """Return the context of one attempt.
 
     Example
     -------

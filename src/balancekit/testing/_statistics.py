@@ -1,8 +1,8 @@
 """Statistical tests of shares, with tolerances by formula.
 
-Every gate is a number of standard deviations ``z``: 4.5 is passed by a right program in all but seven
-runs of a million, and by most wrong ones never. A tolerance picked by eye is not a test: "within 25 %" passes
-code that forgets weights.
+Every gate is a number of standard deviations ``z``. A correct program passes 4.5 in all but seven of a million runs;
+most incorrect programs never pass it. An estimated tolerance is not a test: "within 25 %" passes code that ignores
+weights.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from balancekit._support.arguments import checked_arguments
 __all__ = ["Z", "chi_square_z", "share_z"]
 
 Z = 4.5
-"""The usual gate, one-sided: false alarms of 3.4 in a million."""
+"""The usual gate, one-sided: 3.4 false alarms in a million."""
 
 
 @checked_arguments
 def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> float:
-    """Return how far counts are from the proportions of weights, in standard deviations, all at once.
+    """Return the distance of counts from the proportions of weights, in standard deviations, over all counts.
 
     Pearson's chi-square over the items of positive weight, brought to a normal variable by the cube root
     (Wilson and Hilferty 1931). Large and positive means off; negative means more even than chance would be,
