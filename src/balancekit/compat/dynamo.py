@@ -67,6 +67,11 @@ class KvRouter(ConstructorRepr):
     ttl
         Seconds for which a block is believed to be cached after it was sent, > 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``workers`` is empty, a number is outside its bounds, or ``assume_kv_reuse`` is no bool.
+
     Cost: O(workers + blocks) a request.
 
     Example

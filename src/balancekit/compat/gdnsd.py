@@ -72,6 +72,11 @@ def ttl_limits(text: str) -> Ttl:
 
     gdnsd then raises both to its option ``min_ttl``, which is 5 where it is not set.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``text`` is not ``MAX`` or ``MAX/MIN`` in whole seconds, or MIN is above MAX.
+
     Example
     -------
     >>> ttl_limits("300/30"), ttl_limits("90")
@@ -94,6 +99,11 @@ class ServiceType(Record):
         Passes in a row that make up; that set the count of failures to 0; failures that make down.
     interval
         Whole seconds between checks, >= 2.
+
+    Raises
+    ------
+    ConfigurationError
+        If a threshold is not a whole number >= 1, or ``interval`` not one >= 2.
 
     Example
     -------
@@ -172,6 +182,11 @@ class _IgnoringHealth:
 def multifo(ids: Sequence[str], *, up_thresh: float = 0.5, ignore_health: bool = False) -> Policy:
     """Return the ``multifo`` plugin: all that are up, or all if too few are.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``ids`` is empty, or ``up_thresh`` is outside (0, 1].
+
     Example
     -------
     >>> from random import Random
@@ -206,6 +221,11 @@ def weighted(
         As configured; left out, it is ``False``, as in gdnsd.
     up_thresh
         The share of the sum of weights that must be up.
+
+    Raises
+    ------
+    ConfigurationError
+        If both or neither of ``groups`` and ``addresses`` are given, or ``up_thresh`` is outside (0, 1].
 
     Example
     -------
@@ -268,6 +288,11 @@ class Simplefo(ConstructorRepr):
 @checked_arguments
 def metafo(datacenters: Sequence[str], policies: Mapping[str, Policy], *, skip_first: bool = False) -> Policy:
     """Return the ``metafo`` plugin: the first datacenter that has not failed; the first if all have.
+
+    Raises
+    ------
+    ConfigurationError
+        If a datacenter has no policy, or there is no datacenter.
 
     Example
     -------

@@ -34,6 +34,12 @@ def weighted_round_robin(
     metric_names_for_computing_utilization
         Figures to use before the application's (proposal A114).
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is negative, the expiration or update period is 0, or the names are no tuple of
+        strings.
+
     Example
     -------
     >>> weighted_round_robin(blackout_period=1.0).weights

@@ -44,6 +44,11 @@ class Destination(Record):
     weight
         Whole, >= 0; 0 takes no connections. A server whose weight is set to 0 later keeps its slots: give its last weight above
         0 here, and its position to :meth:`MaglevScheduler.lookup` as unavailable.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``address`` is no IP address, or a number is outside its bounds.
     """
 
     address: str
@@ -73,7 +78,8 @@ class MaglevScheduler:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``destinations`` is no sequence of ``Destination``, has more than 4,093, or none of weight above 0.
+        If a flag is no bool.
 
     *When not to use it:* for anything new: with 4,093 slots the shares of more than 40 servers differ by over 1 %.
 
@@ -165,6 +171,11 @@ def _are_destinations(value: object) -> bool:
 @checked_arguments
 def siphash13(value: int, low: int, high: int) -> int:
     """Return SipHash-1-3 of a number's low 32 bits, as four little-endian bytes, by the two halves of a key.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is not a whole number >= 0.
 
     Example
     -------

@@ -53,6 +53,11 @@ class Real(Record):
         Its number, 0 to ``2**64 - 1``, the same on every balancer.
     weight
         Whole, 0 to 65,535.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
     """
 
     hash: int
@@ -80,7 +85,8 @@ class Ring:
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``reals`` is empty or no sequence of ``Real``, ``size`` is no prime number >= 3, or ``version`` is
+        unknown.
 
     *When not to use it:* for anything new: :class:`balancekit.hashing.MaglevTable` is the same idea by ids, with
     weights that hold.

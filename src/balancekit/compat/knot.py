@@ -130,6 +130,11 @@ def _names(entry: str) -> tuple[str, ...]:
 def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
     """Return records from a random place on, in the cyclic order of their data: ``answer-rotation: on``.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``records`` is empty.
+
     Example
     -------
     >>> rotated(["a", "b", "c"], Random(3))

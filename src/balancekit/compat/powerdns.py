@@ -62,6 +62,11 @@ def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:
 def lookup2(data: bytes, start: int = 0) -> int:
     """Return Bob Jenkins' lookup2 hash, 32 bits.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``data`` is no ``bytes``, or ``start`` is not a whole number >= 0.
+
     Example
     -------
     >>> lookup2(bytes([192, 0, 2, 1])) == lookup2(bytes([192, 0, 2, 1]), 0) != lookup2(bytes([192, 0, 2, 2]))
@@ -89,6 +94,11 @@ def _client_hash(client: Client) -> int:
 def pickhashed(client: Client, entries: Sequence[str]) -> str:
     """Return the entry that the client's address hashes to, by the remainder.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``entries`` is empty.
+
     Example
     -------
     >>> pickhashed(Client(address="192.0.2.53"), ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
@@ -104,6 +114,11 @@ def pickwhashed(client: Client, entries: Sequence[tuple[int, str]]) -> str:
 
     Running sums go from the last entry to the first if there are no more than 13. The server reads its list into a hash table
     that new entries join in front, and that is turned round whenever it grows: at the 14th, 30th, 60th, 128th entry and so on.
+
+    Raises
+    ------
+    ConfigurationError
+        If a weight is not a whole number >= 0, or none is above 0.
 
     Example
     -------
@@ -148,6 +163,11 @@ def pickwrandom(entries: Sequence[tuple[int, str]], rng: Random) -> str:
 def pickrandomsample(count: int, entries: Sequence[str], rng: Random) -> tuple[str, ...]:
     """Return distinct entries at random, all of them if there are no more; ``all`` is the same with all.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``count`` is not a whole number >= 0.
+
     Example
     -------
     >>> sorted(pickrandomsample(5, ["192.0.2.1", "192.0.2.2"], Random(1)))
@@ -161,6 +181,11 @@ def closest(client: str, entries: Sequence[str], location_of: LocationOf) -> lis
     """Return the entries at the least plane distance, in degrees, from a client.
 
     The difference of longitudes goes the shorter way round for entries west of the client, not for those east of it.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``entries`` is empty.
 
     Example
     -------
@@ -200,6 +225,11 @@ def _degrees(address: str, location_of: LocationOf) -> tuple[float, float]:
 @checked_arguments
 def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], rng: Random) -> str | None:
     """Return an entry of the first view with a network that holds the client; ``None`` without one: SERVFAIL, scope 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a network is malformed, or the view that is used has no entries.
 
     Example
     -------
@@ -241,6 +271,11 @@ class IfUp(ConstructorRepr):
         What picks among all addresses if none is up. Before the first check none is.
     location_of
         For ``"pickclosest"``.
+
+    Raises
+    ------
+    ConfigurationError
+        If a selector is unknown, or ``groups`` has no address.
 
     Example
     -------

@@ -31,6 +31,11 @@ class RrsetOrder(ConstructorRepr):
     canonical
         Whether the order is that of the records' data, as BIND keeps them, or the one given.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``order`` is unknown, ``start`` is not a whole number >= 0, or ``canonical`` is no bool.
+
     Example
     -------
     >>> order = RrsetOrder("cyclic")

@@ -134,6 +134,11 @@ def simple(values: Sequence[str]) -> Policy:
 def weighted(weights: Mapping[str, int]) -> Policy:
     """Return weighted routing: weights 0 to 255; 0 answers only if all others are unhealthy, or all are 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``weights`` is empty, or a weight is not a whole number from 0 to 255.
+
     Example
     -------
     >>> sorted(weighted({"a": 0, "b": 0}).members())
@@ -235,6 +240,11 @@ def geoproximity(location_of: LocationOf, records: Mapping[str, tuple[float, flo
     records
         Latitude, longitude and bias (-99 to 99) by record. A bias of +50 halves the distance.
 
+    Raises
+    ------
+    ConfigurationError
+        If a bias is not a whole number from -99 to 99.
+
     Example
     -------
     >>> here = Location("EU", "DE", (), "", 50.0, 8.0)
@@ -278,6 +288,11 @@ def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
 def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Policy:
     """Return IP-based routing: the record of the longest network that holds the client, or the default.
 
+    Raises
+    ------
+    ConfigurationError
+        If a key of ``networks`` is no network.
+
     Example
     -------
     >>> sorted(ip_based({"10.0.0.0/8": "a"}, default="b").members())
@@ -301,6 +316,11 @@ def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Poli
 def healthy(passing: int, checkers: int) -> bool:
     """Return whether an endpoint is healthy: more than 18 % of the checkers say so.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``checkers`` is not a whole number >= 1, or ``passing`` is outside 0 to ``checkers``.
+
     Example
     -------
     >>> healthy(2, 10), healthy(18, 100), healthy(19, 100)
@@ -313,6 +333,11 @@ def healthy(passing: int, checkers: int) -> bool:
 @checked_arguments
 def calculated(children: Sequence[bool], least: int) -> bool:
     """Return whether a calculated health check is healthy: at least so many of its children are.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``least`` is not a whole number from 0 to 256.
 
     Example
     -------

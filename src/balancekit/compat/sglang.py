@@ -33,6 +33,12 @@ class CacheAware(TextSelector):
     max_tree_size
         Characters kept for each server, >= 1.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``cache_threshold`` is outside [0, 1], ``balance_rel_threshold`` is below 1, or another is outside
+        its bounds.
+
     *When not to use it:* for its own sake; :class:`~balancekit.inference.PrefixAffinity` answers sooner in every workload
     that was tried. Cost: O(length) for each server.
 

@@ -39,6 +39,11 @@ class CacheAware(TextSelector):
     max_tree_size
         Characters kept for each server, >= 1.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``cache_threshold`` is outside [0, 1], a threshold is negative, or ``max_tree_size`` is below 1.
+
     Cost: O(length) for each server.
 
     Example

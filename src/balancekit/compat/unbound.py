@@ -59,6 +59,12 @@ class SubnetResolver(ConstructorRepr):
     cache_min_ttl, cache_max_ttl
         Whole seconds within which answers are kept.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``authority`` cannot be called, ``address`` is no IP address, or a flag is no bool. If a prefix is
+        longer than an address, a number is negative, or ``cache_min_ttl`` is above ``cache_max_ttl``.
+
     *When not to use it:* for resolvers in general, see :class:`balancekit.gslb.ResolverCache`. The number of names is
     not limited.
 

@@ -85,6 +85,11 @@ class FailureAware(Policy):
     exponent
         The weight of failures, > 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     Example
     -------
     >>> from balancekit import LoadBalancer

@@ -46,6 +46,11 @@ class EwmaLatency(Policy):
     decay
         Time constant in seconds, > 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``decay`` is not > 0.
+
     *When not to use it:* if latency spikes matter; it takes as long to detect a spike as to forget it.
 
     *After a slow answer* alone, an endpoint fades to the level of the others in ``decay * ln(average / usual)`` seconds: in 39 s
@@ -74,6 +79,11 @@ class PeakEwmaLatency(Policy):
     ----------
     decay
         Time constant in seconds, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``decay`` is not > 0.
 
     *When not to use it:* for long polling and streams, whose duration does not show slowness; report
     ``lease.first_byte()`` there, or use :class:`InFlight`.

@@ -71,7 +71,8 @@ def log_events(
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``balancer`` is no balancer, ``service`` is no string, ``logger`` is no ``Logger``, or ``levels``
+        is no mapping.
 
     Example
     -------

@@ -60,6 +60,11 @@ def read_log(lines: Iterable[str], *, host: str = "localhost", last_s: float | N
     last_s
         How many seconds before the last line count, in seconds; ``None`` for all.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``last_s`` is negative, or ``lines`` is no iterable of strings.
+
     Example
     -------
     >>> line = '203.0.113.7 - - [28/Nov/2026:18:00:00 +0000] "GET /a?b HTTP/1.1" 200 5 "-" "curl"'

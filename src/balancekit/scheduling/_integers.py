@@ -28,6 +28,11 @@ def whole_weights(weights: Sequence[float], *, limit: int) -> list[int] | None:
     limit
         The greatest sum that is of use.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``limit`` is not a whole number >= 0, or ``weights`` holds something other than finite numbers.
+
     Example
     -------
     >>> whole_weights([0.5, 0.25, 0.25], limit=100)

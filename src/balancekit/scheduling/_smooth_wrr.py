@@ -44,6 +44,11 @@ class SmoothWrr(StateRepr, prints=()):
         Finite numbers > 0. Whole ones give the exact nginx order for ever; with others, rounding may
         decide ties.
 
+    Raises
+    ------
+    ConfigurationError
+        If a weight is not a finite number > 0.
+
     One thread at a time: of two that take at once, both may get the same turn. An interrupt takes a turn or none.
 
     Example

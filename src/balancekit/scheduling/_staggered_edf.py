@@ -66,6 +66,11 @@ class StaggeredEdf(StateRepr, prints=()):
     weights
         Numbers > 0, at most 1e100.
 
+    Raises
+    ------
+    ConfigurationError
+        If a weight is not a number > 0, or above 1e100.
+
     One thread at a time: of two that find the block empty at once, both may make the next, which then comes twice.
     """
 

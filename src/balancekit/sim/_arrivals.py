@@ -47,7 +47,13 @@ class Arrivals(Protocol):
 
 
 class Poisson(Record):
-    """Independent callers, ``rate`` requests a second on average, > 0."""
+    """Independent callers, ``rate`` requests a second on average, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``rate`` is not > 0.
+    """
 
     rate: float = field(kw_only=False)
 
@@ -73,6 +79,11 @@ class Bursty(Record):
         Requests a second in either spell, >= 0 and > 0.
     quiet_length, busy_length
         Mean lengths of the spells in seconds, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds, or two spells have too few requests on average.
     """
 
     quiet: float
@@ -118,6 +129,11 @@ class Diurnal(Record):
         How far it goes up and down, 0 to 1.
     period
         Seconds, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
     """
 
     rate: float = field(kw_only=False)
@@ -141,7 +157,13 @@ class Diurnal(Record):
 
 
 class RecordedArrivals(Record):
-    """Times that were measured, ascending, in seconds."""
+    """Times that were measured, ascending, in seconds.
+
+    Raises
+    ------
+    ConfigurationError
+        If a time is negative, not finite, or less than the one before.
+    """
 
     seconds: Sequence[float] = field(kw_only=False)
 
@@ -166,6 +188,11 @@ class ClosedLoop(Record):
         How many, >= 1.
     pause
         Seconds between an answer and the next request.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``count`` is not a whole number >= 1, or ``pause`` has no ``sample`` method.
     """
 
     count: int = field(kw_only=False)

@@ -60,6 +60,12 @@ class Claim(Record):
         The name of another balancer: the value is divided by the other's.
     source
         Where the right figure comes from.
+
+    Raises
+    ------
+    ConfigurationError
+        If a text is empty, ``measure`` is unknown, a bound is no number, or ``low`` is above ``high``. If
+        neither bound is finite.
     """
 
     text: str

@@ -110,6 +110,12 @@ class DnsSimulation(ConstructorRepr):
     seed
         Of everything that is random.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``policy`` is no policy, ``clients`` is empty, a number is outside its bounds, or ``subnets`` is no
+        bool.
+
     The first answer in each cache expires at a random phase of its TTL, as in caches that have been in use.
 
     *Guarantee.* Equal arguments give equal reports. No request fails later than ``detection + TTL`` after the

@@ -85,6 +85,11 @@ class Fault(Record, ABC):
         Its id.
     at
         Seconds, >= 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``endpoint`` is empty, or ``at`` is negative.
     """
 
     endpoint: str
@@ -132,7 +137,14 @@ class Hang(_Spell):
 
 
 class FailFast(_Spell):
-    """A share of the answers are failures that come after ``after`` seconds of the server's time, before any work."""
+    """A share of the answers are failures that come after ``after`` seconds of the server's time, before any work.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``endpoint`` is empty, ``share`` is outside [0, 1], ``seconds`` is not > 0, or another time is
+        negative.
+    """
 
     share: float = 1.0
     after: float = 0.001
@@ -155,7 +167,13 @@ class FailSlow(FailFast):
 
 
 class Partial(_Spell):
-    """A share of the requests fails after being worked on as usual."""
+    """A share of the requests fails after being worked on as usual.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``endpoint`` is empty, ``at`` is negative, ``seconds`` is not > 0, or ``share`` is outside [0, 1].
+    """
 
     share: float = 0.3
 
@@ -170,7 +188,14 @@ class Partial(_Spell):
 
 
 class Slow(_Spell):
-    """Everything takes ``factor`` times as long, a billionth to a billion, also what is queued."""
+    """Everything takes ``factor`` times as long, a billionth to a billion, also what is queued.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``endpoint`` is empty, ``at`` is negative, ``seconds`` is not > 0, or ``factor`` is outside its
+        bounds.
+    """
 
     factor: float = 3.0
 
@@ -185,7 +210,14 @@ class Slow(_Spell):
 
 
 class Flap(_Spell):
-    """Down for ``down`` seconds, up for ``up``, until ``seconds`` have passed, a million times at most."""
+    """Down for ``down`` seconds, up for ``up``, until ``seconds`` have passed, a million times at most.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``endpoint`` is empty, ``at`` is negative, or another time is not > 0. If ``seconds`` is more than
+        a million times down and up.
+    """
 
     down: float = 1.0
     up: float = 1.0

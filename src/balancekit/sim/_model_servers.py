@@ -59,6 +59,11 @@ class ModelServers(Record):
         Tokens that its cache holds, >= 0.
     token_time
         Seconds for one token of an answer on an idle server, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
     """
 
     count: int = 8
@@ -90,6 +95,11 @@ class ModelWorkload(Record):
         The share of conversations that have the first system prompt whatever is drawn, 0 to 1.
     duration
         Seconds in which conversations begin, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
     """
 
     rate: float = 5.0
@@ -212,6 +222,11 @@ def simulate_models(
         Of the balancer; the selector's own if left out. The cost of a request is its prompt in tokens.
     by_conversation
         Whether the key is the name of the conversation, in place of the prompt.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``selector`` cannot be called, or ``seed`` is not a whole number >= 0.
 
     Cost: about 0.2 milliseconds a request.
 

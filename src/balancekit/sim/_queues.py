@@ -49,6 +49,12 @@ class Server(Record):
         Of the endpoint, >= 0.
     discipline
         ``"fifo"``, first in, first out; or ``"sharing"``: the workers are shared by all that are present.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``service`` has no ``sample`` method, a number is outside its bounds, or ``discipline`` is another
+        word.
     """
 
     service: Service

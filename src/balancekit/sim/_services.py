@@ -43,7 +43,13 @@ class Service(Protocol):
 
 
 class Deterministic(Record):
-    """Every request takes ``mean`` seconds, > 0."""
+    """Every request takes ``mean`` seconds, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``mean`` is not > 0.
+    """
 
     mean: float = field(kw_only=False)
 
@@ -56,7 +62,13 @@ class Deterministic(Record):
 
 
 class Exponential(Record):
-    """Memoryless, with a mean of ``mean`` seconds, > 0."""
+    """Memoryless, with a mean of ``mean`` seconds, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``mean`` is not > 0.
+    """
 
     mean: float = field(kw_only=False)
 
@@ -69,7 +81,13 @@ class Exponential(Record):
 
 
 class Lognormal(Record):
-    """The logarithm is normal with standard deviation ``sigma``, > 0; the mean is ``mean`` seconds, > 0."""
+    """The logarithm is normal with standard deviation ``sigma``, > 0; the mean is ``mean`` seconds, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is not > 0.
+    """
 
     mean: float = field(kw_only=False)
     sigma: float = 1.0
@@ -84,7 +102,13 @@ class Lognormal(Record):
 
 
 class Pareto(Record):
-    """A power-law tail of exponent ``shape``, > 1; the mean is ``mean`` seconds, > 0."""
+    """A power-law tail of exponent ``shape``, > 1; the mean is ``mean`` seconds, > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``mean`` is not > 0, or ``shape`` is not > 1.
+    """
 
     mean: float = field(kw_only=False)
     shape: float = 2.1
@@ -99,7 +123,13 @@ class Pareto(Record):
 
 
 class Bimodal(Record):
-    """A share of ``slow_share`` takes ``slow`` seconds on average, the rest ``fast``; both exponential."""
+    """A share of ``slow_share`` takes ``slow`` seconds on average, the rest ``fast``; both exponential.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``fast`` or ``slow`` is not > 0, or ``slow_share`` is outside [0, 1].
+    """
 
     fast: float
     slow: float
@@ -122,7 +152,13 @@ class Bimodal(Record):
 
 
 class Recorded(Record):
-    """Times that were measured, drawn in random order; at least one, all >= 0."""
+    """Times that were measured, drawn in random order; at least one, all >= 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no time, or one is negative or not finite.
+    """
 
     seconds: Sequence[float] = field(kw_only=False)
 

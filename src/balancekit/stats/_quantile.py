@@ -41,6 +41,11 @@ class RecentWindow(StateRepr, prints=("recorded",)):
     size
         How many values to keep, >= 1. Memory is 8 bytes each.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``size`` is not a whole number >= 1.
+
     Recording from many threads at once may lose a value, never more.
 
     Example
@@ -112,6 +117,11 @@ def summary(values: Iterable[float]) -> Quantiles | None:
 @checked_arguments
 def quantile(ordered: list[float], q: float) -> float:
     """Return the ``q``-quantile of a sorted, non-empty list, interpolating between neighbours.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``ordered`` is empty, or ``q`` is outside [0, 1].
 
     Example
     -------

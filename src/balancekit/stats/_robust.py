@@ -47,6 +47,11 @@ def median(values: Iterable[float]) -> float:
 def deviation(values: Iterable[float], *, around: float) -> float:
     """Return the median distance from ``around``, scaled to be a standard deviation.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``around`` is no finite number, or ``values`` is empty.
+
     Example
     -------
     >>> round(deviation([1.0, 2.0, 3.0, 4.0, 1000.0], around=3.0), 4)

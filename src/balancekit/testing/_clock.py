@@ -18,6 +18,11 @@ class ManualClock:
     now
         The first reading, in seconds.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``now`` is no finite number.
+
     Example
     -------
     >>> clock = ManualClock()

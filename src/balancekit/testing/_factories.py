@@ -92,6 +92,12 @@ def make_context(
 ) -> PickContext:
     """Return the context of one attempt.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``seed`` is neither a ``Random`` nor a whole number, ``now`` is no finite number, or ``exclude`` is
+        a text.
+
     Example
     -------
     >>> make_context(7, key="user:1").key

@@ -58,6 +58,11 @@ def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> flo
 def share_z(hits: int, trials: int, share: float) -> float:
     """Return how far ``hits`` of ``trials`` are from ``share``, in standard deviations of a binomial.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``share`` is outside (0, 1], ``trials`` is below 1, or ``hits`` is outside 0 to ``trials``.
+
     Example
     -------
     >>> round(share_z(60, 100, 0.5), 1)

@@ -32,7 +32,13 @@ SUPPRESSED_CHECKS: Final = (
 
 
 def ids(*, max_size: int = 8) -> SearchStrategy[str]:
-    """Ids from a small alphabet, so that they meet again."""
+    """Ids from a small alphabet, so that they meet again.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``max_size`` is not a whole number >= 1.
+    """
     return st.sampled_from([f"e{k}" for k in range(valid.integer("max_size", max_size, minimum=1))])
 
 

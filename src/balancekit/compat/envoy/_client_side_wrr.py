@@ -34,6 +34,12 @@ def client_side_weighted_round_robin(
     metric_names_for_computing_utilization
         Figures to use before the application's: ``"named_metrics.gpu"``.
 
+    Raises
+    ------
+    ConfigurationError
+        If a period or the penalty is negative, the expiration is not > 0, or the names are no tuple of
+        strings.
+
     Example
     -------
     >>> client_side_weighted_round_robin(blackout_period=1.0).weights

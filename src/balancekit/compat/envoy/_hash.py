@@ -84,6 +84,11 @@ def xxh64_in_python(data: bytes, seed: int = 0, /) -> int:
 def murmur64(data: bytes, seed: int = MURMUR_SEED) -> int:
     """Return the 64-bit MurmurHash2 of some bytes, by default with Envoy's seed.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``data`` is no ``bytes``, or ``seed`` is not a whole number >= 0.
+
     Example
     -------
     >>> murmur64(b"abcdefg", seed=0)

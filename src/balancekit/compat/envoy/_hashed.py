@@ -126,6 +126,11 @@ class RingHash(Hashed):
     hash_balance_factor
         Percent of its fair share of the requests in progress that a host may have, >= 100; 0 for no bound.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds, a size above 8 388 608, or the minimum size above the maximum.
+
     Keys are str or bytes; an int is taken as a 64-bit hash. A request without a key goes anywhere.
 
     Cost: O(log r) a pick; O(r log r) per snapshot. A key past a full host costs O(n).
@@ -182,6 +187,11 @@ class Maglev(Hashed):
         Slots, a prime number up to 5 000 011.
     use_hostname_for_hashing, hash_balance_factor
         As in :class:`RingHash`.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``table_size`` is no such prime number, or another parameter is outside its bounds.
 
     Cost: O(1) a pick; about ``m ln m`` steps per snapshot: 65 537 slots take as long as some 500 000 calls.
     Source: Envoy 1.40; Eisenbud and others, NSDI 2016.

@@ -112,6 +112,11 @@ class HealthChecker(StateRepr):
     now
         When the first check is due.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``now`` is no finite number.
+
     Example
     -------
     >>> checker = HealthChecker(HealthCheck(interval=5, healthy_threshold=2, unhealthy_threshold=3))

@@ -36,6 +36,11 @@ class RetryBudget(ConstructorRepr):
     min_retry_concurrency
         Retries that are always allowed, >= 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     *When not to use it:* without an Envoy to agree with. Requests in progress are few while a server fails fast;
     :class:`balancekit.retry.RetryBudget` counts those of the last seconds.
 
@@ -95,6 +100,11 @@ class TokenBucket(ConstructorRepr):
         Seconds, >= 0.05 as in Envoy.
     now
         When it starts.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds, or ``now`` is no finite number.
 
     *Guarantee.* In any ``t`` seconds at most ``max_tokens + t * tokens_per_fill / fill_interval`` are allowed.
 

@@ -97,6 +97,11 @@ class OutlierDetector(ConstructorRepr):
     rng
         Draws the jitter.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``hosts`` is empty or has a name twice, or ``now`` is no finite number.
+
     Example
     -------
     >>> settings = OutlierDetection(consecutive_5xx=2, interval=1, base_ejection_time=2, max_ejection_percent=50)

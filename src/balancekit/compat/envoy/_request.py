@@ -82,7 +82,13 @@ class HashPolicy(Protocol):
 
 
 class Header(Record):
-    """Hash the value of a header. An empty value counts, a missing one does not."""
+    """Hash the value of a header. An empty value counts, a missing one does not.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is empty, or ``terminal`` is no bool.
+    """
 
     name: str = field(kw_only=False)
     terminal: bool = False
@@ -98,7 +104,13 @@ class Header(Record):
 
 
 class QueryParameter(Record):
-    """Hash the value of a query parameter."""
+    """Hash the value of a query parameter.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is empty, or ``terminal`` is no bool.
+    """
 
     name: str = field(kw_only=False)
     terminal: bool = False
@@ -114,7 +126,13 @@ class QueryParameter(Record):
 
 
 class SourceAddress(Record):
-    """Hash the client's address, as text."""
+    """Hash the client's address, as text.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``terminal`` is no bool.
+    """
 
     terminal: bool = False
 

@@ -33,6 +33,11 @@ class SlowStart(Policy):
     min_weight_percent
         What it takes at least, 0 to 100; with 0 it is what it takes after a millisecond.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     Example
     -------
     >>> [SlowStart(slow_start_window=8).share(age) for age in (0.0, 2.0, 8.0, 9.0)]

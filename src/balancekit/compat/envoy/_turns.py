@@ -50,6 +50,11 @@ class RoundRobin(ConstructorRepr):
     start
         How many picks the order is already in; drawn at random if left out, as Envoy does.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``start`` is not a whole number >= 0.
+
     Cost: O(1), O(log n) with different weights, O(n) more with exclusions.
     Source: Envoy 1.40.
 
@@ -112,6 +117,11 @@ class LeastRequest(ConstructorRepr):
         How much activity counts, >= 0; 0 is a weighted round robin.
     start
         As in :class:`RoundRobin`, for different weights.
+
+    Raises
+    ------
+    ConfigurationError
+        If a number is outside its bounds, ``start`` is negative, or ``selection_method`` is unknown.
 
     Cost: O(choice_count), O(n) for a full scan or with exclusions, O(log n) with different weights.
     Source: Envoy 1.40.

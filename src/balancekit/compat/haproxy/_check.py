@@ -40,6 +40,11 @@ class Check(Record):
         Results in a row that change the state, >= 1.
     fastinter, downinter
         In place of ``inter`` while a change is under way, and while down; ``None`` if not set.
+
+    Raises
+    ------
+    ConfigurationError
+        If a time is not > 0, or ``rise`` or ``fall`` is not a whole number >= 1.
     """
 
     inter: float = 2.0
@@ -67,6 +72,11 @@ class Checker(StateRepr):
         The options.
     now
         When the first check is due.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``now`` is no finite number.
 
     Example
     -------
@@ -120,6 +130,11 @@ def slow_start(weight: int, *, seconds: float, elapsed: float) -> int:
         ``slowstart``, >= 0; a part of a second counts as a whole one.
     elapsed
         Whole seconds since it came up, by the clock of whole seconds.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``weight`` is not a whole number >= 0, ``seconds`` is negative, or ``elapsed`` is no number.
 
     Example
     -------

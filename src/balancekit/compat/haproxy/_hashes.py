@@ -70,7 +70,13 @@ HASHES: Final[Mapping[str, Callable[[bytes], int]]] = MappingProxyType(
 
 @checked_arguments
 def avalanche(a: int) -> int:
-    """Mix 32 bits so that every output bit depends on every input bit, then multiply."""
+    """Mix 32 bits so that every output bit depends on every input bit, then multiply.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``a`` is not a whole number >= 0.
+    """
     a = valid.integer("a", a, minimum=0)
     a = (a + 0x7ED5_5D16 + (a << 12)) & MASK
     a = a ^ 0xC761_C23C ^ (a >> 19)

@@ -36,6 +36,11 @@ class Header(Record):
         Hash what is before the last dot, from the dot before it on. HAProxy also looks at the byte that is behind the value in
         its memory; where that happens to be a dot it hashes what is before that one.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``use_domain_only`` is no bool.
+
     Example
     -------
     >>> Header().of("a, b"), Header().of(""), Header(use_domain_only=True).of("www.shop.test:80")
@@ -90,6 +95,11 @@ class Uri(Record):
         Look at so many bytes only; 0 is all.
     depth
         Stop before the slash after so many directories; 0 is all.
+
+    Raises
+    ------
+    ConfigurationError
+        If a flag is no bool, or ``length`` or ``depth`` is not a whole number >= 0.
 
     Example
     -------

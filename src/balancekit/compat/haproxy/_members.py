@@ -52,6 +52,12 @@ class Server(Record):
         The value that clients of this server carry; empty for none.
     backup
         Serves only when no active server is usable.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is empty, ``weight`` is outside 0 to 256, ``maxconn`` is negative, or ``id`` is below 1.
+        If ``cookie`` is no string, or ``backup`` no bool.
     """
 
     name: str = field(kw_only=False)

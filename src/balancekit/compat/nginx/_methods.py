@@ -121,6 +121,11 @@ class Random(Policy):
     ----------
     two
         Draw two different servers; the second wins unless it has strictly more requests per weight.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``two`` is no bool.
     """
 
     two: bool = False

@@ -44,6 +44,11 @@ class Server(Record):
     backup
         Tried only when no main server is eligible.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is empty, ``address`` is no string, a number is outside its bounds, or a flag is no bool.
+
     Example
     -------
     >>> Server(name="a", weight=5).label

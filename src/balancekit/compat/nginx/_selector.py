@@ -33,6 +33,11 @@ class AsNginx(ConstructorRepr):
     max_fails, fail_timeout
         Of every server, as in nginx.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``method`` is no balancing method, or ``max_fails`` or ``fail_timeout`` is negative.
+
     Weights are rounded to whole numbers, at least 1. An endpoint of weight zero counts as ``down``. When
     every endpoint has failed, nginx answers 502; this picks by smooth round robin among those there are,
     because a selector must pick a node.
