@@ -791,6 +791,26 @@ def test_a_head_request_that_is_refused_has_no_body(path, status):
     assert int(dict(answered[0][1])["Content-Length"]) > 0
 
 
+@pytest.mark.parametrize(
+    ("method", "status", "outcome"),
+    [
+        ("HEAD", 200, Outcome.SUCCESS),
+        ("HEAD", 503, Outcome.FAILURE),
+        ("GET", 204, Outcome.SUCCESS),
+        ("GET", 304, Outcome.SUCCESS),
+        ("GET", 200, Outcome.CANCELLED),
+    ],
+)
+def test_a_wsgi_answer_without_a_body_need_not_be_read(method, status, outcome):
+    """A server that closes the answer to HEAD, a 204 or a 304 without reading it has had all of it."""
+    pool = LoadBalancer(POOL)
+    edge = wsgi.RoutingMiddleware(
+        lambda _environ, start: start(f"{status} X", []) or [], RouteTable([Route("site", pool)])
+    )
+    edge({**environ(), "REQUEST_METHOD": method}, lambda *_answer: None).close()
+    assert {one: count for one, count in pool.stats().outcomes.items() if count} == {outcome: 1}
+
+
 @pytest.mark.parametrize(("path", "status"), [("/x", 404), ("/a%2fb", 400), ("/empty", 503)])
 def test_a_websocket_is_refused_with_a_status_where_the_server_can_send_one(path, status):
     """With the extension of ASGI for it the client sees 404, 400 or 503, as for any other request."""

@@ -26,6 +26,8 @@ __all__ = ["RoutedRequest", "RoutingMiddleware"]
 StartResponse: TypeAlias = Callable[..., Any]
 Application: TypeAlias = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
+NO_BODY = (204, 304)
+"""Statuses of answers without a body, which a server need not read (RFC 9110 6.4.1)."""
 REASONS = {400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 
 
@@ -159,7 +161,8 @@ class _Body:
             if close is not None:
                 close()
         finally:
-            outcome = classify_unread(self._status)
+            whole = self._routed.match.request.method == "HEAD" or self._status in NO_BODY
+            outcome = classify_status(self._status).outcome if whole else classify_unread(self._status)
             self.ended(outcome, failed=outcome is Outcome.FAILURE)
 
 
