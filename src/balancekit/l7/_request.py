@@ -137,7 +137,9 @@ class Request:
             authority, path, _ = _split(raw)
         else:
             decoded = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-            path = quote(decoded.encode("latin-1", "replace"), safe=PCHAR)
+            path = (
+                quote(decoded.encode("latin-1", "replace"), safe=PCHAR) or "/"
+            )  # as in URLs (RFC 3986 6.2.3)
         headers = {
             name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")
         }

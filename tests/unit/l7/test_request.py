@@ -144,3 +144,10 @@ def test_a_target_with_a_fragment_is_rejected(target):
     )
     assert all(RouteTable([Route("site", "web")]).rejection(request) for request in requests)
     assert Request.from_url("http://shop.test/a#b").path == "/a"
+
+
+def test_the_empty_path_of_a_wsgi_environment_is_the_root():
+    """PEP 3333 allows an empty ``PATH_INFO`` for the root of an application; without a ``SCRIPT_NAME`` it is ``/``."""
+    environ = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "x=1"}
+    assert Request.from_wsgi(environ).target == "/?x=1"
+    assert Request.from_wsgi({**environ, "SCRIPT_NAME": "/app"}).target == "/app?x=1"
