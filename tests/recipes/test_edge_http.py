@@ -266,3 +266,16 @@ def test_a_host_that_no_url_holds_is_refused(edge_of, host):
     answer = exchange(address, f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert server.received == []
+
+
+def test_a_websocket_is_refused_and_reaches_no_endpoint(edge_of):
+    """The edge forwards no WebSocket: the client gets a 403, not an error of the edge."""
+    server, pool, address = edge_of()
+    head = [
+        "GET / HTTP/1.1", "Host: a", "Upgrade: websocket", "Connection: Upgrade",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13",
+    ]  # fmt: skip
+    answer = exchange(address, "\r\n".join([*head, "", ""]).encode())
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert server.received == []
+    assert pool.stats().completed == 0
