@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -199,3 +200,92 @@ def test_a_request_is_passed_on_as_it_is():
     """A request is passed on as it is, with fields that the gateway does not know."""
     ask = {"messages": [{"role": "user", "content": "hé"}], "stream": None, "top_k": 3}
     assert names_of("llm-gateway")["checked"](json.dumps(ask).encode()) == ask
+
+
+def stream(*events, end=""):
+    """Return an answer that is a stream of events, closed with its connection."""
+    lines = "".join(f"{event}\n\n" for event in events) + end
+    return f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n{lines}".encode()
+
+
+def whole(fields):
+    """Return an answer in JSON."""
+    body = json.dumps(fields).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+
+
+def piece(text, **more):
+    """Return the event of a piece of an answer."""
+    return "data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": text}}], **more})
+
+
+MESSAGE = {"choices": [{"message": {"role": "assistant", "content": "ab"}}]}
+REST = stream(piece("b"), "data: [DONE]")
+
+
+def asked(answers, payload):
+    """Ask a gateway over servers that give each of the answers once; return the text, its tokens and what servers received."""
+    received = []
+
+    async def main():
+        async def answer(reader, writer):
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            received.append(json.loads(await reader.readexactly(length)))
+            writer.write(answers[len(received) - 1])
+            await writer.drain()
+            writer.close()
+
+        servers = [await asyncio.start_server(answer, "127.0.0.1", 0) for _ in answers]
+        addresses = [f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+        endpoints = [Endpoint(address, HttpTarget(url=f"http://{address}")) for address in addresses]
+        gateway = names_of("llm-gateway")["Gateway"](endpoints, {"acme": 600})
+        response = await gateway.chat("acme", payload)
+        if payload.get("stream"):
+            text = "".join([line async for line in response.body_iterator])
+        else:
+            text = response.body.decode()
+        await gateway.client.aclose()
+        for server in servers:
+            server.close()
+        return text, gateway.tokens["acme"]
+
+    return *asyncio.run(main()), received
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"usage": None}, {"usage": {}}, {"usage": {"completion_tokens": None}}], ids=str
+)
+def test_an_answer_is_given_whether_or_not_its_server_counts(fields):
+    """An answer without a usage, as some servers send it, reaches the caller."""
+    text, tokens, _ = asked([whole({**MESSAGE, **fields})], {"messages": []})
+    assert json.loads(text) == {**MESSAGE, **fields}
+    assert tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("answers", "tokens"),
+    [
+        ([stream(piece("a"), piece("b"), "data: [DONE]")], 2),
+        ([stream(piece("a"), piece("b"), "data:[DONE]")], 2),
+        ([stream(": ping", 'data: {"choices": [{"delta": null}]}', piece("a"), piece("b"), "data: [DONE]")], 2),
+        ([stream(piece("a", usage=None), piece("b"), 'data: {"choices": [], "usage": {"completion_tokens": 7}}', "data: [DONE]")], 7),
+        ([stream(piece("a"), 'data: {"error": {"message": "lost", "code": 500}}', "data: [DONE]"), REST], 2),
+        ([stream(piece("a"), end='data: {"choices": [{"del'), REST], 2),
+        ([stream(piece("a")), REST], 2),
+        ([stream(piece("a")), stream(piece("b"), 'data: {"usage": {"completion_tokens": 5}}', "data: [DONE]")], 6),
+    ],
+    ids=["plain", "no blank", "empty delta", "usage", "error", "cut event", "cut", "usage of the rest"],
+)  # fmt: skip
+def test_a_stream_ends_once_and_is_whole(answers, tokens):
+    """Whichever way servers write events, count tokens or break off, the caller has one answer with one end, and it is counted."""
+    text, counted, received = asked(answers, {"messages": [{"role": "user", "content": "x"}], "stream": True})
+    events = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("data:")]
+    deltas = [one["delta"] for event in events[:-1] for one in json.loads(event).get("choices", ())]
+    assert events[-1] == "[DONE]"
+    assert "".join(delta["content"] for delta in deltas if delta) == "ab"
+    assert counted == tokens
+    assert len(received) == len(answers)
+    assert [ask["messages"][-1] for ask in received[1:]] == [{"role": "assistant", "content": "a"}] * (
+        len(answers) - 1
+    )
