@@ -39,7 +39,7 @@ class Entry(Generic[C_co]):
 
     def __init__(self, callback: C_co) -> None:
         self.callback: C_co = callback
-        self.stopped = False
+        self.stopped: bool = False
         """Whether it was taken away: it receives nothing of what waits for it, either."""
 
 

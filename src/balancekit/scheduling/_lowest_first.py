@@ -68,9 +68,9 @@ class Ranked(StateRepr, Generic[C], prints=("item",)):
     __slots__ = ("changed", "item", "score", "tie")
 
     def __init__(self, item: C, score: Score, changed: Callable[[Ranked[C]], None]) -> None:
-        self.item = item
-        self.score = score
-        self.changed = changed
+        self.item: C = item
+        self.score: Score = score
+        self.changed: Callable[[Ranked[C]], None] = changed
         self.tie: float = nan
         """The random number of its entry in the heap, the very object; an entry with another one has been replaced."""
 

@@ -85,18 +85,19 @@ def survives_changes(subject: Subject) -> None:
     @subject.search(changes=st.lists(snapshots(), min_size=2, max_size=6), key=st.none() | keys())
     def law(changes: list[Snapshot], key: Key | None) -> None:
         selector, ctx = subject.make(), make_context(3, key=key)
+        select_from = selector.select
         earlier: list[tuple[Snapshot, Callable[[], Node | None]]] = []
         for snapshot in _versions(changes):
             if isinstance(selector, SupportsPrepare):
                 selector.prepare(snapshot)
-            select = partial(selector.select, snapshot, ctx)
+            select = partial(select_from, snapshot, ctx)
             for _ in range(3):
                 _pick_after(snapshot, snapshot, select, ctx)
             for origin, pick in earlier:
                 _pick_after(snapshot, origin, pick, ctx)
             earlier = [(snapshot, select)]
             if isinstance(selector, SupportsPicker) and snapshot.eligible:
-                fast = selector.picker(snapshot, rng=Random(3))
+                fast: Callable[..., Node | None] = selector.picker(snapshot, rng=Random(3))
                 again = partial(fast, "k", 0.0) if selector.keyed else partial(fast, 0.0)
                 earlier.insert(0, (snapshot, again))  # first, for ``select`` may put right what it needs
 
