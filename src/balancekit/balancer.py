@@ -86,8 +86,8 @@ class LoadBalancer(Generic[T]):
         The only source of randomness. Left out, it is seeded from the system, and again in a forked
         child.
     timed
-        Whether to measure latency, at two clock readings a request. Left out, it is measured if the load or a rule of
-        ``health`` needs it.
+        Whether to measure latency, at two clock readings a request. Left out, it is measured if the load, a rule of
+        ``health`` or a selector that learns from successes needs it.
     listeners
         Functions that are called with each event, under no lock.
     on_missing_key
@@ -160,7 +160,7 @@ class LoadBalancer(Generic[T]):
         policy = load if load is not None else hooks.default_load() or ExpectedDelay()
         listening = check_listeners(listeners)
         check_options(policy, load, health, exhaustion, clock, rng, listening)
-        needs_time = load_is_timed(policy) or health_is_timed(health)
+        needs_time = load_is_timed(policy) or health_is_timed(health) or hooks.learns_from_latency
         self._allow_empty = valid.flag("allow_empty", allow_empty)
         self._runtime = Runtime(
             hooks,

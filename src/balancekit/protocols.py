@@ -315,7 +315,8 @@ class SupportsFeedback(Protocol):
     """A selector that learns from how requests end.
 
     With an attribute ``learns_from_successes = False`` it need not receive plain successes, which makes requests
-    cheaper: it receives those that carry a load report and all that did not succeed, and may receive others.
+    cheaper: it receives those that carry a load report and all that did not succeed, and may receive others. Without it, the
+    balancer measures latency, whatever the load.
     """
 
     def learn(self, node: Node, completion: Completion, /) -> None:

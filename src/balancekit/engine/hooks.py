@@ -73,6 +73,7 @@ class SelectorHooks:
         "_reasons",
         "_retry",
         "learner",
+        "learns_from_latency",
         "learns_from_successes",
         "prepare",
         "selector",
@@ -92,6 +93,8 @@ class SelectorHooks:
         self.learner: SupportsFeedback | None = selector if isinstance(selector, SupportsFeedback) else None
         self.learns_from_successes: bool = bool(getattr(selector, "learns_from_successes", True))
         """Whether a selector that learns wants plain successes too."""
+        self.learns_from_latency: bool = self.learner is not None and self.learns_from_successes
+        """Whether the balancer is to measure latency for it."""
         self.shared: bool = bool(getattr(selector, "thread_safe", False))
         """Whether threads may call the selector at the same time."""
         self.trusted: bool = is_shipped(selector)

@@ -42,8 +42,8 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
     Parameters
     ----------
     max_inflight
-        Per endpoint: a whole number >= 1, or how it adapts, :class:`Gradient` or :class:`Aimd`. These need latency: a load that
-        measures it, as the default does, or ``timed=True``.
+        Per endpoint: a whole number >= 1, or how it adapts, :class:`Gradient` or :class:`Aimd`. With these the balancer measures
+        latency, whatever the load.
     per_weight
         Whether the limit is for an endpoint of the pool's mean weight, and others in proportion. Not with a limit that adapts.
     child

@@ -10,7 +10,7 @@ import pytest
 from balancekit import ConfigurationError, LoadBalancer, Outcome, RoundRobin, SaturatedError
 from balancekit.loads import InFlight
 from balancekit.outcome import Completion
-from balancekit.routing import Aimd, Gradient, MaxInFlight
+from balancekit.routing import Aimd, Gradient, MaxInFlight, Priority
 from balancekit.testing import ManualClock
 
 
@@ -245,13 +245,52 @@ def test_limits_of_a_number_are_as_they_were():
     assert not hasattr(selector, "learn")
 
 
-def test_without_latency_a_gradient_stays_where_it_is():
-    """Where neither the load nor ``timed`` measures latency, a gradient stays where it is and nothing fails."""
-    selector = MaxInFlight(Gradient(interval=0.001), child=RoundRobin)
-    lb = LoadBalancer(["a"], selector=selector, load=InFlight())
-    for _ in range(100):
-        lb.acquire().release()
-    assert dict(selector.limits) == {"a": 3}
+@pytest.mark.parametrize("timed", [None, False])
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("limit", "before", "after"),
+    [(Gradient(min_rtt=0.02, interval=0.001), 3, 5), (Aimd(initial=10, timeout=0.01), 10, 8)],
+    ids=["gradient", "aimd"],
+)
+def test_a_limit_that_adapts_has_latencies_whatever_the_load(limit, before, after, nested, timed):
+    """Neither a child nor a load that measures no time keeps a limit from its latencies, inside a router, too."""
+    made = []
+
+    def limited():
+        made.append(MaxInFlight(limit, child=RoundRobin))
+        return made[-1]
+
+    clock = ManualClock()
+    selector = Priority(limited) if nested else limited()
+    lb = LoadBalancer(["a"], selector=selector, load=InFlight(), clock=clock, timed=timed)
+    limits = []
+    for _ in range(2):
+        leases = [lb.acquire() for _ in range(3)]
+        limits.append([dict(one.limits) for one in made if one.limits])
+        clock.advance(0.02)
+        for lease in leases:
+            lease.release()
+    limits.append([dict(one.limits) for one in made if one.limits])
+    assert (limits[0], limits[-1]) == ([{"a": before}], [{"a": after}])
+
+
+@pytest.mark.parametrize(("wants", "measured"), [(True, True), (False, False)])
+def test_a_selector_that_learns_from_successes_has_their_latency(wants, measured):
+    """A selector of the user's that learns from plain successes is told how long they took; one that does not costs no reading."""
+    clock, told = ManualClock(), []
+
+    class Learner(RoundRobin):
+        learns_from_successes = wants
+
+        def learn(self, node, completion):
+            told.append(completion.latency)
+
+    lb = LoadBalancer(["a"], selector=Learner(), load=InFlight(), clock=clock)
+    with lb.acquire():
+        clock.advance(0.5)
+    lb.acquire().release(Outcome.CANCELLED)
+    assert (lb.stats().latency is not None) is measured
+    assert (0.5 in told) is measured
 
 
 @pytest.mark.parametrize(
