@@ -105,7 +105,7 @@ class Gslb(Record):
     Raises
     ------
     ConfigurationError
-        For an invalid value of either.
+        If ``sites`` is outside 1 to 10,000, or ``shares`` is not one share > 0 for each, in sum 1.
     """
 
     sites: int
@@ -169,7 +169,7 @@ class L4(Tier):
     Raises
     ------
     ConfigurationError
-        For an invalid value, or if no limit is given.
+        If a limit is not > 0, none is given, or ``direct_return`` is no bool.
     """
 
     _limits = MappingProxyType(
@@ -214,7 +214,7 @@ class L7(Tier):
     Raises
     ------
     ConfigurationError
-        For an invalid value, or if no limit is given.
+        If a limit is not > 0, or none is given.
     """
 
     _limits = MappingProxyType(
@@ -256,7 +256,7 @@ class Backends(Tier):
     Raises
     ------
     ConfigurationError
-        For an invalid value, or if no limit is given.
+        If a limit is not > 0, or none is given.
     """
 
     _limits = MappingProxyType(

@@ -40,7 +40,8 @@ async def check_once(
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value, or if the check returns something other than a result.
+        If ``targets`` is empty or has a malformed endpoint, ``check`` is of the wrong kind, or a number is
+        outside its bounds. If the check returns something other than a result.
     Exception
         The check's own error, if this process has run out of file descriptors or memory.
 

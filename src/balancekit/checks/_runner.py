@@ -48,7 +48,8 @@ class CheckRunner(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``balancer`` takes no checks, ``check`` is of the wrong kind, ``schedule`` is no ``Schedule``, or a
+        number is outside its bounds.
     """
 
     def __init__(

@@ -178,7 +178,7 @@ class DnsSimulation(ConstructorRepr):
         Raises
         ------
         ConfigurationError
-            For an invalid value, or a change of an endpoint that the policy does not have.
+            If ``seconds`` is not > 0, or a change names an endpoint that the policy does not have.
 
         Cost: about 15 us a request.
         """

@@ -76,7 +76,9 @@ class Simulation(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``servers`` is empty or holds something other than ``Server``, or ``arrivals`` has no ``times``
+        method. If a number is outside its bounds, ``keys`` or ``costs`` cannot be called, or a fault names
+        another endpoint.
 
     Example
     -------
@@ -202,7 +204,7 @@ def simulate(
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If :class:`Simulation` refuses an argument, or ``requests`` or ``warm_up`` is outside its bounds.
 
     Example
     -------

@@ -65,7 +65,7 @@ class Recorder(ConstructorRepr, Generic[T]):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``balancer`` is no balancer, ``file`` is no path, or ``clock`` cannot be called.
     OSError
         If the file cannot be opened.
 

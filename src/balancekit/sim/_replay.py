@@ -164,7 +164,8 @@ def replay(
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``balancer`` is given with ``selector`` or ``load``, ``workers`` lacks an endpoint, or a number is
+        outside its bounds.
 
     Notes
     -----

@@ -63,7 +63,8 @@ class VrrpEvent(Record):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``at`` is negative, ``do`` is no ``VrrpDo``, a name is no string, or ``value`` is outside its
+        bounds.
     """
 
     at: float

@@ -128,7 +128,8 @@ class VrrpSimulation(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``routers`` is empty, ``latency`` does not ascend from >= 0, ``seed`` is negative, or an event
+        names another router.
 
     Example
     -------

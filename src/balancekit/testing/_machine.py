@@ -368,7 +368,7 @@ def check_balancer(
     AssertionError
         With the shortest history found that leads there, or the situations it was not in.
     ConfigurationError
-        For an invalid value, or if what is made is no balancer.
+        If a number is below 1, or what ``make`` returns is no balancer.
 
     Example
     -------

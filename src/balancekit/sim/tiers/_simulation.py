@@ -97,7 +97,8 @@ class TierSimulation(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``sites`` is empty or holds something other than ``Site``, or ``policy`` answers another site. If a
+        number is outside its bounds, ``paths`` is empty, or a loss names something else.
 
     Notes
     -----

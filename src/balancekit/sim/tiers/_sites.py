@@ -34,7 +34,7 @@ class Nodes(Record):
     Raises
     ------
     ConfigurationError
-        For an invalid value of either.
+        If ``count`` is outside 1 to 10,000, or ``requests_per_second`` is not > 0.
     """
 
     count: int
@@ -63,7 +63,8 @@ class Site(Record):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``l4`` or ``l7`` is no ``Nodes``, ``server`` is no ``Server`` with ``fifo``, or a number is outside
+        its bounds.
     """
 
     l4: Nodes
@@ -112,7 +113,7 @@ class Loss(Record):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value.
+        If ``tier`` is another word, ``site`` is empty, or a number is outside its bounds.
     """
 
     tier: str
