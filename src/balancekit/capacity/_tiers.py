@@ -187,6 +187,10 @@ class L4(Tier):
     open_connections: float | None = None
     direct_return: bool = False
 
+    def _check(self) -> None:
+        super()._check()
+        valid.flag("direct_return", self.direct_return)
+
     def _required(self, demand: Demand) -> Mapping[str, float]:
         return {
             "connections_per_second": demand.connections_per_second,

@@ -281,6 +281,12 @@ ROWS = [
         CONFIGURATION,
         r"begins with /",
     ),
+    Row(
+        "a direct return in words",
+        lambda: L4(gbps=1, direct_return="no"),
+        CONFIGURATION,
+        r"direct_return='no'",
+    ),
     Row("tracking by a number", lambda: tracking_by(3), CONFIGURATION, r"Tracking\("),
     Row("a tracked number", lambda: Tracking(checks={"s": 3}), CONFIGURATION, r"TrackedCheck"),
     Row("place one", lambda: place("192.0.2.1", ["a"]), CONFIGURATION, r"\['192\.0\.2\.1'\]"),
