@@ -66,7 +66,7 @@ class Member(NamedTuple):
         self.node.set_watch(health_watching=health is not None and health.watching)
         if health is not None:
             self.node.ramp = health.ramp
-            self.node.trial = health.trial
+            self.node.trial = _places(self.node, health.trial)
 
     @property
     def due(self) -> float:
@@ -114,3 +114,14 @@ class Member(NamedTuple):
         if self.cooling is not None:
             return Reason.COOLING
         return None if self.endpoint.weight else Reason.ZERO_WEIGHT
+
+
+def _places(node: Node, trial: int) -> int:
+    """Return how many requests may be on a node on trial: those of the trial, beside those that were open when it began.
+
+    A stream that was opened before the ejection may stay for hours, and says nothing of the endpoint's health.
+    """
+    if not trial:
+        return 0
+    before = node.inflight if not node.trial else min(node.trial - trial, node.inflight)
+    return trial + max(0, before)

@@ -61,7 +61,7 @@ class Probation(Policy):
     successes
         How many, >= 1.
     concurrency
-        How many requests at a time may be on the endpoint, >= 1.
+        How many requests at a time may be on the endpoint, >= 1, beside those that are open when the trial begins.
 
     Raises
     ------
