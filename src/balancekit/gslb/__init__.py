@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from balancekit.gslb._locations import Location, Locations, read_csv, read_mmdb
     from balancekit.gslb._observers import Detector, RegionalHealth
     from balancekit.gslb._query import Answer, Client, Exhausted, Policy, Query, Step
+    from balancekit.gslb._records import ResourceRecord, Soa, StaticRecords
     from balancekit.gslb._resolver import ResolverCache, stale_share
     from balancekit.gslb._selector import PolicySelector
     from balancekit.gslb._sets import AllUp, PrimaryBackup, Rotation
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from balancekit.gslb._subnet import SUBNET_OPTION, SubnetError, decode_subnet, encode_subnet
     from balancekit.gslb._ttl import Ttl
     from balancekit.gslb._weighted import GroupedOne, GroupedSubset, WeightedOne, WeightedSubset
-    from balancekit.gslb._zone import Reply, ResourceRecord, Soa, StaticRecords, Zone
+    from balancekit.gslb._zone import Reply, Zone
     from balancekit.gslb._zone_file import ZoneFile, zone_file
 
 __all__ = [
@@ -133,7 +134,8 @@ __getattr__: Callable[[str], object] = lazily(
         "_ttl": ("Ttl",),
         "_weighted": ("GroupedOne", "GroupedSubset", "WeightedOne", "WeightedSubset"),
         "_zone_file": ("ZoneFile", "zone_file"),
-        "_zone": ("Reply", "ResourceRecord", "Soa", "StaticRecords", "Zone"),
+        "_records": ("ResourceRecord", "Soa", "StaticRecords"),
+        "_zone": ("Reply", "Zone"),
     },
 )
 

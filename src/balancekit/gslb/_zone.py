@@ -20,20 +20,17 @@ from typing import Final, NamedTuple, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
-from balancekit._support.record import Record
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Policy, Query, read_answer
+from balancekit.gslb._records import ADDRESS_KINDS, ResourceRecord, Soa, StaticRecords, absolute
 from balancekit.gslb._standing import Standings
 from balancekit.gslb._ttl import Ttl
 
-__all__ = ["Reply", "ResourceRecord", "Soa", "StaticRecords", "Zone"]
+__all__ = ["Reply", "Zone"]
 
-ADDRESS_KINDS: Final = {"A": 4, "AAAA": 6}
 MAX_NAME: Final = 253
 """Characters of a name without the final dot (RFC 1035)."""
-MAX_LABEL: Final = 63
-UNESCAPED_DOT: Final = re.compile(r"(?<!\\)\.")
 META_CODES: Final = range(128, 255)
 """Of types of queries and of meta types other than ANY (RFC 6895, 3.1)."""
 META_KINDS: Final = frozenset(["AXFR", "IXFR", "MAILA", "MAILB", "NXNAME", "TKEY", "TSIG"])
@@ -43,104 +40,6 @@ ANY_DATA: Final = '"RFC8482" ""'
 ANY_TTL_S: Final = 3600
 """The answer to ANY: one HINFO record (RFC 8482, 4.2), as gdnsd gives it."""
 LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-
-
-class ResourceRecord(NamedTuple):
-    """One record, its data in presentation form."""
-
-    name: str
-    kind: str
-    ttl: int
-    data: str
-
-
-class Soa(Record):
-    """The start of a zone of authority.
-
-    Parameters
-    ----------
-    primary, contact
-        The primary name server, and the mailbox of the responsible person, as domain names:
-        ``admin.example.com`` for ``admin@example.com``.
-    serial, refresh, retry, expire
-        As of RFC 1035; for secondaries that copy the zone, which answers by health cannot have.
-    negative_ttl
-        Seconds that "there is no such name" may be cached.
-
-    Raises
-    ------
-    ConfigurationError
-        If a name is no domain name, or a number is outside 0 to 2**32 - 1.
-
-    Example
-    -------
-    >>> from balancekit.gslb import Soa
-    >>> Soa(primary="ns1.example.com", contact="admin.example.com").data
-    'ns1.example.com. admin.example.com. 1 3600 600 86400 60'
-    """
-
-    primary: str
-    contact: str
-    serial: int = 1
-    refresh: int = 3600
-    retry: int = 600
-    expire: int = 86400
-    negative_ttl: int = 60
-
-    def _check(self) -> None:
-        for name in ("primary", "contact"):
-            _domain(name, getattr(self, name))
-        for name in ("serial", "refresh", "retry", "expire", "negative_ttl"):
-            valid.integer(name, getattr(self, name), minimum=0, maximum=0xFFFF_FFFF)
-
-    @property
-    def data(self) -> str:
-        """The record's data in presentation form."""
-        numbers = f"{self.serial} {self.refresh} {self.retry} {self.expire} {self.negative_ttl}"
-        return f"{_absolute(self.primary)} {_absolute(self.contact)} {numbers}"
-
-
-class StaticRecords(Record):
-    """Records that are always the same.
-
-    Parameters
-    ----------
-    data
-        Texts in presentation form by type: ``{"NS": ["ns1.example.com."], "TXT": ['"v=spf1 -all"']}``. A
-        CNAME excludes any other type.
-    ttl
-        Seconds.
-
-    Raises
-    ------
-    ConfigurationError
-        For data or a TTL that no zone may have.
-
-    Example
-    -------
-    >>> from balancekit.gslb import StaticRecords
-    >>> StaticRecords(data={"MX": ["10 mail.example.com."]}).data["MX"]
-    ('10 mail.example.com.',)
-    """
-
-    data: Mapping[str, Sequence[str]]
-    ttl: int = 300
-
-    def _check(self) -> None:
-        if not isinstance(self.data, Mapping) or not self.data:
-            raise ConfigurationError("data", self.data, "texts by record type")
-        found: dict[str, tuple[str, ...]] = {}
-        for kind, texts in self.data.items():
-            if isinstance(texts, str) or not all(isinstance(text, str) and text for text in texts):
-                raise ConfigurationError("data", texts, f"a list of non-empty texts for {kind}")
-            found[valid.text("data", kind).upper()] = tuple(texts)
-        if "CNAME" in found and (len(found) > 1 or len(found["CNAME"]) != 1):
-            raise ConfigurationError("data", dict(found), "one CNAME and nothing else at its name")
-        valid.integer("ttl", self.ttl, minimum=0, maximum=0x7FFF_FFFF)
-        self.__dict__["data"] = MappingProxyType(found)
-
-    def __hash__(self) -> int:
-        return hash((tuple(self.data.items()), self.ttl))
 
 
 class Reply(NamedTuple):
@@ -169,7 +68,8 @@ class Zone(ConstructorRepr):
     soa
         Its start of authority.
     records
-        By name relative to the origin (``"www"``; ``"@"`` for the origin itself): a policy, or static records.
+        By name relative to the origin (``"www"``; ``"@"`` for the origin itself): a policy, or static records. No CNAME
+        at the origin, where the start of authority is; NS at the origin only.
     addresses
         IP addresses by endpoint id, one or several. An id that is an address needs none.
     ttl
@@ -229,6 +129,10 @@ class Zone(ConstructorRepr):
             below = "" if name == "@" else _relative(name, self.origin)
             if below in self._names:
                 raise ConfigurationError("records", name, "each name once, in one spelling")
+            if not below and _is_alias(value):
+                raise ConfigurationError("records", name, "no CNAME: the start of authority is at that name")
+            if below and isinstance(value, StaticRecords) and "NS" in value.data:
+                raise ConfigurationError("records", name, "no NS but at '@': names are not delegated further")
             self._names[below] = value
         self._above: Final = {
             name[place + 1 :] for name in self._names for place, char in enumerate(name) if char == "."
@@ -252,7 +156,7 @@ class Zone(ConstructorRepr):
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Reply:
         """Return the reply to one query."""
-        full = query.name.lower().rstrip(".")
+        full = query.name.lower().removesuffix(".")
         kind = query.kind.upper()
         if _is_meta(kind):
             return Reply("NOTIMP")
@@ -261,7 +165,7 @@ class Zone(ConstructorRepr):
         name = full[: -len(self.origin) - 1] if full != self.origin else ""
         found = self._names.get(name)
         if kind == "ANY" and (found is not None or name in self._above) and not _is_alias(found):
-            hinfo = ResourceRecord(_absolute(query.name), "HINFO", ANY_TTL_S, ANY_DATA)
+            hinfo = ResourceRecord(absolute(query.name), "HINFO", ANY_TTL_S, ANY_DATA)
             return Reply("NOERROR", (hinfo,))
         if not name and kind == "SOA":
             return Reply("NOERROR", (self._soa(self.soa.negative_ttl),))
@@ -274,10 +178,10 @@ class Zone(ConstructorRepr):
             return self._negative("NOERROR")
         answer = read_answer(found, query, standings, now=now, rng=rng, explain=explain)
         ttl = self._ttls[name or "@"].of(answer.ttl)
-        texts = [text for id in answer.chosen for text in self._address(id).get(version, ())]
+        texts = dict.fromkeys([text for id in answer.chosen for text in self._address(id).get(version, ())])
         if not texts:
             return self._negative("NOERROR", ttl, answer)
-        owner = _absolute(query.name)
+        owner = absolute(query.name)
         records = tuple([ResourceRecord(owner, kind, ttl, text) for text in texts])
         return Reply("NOERROR", records, (), answer.scope, answer)
 
@@ -316,7 +220,7 @@ class Zone(ConstructorRepr):
             kind, texts = "CNAME", found.data["CNAME"]
         if texts is None:
             return self._negative("NOERROR")
-        owner = _absolute(full)
+        owner = absolute(full)
         return Reply("NOERROR", tuple([ResourceRecord(owner, kind, found.ttl, text) for text in texts]))
 
     def _negative(self, rcode: str, ttl: int | None = None, answer: Answer | None = None) -> Reply:
@@ -325,7 +229,7 @@ class Zone(ConstructorRepr):
         return Reply(rcode, (), (soa,), 0 if answer is None else answer.scope, answer)
 
     def _soa(self, ttl: int) -> ResourceRecord:
-        return ResourceRecord(_absolute(self.origin), "SOA", ttl, self.soa.data)
+        return ResourceRecord(absolute(self.origin), "SOA", ttl, self.soa.data)
 
 
 def _is_meta(kind: str) -> bool:
@@ -344,23 +248,6 @@ def _is_below(name: str, origin: str) -> bool:
 
 def _is_alias(found: Policy | StaticRecords | None) -> bool:
     return isinstance(found, StaticRecords) and "CNAME" in found.data
-
-
-def _absolute(name: str) -> str:
-    return name if name.endswith(".") else name + "."
-
-
-def _domain(parameter: str, name: object) -> None:
-    """Refuse what is no domain name. A dot in a label has a backslash before it."""
-    text = valid.text(parameter, name)
-    if "@" in text:
-        raise ConfigurationError(parameter, name, f"a domain name: {text.replace('@', '.', 1)}")
-    labels = UNESCAPED_DOT.split(text.removesuffix("."))
-    if (
-        not all(0 < len(label) <= MAX_LABEL and not re.search(r"\s", label) for label in labels)
-        and text != "."
-    ):
-        raise ConfigurationError(parameter, name, "a domain name")
 
 
 def _relative(name: object, origin: str) -> str:

@@ -45,11 +45,12 @@ from balancekit.gslb._geo_map import GeoMap
 from balancekit.gslb._hashed import HashedOne
 from balancekit.gslb._locations import Locations
 from balancekit.gslb._query import Policy
+from balancekit.gslb._records import Soa, StaticRecords
 from balancekit.gslb._sets import AllUp, PrimaryBackup, Rotation
 from balancekit.gslb._spill import Spill
 from balancekit.gslb._ttl import Ttl
 from balancekit.gslb._weighted import GroupedOne, GroupedSubset, WeightedOne, WeightedSubset
-from balancekit.gslb._zone import Soa, StaticRecords, Zone
+from balancekit.gslb._zone import Zone
 from balancekit.health import FlapDamping
 
 __all__ = ["ZoneFile", "zone_file"]

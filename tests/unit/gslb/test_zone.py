@@ -181,3 +181,46 @@ def test_a_name_that_stands_twice_is_refused(other):
     with pytest.raises(ConfigurationError, match="once") as caught:
         Zone("example.com", soa, records)
     assert (caught.value.parameter, caught.value.value) == ("records", other)
+
+
+@pytest.mark.parametrize(
+    ("data", "allowed"),
+    [
+        ({"txt": ['"x"'], "TXT": ['"y"']}, "once"),
+        ({"A": ["300.1.1.1"]}, "IPv4"),
+        ({"A": ["2001:db8::1"]}, "IPv4"),
+        ({"AAAA": ["192.0.2.1"]}, "IPv6"),
+        ({"AAAA": ["fe80::1%eth0"]}, "IPv6"),
+    ],
+)
+def test_records_that_no_answer_can_carry_are_refused(data, allowed):
+    """A type that stands twice would lose the records of one spelling; an address has the family of its type."""
+    with pytest.raises(ConfigurationError, match=allowed) as caught:
+        StaticRecords(data=data)
+    assert caught.value.parameter == "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("@", {"CNAME": ["www.example.net."]}), ("sub", {"NS": ["ns1.example.net."]})]
+)
+def test_what_would_hide_names_is_refused(name, data):
+    """A CNAME at the origin would hide the start of authority; names below a delegation would not exist."""
+    with pytest.raises(ConfigurationError, match=r"no (CNAME|NS)") as caught:
+        Zone("example.com", SOA, {name: StaticRecords(data=data)})
+    assert (caught.value.parameter, caught.value.value) == ("records", name)
+
+
+def test_a_set_of_records_has_each_once():
+    """Endpoints that share an address, and data that stand twice, give one record (RFC 2181, 5)."""
+    records = {"www": AllUp(["a", "b"]), "two": StaticRecords(data={"A": ["192.0.2.1", "192.0.2.1"]})}
+    zone = Zone("example.com", SOA, records, addresses={"a": "192.0.2.1", "b": ["192.0.2.1", "192.0.2.2"]})
+    for name, data in (("www", ["192.0.2.1", "192.0.2.2"]), ("two", ["192.0.2.1"])):
+        query = Query(name=f"{name}.example.com", client=Client(address="192.0.2.53"))
+        reply = zone.answer(query, fixed_standings({}), now=0.0, rng=Random(1))
+        assert sorted(record.data for record in reply.records) == data
+
+
+def test_a_name_ends_with_one_dot_at_most():
+    """A name with two dots at its end has an empty label and is in no zone."""
+    query = Query(name="www.example.com..", client=Client(address="192.0.2.53"))
+    assert ZONE.answer(query, fixed_standings({}), now=0.0, rng=Random(1)).rcode == "REFUSED"
