@@ -2,7 +2,7 @@
 
 Followed: ``balance``, ``hash-type``, ``hash-balance-factor``, ``server``, ``server-template`` with an address,
 ``default-server``, ``cookie NAME insert``, ``option allbackups``, ``acl``, ``use_backend`` (maps too), ``default_backend``,
-``http-request normalize-uri``, ``bind``, ``monitor-uri``, ``disabled``. Everything that is neither followed nor known to
+``http-request normalize-uri``, ``bind``, ``monitor-uri``, ``disabled``, ``.if``. Everything that is neither followed nor known to
 decide nothing is listed as not modelled. Without ``balance`` the method is that of HAProxy 2.6, ``roundrobin``; without
 ``mode http`` requests are not read.
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from balancekit.proxyconfig._haproxy_conditions import CONDITIONS, Conditions
 from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
 __all__ = [
@@ -29,7 +30,6 @@ SECTIONS: Final = frozenset(
     """global defaults frontend backend listen peers userlist resolvers mailers program http-errors ring cache
     log-forward fcgi-app crt-list traces acme log-profile crt-store""".split()
 )
-CONDITIONS: Final = frozenset({".if", ".elif", ".else", ".endif"})
 MESSAGES: Final = frozenset({".notice", ".warning", ".diag", ".alert"})
 ESCAPE: Final = re.compile(r"""\\(?:([nrt])|x([0-9A-Fa-f]{2})|([ \\#'"$]))""")
 CONTROLS: Final[Mapping[str, str]] = {"n": "\n", "r": "\r", "t": "\t"}
@@ -85,6 +85,11 @@ class Environment:
             self.unknown.append(name)
         return value or ""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the variables that are known."""
+        return frozenset(self._values)
+
     def read(self, line: Line) -> None:
         """Carry out a line of ``global``."""
         first, *rest = line.words
@@ -102,7 +107,7 @@ class Environment:
 def haproxy_sections(
     path: str, text: str, environment: Environment, note: Callable[[Line, str], None] | None = None
 ) -> Iterator[Section]:
-    """Yield the sections of a file; note lines that are conditions, and variables that are not known.
+    """Yield the sections of a file; note what conditions and variables that are not known are taken to be.
 
     Raises
     ------
@@ -130,24 +135,29 @@ def haproxy_sections(
 def _lines(
     path: str, text: str, environment: Environment, note: Callable[[Line, str], None] | None
 ) -> Iterator[tuple[Line, bool]]:
-    """Yield the lines of all sections, each with whether it is indented."""
+    """Yield the lines of all sections that conditions leave, each with whether it is indented."""
+    conditions = Conditions()
     for number, raw in enumerate(text.split("\n"), 1):
         origin = Origin(path, number)
         if len(raw) > MAX_LINE:
             raise ProxyConfigError(origin, f"a line of more than {MAX_LINE} characters")
         found = words(raw.rstrip("\r"), origin, environment)
-        if not found:
+        unknown = ", ".join(environment.unknown)
+        environment.unknown.clear()
+        if not found or (not conditions.reading and found[0] not in CONDITIONS):
             continue
         line = Line(found, origin)
-        if note is not None and environment.unknown:
-            names = ", ".join(environment.unknown)
-            note(line, f"the environment's {names} is not known here, and taken to be empty")
-        environment.unknown.clear()
+        if note is not None and unknown and conditions.reading:
+            note(line, f"the environment's {unknown} is not known here, and taken to be empty")
         if found[0] in CONDITIONS:
-            if note is not None:
-                note(line, "conditions are not followed: the lines of all branches are read")
+            for assumed in conditions.read(found, origin, environment.names):
+                if note is not None:
+                    note(line, assumed)
+        elif found[0].startswith(".") and found[0] not in MESSAGES:
+            raise ProxyConfigError(origin, f"{found[0]} is no directive")
         elif found[0] not in MESSAGES:
             yield line, raw[:1] in " \t"
+    conditions.end()
 
 
 def words(text: str, origin: Origin, environment: Environment) -> tuple[str, ...]:

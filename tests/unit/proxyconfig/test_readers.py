@@ -469,14 +469,103 @@ def test_lines_of_global_are_neutral_or_listed(written, line, listed, matters):
     assert bool(config.explain(ProxyRequest("/")).not_modelled) is matters
 
 
-def test_conditions_of_haproxy_are_listed_wherever_they_stand(written):
-    """Lines of all branches of HAProxy's conditions are read and listed, and the explanation says so."""
+def test_conditions_of_haproxy_on_what_is_not_known_are_listed(written):
+    """A variable that is not known is taken to be undefined, wherever the condition stands, and that is listed."""
     text = f".if defined(X)\nglobal\n maxconn 1\n.endif\n{HEAD}.if defined(Y)\n server s 10.0.0.1\n.else\n server t 10.0.0.2\n.endif\n"
     config = haproxy(written, text)
-    assert [server.name for server in config.pools["b"].servers] == ["s", "t"]
-    assert [one.text.split()[0] for one in config.not_modelled] == [".if", ".endif", ".if", ".else", ".endif"]
-    assert all(one.why for one in config.not_modelled)
+    assert [server.name for server in config.pools["b"].servers] == ["t"]
+    assert [one.text for one in config.not_modelled] == [".if defined(X)", ".if defined(Y)"]
+    assert all("undefined" in one.why for one in config.not_modelled)
     assert config.explain(ProxyRequest("/")).not_modelled
+    known = haproxy(written, text, environment={"X": "1", "Y": ""})
+    assert [server.name for server in known.pools["b"].servers] == ["s"]
+    assert not known.not_modelled
+
+
+def test_what_a_condition_leaves_out_is_not_read(written):
+    """Lines of a branch that is not taken may repeat servers, use other variables, and be nothing at all."""
+    left_out = ' server s "$OTHER:80"\n server s 10.0.0.2\n .if x y\n .elseif\n .endif\n no such words\n'
+    text = (
+        f"global\n setenv SITE s\n.if 0\nno section\n.endif\n{HEAD}"
+        f'.if streq("$SITE",s)\n server s 10.0.0.1\n.else\n{left_out}.endif\n'
+    )
+    config = haproxy(written, text)
+    assert [one.name for one in config.pools["b"].servers] == ["s"]
+    assert not config.not_modelled
+
+
+CONDITIONS = {
+    "": False,
+    "0": False,
+    "1": True,
+    "01": True,
+    "00": False,
+    "-1": True,
+    "0x1": True,
+    "!!0": False,
+    "! 0": True,
+    "defined(X)": True,
+    "defined(EMPTY)": True,
+    "defined( X )": False,
+    "defined(NO)||defined(X)": True,
+    "!defined(NO) && defined(X)": True,
+    "1 || 0 && 0": True,
+    "!(0 || 0) && 1": True,
+    "!(!1)": True,
+    'streq("$X",abc)': True,
+    "streq($X,abc)": False,
+    'streq("a b",a b)': True,
+    "streq(,)": True,
+    "strneq(a,b)": True,
+    "strstr(abc,b)": True,
+    "version_atleast(2.4)": True,
+    "version_before(2.4)": False,
+    "version_atleast(3.0-dev1)": False,
+    "feature(NOSUCH)": False,
+    "1 # note": True,
+}
+
+
+@pytest.mark.parametrize(("condition", "holds"), CONDITIONS.items())
+def test_conditions_are_those_of_haproxy(written, condition, holds):
+    """A branch is read if HAProxy 2.6 reads it; ``.elif`` counts where no branch before it was taken."""
+    for first, rest in ((".if", ""), (".if 0\n.elif", ""), (".if 1\n.elif", "1")):
+        text = f"{HEAD}{first} {condition}\n server s 10.0.0.1\n.else\n server t 10.0.0.2\n.endif\n server u 10.0.0.3\n"
+        config = haproxy(written, text, environment={"X": "abc", "EMPTY": ""})
+        expected = [] if rest else ["s"] if holds else ["t"]
+        assert [one.name for one in config.pools["b"].servers] == [*expected, "u"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        (".if x\n.endif", 7),
+        (".if 1 2\n.endif", 7),
+        (".if (1\n.endif", 7),
+        (".if 1 &&\n.endif", 7),
+        (".if nosuch(x)\n.endif", 7),
+        (".if streq(a)\n.endif", 7),
+        (".if version_atleast(x)\n.endif", 7),
+        (".if " + "(" * 5000 + "1" + ")" * 5000 + "\n.endif", 7),
+        (".if 1\n" * 40 + ".endif\n" * 40, 39),
+        (".elif 1\n.endif", 7),
+        (".else", 7),
+        (".endif", 7),
+        (".if 1\n.else\n.elif 1\n.endif", 9),
+        (".if 1\n.else\n.else\n.endif", 9),
+        (".if 1\n.else x\n.endif", 8),
+        (".if 1\n.endif x", 8),
+        (".if 1\n.elseif 1\n.endif", 8),
+        ('.if 0\n"open\n.endif', 8),
+        (".if 1", 7),
+        (".if 1\n.if 0\n.endif", 7),
+    ],
+)
+def test_conditions_that_haproxy_refuses_are_errors(written, lines, line):
+    """A condition that is none or stands out of place is refused with its line."""
+    with pytest.raises(ProxyConfigError) as caught:
+        haproxy(written, f"{HEAD}{lines}\n")
+    assert caught.value.origin.line == line
 
 
 def test_defaults_inherit_from_defaults(written):
