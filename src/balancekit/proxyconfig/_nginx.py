@@ -38,6 +38,7 @@ from balancekit.proxyconfig._nginx_decide import (
     UpstreamChooser,
     guard_of,
     refuse_outside,
+    refuse_path,
     refuse_repeated,
     server_name,
 )
@@ -289,7 +290,9 @@ class _Reader:
         }
         target: Directive | None = None
         guards: list[Guard] = []
+        refuse_path(block, *args)
         for one in block.block or ():
+            refuse_path(one, "", "")
             guard = guard_of(one, self.variables) if one.name == "if" else None
             if guard is not None:
                 guards.append(guard)

@@ -21,6 +21,7 @@ __all__ = [
     "guard_of",
     "port_problem",
     "refuse_outside",
+    "refuse_path",
     "refuse_repeated",
     "server_name",
     "upstream_server",
@@ -120,6 +121,26 @@ def guard_of(one: Directive, variables: Variables) -> Guard | None:
     )
 
 
+def refuse_path(block: Directive, modifier: str, pattern: str) -> None:
+    """Refuse a ``proxy_pass`` with a path where nginx could not say what it replaces.
+
+    Raises
+    ------
+    ProxyConfigError
+        With the line of the ``proxy_pass``.
+    """
+    unnamed = block.name in {"if", "limit_except"}
+    if not unnamed and not modifier.startswith("~") and not pattern.startswith("@"):
+        return
+    for one in block.all("proxy_pass"):
+        text = one.args[0] if one.args else ""
+        found = PASSED.match(text)
+        rest = "" if found is None or "$" in text else text[found.end() :]
+        if rest.removeprefix(":" if found is not None and found[2].lower().startswith("unix:") else ""):
+            where = block.name if unnamed else f"location {modifier or pattern}"
+            raise ProxyConfigError(one.origin, f"{text}: no path can stand here, in {where}")
+
+
 def refuse_repeated(level: Iterable[Mapping[str, Any]]) -> None:
     """Refuse a location that is written twice at one level, as nginx does; expressions may be.
 
@@ -174,6 +195,10 @@ def port_problem(address: str) -> str:
     if address.lower().startswith("unix:"):
         return "" if len(address) > len("unix:") else f"{address}: a path is expected"
     host, colon, port = address.rpartition(":")
+    if "/" in address or (address.startswith("[") and "]" not in address):
+        return f"{address}: a host is expected"
+    if ":" in host and not address.startswith("["):
+        return f"{address}: a port is 1 to 65535, and an IPv6 address stands in brackets"
     if address.startswith("[") and address.endswith("]"):
         return ""
     if not colon:

@@ -27,8 +27,14 @@ MAX_INCLUDE_DEPTH: Final = 40
 MAX_BLOCK_DEPTH: Final = 100
 BRACE: Final = re.compile("[{}]")
 ESCAPE: Final = re.compile(r"""\\(["'\\trn])""")
-HIDDEN: Final = {0xDC80 + byte: 0x10FF00 + byte for byte in range(128)}
-"""Bytes that are not UTF-8, as the reader of files has them, and as the parser leaves them alone."""
+BLANKS: Final = "\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""What the parser takes for blanks, and nginx for letters."""
+HIDDEN: Final = {0xDC80 + byte: 0x10FF00 + byte for byte in range(128)} | {
+    ord(blank): 0x10FE00 + place for place, blank in enumerate(BLANKS)
+}
+"""Those, and bytes that are not UTF-8 as the reader of files has them, as the parser leaves them alone."""
 REVEALED: Final = {hidden: byte for byte, hidden in HIDDEN.items()}
 CONTROLS: Final = {"t": "\t", "r": "\r", "n": "\n"}
 
@@ -90,7 +96,7 @@ def _parsed(path: str, text: str) -> Sequence[Mapping[str, Any]]:
             found = crossplane.parse(
                 copy.name, single=True, strict=False, check_ctx=False, check_args=False, comments=False
             )
-            unfinished = None if found["errors"] else _unfinished(crossplane.lex(copy.name))
+            misplaced = None if found["errors"] else _misplaced(crossplane.lex(copy.name))
         except NgxParserBaseException as error:
             raise ProxyConfigError(Origin(path, error.lineno or 1), str(error.strerror)) from None
         except (RecursionError, ValueError, KeyError) as error:
@@ -101,19 +107,21 @@ def _parsed(path: str, text: str) -> Sequence[Mapping[str, Any]]:
             str(fault.get("error") or "").rpartition(" in ")[0] or "a quote or directive that does not end"
         )
         raise ProxyConfigError(Origin(path, line), problem)
-    if unfinished is not None:
-        raise ProxyConfigError(Origin(path, unfinished), "a directive that no semicolon ends before the }")
+    if misplaced is not None:
+        raise ProxyConfigError(Origin(path, misplaced[0]), misplaced[1])
     return list(found["config"][0]["parsed"])
 
 
-def _unfinished(tokens: Iterable[tuple[str, int, bool]]) -> int | None:
-    """Return the line of a closing brace that ends a directive, which nginx refuses and the parser does not."""
+def _misplaced(tokens: Iterable[tuple[str, int, bool]]) -> tuple[int, str] | None:
+    """Return the line of a sign that nginx refuses there and the parser does not, and why it does."""
     inside = False
     for word, line, quoted in tokens:
         if quoted or word not in {"{", "}", ";"}:
             inside = inside or quoted or not word.startswith("#")
         elif word == "}" and inside:
-            return line
+            return line, "a directive that no semicolon ends before the }"
+        elif word != "}" and not inside:
+            return line, f"no directive before the {word}"
         else:
             inside = False
     return None
@@ -146,8 +154,8 @@ def _tree(
         origin = Origin(path, one["line"])
         args = tuple([_word(arg) for arg in one["args"]])
         if one["directive"] == "include":
-            if len(args) != 1:
-                raise ProxyConfigError(origin, "include has one argument")
+            if len(args) != 1 or "block" in one:
+                raise ProxyConfigError(origin, "include has one argument and no block")
             for name in _included(args[0], folder, origin):
                 found += _read(name, origin, folder, files, stack)
             continue

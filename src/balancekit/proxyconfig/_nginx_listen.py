@@ -16,6 +16,11 @@ PORTS: Final = re.compile(r"(?:.*:)?([0-9]+)(?:-([0-9]+))?")
 MAX_PORT: Final = 65_535
 MAX_PORTS: Final = 1_000
 """Of one ``listen`` that are followed."""
+WORDS: Final = frozenset(
+    """default_server default ssl http2 spdy quic proxy_protocol deferred bind reuseport multipath
+    so_keepalive= setfib= fastopen= backlog= rcvbuf= sndbuf= accept_filter= ipv6only=""".split()  # noqa: SIM905 - a list
+)
+"""Parameters, those with a value up to their equals sign."""
 EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "[::]"})  # noqa: S104 - read, not bound
 
 
@@ -39,7 +44,7 @@ class Listens:
         Raises
         ------
         ProxyConfigError
-            For a port that is none, or a second default server.
+            For a port that is none, a parameter that it has not, or a second default server.
         """
         found = _ports(one)
         if len(found) > MAX_PORTS:
@@ -51,6 +56,9 @@ class Listens:
         if any(self._addresses.setdefault(port, address) != address for port in found[:MAX_PORTS]):
             note(one, "addresses are not distinguished: all servers of its port are taken to share them")
         words = {*one.args[1:]}
+        for word in words:
+            if "".join(word.partition("=")[:2]) not in WORDS:
+                raise ProxyConfigError(one.origin, f"listen has no parameter {word!r}")
         default = bool({"default_server", "default"} & words)
         for port in found[:MAX_PORTS]:
             if default and (where, port) in self._defaults:

@@ -77,7 +77,7 @@ def read_server(one: Directive, before: Counter[str], note: Callable[[Directive,
     if not one.args:
         raise ProxyConfigError(one.origin, "a server has an address")
     address, options = one.args[0], {"weight": 1}
-    problem = port_problem(address)
+    problem = f"{address}: no variable is followed here" if "$" in address else port_problem(address)
     if problem:
         raise ProxyConfigError(one.origin, problem)
     if _is_name(address):

@@ -269,3 +269,64 @@ def test_a_port_out_of_a_variable_that_is_none_is_answered_with_500(written):
     config = written("server { location / { proxy_pass http://$arg_to; } }")
     assert config.route(ProxyRequest("/?to=10.0.0.1:80")).pool == "10.0.0.1:80"
     assert config.route(ProxyRequest("/?to=10.0.0.1:99999")).status == 500
+
+
+NAME = "upstream Alpha { server 10.0.0.1:80; }\n"
+
+
+@pytest.mark.parametrize("blank", ["\v", "\f", "\x1c", "\x85", "\xa0", "\u2003", "\u2028", "\u3000"])
+def test_only_four_signs_are_blanks(tmp_path, blank):
+    """Nginx takes a space that was pasted from a page for a letter: words are not ended by it."""
+    path = tmp_path / "nginx.conf"
+    text = f"upstream a {{ server 10.0.0.1:80; }}\nserver {{{blank}listen 81; set $a x{blank}y; location / {{ proxy_pass http://a; }} }}"
+    path.write_text(f"http {{\n{text}\n}}\n", encoding="utf-8", newline="")
+    config = read_nginx(str(path))
+    assert [one.text for one in config.not_modelled] == [f"{blank}listen 81", f"set $a x{blank}y"]
+    assert config.explain(ProxyRequest("/", port=80)).server.address == "10.0.0.1:80"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("server { ; }", 3),
+        ("server { listen 81;; }", 3),
+        ("server { location / { { } } }", 3),
+        ("server { include /dev/null { } }", 3),
+        ("server { listen 81 defalt_server; }", 3),
+        ("server { listen 81 backlog; }", 3),
+        ("upstream u { server ::1; }", 3),
+        ("upstream u { server 10.0.0.1/x; }", 3),
+        ("upstream u { server $host; }", 3),
+        ("server { location / { proxy_pass http://[::1; } }", 3),
+        ("server { location / { proxy_pass http://::1; } }", 3),
+        ("server { location ~ /x { proxy_pass http://alpha/y; } }", 3),
+        ("server { location ~* /x { proxy_pass http://alpha?q=1; } }", 3),
+        ("server { location ~/x { proxy_pass http://10.0.0.1:8080/; } }", 3),
+        ("server { location @x { proxy_pass http://alpha/; } }", 3),
+        ("server { location /x {\n if ($host) {\n proxy_pass http://alpha/y; } } }", 5),
+        ("server { location /x { limit_except GET { proxy_pass http://alpha/y; } } }", 3),
+        ("server { location ~ /x { proxy_pass http://unix:/s:/y; } }", 3),
+    ],
+)
+def test_lines_that_nginx_does_not_start_with_are_refused(written, text, line):
+    """What ``nginx -t`` refuses about a line that decides is refused with that line."""
+    with pytest.raises(ProxyConfigError) as caught:
+        written(NAME + text)
+    assert caught.value.origin.line == line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server { listen 81 default_server ssl http2 backlog=5 so_keepalive=on; listen [::]:81 ipv6only=on; }",
+        "upstream u { server [::1]; server [::1]:80; server unix:/a/b; }",
+        "server { location ~ /x { proxy_pass http://alpha; } location @x { proxy_pass http://alpha; } }",
+        "server { location ~ /x { proxy_pass http://alpha$uri; } location = /x { proxy_pass http://alpha/y; } }",
+        "server { location ~ /x { proxy_pass http://unix:/s; } location ^~ /y { proxy_pass http://unix:/s:/y; } }",
+        "server { location /x { if ($host) { proxy_pass http://alpha; } } }",
+        "server { location / { proxy_pass http://[::1]:80/x; } }",
+    ],
+)
+def test_lines_that_nginx_starts_with_are_read(written, text):
+    """What ``nginx -t`` takes is taken."""
+    assert written(NAME + text).kind == "nginx"

@@ -699,7 +699,7 @@ def test_a_location_of_nginx_is_written_once(written, inside, refused):
 @pytest.mark.parametrize(
     ("kind", "text", "line"),
     [
-        ("nginx", "http {\n server { location ~ 80;\n { proxy_pass http://a; }\n }\n}\n}\n", 6),
+        ("nginx", "http {\n server { location ~ 80;\n { proxy_pass http://a; }\n }\n}\n}\n", 3),
         ("nginx", "http {\n upstream u { server 10.0.0.1; }\n", 2),
         ("nginx", b"http { upstream u {\n server 10.0.0.1;\n server \xff; } }", 3),
         ("haproxy", b"backend b\n server a 10.0.0.1:80\n server \xff 10.0.0.2:80\n", 3),
