@@ -1,6 +1,6 @@
 """HAProxy's conditional blocks: ``.if``, ``.elif``, ``.else`` and ``.endif``, and their expressions.
 
-What an expression asks of the machine and is not known here has an assumed value, and the line is listed: a variable of the
+A fact about the machine that is not known here has an assumed value, and the line is listed: a variable of the
 environment is not defined, the version is 2.6, a feature is missing.
 
 Source: HAProxy 2.6 configuration manual, section 2.4; ``haproxy -c`` for what is refused.
