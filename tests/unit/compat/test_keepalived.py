@@ -170,6 +170,13 @@ def test_the_state_and_what_it_clears(state, nopreempt, delay, preempt, kept):
         ONE.replace(state="FAULT")
 
 
+@pytest.mark.parametrize("flag", ["nopreempt", "lower_prio_no_advert"])
+def test_flags_are_true_or_false(flag):
+    """A word in place of a flag, which would count as true, is refused."""
+    with pytest.raises(ConfigurationError, match=flag):
+        ONE.replace(**{flag: "no"})
+
+
 def test_names_that_are_not_there_are_refused():
     """A name that is not there is refused by a ``ConfigurationError`` that lists those there are."""
     with pytest.raises(ConfigurationError, match="one of VI"):

@@ -38,7 +38,7 @@ class Instance(Record):
     Raises
     ------
     ConfigurationError
-        For a value that keepalived would refuse.
+        For a value that keepalived would refuse, or a flag that is no bool.
 
     Example
     -------
@@ -64,6 +64,8 @@ class Instance(Record):
     def _check(self) -> None:
         if self.state not in {"MASTER", "BACKUP"}:
             raise ConfigurationError("state", self.state, "'MASTER' or 'BACKUP'")
+        valid.flag("nopreempt", self.nopreempt)
+        valid.flag("lower_prio_no_advert", self.lower_prio_no_advert)
         self.router()
 
     def router(self) -> VirtualRouter:
