@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from random import Random
 from types import MappingProxyType
-from typing import Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -150,6 +150,12 @@ class Zone(ConstructorRepr):
         if unknown:
             raise ConfigurationError("ttls", unknown[0], f"names with a policy: {', '.join(self.policies)}")
         self._ttls: Final = {name: (ttls or {}).get(name, ttl) for name in self.policies}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "policies": dict(self.policies)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, policies=MappingProxyType(state["policies"]))
 
     @checked_arguments
     def answer(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from random import Random
 
 import pytest
@@ -224,3 +226,13 @@ def test_a_name_ends_with_one_dot_at_most():
     """A name with two dots at its end has an empty label and is in no zone."""
     query = Query(name="www.example.com..", client=Client(address="192.0.2.53"))
     assert ZONE.answer(query, fixed_standings({}), now=0.0, rng=Random(1)).rcode == "REFUSED"
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda zone: pickle.loads(pickle.dumps(zone))])
+def test_a_copied_zone_answers_alike(again):
+    """A zone can be copied, and sent to another process."""
+    query = Query(name="www.example.com", client=Client(address="192.0.2.53"))
+    answers = [
+        zone.answer(query, fixed_standings({}), now=0.0, rng=Random(1)) for zone in (ZONE, again(ZONE))
+    ]
+    assert answers[0] == answers[1]
