@@ -58,11 +58,11 @@ class DnsResolver(ConstructorRepr):
     kinds
         ``"A"``, ``"AAAA"`` or both. With both, a family without a route is left out. If the query of one type fails, the
         resolution fails: half the addresses are not a list.
-        nameservers
-            Servers to query, ``"address"`` or ``"address:port"``. If left out, those of the system and its search domains, as
-            configured at the time of the query.
-        timeout
-            The longest time to wait for an answer, in seconds, > 0.
+    nameservers
+        Servers to query, ``"address"`` or ``"address:port"``. If left out, those of the system and its search domains, as
+        configured at the time of the query.
+    timeout
+        The longest time to wait for an answer, in seconds, > 0.
 
     Raises
     ------

@@ -73,10 +73,10 @@ def source(what: object, *, name: str | None = None, refresh: Refresh | None = N
     what
         A resolver, a string, or a function or coroutine function. The function returns a :class:`Resolution`, or anything a
         balancer accepts as endpoints.
-        name
-            If left out, the scheme of a string, or the name of the resolver or its class.
-        refresh
-            If left out, the options of a string, or the resolver's ``refresh`` attribute, or ``Refresh()``.
+    name
+        If left out, the scheme of a string, or the name of the resolver or its class.
+    refresh
+        If left out, the options of a string, or the resolver's ``refresh`` attribute, or ``Refresh()``.
 
     Raises
     ------

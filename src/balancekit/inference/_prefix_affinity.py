@@ -59,26 +59,26 @@ class PrefixAffinity(ConstructorRepr):
     capacity
         The blocks recorded per endpoint, >= 1. Set it to at least twice the endpoint's cache in tokens / 64, because dropping a
         block too early costs more than keeping it too long. The default is enough for caches of up to a million tokens.
-        spill
-            An endpoint is too busy if it has more open leases than ``spill`` x the mean, and more than the mean and two standard
-            deviations (2 sqrt(mean), at least 4); >= 1. It then gets a prompt only if no other may take it. ``None`` turns this off.
-        scorers
-            Further penalties of endpoints: :class:`~balancekit.inference.CacheUtilization`,
-            :class:`~balancekit.inference.LoadedAdapters`. They are added to the loads. With scorers there is no fast path.
+    spill
+        An endpoint is too busy if it has more open leases than ``spill`` x the mean, and more than the mean and two standard
+        deviations (2 sqrt(mean), at least 4); >= 1. It then gets a prompt only if no other may take it. ``None`` turns this off.
+    scorers
+        Further penalties of endpoints: :class:`~balancekit.inference.CacheUtilization`,
+        :class:`~balancekit.inference.LoadedAdapters`. They are added to the loads. With scorers there is no fast path.
 
-        *Guarantee.* Ties go to the less loaded endpoint, then at random. A request never goes to an endpoint if another candidate
-        has more cached and less load. The blocks of an endpoint are dropped when it is removed, replaced or unejected, and when it
-        refuses a connection, because its engine has then restarted.
+    *Guarantee.* Ties go to the less loaded endpoint, then at random. A request never goes to an endpoint if another candidate
+    has more cached and less load. The blocks of an endpoint are dropped when it is removed, replaced or unejected, and when it
+    refuses a connection, because its engine has then restarted.
 
-        *When to use it:* with model servers that have a prefix cache, for one or many balancers. It also suits conversations, with
-        the session's id as the key: a session stays until its endpoint is eight times as busy as the others. *When not:* if prompts
-        have no common prefixes, since hashing them then costs time for nothing; if the servers share their caches.
+    *When to use it:* with model servers that have a prefix cache, for one or many balancers. It also suits conversations, with
+    the session's id as the key: a session stays until its endpoint is eight times as busy as the others. *When not:* if prompts
+    have no common prefixes, since hashing them then costs time for nothing; if the servers share their caches.
 
-        Cost, relative to chained MurmurHash3 of a prompt of 100 blocks: 1.3 to 1.4 times for a new prompt, 1.4 times for a known
-        prefix, two fifths for a further attempt; a twelfth more with 64 endpoints than with 8. O(blocks + endpoints). Memory: 11
-        bytes per block and endpoint, a third of a megabyte per endpoint of 31,250 blocks, at most 34 MB.
+    Cost, relative to chained MurmurHash3 of a prompt of 100 blocks: 1.3 to 1.4 times for a new prompt, 1.4 times for a known
+    prefix, two fifths for a further attempt; a twelfth more with 64 endpoints than with 8. O(blocks + endpoints). Memory: 11
+    bytes per block and endpoint, a third of a megabyte per endpoint of 31,250 blocks, at most 34 MB.
 
-        Source: SGLang ``lmetric``, smg (the spill), llm-d (31,250 blocks of 64 tokens).
+    Source: SGLang ``lmetric``, smg (the spill), llm-d (31,250 blocks of 64 tokens).
 
     Raises
     ------

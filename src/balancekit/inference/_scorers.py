@@ -123,15 +123,15 @@ class LoadedAdapters(Policy):
     attributes
         The store of figures: ``"adapter:NAME"`` of each loaded adapter, and ``"adapters_free"``. For vLLM,
         ``MetricsPage("vllm")`` reads both.
-        loading
-            The requests added if the adapter is not loaded and there is room for it, >= 0.
-        full
-            The requests added if another adapter would have to be unloaded, >= ``loading``.
+    loading
+        The requests added if the adapter is not loaded and there is room for it, >= 0.
+    full
+        The requests added if another adapter would have to be unloaded, >= ``loading``.
 
-        The request names its adapter as an attribute: ``lb.acquire(prompt, attributes={"adapter": "legal"})``. Without an adapter,
-        nothing is added.
+    The request names its adapter as an attribute: ``lb.acquire(prompt, attributes={"adapter": "legal"})``. Without an adapter,
+    nothing is added.
 
-        *When to use it:* with more adapters than one engine holds. *When not:* if all endpoints hold all adapters.
+    *When to use it:* with more adapters than one engine holds. *When not:* if all endpoints hold all adapters.
 
     Raises
     ------

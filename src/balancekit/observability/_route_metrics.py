@@ -57,8 +57,8 @@ class RouteCollector(StateRepr):
     source
         ``RouteStatistics``, a routed transport or a routing middleware. It is referenced weakly; once it is collected, there
         are no samples.
-        registry
-            The registry; the default one if left out.
+    registry
+        The registry; the default one if left out.
 
     Raises
     ------

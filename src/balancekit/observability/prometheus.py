@@ -90,12 +90,12 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
     balancer
         The balancer. It is referenced weakly; once it is collected, its metrics end. Durations need a balancer that measures
         time: ``timed=True``, or a load that measures it, such as the default one.
-        service
-            The label of all its series; one balancer of that name per registry.
-        registry
-            The registry; prometheus_client's own if left out.
-        discovery
-            The runners of ``balancekit.discovery`` of this balancer.
+    service
+        The label of all its series; one balancer of that name per registry.
+    registry
+        The registry; prometheus_client's own if left out.
+    discovery
+        The runners of ``balancekit.discovery`` of this balancer.
 
     Raises
     ------

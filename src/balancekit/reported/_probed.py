@@ -40,13 +40,13 @@ class Probed(Policy):
     attributes
         The store of figures: :class:`NodeAttributes`, filled by ``ThreadScrapes`` or ``AsyncScrapes`` of
         :mod:`balancekit.checks`, or by your own code.
-        name
-            The name of the figure: ``"requests"``, ``"waiting"``, ``"kv_utilization"``.
-        per_request
-            The increase of the figure with one more request, >= 0; 1 if it counts requests.
+    name
+        The name of the figure: ``"requests"``, ``"waiting"``, ``"kv_utilization"``.
+    per_request
+        The increase of the figure with one more request, >= 0; 1 if it counts requests.
 
-        *When to use it:* with ``PowerOfChoices``, if many callers share servers that publish their load. *When not:* if figures
-        are older than a few service times, because all callers then herd on the same endpoint.
+    *When to use it:* with ``PowerOfChoices``, if many callers share servers that publish their load. *When not:* if figures
+    are older than a few service times, because all callers then herd on the same endpoint.
 
     Raises
     ------

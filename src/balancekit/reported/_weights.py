@@ -59,23 +59,23 @@ class ReportedWeights(Policy):
     blackout
         Seconds from an endpoint's first report until it has an own weight, >= 0; a server that has just started reports
         low utilization.
-        expiry
-            Seconds without a report after which an endpoint loses its own weight, > 0.
-        error_penalty
-            The increase of the utilization for one error per request, >= 0.
-        metrics
-            Names of figures to use before the application's, as in the message: ``"named_metrics.kv"``,
-            ``"cpu_utilization"``, ``"utilization.*"`` for all of a kind.
-        missing
-            The weight of endpoints without an own one.
-        min_reports
-            The fewest endpoints that must have an own weight, >= 1; with fewer, all weights are equal.
+    expiry
+        Seconds without a report after which an endpoint loses its own weight, > 0.
+    error_penalty
+        The increase of the utilization for one error per request, >= 0.
+    metrics
+        Names of figures to use before the application's, as in the message: ``"named_metrics.kv"``,
+        ``"cpu_utilization"``, ``"utilization.*"`` for all of a kind.
+    missing
+        The weight of endpoints without an own one.
+    min_reports
+        The fewest endpoints that must have an own weight, >= 1; with fewer, all weights are equal.
     min_ratio, max_ratio
-        Bounds of a weight, in means of all own weights: 0 to 1, and at least 1 or ``None`` for no bound. The defaults are gRPC's.
+    Bounds of a weight, in means of all own weights: 0 to 1, and at least 1 or ``None`` for no bound. The defaults are gRPC's.
     errors_alone
-        Whether a report without utilization gives a weight if its errors have a penalty, as in Envoy.
+    Whether a report without utilization gives a weight if its errors have a penalty, as in Envoy.
     whole
-        Whether weights are truncated to whole numbers of 1 to 4,294,967,295, as Envoy does.
+    Whether weights are truncated to whole numbers of 1 to 4,294,967,295, as Envoy does.
 
     Raises
     ------

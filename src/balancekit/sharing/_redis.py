@@ -43,15 +43,15 @@ class RedisStore(ConstructorRepr):
     client
         A client of redis-py, for Redis >= 5 or Valkey. Set ``socket_timeout`` to about a period, and ``retry=None``: the next
         period retries anyway, and a client's own retries would block the thread for seconds.
-        name
-            The name of the group; processes with the same name share.
-        period
-            Seconds between two exchanges, > 0. Sums help while they are no older than a few service times.
-        ttl
-            Seconds after which a process that has not reported stops counting, > period; ten periods if left out.
+    name
+        The name of the group; processes with the same name share.
+    period
+        Seconds between two exchanges, > 0. Sums help while they are no older than a few service times.
+    ttl
+        Seconds after which a process that has not reported stops counting, > period; ten periods if left out.
 
-        The thread starts with the first request of a balancer and ends with the store, or with :meth:`close`, which withdraws the
-        counts of this process. It starts again in a forked child.
+    The thread starts with the first request of a balancer and ends with the store, or with :meth:`close`, which withdraws the
+    counts of this process. It starts again in a forked child.
 
     Raises
     ------

@@ -37,16 +37,16 @@ class ClientThrottle(ConstructorRepr):
     k
         The requests sent to the backend per accepted request, >= 1. With 2 a recovery is soon detected; 1.1 protects the
         backend more.
-        window
-            The length of the window in seconds, > 0; old counts expire in steps of a tenth of it.
-        criticalities
-            The number of levels, 1 to 1,000.
+    window
+        The length of the window in seconds, > 0; old counts expire in steps of a tenth of it.
+    criticalities
+        The number of levels, 1 to 1,000.
 
-        *When not to use it:* with few requests per window, since the probability is then noise; or for errors that are not refusals,
-        since a share of them below ``1 - 1 / k`` drops nothing. A balancer with health checks already skips failing endpoints; this
-        throttle is for a backend that refuses as a whole.
+    *When not to use it:* with few requests per window, since the probability is then noise; or for errors that are not refusals,
+    since a share of them below ``1 - 1 / k`` drops nothing. A balancer with health checks already skips failing endpoints; this
+    throttle is for a backend that refuses as a whole.
 
-        Cost: O(1) per request.
+    Cost: O(1) per request.
 
     Raises
     ------
