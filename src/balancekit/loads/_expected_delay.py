@@ -80,6 +80,11 @@ class ExpectedDelay(Policy):
     exponent
         How hard failures count, > 0.
 
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
+
     *When not to use it:* for requests whose duration is not the endpoint's doing; see the module.
 
     Example
