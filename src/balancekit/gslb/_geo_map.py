@@ -7,10 +7,9 @@ Three sources, the first that names a site list wins:
    address; a ``"default"`` at the deepest level reached counts;
 3. ``coordinates``: the nearest sites by great circle, if the row has a position;
 
-and else ``default``. All are merged into one interval map when the map is built, so a look-up is one bisect. The
-scope is the widest block in which all clients get the same list: no client inside gets another one, but some in the
-block one bit wider do. (A scope that is too short poisons caches: a resolver gives a client the answer meant for
-another.)
+and else ``default``. All are merged into one interval map when the map is built, so a look-up is one bisect. The scope is the
+widest block in which all clients get the same list: no client inside gets another one, but some in the block one bit wider do.
+(A scope that is too short poisons caches: a resolver gives a client the answer meant for another.)
 
 An IPv6 address that carries an IPv4 address (mapped, compatible, SIIT, NAT64, Teredo, 6to4) is looked up as that.
 

@@ -14,8 +14,7 @@
 *No lost wake-up.* Either a look was refused after the last notice, or that notice leads to another look. A notice is one
 assignment, made before the check for a look in progress. The thread whose look ends compares notices after it has given up
 its role. So, while no look is in progress, no request waits although it could have a slot. A request that enters needs no
-look if the last look was refused for a request of no larger cost that still waits, because a slot freed later leads to a
-look.
+look if the last look was refused for a request of no larger cost that still waits: a slot freed later leads to a look.
 
 *No lost slot.* A lease belongs to the look until a request is found, under the lock, to be still waiting. From then on it is
 the request's ``answer``, and the request's own thread or task takes or releases it. Taking it twice is harmless, and so is
@@ -27,8 +26,7 @@ small ones wait behind it.
 
 *Locks.* The room's lock is held for steps of the queue only. The balancer, and so user code, is called without it.
 
-Cost: one refused ``acquire`` per look, and one successful ``acquire`` per slot. A look tries the next request, so it tries
-O(1) requests, unless some are skipped.
+Cost: one refused ``acquire`` per look, and one successful ``acquire`` per slot. A look tries O(1) requests and the skipped ones.
 """
 
 from __future__ import annotations
@@ -372,9 +370,7 @@ class Handover(Generic[T]):
         with self._lock:
             if request.gone or not waiter.waiting:
                 return False
-            request.answer = (
-                lease  # first, so that an interrupt from here on leaves the lease with the request
-            )
+            request.answer = lease  # first: an interrupt from here on leaves the lease with the request
             self.queue.take(waiter)
         return True
 

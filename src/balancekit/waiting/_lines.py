@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar, final
 
 from balancekit._support.display import StateRepr
+from balancekit._support.functions import refuse_coroutine
 
-__all__ = ["Ranking", "TenantLine", "Waiter"]
+__all__ = ["Ranking", "TenantLine", "Waiter", "is_let"]
 
 T = TypeVar("T")
 
@@ -32,6 +34,13 @@ class Waiter(StateRepr, Generic[T]):
         """Whether it is in the queue."""
         self.queue: object = None
         """The identity of its queue."""
+
+
+def is_let(may: Callable[[Waiter[T]], bool], waiter: Waiter[T]) -> bool:
+    """Return the result of the application's function for a waiter; refuse a coroutine, which is always true."""
+    answer = may(waiter)
+    refuse_coroutine(answer)
+    return answer
 
 
 @final

@@ -23,14 +23,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Final, Generic, Literal, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
-from balancekit._support.functions import plain_function, refuse_coroutine
+from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError
-from balancekit.waiting._lines import Ranking, TenantLine, Waiter
+from balancekit.waiting._lines import Ranking, TenantLine, Waiter, is_let
 
 __all__ = ["Order", "WaitingQueue"]
 
@@ -69,8 +70,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
     Raises
     ------
     ConfigurationError
-        If a number is outside its bounds, ``order`` is another word, or ``controlled_delay`` is no pair of
-        times >= 0.
+        If a number is outside its bounds, ``order`` is another word, or ``controlled_delay`` is no pair of times >= 0.
 
     *When not to use it:* if callers can use another backend at once; refuse then.
 
@@ -312,7 +312,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             if self.hopeless(waiter, now=now):
                 self._untold += (waiter,)
                 self.withdraw(waiter)
-            elif may is None or _is_let(may, waiter):
+            elif may is None or is_let(may, waiter):
                 chosen = waiter
                 break
         if chosen is not None:
@@ -367,7 +367,9 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             now = valid.number("now", now)
         lines: list[tuple[TenantLine[T], bool]] = []
         for tenants in self._levels:
-            ranked = sorted(tenants.values(), key=_served)  # equal ones by the arrival of their first request
+            ranked = sorted(
+                tenants.values(), key=attrgetter("served")
+            )  # equal ones by the arrival of their first request
             lines += [(line, self._newest_first(line, now)) for line in ranked[::-1]]
         return Ranking(lines)
 
@@ -396,14 +398,3 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             return False
         target, interval = self._delay
         return now - waiter.arrived > target and now - self._empty_at > interval
-
-
-def _served(line: TenantLine[T]) -> float:
-    return line.served
-
-
-def _is_let(may: Callable[[Waiter[T]], bool], waiter: Waiter[T]) -> bool:
-    """Return the result of the application's function for a waiter; refuse a coroutine, which is always true."""
-    answer = may(waiter)
-    refuse_coroutine(answer)
-    return answer
