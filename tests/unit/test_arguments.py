@@ -166,7 +166,7 @@ class Unreadable(Collection):
 @pytest.mark.parametrize(
     "exclude",
     [np.array(2.0), np.array("a"), Unreadable(), {"a": 1, 2: 1}, iter("a"), 1, b"a"],
-    ids=repr,
+    ids=["number", "array", "unreadable", "dict", "iterator", "int", "bytes"],
 )
 @pytest.mark.parametrize(
     "call",
