@@ -236,8 +236,10 @@ def test_errors_that_are_their_own_causes_are_classified() -> None:
     ring: list[Exception] = [aiohttp.ClientOSError("first"), httpx.ReadError("second")]
     ring[0].__cause__, ring[1].__cause__ = ring[1], ring[0]
     _, call = pool("a")
-    assert aiohttp_error(ring[0], call).outcome is Outcome.FAILURE
-    assert aiohttp_error(aiohttp.ConnectionTimeoutError("third"), call).outcome is Outcome.CONNECT_FAILED
+    session: Any = SimpleNamespace(closed=False)
+    late = aiohttp.ConnectionTimeoutError("third")
+    assert aiohttp_error(ring[0], call, session).outcome is Outcome.FAILURE
+    assert aiohttp_error(late, call, session).outcome is Outcome.CONNECT_FAILED
     assert httpx_error(ring[1], httpx.Request("GET", "http://orders/"), call) is None
 
 

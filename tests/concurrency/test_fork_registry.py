@@ -21,6 +21,7 @@ from balancekit.adapters.httpx2 import BalancedTransport as BalancedTransport2
 from balancekit.adapters.requests import BalancedAdapter
 from balancekit.checks import TcpCheck, ThreadChecks
 from balancekit.discovery import ThreadDiscovery
+from balancekit.exhaustion import FailOpen
 from balancekit.observability.logs import log_events
 from balancekit.observability.prometheus import BalancerCollector
 from balancekit.retry import RetryBudget
@@ -121,7 +122,9 @@ def work(lb: LoadBalancer[str], transport: BalancedTransport, budget: RetryBudge
 
 def hung_children(forks: int) -> int:
     """Fork while threads are busy, let each child do the same work, and count those that do not end well."""
-    lb = LoadBalancer(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"], selector=LeastRequest())
+    # Those that stay may be ejected while guests are there, so requests must not depend on health.
+    endpoints = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
+    lb = LoadBalancer(endpoints, selector=LeastRequest(), exhaustion=FailOpen())
     mock = httpx.MockTransport(lambda request: httpx.Response(200, headers={"Set-Cookie": "a=b"}))
     transport = BalancedTransport(lb, cookies="per-endpoint", transport_factory=lambda endpoint: mock)
     budget = RetryBudget()

@@ -96,13 +96,17 @@ class _Client:
     """A client of DNS whose answer has been decided."""
 
     search = ()
+    lifetime = 1.0
+    ndots = None
 
     def __init__(self, wire: bytes) -> None:
-        self.wire = wire
-
-    def resolve(self, name: str, kind: str, **_: Any) -> Any:
-        import dns.message
         import dns.name
+
+        self.wire = wire
+        self.domain = dns.name.root
+
+    def resolve(self, name: Any, kind: str, **_: Any) -> Any:
+        import dns.message
         import dns.rdataclass
         import dns.rdatatype
         import dns.resolver
@@ -110,9 +114,7 @@ class _Client:
         told: Any = dns.message.from_wire(self.wire)
         if not isinstance(told, dns.message.QueryMessage):
             raise dns.exception.FormError
-        return dns.resolver.Answer(
-            dns.name.from_text(name), dns.rdatatype.from_text(kind), dns.rdataclass.IN, told
-        )
+        return dns.resolver.Answer(name, dns.rdatatype.from_text(kind), dns.rdataclass.IN, told)
 
 
 def _resolved(resolver: Any, wire: bytes) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from random import Random
 
 import pytest
-from tests.cli.test_command import children, none_left
+from tests.cli.test_command import children, none_left, unique
 
 from balancekit import ConfigurationError
 from balancekit.sim import Exponential, Hang, Poisson, Server, SimulationReport, simulate, sweep
@@ -157,13 +157,16 @@ def test_workers_end_with_their_parent(how, tmp_path):
     mark = f"sweep-{how.name}"
     with subprocess.Popen(
         [sys.executable, str(script)],
-        env=os.environ | {"SWEEP_MARK": mark},
+        env=os.environ | {"SWEEP_MARK": unique(mark)},
         stdout=subprocess.PIPE,
         text=True,
     ) as parent:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == "begun\n"
-        assert len(children(mark)) > 1
-        parent.send_signal(how)
-        parent.wait(30)
-        assert none_left(mark)
+        try:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == "begun\n"
+            assert len(children(mark)) > 1
+            parent.send_signal(how)
+            parent.wait(30)
+            assert none_left(mark)
+        finally:
+            parent.kill()

@@ -253,9 +253,13 @@ ROWS = [
     Row("a client's address", lambda: Query(name="www", client="192.0.2.1"), CONFIGURATION, r"Client\("),
     Row("a word for up", lambda: fixed_standings({"x": "up"}), CONFIGURATION, r"Standing for 'x'"),
     *[
-        Row(f"{kind} {text} in {adapter.__name__}", partial(serve, adapter, kind, text), CONFIGURATION, kind)
+        Row(f"{kind} {text} in {adapter.__name__}", partial(serve, adapter, kind, text), CONFIGURATION, shown)
         for adapter in (GslbResolver, DnsResponder)
-        for kind, text in (("A", "192.0.2.999"), ("MX", "mail"), ("BOGUS", "x"))
+        for kind, text, shown in (
+            ("A", "192.0.2.999", "expected an IPv4 address"),
+            ("MX", "mail", "MX"),
+            ("BOGUS", "x", "BOGUS"),
+        )
     ],
     Row("no standings", lambda: GslbResolver(zone({}), None), CONFIGURATION, r"standings=None"),
     Row(
