@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
-from typing import Any, Final, Generic, TypeVar, final
+from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 from balancekit._support.display import StateRepr
 from balancekit._support.fork import new_lock
 from balancekit._support.functions import plain_function
+from balancekit._support.log import contain_error
 from balancekit.adapters._keys import found_in
 from balancekit.adapters._request_options import RequestOptions
 from balancekit.adapters._route_statistics import RouteStatistics
@@ -21,7 +22,7 @@ from balancekit.errors import ConfigurationError, printable
 from balancekit.l7 import Match, Request, RouteTable, Split
 from balancekit.lease import Lease
 
-__all__ = ["RoutedRequest", "Router"]
+__all__ = ["NOT_CLOSED", "Closing", "RoutedRequest", "Router", "close_departed"]
 
 T = TypeVar("T")
 
@@ -190,3 +191,20 @@ class Router(Generic[T]):
             self._transports = dict(
                 filter(lambda item: item[1][1] is not transport, self._transports.items())
             )
+
+
+class Closing(Protocol):
+    """A transport that is closed without waiting."""
+
+    def close(self) -> None:
+        """Close its connections."""
+        ...
+
+
+def close_departed(transports: Iterable[Closing]) -> None:
+    """Close the transports of pools that have left the table; an error is logged, and the next one is closed."""
+    for transport in transports:
+        try:
+            transport.close()
+        except Exception:
+            contain_error(NOT_CLOSED)

@@ -24,7 +24,7 @@ from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import current_options
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
-from balancekit.adapters._routing import NOT_CLOSED, Router
+from balancekit.adapters._routing import NOT_CLOSED, Router, close_departed
 from balancekit.adapters.httpx2 import AsyncBalancedTransport, BalancedTransport
 from balancekit.balancer import LoadBalancer
 from balancekit.l7 import Match, Request, RouteTable
@@ -100,11 +100,7 @@ class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
         match = _match(router, request)
         transport, outgoing = router.transport(match, request), _outgoing(router, match, request)
         if router.departed:
-            for left in router.leave():
-                try:
-                    left.close()
-                except Exception:
-                    contain_error(NOT_CLOSED)
+            close_departed(router.leave())
         started = time.perf_counter()
         try:
             response = transport.handle_request(outgoing)

@@ -20,12 +20,11 @@ with extra("requests"):
     from requests.adapters import BaseAdapter
 
 from balancekit._support.functions import plain_function
-from balancekit._support.log import contain_error
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import current_options, in_force
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
-from balancekit.adapters._routing import NOT_CLOSED, Router
+from balancekit.adapters._routing import Router, close_departed
 from balancekit.adapters.requests import BalancedAdapter, BalancedResponse
 from balancekit.balancer import LoadBalancer
 from balancekit.l7 import Request, RouteTable
@@ -110,11 +109,7 @@ class RoutedAdapter(ConstructorRepr, BaseAdapter):
             raise exceptions.InvalidURL(router.refusal(wanted), request=request)
         adapter, outgoing = router.transport(match, request), request
         if router.departed:
-            for left in router.leave():
-                try:
-                    left.close()
-                except Exception:
-                    contain_error(NOT_CLOSED)
+            close_departed(router.leave())
         if match.route.rewrite is not None:
             outgoing = request.copy()
             outgoing.url = f"{url.scheme}://{url.netloc}{match.target}"
