@@ -40,7 +40,7 @@ from balancekit._support.plain import PLAIN, converter
 from balancekit._support.text import encodable
 from balancekit.errors import BalancekitError, ConfigurationError
 
-__all__ = ["blame", "checked_arguments", "checked_stream", "fits", "refuse"]
+__all__ = ["MAX_TIME_S", "blame", "checked_arguments", "checked_stream", "fits", "refuse"]
 
 P = ParamSpec("P")
 R = TypeVar("R")

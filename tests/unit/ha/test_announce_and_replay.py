@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import struct
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -11,9 +13,12 @@ from hypothesis import strategies as st
 
 from balancekit import ConfigurationError
 from balancekit.ha import (
+    Became,
     LoggedAdvert,
     Role,
     VirtualRouter,
+    VrrpMachine,
+    decode_advert,
     gratuitous_arp,
     packets,
     read_advert_log,
@@ -128,7 +133,80 @@ def test_a_replay_begins_and_ends_when_told():
         replay_adverts(log([1.0, 0.5]), BACKUP)
 
 
-@pytest.mark.parametrize("t", ["Infinity", "-Infinity", "NaN"])
+def stepwise(packets_, router, end):
+    """Return the changes of role of a router that sends every advert that is due."""
+    machine, changes, now = router(), [], 0.0
+
+    def note(effects):
+        changes.extend([(now, effect) for effect in effects if isinstance(effect, Became)])
+
+    note(machine.start(now=now))
+    for until, packet in [*[(packet.t, packet) for packet in packets_], (end, None)]:
+        while machine.deadline <= until:
+            now = machine.deadline
+            note(machine.advance(now=now))
+        now = until
+        if packet is not None:
+            advert = decode_advert(
+                packet.data,
+                source=packet.source,
+                destination=packet.destination,
+                hop_limit=packet.hop_limit,
+            )
+            note(machine.receive(advert, packet.source, now=now))
+    return tuple(changes)
+
+
+@given(
+    gaps=st.lists(st.floats(0.0, 6.0), max_size=30),
+    priorities=st.lists(st.sampled_from([0, 50, 100, 150]), min_size=30, max_size=30),
+    options=st.fixed_dictionaries(
+        {
+            "preempt": st.booleans(),
+            "preempt_delay": st.sampled_from([0.0, 2.0]),
+            "answer_lower": st.booleans(),
+            "priority": st.sampled_from([1, 100, 255]),
+        }
+    ),
+)
+def test_a_replay_reports_what_a_router_that_sends_all_its_adverts_does(gaps, priorities, options):
+    """The changes of a replay are those of a router that does everything when it is due, adverts included."""
+    router = BACKUP.replace(**options)
+    packets_ = []
+    for t, priority in zip(accumulate(gaps), priorities, strict=False):
+        ((data, destination),) = packets(ACTIVE, ACTIVE.advert(priority))
+        packets_.append(LoggedAdvert(t, ACTIVE.source, destination, 255, data))
+    end = sum(gaps) + 5.0
+    assert replay_adverts(packets_, router, end=end).changes == stepwise(packets_, router, end)
+
+
+@pytest.mark.parametrize("end", [None, 1e15])
+def test_a_replay_costs_the_same_however_far_apart_packets_are(end, monkeypatch):
+    """A replay takes at most three steps per packet, also through years in which nothing was received."""
+    steps = []
+    advance = VrrpMachine.advance
+
+    def counted(machine, *, now):
+        steps.append(now)
+        assert len(steps) < 100
+        return advance(machine, now=now)
+
+    monkeypatch.setattr(VrrpMachine, "advance", counted)
+    found = replay_adverts(log([0.0, 1e9, 1e9 + 0.5, 1e14]), BACKUP, end=end)
+    times = [0.0, 1.805, 1e9, 1e9 + 2.305, 1e14, 1e14 + 1.805]
+    assert [at for at, _ in found.changes] == pytest.approx(times[: 5 if end is None else 6], rel=1e-3)
+    assert len(steps) <= 15
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+@pytest.mark.parametrize("t", [math.inf, math.nan, 1e16])
+def test_a_replay_refuses_a_time_that_is_none(name, t):
+    """A start or an end that is no number of seconds is refused by its name."""
+    with pytest.raises(ConfigurationError, match=name):
+        replay_adverts(log([0.0]), BACKUP, **{name: t})
+
+
+@pytest.mark.parametrize("t", ["1e300", "Infinity", "-Infinity", "NaN"])
 def test_a_log_with_a_time_that_is_none_is_refused(t):
     """A time that is infinite or no number is no line of a log, and no packet to replay: the replay would never end."""
     line = f'{{"t":{t},"source":"192.0.2.11","destination":"224.0.0.18","hop_limit":255,"hex":""}}'
