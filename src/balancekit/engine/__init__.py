@@ -1,6 +1,6 @@
-"""The engine behind a balancer: one room, private to the library.
+"""The engine of a balancer: the private package that `LoadBalancer` calls.
 
-One request, acquire and release side by side:
+The steps of a request (acquire on the left, release on the right), and of a change of the pool:
 
 .. code-block:: text
 
@@ -18,8 +18,8 @@ One request, acquire and release side by side:
       publisher.swap          one reference, writer lock
       listeners.dispatch      listeners, no lock
 
-``locks.py`` says what may run under which lock, ``state.py`` what a state is, ``hooks.py`` which code of the user there is,
-``guard.py`` how it is called.
+``locks.py`` lists what may run under which lock. ``state.py`` defines the state of a pool. ``hooks.py`` lists the hooks of
+user code, and ``guard.py`` calls them.
 """
 
 from __future__ import annotations

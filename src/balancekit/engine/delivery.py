@@ -1,14 +1,17 @@
-"""The calls of listeners and observers of one balancer, one at a time in each thread.
+"""Delivery of notices to the listeners and observers of one balancer.
 
-A callback may use the balancer, and what it causes concerns the callbacks too: a listener drains the endpoint that was
-added, an observer of starts acquires. Such a notice waits until all have received what came before. So each receives all in
-the order in which things happened, and none is called while it runs, unless by another thread.
+A notice is one event, one ended lease, one opened lease or one refusal. A thread delivers one notice at a time. A callback
+may use the balancer, and this may create further notices: a listener drains the endpoint that was added, or an observer
+of starts acquires a lease. A notice that a callback creates is queued until all callbacks have received the earlier ones.
+So every callback receives the notices of a thread in order. A thread never calls a callback that it is already running;
+another thread may.
 
-Callbacks that cause something whenever they are called would do so for ever, two of them twice as often at each step. One
-that has caused more, :data:`MAX_CAUSING_CALLS` times, in answer to what followed from one and the same notice, receives
-nothing else that follows from it. The others do, a warning is logged, and the request or change goes on.
+A callback that creates a notice at every call would never end. The library stops it: it counts, for all notices that
+follow from one first notice, how often each callback has created more. After :data:`MAX_CAUSING_CALLS` times, the
+callback receives no other notice that follows from the same first notice. The other callbacks receive them, a warning is
+logged, and the request or change continues.
 
-Cost: one call a callback and notice, and about 25 empty method calls a notice; nothing without callbacks.
+Cost: one call for each callback and notice, and about 25 empty method calls for each notice. No cost without callbacks.
 """
 
 from __future__ import annotations
@@ -25,27 +28,27 @@ from balancekit.engine.guard import Guard
 __all__ = ["MAX_CAUSING_CALLS", "Delivery", "Entry"]
 
 MAX_CAUSING_CALLS: Final = 1_000
-"""As deep as CPython lets functions call each other, unless set otherwise: an endless loop ends as an endless recursion
-does. A listener that changes 1,000 endpoints one by one when it receives one change receives all of them."""
+"""Calls in which one callback may create notices that follow from the same first notice. The value is CPython's default
+recursion limit. A listener that changes 1,000 endpoints one by one in one call still receives all 1,000 changes."""
 
 C_co = TypeVar("C_co", bound=Callable[..., object], covariant=True)
 
 
 @final
 class Entry(Generic[C_co]):
-    """A callable in a tuple of listeners or observers: one may be added twice, each is taken away by itself."""
+    """One registration of a listener or observer. A callable that is added twice has two entries, removed separately."""
 
     __slots__ = ("__weakref__", "callback", "stopped")
 
     def __init__(self, callback: C_co) -> None:
         self.callback: C_co = callback
         self.stopped: bool = False
-        """Whether it was taken away: it receives nothing of what waits for it, either."""
+        """Whether the entry was removed. A removed entry does not receive the notices that are still queued."""
 
 
 @final
 class _Notice:
-    """Something that callbacks receive."""
+    """One call to make of every callback."""
 
     __slots__ = ("arguments", "causing", "entries", "follows", "message")
 
@@ -60,9 +63,9 @@ class _Notice:
         self.entries = entries
         self.arguments = arguments
         self.follows: Final = cause is not None
-        """Whether a callback has caused it."""
+        """Whether a callback has created this notice."""
         self.causing: Counter[Entry[Any]] | None = None
-        """How often each callback has caused more while it received what follows from the same notice."""
+        """The number of calls in which each callback has created notices, among those that follow from one first notice."""
         if cause is not None:
             if cause.causing is None:
                 cause.causing = Counter()
@@ -71,24 +74,24 @@ class _Notice:
 
 @final
 class _Here(ThreadLocal):
-    """What one thread delivers, and what waits for it."""
+    """The notice that one thread is delivering, and the notices that are queued behind it."""
 
     def __init__(self) -> None:
         self.waiting: deque[_Notice] = deque()
-        """If the thread was interrupted, the next notice comes after what was left here."""
+        """The queued notices. After an interrupt, notices that are left here are delivered before the next one."""
         self.delivering: _Notice | None = None
         self.caused = 0
-        """How often callbacks have caused something in this thread."""
+        """How often callbacks have created notices in this thread."""
 
 
 @final
 class Delivery:
-    """Notifies listeners and observers of one balancer, in order.
+    """The queue of notices for the listeners and observers of one balancer.
 
     Parameters
     ----------
     guard
-        Of the balancer.
+        The guard of the balancer. It checks, in debug mode, that no lock is held.
     """
 
     __slots__ = ("_guard", "_here")
@@ -103,9 +106,10 @@ class Delivery:
         entries: tuple[Entry[Callable[..., object]], ...],
         happened: Sequence[tuple[object, ...]],
     ) -> None:
-        """Call each entry with the arguments of each thing that happened, now or, inside a callback, after what caused it.
+        """Call each entry once for each tuple of arguments in ``happened``.
 
-        What a callback raises is logged with the message, which takes the callback and the last argument.
+        Inside a callback the calls are queued; they are made after the current notice. An exception of a callback is
+        logged with ``message``, a format string for the callback and the last argument.
         """
         if not entries:
             return
@@ -115,14 +119,14 @@ class Delivery:
             here.waiting.append(_Notice(message, entries, arguments, cause))
         if cause is not None:
             here.caused += 1
-        while here.waiting and here.delivering is None:  # again, if a signal handler came at the end
+        while here.waiting and here.delivering is None:  # a signal handler may queue one more
             try:
                 self._deliver_all(here)
             finally:
                 here.delivering = None
 
     def _deliver_all(self, here: _Here) -> None:
-        """Deliver everything that waits; a method, for the reason that ``Turn._empty`` is one."""
+        """Deliver every queued notice. This is a method for the reason stated at ``Turn._dispatch``."""
         while here.waiting:
             here.delivering = notice = here.waiting.popleft()
             causing = notice.causing if notice.follows else None
@@ -142,12 +146,12 @@ class Delivery:
 
 
 def _count(causing: Counter[Entry[Any]], entry: Entry[Any]) -> None:
-    """Note that a callback has caused more when it received what a callback had caused."""
+    """Count a call in which a callback has created notices while it received one that a callback had created."""
     causing[entry] += 1
     if causing[entry] == MAX_CAUSING_CALLS:
         log_change(
-            "%r has used the balancer each of the %d times that it received what followed from one use; it receives"
-            " nothing else that follows. Let it return at once when it receives what it has caused",
+            "callback %r has changed the balancer in %d calls that all follow from one event; it receives no other event"
+            " that follows from it. Let the callback return at once when it receives an event that it has caused",
             entry.callback,
             MAX_CAUSING_CALLS,
             bad=True,

@@ -1,10 +1,10 @@
-"""Inputs of health machines, and what follows from them.
+"""Calls of the health machines, and the changes of the pool that result.
 
-Ends of requests, results of checks and time come here. One thread at a time calls the machines (``turn.py``); each
-input leads to at most one transition of the pool, and its events go to the listeners, under no lock.
+The inputs are ends of requests, results of checks, and time. One thread at a time calls the machines (``turn.py``). Each
+input leads to at most one transition of the pool. Listeners receive its events under no lock.
 
-Cost: O(1) for a request's end that changes nothing, O(n) for a change of eligibility. When time has passed, O(1) and
-the batch of the loads if only they are due, else O(n) and one call for each machine that is due.
+Cost: O(1) for an end of a request that changes nothing, O(n) for a change of eligibility. Time that passes costs O(n)
+and one call of each machine that is due. If only the loads are due, it costs O(1) and their own batch.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ __all__ = ["HealthDispatch"]
 
 @final
 class HealthDispatch:
-    """The inputs of the health machines of one balancer.
+    """The dispatcher of inputs to the health machines of one balancer.
 
     Parameters
     ----------
     transitions
-        Publishes what follows.
+        Publishes the changes that result.
     loads, sweep
-        Notified when they are due.
+        Called when they are due.
     listeners
         Called with the events.
     turn
-        Of the thread that calls the machines.
+        Decides which thread calls the machines.
     clock, guard
-        Of the balancer.
+        The clock and the guard of the balancer.
     """
 
     __slots__ = ("_clock", "_guard", "_listeners", "_loads", "_sweep", "_transitions", "turn")
@@ -67,9 +67,16 @@ class HealthDispatch:
         self._guard = guard
 
     def check(self, id: str, result: CheckResult, now: float) -> bool:
-        """Record how an active check ended; answer whether the endpoint is changing.
+        """Record the result of an active check. Return whether the checks of the endpoint are about to change its state.
 
-        If another thread is at the health machines, the answer is the one from before.
+        If another thread is calling the health machines, the result is queued and the returned value does not include it.
+
+        Raises
+        ------
+        UnknownEndpointError
+            If no endpoint of the pool has the id.
+        ConfigurationError
+            If the balancer has no health policy, or one that takes no results of checks.
         """
         member = find(self._transitions.state, id)
         machine, id = member.health, member.endpoint.id
@@ -80,7 +87,10 @@ class HealthDispatch:
         return self._guard.call("health policy", lambda: bool(checks.changing), default=False)
 
     def record(self, node: Node, completion: Completion, /) -> None:
-        """Record how a request ended: a failure, or any end that health or membership waits for."""
+        """Record how a request ended.
+
+        Called for a failure, for a ``Retry-After``, and for every end on a node whose health or removal needs it.
+        """
         member = self._transitions.state.members.get(node.id)
         if member is not None and member.node is node and member.health is None and member.serving:
             member.watch()
@@ -89,10 +99,10 @@ class HealthDispatch:
         self._take_turn(partial(self._observe, node, completion))
 
     def _take_turn(self, task: Task) -> None:
-        """Notify a health machine when it is this thread's turn, and hand out what it led to."""
+        """Queue the call of a health machine, do queued calls if no other thread does, and dispatch the events."""
         try:
             events = self.turn.take(task)
-        except BaseException:  # a machine may know what the state does not show: all are read again
+        except BaseException:  # a machine may have changed and the state not: all machines are read again
             self._transitions.close_fast_path()
             raise
         self._hand_out(events)
@@ -126,7 +136,7 @@ class HealthDispatch:
         return self._transitions.publish(lambda state, show: refreshed(state, machine, id, reading, show))
 
     def advance(self, *, whole: bool = False) -> None:
-        """Do what is due, unless another thread is at the health machines; ``whole`` with all that is in line."""
+        """Do what is due, unless another thread is calling the health machines. ``whole`` also does every queued call."""
         try:
             events = self.turn.take_unless_taken(self._pass_time, whole=whole)
         except BaseException:  # as in `_take_turn`
@@ -135,15 +145,15 @@ class HealthDispatch:
         self._hand_out(events)
 
     def _hand_out(self, events: list[Event]) -> None:
-        """Hand events to the listeners; what is left in line is for the next request."""
+        """Dispatch events to the listeners. Calls that are still queued are left to the next request."""
         if self.turn.left:
             self._transitions.hurry()
         self._listeners.dispatch(events)
 
     def _pass_time(self) -> list[Event]:
-        """Do what is due: O(1) and the batch of the loads if only they are, else O(n).
+        """Do what is due and return the events. O(n); O(1) and the batch of the loads if only the loads are due.
 
-        After something was dropped, all health machines are read, else those that are due.
+        After a change was dropped, all health machines are read; otherwise only those that are due.
         """
         now = self._clock()
         published = self._transitions.current.published
@@ -177,7 +187,7 @@ class HealthDispatch:
         return [(member, member.health, cause) for member, cause in outliers if member.health is not None]
 
     def _let_back(self, now: float) -> list[Event]:
-        """If no endpoint is left, uneject the one that is due soonest."""
+        """If no endpoint is eligible, uneject the one that is due soonest."""
         members = self._transitions.state.members.values()
         for member in members:
             if member.eligible:
@@ -193,7 +203,7 @@ class HealthDispatch:
         return []
 
     def _follow(self, member: Member) -> Reading:
-        """Have the node and its load follow what the health machine says now, and return that."""
+        """Read the health machine, update the node and its load to match, and return the reading."""
         self._transitions.state.members.get(member.endpoint.id, member).watch()
         reading = member.read()
         if reading.well and not member.well:

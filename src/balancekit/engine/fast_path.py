@@ -1,14 +1,18 @@
 """The fast path and the slow path of a request.
 
-A request is *plain* if it names no exclusion, cost or attributes. A plain request reads one reference that holds one
-immutable :class:`FastPath`, picks and opens a lease: no lock, no context object, and no clock unless time is needed.
-``LoadBalancer.acquire`` has that written out. :func:`acquire` takes the *short* path for an exclusion, a cost or
-attributes: it calls the selector itself, with a context. Everything else goes the long way: something that is due, a
-lost lease, an endpoint in slow start, a selector of the user, a load that wants to know of starts, a balancer for
-debugging, a request that nothing was picked for.
+A request is *plain* if it has no exclusion, no cost and no attributes. The *fast path* serves plain requests. It reads one
+reference to an immutable :data:`FastPath`, picks, and opens a lease. It takes no lock, creates no context object, and
+reads the clock only if time is needed. Its code is inlined in ``LoadBalancer.acquire``.
 
-Cost of the short path: about 40 empty method calls beyond the selector's own, at most 12 Python calls and two objects
-(lease, context), flat in the number of endpoints for every selector that is.
+The *short path*, in :func:`acquire`, serves requests with an exclusion, a cost or attributes. It calls the selector
+directly, with a context.
+
+The *slow path* serves every other request: when something is due, when a lease was lost, when an endpoint is in slow
+start, when the user wrote the selector, when a load needs to be notified of starts, in debug mode, and when the other
+paths picked no endpoint.
+
+Cost of the short path: at most 12 Python calls and two objects (lease, context), about 40 empty method calls in addition
+to the selector. The cost does not grow with the number of endpoints unless the selector's cost does.
 """
 
 from __future__ import annotations
@@ -54,29 +58,29 @@ _COLLECTIONS: Final = frozenset({set, frozenset, tuple, list})
 
 
 class Published(NamedTuple):
-    """All that requests read of one state of the pool. A new state is a new one of these."""
+    """Everything that requests read of one state of the pool. It is replaced as a whole with each new state."""
 
     pickers: Pickers
-    """Picks for any plain request, whatever keeps it from the fast path."""
+    """The picks of plain requests on the slow path."""
     fast: Pickers
-    """The same if plain requests may take the fast path, else none."""
+    """The picks of plain requests on the fast path. Without a pick, such requests take the slow path."""
     select: Select | None
-    """Called by requests on the fast path; ``None`` sends them to the slow path."""
+    """The ``select`` method that the short path calls. ``None`` sends those requests to the slow path."""
     now: Clock
     """The clock of the balancer."""
     clock: Clock | None
-    """To be read before a plain pick; ``None`` if no plain request needs the time."""
+    """The clock to read before a plain pick; ``None`` if no plain request needs the time."""
     deadline: float
-    """From when on something is due, so that requests go the long way."""
+    """The time at which something is due. From then on, requests take the slow path."""
     owner: LeaseOwner
-    """Of new leases. While it has lost leases, requests go the long way."""
+    """The owner of new leases. While it has lost leases, requests take the slow path."""
     state: PoolState
-    """The state that all of it was made from."""
+    """The state that all the other fields were made from."""
     sound: bool = True
-    """Whether the pickers are known to be the last that the selector made; if not, they are rebuilt when due."""
+    """Whether the pickers are the last ones that the selector made. If not, they are rebuilt with the next request."""
 
     def postponed(self, other: Published) -> bool:
-        """Answer whether this is another one but for when something is due, and nothing is due now."""
+        """Return whether this differs from ``other`` in the deadline alone, and nothing is due at once."""
         return (
             self.deadline > -math.inf
             and self.state is other.state
@@ -91,13 +95,12 @@ class Published(NamedTuple):
 FastPath: TypeAlias = tuple[
     Pick | None, Pick | None, Clock | None, float, deque[Lease[object]], LeaseOwner, Published
 ]
-"""What a plain request reads, in one reference: the picks without and by key, clock and deadline, the lost leases of the
-owner, the owner, and all that is published. A plain tuple, because unpacking a named one costs as much again as the rest
-of an acquire."""
+"""The tuple that a plain request reads: pick, pick by key, clock, deadline, lost leases, owner, and :class:`Published`.
+It is a plain tuple because unpacking a named tuple would double the cost of an acquire."""
 
 
 def fast_path(published: Published) -> FastPath:
-    """Return what plain requests read of what is published."""
+    """Return the tuple that plain requests read, from what is published."""
     return (
         *published.fast,
         published.clock,
@@ -110,12 +113,12 @@ def fast_path(published: Published) -> FastPath:
 
 @final
 class Current:
-    """The one reference that requests read, and that a change swaps.
+    """The one reference that requests read and that a change swaps.
 
     Parameters
     ----------
     owner
-        Of the first leases.
+        The owner of leases until the first change.
     """
 
     __slots__ = ("fast",)
@@ -127,16 +130,16 @@ class Current:
 
     @property
     def published(self) -> Published:
-        """What is published."""
+        """Everything that is published now."""
         return self.fast[-1]
 
 
 class Engine(Protocol):
-    """What the slow path needs of the runtime."""
+    """The part of the runtime that the slow path uses."""
 
     @property
     def current(self) -> Current:
-        """What is published."""
+        """The reference to everything that is published."""
         ...
 
     @property
@@ -146,7 +149,7 @@ class Engine(Protocol):
 
     @property
     def debug(self) -> bool:
-        """Whether leases remember where they were acquired."""
+        """Whether leases record the line of code that acquired them."""
         ...
 
     @property
@@ -163,7 +166,7 @@ class Engine(Protocol):
         ...
 
     def open(self, node: Node, *, now: float, cost: float, site: str | None) -> Lease[object]:
-        """Open a lease that is not an ordinary one."""
+        """Open a lease on the slow path."""
         ...
 
     def unavailable(self, published: Published, ctx: PickContext) -> UnavailableError:
@@ -172,7 +175,7 @@ class Engine(Protocol):
 
 
 def open_lease(node: Node, owner: LeaseOwner, started_at: float) -> Lease[object]:
-    """Open a lease on a node. ``LoadBalancer.acquire`` has this written out."""
+    """Open a lease on a node. ``LoadBalancer.acquire`` has an inlined copy."""
     lease: Lease[object] = OpenLease()
     lease._started_at = started_at
     lease._owner = owner
@@ -188,7 +191,7 @@ def open_lease(node: Node, owner: LeaseOwner, started_at: float) -> Lease[object
 
 
 def open_cost_lease(node: Node, owner: LeaseOwner, started_at: float, cost: float) -> Lease[object]:
-    """Open a lease of a request that was given a cost. :func:`acquire` has this written out."""
+    """Open a lease for a request with a cost. :func:`acquire` has an inlined copy."""
     lease: Lease[object] = OpenCostLease()
     lease._started_at = started_at
     lease._owner = owner
@@ -218,9 +221,9 @@ def acquire(
     *,
     checked: bool = False,
 ) -> Lease[Any]:
-    """Open a lease for a request that is not plain, or that something stands in the way of.
+    """Open a lease on the short path, or on the slow path if that is not possible.
 
-    ``checked`` says that the arguments have been validated.
+    ``checked`` means that the arguments have already been validated.
     """
     if not checked:
         exclude = check_request(key, cost, exclude, attributes)
@@ -236,7 +239,7 @@ def acquire(
         return _acquire(engine, key, cost, exclude, attributes, plain=plain)
     try:
         if not plain:
-            ctx = _new(PickContext)  # written out: keyword arguments would cost twice as much
+            ctx = _new(PickContext)  # inlined: a call with keyword arguments would cost twice as much
             ctx.rng = engine.rng
             ctx.now = now
             ctx.key = key
@@ -249,12 +252,12 @@ def acquire(
             node = pick_by_key(key, now)
         else:
             node = None if pick is None else pick(now)
-    except Exception:  # the long way finds out why
+    except Exception:  # the slow path calls the selector again and reports the error
         raise_interrupt()
         node = None
     if node is None or node.id in exclude:
         return _acquire(engine, key, cost, exclude, attributes, plain=plain)
-    # What follows is open_lease() and open_cost_lease(), written out.
+    # The rest is an inlined copy of open_lease() and open_cost_lease().
     lease: Lease[object] = OpenLease() if cost is DEFAULT_COST else OpenCostLease()
     if clock is not None:
         lease._started_at = now
@@ -282,7 +285,7 @@ def _acquire(
     *,
     plain: bool,
 ) -> Lease[object]:
-    """Open a lease the long way: do what is due, pick with every check, notify all that observe."""
+    """Open a lease on the slow path: do what is due, pick, check the pick, notify load and observers."""
     now = engine.wake()
     published = engine.current.published
     node = _pick(published.pickers, key, now) if plain else None
@@ -295,12 +298,13 @@ def _acquire(
 
 
 def check_request(key: object, cost: Any, exclude: Any, attributes: object) -> Collection[str]:
-    """Return the exclusions of a request, all of it validated; a set is returned as it is.
+    """Validate the arguments of a request and return its exclusions. A set is returned unchanged.
 
     Raises
     ------
     ConfigurationError
-        Naming the first argument that is none.
+        If ``key`` is no ``str``, ``bytes``, ``int`` or ``None``, ``cost`` no finite positive number, ``exclude`` no collection of
+        ids, or ``attributes`` no mapping. The error names the first of them.
     """
     if (
         (cost is not DEFAULT_COST and not (cost.__class__ is float and 0.0 < cost < math.inf))
@@ -329,12 +333,12 @@ def context(
     now: float,
     trace: Trace | None = None,
 ) -> PickContext:
-    """Return what a selector sees of a request.
+    """Return the context with which a selector is called.
 
     Raises
     ------
     MissingKeyError
-        If the request has no key and the balancer refuses that.
+        If the request has no key and the balancer was made with ``on_missing_key="refuse"``.
     """
     if key is None and engine.key_required:
         raise MissingKeyError
@@ -350,7 +354,7 @@ def context(
 
 
 def _pick(pickers: Pickers, key: Key | None, now: float) -> Node | None:
-    """Pick by a picker; ``None`` if there is none for the request, or if it fails."""
+    """Return the node that a picker picks; ``None`` if there is no picker for the request, or if it raises."""
     pick, pick_by_key = pickers
     try:
         if key is not None and pick_by_key is not None:
@@ -358,13 +362,13 @@ def _pick(pickers: Pickers, key: Key | None, now: float) -> Node | None:
         return None if pick is None else pick(now)
     except SelectorError:
         raise
-    except Exception:  # a load or a generator of the user; the selector is called instead
+    except Exception:  # from a load or a random generator of the user; the selector is called instead
         contain_error("a picker failed: %r", pickers)
         return None
 
 
 def _no_time() -> float:
-    """Stand where no balancer has set its clock."""
+    """Return NaN: the clock until the first state is published."""
     return math.nan
 
 

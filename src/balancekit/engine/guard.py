@@ -1,6 +1,6 @@
-"""The guard around code of the user: what it raises is logged, and changes nothing.
+"""The guard around calls of user code: an exception is logged, and the request or change continues.
 
-A hook that raises can neither lose an answer nor stop the balancer.
+So a hook that raises can neither lose the answer of a request nor stop the balancer.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ D = TypeVar("D")
 
 @final
 class Guard:
-    """Calls code of the user: logs what it raises and, in a balancer for debugging, checks that no lock is held.
+    """The caller of user code. It logs exceptions and, in debug mode, checks first that no engine lock is held.
 
     Parameters
     ----------
     locks
-        Of the balancer.
+        The locks of the balancer.
     debug
-        Whether to check them.
+        Whether to check the locks.
     """
 
     __slots__ = ("_debug", "_locks")
@@ -36,7 +36,7 @@ class Guard:
         self._debug = debug
 
     def check(self) -> None:
-        """Raise, in a balancer for debugging, if the calling thread holds an engine lock."""
+        """Raise ``AssertionError`` in debug mode if the calling thread holds an engine lock."""
         if self._debug:
             self._locks.check_free()
 
@@ -52,7 +52,7 @@ class Guard:
     def events(
         self, what: str, hook: Callable[..., Iterable[Event]], *arguments: object, now: float
     ) -> list[Event]:
-        """Return the events that a health machine answers with, none if it raises."""
+        """Return the events that a health machine returns, or none if it raises."""
         self.check()
         try:
             return list(hook(*arguments, now=now))

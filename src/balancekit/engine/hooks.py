@@ -1,8 +1,8 @@
-"""The optional hooks of selectors, loads and health policies, resolved once and called with care.
+"""The optional hooks of selectors, loads and health policies.
 
-Each hook is a protocol of :mod:`balancekit.protocols`. What an object supports is resolved when a balancer is made or
-an endpoint joins, never again; nothing else in the engine looks with ``getattr``. ``requirements.py`` says what an object
-must have, ``guard.py`` calls what it has.
+Each hook is a protocol of :mod:`balancekit.protocols`. The hooks of an object are looked up once: when a balancer is
+created, or when an endpoint joins. ``requirements.py`` lists the members that an object must have. ``guard.py`` calls
+the hooks.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ __all__ = [
 ]
 
 HealthMaker: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
-"""What ``health=`` takes: makes the health machine of one endpoint (see ``Lifecycle.__call__``)."""
+"""The type of ``health=``: a callable that creates the health machine of one endpoint (see ``Lifecycle.__call__``)."""
 CHECKED_POLICY: Final = "a policy that takes check results, such as Lifecycle()"
-"""What is allowed as ``health=`` where results of checks arrive."""
+"""The allowed values of ``health=`` for a balancer with active checks, as errors state them."""
 
 
 @final
 class SelectorHooks:
-    """What a selector offers besides ``select``."""
+    """The optional hooks of one selector."""
 
     __slots__ = (
         "_reasons",
@@ -89,35 +89,35 @@ class SelectorHooks:
             selector.prepare if isinstance(selector, SupportsPrepare) else None
         )
         self.timed: bool = bool(getattr(selector, "timed", False))
-        """Whether plain picks need the time."""
+        """Whether picks need the time."""
         self.learner: SupportsFeedback | None = selector if isinstance(selector, SupportsFeedback) else None
         self.learns_from_successes: bool = bool(getattr(selector, "learns_from_successes", True))
-        """Whether a selector that learns wants plain successes too."""
+        """Whether ``learn`` is to be called for successes too."""
         self.learns_from_latency: bool = self.learner is not None and self.learns_from_successes
-        """Whether the balancer is to measure latency for it."""
+        """Whether the balancer must measure latency for the selector."""
         self.shared: bool = bool(getattr(selector, "thread_safe", False))
         """Whether threads may call the selector at the same time."""
         self.trusted: bool = is_shipped(selector)
-        """Whether its picks need no check."""
+        """Whether the selector is part of this library, so that its picks are not checked."""
         self._reasons = selector if isinstance(selector, SupportsReasons) else None
         self._retry = selector if isinstance(selector, SupportsRetryAt) else None
 
     @property
     def name(self) -> str:
-        """The selector, as errors and explanations call it."""
+        """The name of the selector in errors and explanations: that of its class."""
         return type(self.selector).__name__
 
     def default_load(self) -> LoadPolicy | None:
-        """Return the load policy that the selector would choose by, if it says so."""
+        """Return the load policy that the selector declares as its default, or ``None``."""
         return self.selector.default_load if isinstance(self.selector, SupportsDefaultLoad) else None
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext) -> Mapping[str, Reason]:
-        """Return, by id, why the selector passes over candidates.
+        """Return, by id, the reasons for which the selector refuses candidates.
 
         Raises
         ------
         TypeError
-            If the selector, or one that it wraps, answers anything but reasons.
+            If ``refusals`` of the selector, or of one that it wraps, returns a value that is no ``Reason``.
         """
         found: Mapping[str, Reason] = {} if self._reasons is None else self._reasons.refusals(snapshot, ctx)
         if not all([isinstance(reason, Reason) for reason in found.values()]):
@@ -127,15 +127,15 @@ class SelectorHooks:
         return found
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext) -> float | None:
-        """Return when the selector would pick an endpoint, if it knows.
+        """Return the time at which the selector expects to pick an endpoint again, or ``None`` if it is unknown.
 
         Raises
         ------
         TypeError
-            If the selector, or one that it wraps, answers anything but a finite number or ``None``.
+            If ``retry_at`` of the selector, or of one that it wraps, returns neither a finite number nor ``None``.
         """
         found = None if self._retry is None else self._retry.retry_at(snapshot, ctx)
-        if found is not None and not math.isfinite(found):  # raises TypeError for what is not a number
+        if found is not None and not math.isfinite(found):  # isfinite() may raise TypeError
             raise TypeError(
                 f"retry_at() of {self.name} returned {brief(found)}: expected a finite number or None"
             )
@@ -144,7 +144,7 @@ class SelectorHooks:
 
 @runtime_checkable
 class SupportsJoiningOrder(Protocol):
-    """What the loads of one pool share, if it says in what order to make them; for this library's own alone."""
+    """A load policy that states the order in which to create its loads. Used for policies of this library only."""
 
     def joining_order(self, count: int, rng: Random) -> Sequence[int]:
         """Return a permutation of ``range(count)``."""
@@ -153,7 +153,7 @@ class SupportsJoiningOrder(Protocol):
 
 @final
 class LoadHooks:
-    """The loads of one pool, and what their policy offers besides making them."""
+    """The load policy of one pool and its optional hooks."""
 
     __slots__ = ("_forget", "_guard", "_order", "_shared", "make")
 
@@ -172,20 +172,20 @@ class LoadHooks:
 
     @property
     def deadline(self) -> float:
-        """When :meth:`advance` is due, infinity if it never is."""
+        """The time at which :meth:`advance` is due; infinity if it never is."""
         return math.inf if self._shared is None else self._shared.deadline
 
     def joining_order(self, count: int, rng: Random) -> Sequence[int]:
-        """Return in what order to make endpoints that join together, by their numbers."""
+        """Return the order, as indices, in which to create the loads of ``count`` endpoints that join together."""
         return self._order(count, rng)
 
     def advance(self, *, now: float) -> None:
-        """Let time pass for what the loads share."""
+        """Call the load policy if it is due."""
         if self._shared is not None and now >= self._shared.deadline:
             self._guard.call("load policy", self._shared.advance, default=None, now=now)
 
     def forget(self, nodes: Iterable[Node]) -> None:
-        """Leave nodes that have gone out of what the loads share."""
+        """Make the load policy release the loads of nodes that have left the pool."""
         if self._forget is not None:
             for node in nodes:
                 self._guard.call("load policy", self._forget, node, default=None)
@@ -196,28 +196,28 @@ def _as_listed(count: int, _: Random) -> Sequence[int]:
 
 
 def load_is_timed(policy: LoadPolicy) -> bool:
-    """Return whether the loads of a policy look at times."""
+    """Return whether the loads of a policy use times. Without the ``timed`` attribute they are assumed to."""
     return bool(policy.timed) if isinstance(policy, SupportsTiming) else True
 
 
 def health_is_timed(policy: HealthMaker | None) -> bool:
-    """Return whether a health policy looks at times: one with a rule for latencies does."""
+    """Return whether a health policy uses latencies. Without the ``timed`` attribute it is assumed not to."""
     given: object = policy
     return bool(given.timed) if isinstance(given, SupportsTiming) else False
 
 
 def needs_start(load: Load) -> bool:
-    """Return whether a load wants to know of requests that start."""
+    """Return whether ``started`` of a load must be called. Without the attribute ``needs_start``, it must."""
     return bool(getattr(load, "needs_start", True))
 
 
 def start_compared(load: Load) -> bool:
-    """Return whether a load knows of requests that were picked by a comparison of its pool's, without ``started``."""
+    """Return whether the picks of a load's own pool notify the load, so that plain requests need no call of ``started``."""
     return bool(getattr(load, "start_compared", False))
 
 
 def reset_load(load: Load, guard: Guard) -> None:
-    """Notify a load that its endpoint is back from an ejection: health judges it from here on."""
+    """Notify a load that its endpoint returns from an ejection."""
     if isinstance(load, SupportsReset):
         guard.call("load", load.reset, default=None)
 
@@ -229,7 +229,7 @@ def load_answering(load: Load, guard: Guard, *, now: float, cost: float) -> None
 
 
 class Reading(NamedTuple):
-    """What a health machine says at one moment, as far as a state of the pool shows it."""
+    """The values of a health machine at one moment, as a state of the pool stores them."""
 
     well: bool = True
     ramping: bool = False
@@ -247,10 +247,10 @@ class HealthHooks:
         self.policy: HealthPolicy = policy
         self._guard = guard
         self._ramp = cast("SupportsRamp", policy) if supports(policy, SupportsRamp) else None
-        self._own: bool = is_shipped(policy)  # ours need no guard
+        self._own: bool = is_shipped(policy)  # machines of this library are called without the guard
 
     def read(self) -> Reading:
-        """Return what the machine says now."""
+        """Return the present values of the machine."""
         return Reading(self.eligible, self.ramp < 1.0, self.deadline)
 
     @property
@@ -262,7 +262,7 @@ class HealthHooks:
 
     @property
     def watching(self) -> bool:
-        """Whether the machine wants to know of successes."""
+        """Whether the machine must be notified of successes."""
         if self._own:
             return self.policy.watching
         return self._guard.call("health policy", lambda: bool(self.policy.watching), default=False)
@@ -274,14 +274,14 @@ class HealthHooks:
 
     @property
     def deadline(self) -> float:
-        """When :meth:`advance` is due, infinity if it is not."""
+        """The time at which :meth:`advance` is due; infinity if it is not."""
         if self._own:
             return self._due()
         return self._guard.call("health policy", self._due, default=math.inf)
 
     @property
     def ramp(self) -> float:
-        """The part of its share that the endpoint takes."""
+        """The fraction of its usual share that the endpoint receives, 0 to 1."""
         ramp = self._ramp
         if ramp is not None and self._own:
             return ramp.ramp
@@ -291,7 +291,7 @@ class HealthHooks:
 
     @property
     def trial(self) -> int:
-        """How many requests at a time the endpoint takes whatever the ramp is."""
+        """The number of concurrent requests that the endpoint receives whatever the ramp is."""
         ramp = self._ramp
         if ramp is not None and self._own:
             return ramp.trial
@@ -310,24 +310,24 @@ class HealthHooks:
         return self._guard.events("health policy", self.policy.advance, now=now)
 
     def on_outlier(self, cause: str, *, now: float) -> list[Event]:
-        """Record that a sweep found the endpoint to be an outlier, if the machine takes that."""
+        """Report to the machine that a sweep has found the endpoint to be an outlier, if the machine supports it."""
         if not isinstance(self.policy, SupportsOutlierEjection):
             return []
         return self._guard.events("health policy", self.policy.on_outlier, cause, now=now)
 
     def uneject(self, *, now: float) -> list[Event]:
-        """Let the endpoint back before its time, if the machine can."""
+        """End the ejection of the endpoint early, if the machine supports it."""
         if not isinstance(self.policy, SupportsUneject):
             return []
         return self._guard.events("health policy", self.policy.uneject, now=now)
 
     def checks(self) -> SupportsCheckResults:
-        """Return the machine as one that takes the results of checks.
+        """Return the machine, which takes the results of checks.
 
         Raises
         ------
         ConfigurationError
-            If it takes none.
+            If the machine takes no results of checks.
         """
         if not supports(self.policy, SupportsCheckResults):
             raise ConfigurationError("health", self.policy, CHECKED_POLICY)
@@ -355,11 +355,11 @@ class SweepHooks:
 
     @property
     def deadline(self) -> float:
-        """When :meth:`advance` is due, infinity if it never is."""
+        """The time at which :meth:`advance` is due; infinity if it never is."""
         return math.inf if self._finder is None else self._finder.deadline
 
     def advance(self, nodes: Iterable[Node], *, now: float) -> Mapping[str, str]:
-        """Return the ids of outliers, each with a cause."""
+        """Return the causes of ejection of the endpoints that are outliers, by id."""
         nothing: Mapping[str, str] = {}
         if self._finder is None:
             return nothing

@@ -1,11 +1,12 @@
 """The open and ended leases of one balancer.
 
-The ledger opens leases on the slow path and is called when leases end: it counts the outcome, calls the load and a
-selector that learns, and passes on what health must know. A plain success on a healthy endpoint takes the short way
-through :meth:`Ledger.succeeded`: one clock reading, one call into the load.
+The ledger opens leases on the slow path. It is also called when a lease ends: it counts the outcome, calls the load and the
+selector's ``learn``, and passes failures on to the health machines. A plain success on a healthy endpoint takes the fast
+path, :meth:`Ledger.succeeded`: one clock reading and one call of the load.
 
-Loads are called by the thread that ends the request, several at once, under no lock. A selector of the user that is not
-``thread_safe`` learns under its own lock. Whatever one of them raises is logged; the request has its answer.
+The thread that ends a request calls the load. Several threads may call a load at once, and no lock is held. ``learn`` of
+a selector that is not ``thread_safe`` is called under the ``serial`` lock. An exception of any of them is logged; it does
+not reach the request.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ from balancekit.stats import RecentWindow
 __all__ = ["CompletionSink", "Ledger", "Observer", "StartObserver"]
 
 FULLY_SAMPLED_SUCCESSES: Final = 64
-"""So many successes of an endpoint go into its latency window one by one, then one in eight: the window
-lies apart from all else that a release touches, which costs a tenth of a request at 10 000 endpoints."""
+"""Successes of an endpoint that are all recorded in its latency window; later, one in eight is recorded. Recording costs
+a tenth of a request at 10 000 endpoints, because the window is in memory that a release does not use otherwise."""
 
 Observer: TypeAlias = Callable[[Endpoint[Any], Completion], None]
-"""Called with every lease that ends: where, and how. In the thread that ended it, with no lock held."""
+"""Called with the endpoint and the completion of every lease that ends, in the thread that ends it, under no lock."""
 StartObserver: TypeAlias = Callable[[Endpoint[Any]], None]
-"""Called with every lease that begins: where. In the thread that opened it, with no lock held."""
+"""Called with the endpoint of every lease that is opened, in the thread that opens it, under no lock."""
 
 
 class CompletionSink(Protocol):
-    """Where the ledger passes on what health must know."""
+    """The receiver of completions that health machines need."""
 
     def __call__(self, node: Node, completion: Completion, /) -> None:
         """Record how a request ended on a node."""
@@ -55,22 +56,24 @@ class CompletionSink(Protocol):
 
 @final
 class Ledger:
-    """The open and ended leases of one balancer.
+    """The bookkeeper of the open and ended leases of one balancer.
 
     Parameters
     ----------
     clock
-        Seconds, monotonic.
+        Returns seconds; monotonic.
     timed
-        Whether latencies are wanted.
+        Whether latencies are measured.
     learner
-        The selector, if it learns from how requests end.
+        The selector, if it has ``learn``.
     successes
-        Whether it learns from plain successes too.
+        Whether ``learn`` is called for plain successes too.
     serial
-        Whether it learns one completion at a time.
+        Whether ``learn`` is called under the ``serial`` lock.
     locks, guard, delivery
-        Of the balancer.
+        The locks, the guard and the delivery of the balancer.
+    sink
+        Called with the completions that health machines need.
     """
 
     __slots__ = (
@@ -104,13 +107,13 @@ class Ledger:
     ) -> None:
         self.timed: bool = timed
         self.lost: deque[Lease[object]] = deque()
-        """Leases that were garbage-collected open. Finalizers append here, :meth:`collect` empties it."""
+        """Leases that were garbage-collected while open. Their finalizers append here; :meth:`collect` empties it."""
         self.needs_start: bool = False
-        """Whether some load wants to know of requests that start."""
+        """Whether ``started`` of at least one load must be called."""
         self.observers: tuple[Entry[Observer], ...] = ()
-        """Called with every lease that ends."""
+        """The observers of leases that end."""
         self.start_observers: tuple[Entry[StartObserver], ...] = ()
-        """The same for leases that begin."""
+        """The observers of leases that are opened."""
         self._clock = clock
         self._learner = learner
         self._serial = serial
@@ -122,21 +125,27 @@ class Ledger:
 
     @property
     def lean(self) -> bool:
-        """Whether a lease may be opened without a call of anything that must know of it."""
+        """Whether opening a lease calls neither a load nor an observer."""
         return not self.needs_start and not self.start_observers
 
     @property
     def observed(self) -> bool:
-        """Whether every start is reported."""
+        """Whether there are observers of leases that are opened."""
         return bool(self.start_observers)
 
     @property
     def owner(self) -> LeaseOwner:
-        """What ordinary leases report to: a plain success may go the short way only if nothing else must know of it."""
+        """The owner of new leases: the ledger, or a slow-path owner if a selector or an observer needs every success."""
         return self if self._plain and not self.observers else SlowPathOwner(self)
 
     def adopt(self, node: Node) -> Node:
-        """Prepare the node of a new endpoint for its leases."""
+        """Prepare the node of a new endpoint for its leases and return it.
+
+        Raises
+        ------
+        ConfigurationError
+            If the load of the node lacks a method, or has a misspelt hook.
+        """
         load = node.load
         require_load(load)
         fast = supports(load, SupportsFastSuccess)
@@ -149,14 +158,14 @@ class Ledger:
         return node
 
     def watch(self, nodes: Iterable[Node]) -> None:
-        """Have nodes report every end if there are observers."""
+        """Make nodes report every end of a lease if there are observers."""
         if self.observers:
             for node in nodes:
                 node.needs_completion = True
                 node.set_watch(health_watching=node.health_watching)
 
     def open(self, node: Node, *, now: float, cost: float, site: str | None) -> Lease[object]:
-        """Open a lease with everything that may belong to one."""
+        """Open a lease on the slow path: call the load and the observers of starts, and record cost and site."""
         if self.needs_start:
             self._guard.check()
             try:
@@ -192,12 +201,12 @@ class Ledger:
             latency = now - lease._started_at
             if not node.successes & 7 or node.successes < FULLY_SAMPLED_SUCCESSES:
                 node.latency.record(latency)  # type: ignore[union-attr]  # timed: adopt() made one
-            node.load.succeeded(latency, now)  # type: ignore[attr-defined]  # `_plain` says it is there
+            node.load.succeeded(latency, now)  # type: ignore[attr-defined]  # `_plain` is true: the load has it
         except Exception:
             contain_error("load of %r failed to record a success", node.id)
 
     def ended(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
-        """Count any other end, and pass it on to whatever must know."""
+        """Count any other end of a lease, and call :meth:`finish` if load, selector, health or observers need it."""
         with self._locks.writer:
             if outcome is Outcome.SUCCESS:
                 node.successes += 1
@@ -207,7 +216,7 @@ class Ledger:
             self.finish(lease, node, outcome, retry_after)
 
     def reached(self, lease: Lease[object]) -> None:
-        """Note when the answer began."""
+        """Record the time at which the answer began."""
         now = self._read_clock()
         if now is None:
             return
@@ -220,11 +229,11 @@ class Ledger:
             load_answering(lease.node.load, self._guard, now=now, cost=lease.cost)
 
     def reported(self, lease: Lease[object]) -> None:
-        """Let the end of this lease take the slow path: its answer carries a load report."""
+        """Make the end of this lease take the slow path, because its answer has a load report."""
         lease._owner = SlowPathOwner(self)
 
     def counted(self, lease: Lease[object], tokens: int) -> None:
-        """Note how many tokens an answer had, and how fast they came if it has just ended."""
+        """Record the number of tokens of an answer and, if the lease is open, their rate since the first byte."""
         answers, begun = self._answers(lease.node), lease.extras.first_byte_at
         with self._locks.writer:
             answers.tokens += tokens
@@ -232,11 +241,11 @@ class Ledger:
             now = self._read_clock()
             if now is not None and now > begun:
                 speed = (tokens - 1) / (now - begun)
-                if speed < math.inf:  # not of a clock in the smallest steps that there are
+                if speed < math.inf:  # the division overflows if the difference is denormal
                     answers.speed.record(speed)
 
     def _read_clock(self) -> float | None:
-        """Return the time; ``None`` if the clock raises, for a request that goes on has no use for its error."""
+        """Return the time, or ``None`` if the clock raises. The error is logged, so that the request continues."""
         try:
             return self._clock()
         except Exception:
@@ -253,7 +262,7 @@ class Ledger:
         return found
 
     def finish(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
-        """Notify load, selector and health how a lease ended."""
+        """Report the end of a lease to load, selector, health and observers."""
         now = self._read_clock()
         if now is None:
             return
@@ -276,9 +285,10 @@ class Ledger:
         self._delivery.deliver("observer %r failed on %r", self.observers, [(node.endpoint, completion)])
 
     def collect(self, emit: Callable[[LeaseLost], None]) -> None:
-        """End the leases that were never released, and warn of each. To be called without a lock.
+        """End the leases that were never released, and emit a ``ResourceWarning`` for each. Call it under no lock.
 
-        A program may turn warnings into errors: those are logged, for the request that finds a lost lease did not lose it.
+        A program may turn warnings into errors. Such an error is logged and not raised, because the request that collects
+        a lost lease is not the one that lost it.
         """
         warnings: list[tuple[str, Lease[object]]] = []
         while self.lost:
@@ -306,13 +316,13 @@ class Ledger:
         try:
             with self._locks.serial:
                 learner.learn(node, completion)
-        except Exception:  # outside the lock, for handlers of the log are the application's
+        except Exception:  # logged after the lock is released: log handlers are user code
             contain_error("selector %r failed", learner)
 
 
 @final
 class SlowPathOwner:
-    """The owner of leases whose success is more than plain: with a cost, a first byte or an observer."""
+    """The owner of leases whose success takes the slow path: with a cost, a first byte, a load report or an observer."""
 
     __slots__ = ("_ledger", "lost")
 
@@ -331,12 +341,12 @@ class SlowPathOwner:
         self._ledger.ended(lease, node, outcome, retry_after)
 
     def reached(self, lease: Lease[object]) -> None:
-        """Note when the answer began."""
+        """Record the time at which the answer began."""
         self._ledger.reached(lease)
 
     def reported(self, lease: Lease[object]) -> None:
-        """Note that the answer carries a load report: its lease takes the slow path already."""
+        """Do nothing: a lease of this owner takes the slow path already."""
 
     def counted(self, lease: Lease[object], tokens: int) -> None:
-        """Note how many tokens the answer had."""
+        """Record the number of tokens of the answer."""
         self._ledger.counted(lease, tokens)

@@ -1,6 +1,6 @@
-"""Listeners of one balancer: added, taken away, and called with events, or with refusals.
+"""The listeners of one balancer, for events or for refusals.
 
-A listener runs in the thread that caused the event, under no lock. One that raises is logged and changes nothing.
+A listener runs in the thread that caused the event, under no lock. An exception of a listener is logged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ T = TypeVar("T")
 
 
 def end_of(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], None]:
-    """Return a function that stops an entry and calls a method with it; it keeps alive neither its object nor the callable."""
+    """Return a function that marks an entry as stopped and calls ``remove`` with it.
+
+    The function holds only weak references: it keeps neither the object of ``remove`` nor the entry alive.
+    """
     method, known = weakref.WeakMethod(remove), weakref.ref(entry)
 
     def stop() -> None:
@@ -35,7 +38,7 @@ def end_of(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], 
 
 
 def begun(begin: Callable[[], object], stop: Callable[[], None]) -> Callable[[], None]:
-    """Begin something, and return what ends it; an interrupt leaves nothing begun that cannot be ended."""
+    """Call ``begin`` and return ``stop``. If ``begin`` raises, ``stop`` is called before the exception continues."""
     try:
         begin()
     except BaseException:
@@ -46,16 +49,16 @@ def begun(begin: Callable[[], object], stop: Callable[[], None]) -> Callable[[],
 
 @final
 class Listeners(Generic[T]):
-    """The listeners of one balancer to one kind of thing.
+    """The listeners of one balancer for one type of notice.
 
     Parameters
     ----------
     locks
-        Of the balancer; ``listeners`` guards the tuple.
+        The locks of the balancer; ``listeners`` guards the tuple of listeners.
     delivery
-        Of the balancer.
+        The delivery of the balancer.
     message
-        What is logged of one that raises, with places for the listener and for what it was called with.
+        The format string that is logged if a listener raises. Its two values are the listener and the argument.
     """
 
     __slots__ = ("__weakref__", "_delivery", "_listeners", "_locks", "_message")
@@ -67,16 +70,16 @@ class Listeners(Generic[T]):
         self._listeners: tuple[Entry[Callable[[T], object]], ...] = ()
 
     def add(self, listener: Callable[[T], object]) -> Callable[[], None]:
-        """Add a listener; return a function that takes it away again."""
+        """Add a listener. Return a function that removes it; a second call of that function does nothing."""
         entry = Entry(listener)
         return begun(lambda: self._append(entry), end_of(self._remove, entry))
 
     def dispatch(self, happened: Iterable[T]) -> None:
-        """Hand what happened to the listeners, in that order."""
+        """Call every listener with each of the notices, in their order."""
         self._delivery.deliver(self._message, self._listeners, [(one,) for one in happened])
 
     def dispatch_one(self, happened: T) -> None:
-        """Hand one thing to the listeners."""
+        """Call every listener with one notice."""
         self.dispatch((happened,))
 
     def _append(self, entry: Entry[Callable[[T], object]]) -> None:

@@ -4,19 +4,19 @@
 lock           guards                                                          what may run under it
 =============  ==============================================================  ===================================
 ``writer``     the swap of the one reference that readers read, the counts     a comparison, an assignment, a
-               of failed and refused requests, and whose turn it is to notify  count: O(1), no foreign code, no
-               the health machines (``turn.py``)                               I/O
-``serial``     a selector of the user that is not ``thread_safe``              that selector's own hooks, nothing
+               of failed and refused requests, and the owner of the turn to    count: O(1), no user code, no
+               call the health machines (``turn.py``)                          I/O
+``serial``     a selector that is not ``thread_safe``                          that selector's own hooks, nothing
                                                                                else
 ``listeners``  the tuples of listeners and observers                           building a new tuple
 =============  ==============================================================  ===================================
 
-Order: none is ever taken while another is held, but ``writer`` under ``serial`` when a selector of the user calls
-the balancer. All are re-entrant, because a finalizer may call the balancer in the middle of any allocation.
+Order: no lock is taken while another is held. The one exception is ``writer`` under ``serial``, when a selector calls the
+balancer. All locks are re-entrant, because a finalizer may call the balancer during any allocation.
 
-Everything else that users write runs under no lock at all: listeners, observers, outlier rules, exhaustion policies,
-loads, health policies, clocks, ``prepare``, ``picker`` and ``learn`` of a thread-safe selector. A change of the pool
-is computed from values, and a comparison under ``writer`` decides whether it still fits; if not, it is computed
+All other user code runs under no lock: listeners, observers, outlier rules, exhaustion policies, loads, health policies,
+clocks, and ``prepare``, ``picker`` and ``learn`` of a thread-safe selector. A change of the pool is computed from values.
+A comparison under ``writer`` decides whether those values are still the present ones. If not, the change is computed
 again (``docs/decisions/0101``).
 """
 
@@ -32,7 +32,7 @@ __all__ = ["EngineLocks"]
 
 @final
 class EngineLocks:
-    """The locks of one balancer. New in a forked child."""
+    """The locks of one balancer. A forked child gets new ones."""
 
     __slots__ = ("listeners", "serial", "writer")
 
@@ -53,7 +53,7 @@ class EngineLocks:
         Raises
         ------
         AssertionError
-            Naming the locks. That is a mistake in the library.
+            If a lock is held; the message names it. This is a bug in the library.
         """
         held = self.held()
         if held:

@@ -1,7 +1,7 @@
-"""One endpoint's place in the pool: its node, its membership and what health says of it.
+"""The entry of one endpoint in a state of the pool: its node, its membership and its health.
 
-A member is a value. A change of any of these makes a new member in a new :class:`~balancekit.engine.state.PoolState`;
-the node and the health machine it refers to are live and outlive it.
+A member is immutable. A change creates a new member in a new :class:`~balancekit.engine.state.PoolState`. The node and
+the health machine are mutable; the old and the new member share them.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ _REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
 
 
 class Member(NamedTuple):
-    """One endpoint's place in the pool, as of one state."""
+    """The entry of one endpoint in one state of the pool."""
 
     node: Node
     endpoint: Endpoint[object]
-    """The configured facts that belong to this state."""
+    """The endpoint as it is configured in this state."""
     health: HealthHooks | None = None
     membership: Membership = Membership.SERVING
     drain_deadline: float = math.inf
     told_drained: bool = False
-    """Whether a ``Drained`` event has said that the endpoint is drained: none follows until it serves again."""
+    """Whether a ``Drained`` event was emitted. No second one follows until the endpoint serves again."""
     cooling: float | None = None
-    """Until when the endpoint cools down, if its answer named a time."""
+    """The time until which the endpoint cools down; ``None`` if no answer had a ``Retry-After``."""
     well: bool = True
-    """Whether health lets the endpoint be picked."""
+    """Whether health allows the endpoint to be picked."""
     ramping: bool = False
-    """Whether the endpoint takes less than its share."""
+    """Whether the endpoint receives less than its usual share."""
     health_deadline: float = math.inf
-    """When something is due for the health machine, infinity if nothing is."""
+    """The time at which the health machine is due; infinity if it is not."""
 
     def moved(self, move: Move) -> Member:
-        """Return the member after a move by the table of memberships; itself if nothing changes."""
+        """Return the member after a transition of the membership table; the same member if nothing changes."""
         membership = following(MEMBERSHIP, self.membership, move)
         return self if membership is self.membership else self._replace(membership=membership)
 
     def read(self) -> Reading:
-        """Return what the health machine says now."""
+        """Return the present values of the health machine."""
         return Reading() if self.health is None else self.health.read()
 
     def with_health(self, reading: Reading) -> Member:
-        """Return the member with what its health machine said; itself if nothing changes."""
+        """Return the member with the values of a reading; the same member if nothing changes."""
         well, ramping, deadline = reading
         if well == self.well and ramping == self.ramping and deadline == self.health_deadline:
             return self
         return self._replace(well=well, ramping=ramping, health_deadline=deadline)
 
     def watch(self) -> None:
-        """Have the node report successes if health needs them, and hold it back as far as it should."""
+        """Make the node report successes if the health machine needs them, and set its ramp and trial."""
         health = self.health
         self.node.set_watch(health_watching=health is not None and health.watching)
         if health is not None:
@@ -70,24 +70,24 @@ class Member(NamedTuple):
 
     @property
     def due(self) -> float:
-        """When something is due for this member, infinity if nothing is."""
+        """The time at which something is due for this member; infinity if nothing is."""
         if self.membership is not Membership.SERVING:
             return self.drain_deadline
         return self.health_deadline if self.cooling is None else min(self.cooling, self.health_deadline)
 
     @property
     def serving(self) -> bool:
-        """Whether the endpoint takes new requests, as far as its health allows."""
+        """Whether the endpoint is neither draining nor drained."""
         return self.membership is Membership.SERVING
 
     @property
     def eligible(self) -> bool:
-        """Whether neither health nor membership keeps the endpoint from being picked."""
+        """Whether the endpoint may be picked: it serves, it is healthy and it does not cool down."""
         return self.well and self.cooling is None and self.membership is Membership.SERVING
 
     @property
     def visible(self) -> tuple[bool, ...]:
-        """What a snapshot shows of the member."""
+        """The values on which a snapshot depends. If they change, the snapshot is rebuilt."""
         return self.serving, self.well, self.cooling is None, self.ramping
 
     @property
@@ -99,14 +99,14 @@ class Member(NamedTuple):
 
     @property
     def back_at(self) -> float:
-        """When nothing that has an end keeps the endpoint out any more, infinity if nothing has one."""
+        """The later of the ends of ejection and cooling; infinity if neither has an end."""
         ill = -math.inf if self.well or self.health is None else self.health.deadline
         latest = ill if self.cooling is None else max(ill, self.cooling)
         return latest if latest > -math.inf else math.inf
 
     @property
     def reason(self) -> Reason | None:
-        """Why the endpoint may not be picked; ``None`` if it may."""
+        """The reason for which the endpoint may not be picked; ``None`` if it may."""
         if not self.serving:
             return Reason.DRAINING
         if not self.well and self.health is not None:
@@ -117,9 +117,9 @@ class Member(NamedTuple):
 
 
 def _places(node: Node, trial: int) -> int:
-    """Return how many requests may be on a node on trial: those of the trial, beside those that were open when it began.
+    """Return the number of requests that a node on trial may have: those of the trial and those that were open before.
 
-    A stream that was opened before the ejection may stay for hours, and says nothing of the endpoint's health.
+    A stream that was opened before the ejection may stay open for hours. It must not use up the requests of the trial.
     """
     if not trial:
         return 0

@@ -1,12 +1,12 @@
-"""Changes of the membership of a pool: the difference between what is wanted and what is there.
+"""Changes of the membership of a pool.
 
-Membership is declarative: a wanted list is compared with the members *by id*. An endpoint that stays keeps its node,
-and with it load, counters, health and open leases, whatever else about it changed; only a new target makes it a new
-endpoint, unless the caller says otherwise.
+Membership is declarative: a list of wanted endpoints is compared with the members *by id*. An endpoint that stays keeps
+its node, and so its load, counters, health and open leases. Its weight, priority, zone and metadata may change. A new
+target under an old id makes a new endpoint, unless the caller passes ``keep_history``.
 
-*Facts of nodes.* A node is live: weight, zone and so on are read from it by whatever builds tables. So the facts of a
-new state are written to the nodes before its tables are built, all of them in one step that nothing can split, and
-those of the present state are written back if the change is dropped.
+*Facts of nodes.* The code that builds tables reads weight, zone and so on from the nodes. So the facts of a new state are
+written to the nodes before its tables are built. They are all written in one atomic step. If the change is dropped, the
+facts of the present state are written back.
 
 Cost: O(n).
 """
@@ -37,16 +37,17 @@ class _Difference(NamedTuple):
 
 @final
 class Draft:
-    """What attempts at one change share: an attempt that came too late is made again from another state.
+    """The objects that all attempts at one change share.
 
-    Endpoints that join do so once, and the tables made from the same members are kept.
+    An attempt is repeated if another thread has published meanwhile. The members of new endpoints are created once, and the
+    ``Members`` object is kept as long as the nodes and endpoints stay the same.
 
     Parameters
     ----------
     join
-        Makes the member of a new endpoint.
+        Creates the member of a new endpoint.
     order
-        Returns in what order to make members of so many new endpoints, by their numbers.
+        Returns, for a number of new endpoints, the order in which to create their members, as indices.
     """
 
     __slots__ = ("_join", "_joined", "_nodes", "_order", "_same", "deadline")
@@ -59,11 +60,11 @@ class Draft:
         self._joined: dict[int, tuple[Endpoint[object], Member]] = {}
         self._same: dict[tuple[int, int], tuple[Endpoint[object], Endpoint[object], bool]] = {}
         self.deadline: float = math.inf
-        """When something is due for one of the endpoints that join."""
+        """The earliest time at which something is due for a new endpoint."""
         self._nodes: tuple[Sequence[Endpoint[object]], Members] | None = None
 
     def join(self, endpoint: Endpoint[object]) -> Member:
-        """Return the member of a new endpoint."""
+        """Return the member of a new endpoint. It is created by the first call."""
         known = self._joined.get(id(endpoint))
         if known is None:
             known = self._joined[id(endpoint)] = (endpoint, self._join(endpoint))
@@ -71,13 +72,13 @@ class Draft:
         return known[1]
 
     def join_all(self, endpoints: Iterable[Endpoint[object]]) -> None:
-        """Make the members of new endpoints, in the order that is best for what reads them."""
+        """Create the members of new endpoints, in the order that the load policy requests."""
         fresh = [endpoint for endpoint in endpoints if id(endpoint) not in self._joined]
         for number in self._order(len(fresh)):
             self.join(fresh[number])
 
     def same_target(self, old: Endpoint[object], new: Endpoint[object]) -> bool:
-        """Answer whether two endpoints have the same target."""
+        """Return whether two endpoints have the same target. If the comparison raises, they have not."""
         if old.target is new.target:
             return True
         if old.target.__class__ is str is new.target.__class__:
@@ -89,21 +90,21 @@ class Draft:
             except Exception:
                 raise_interrupt()
                 same = False
-            self._same[pair] = old, new, same  # kept, so that the identities stay theirs
+            self._same[pair] = old, new, same  # both are kept alive, so that their ids stay valid
         return self._same[pair][2]
 
     @property
     def joined(self) -> list[Node]:
-        """The nodes that were made so far."""
+        """The nodes that were created so far."""
         return [member.node for _, member in self._joined.values()]
 
     def unused(self, state: PoolState) -> list[Node]:
-        """Return the nodes that were made for endpoints that have not joined."""
+        """Return the nodes that were created for endpoints that are not in the pool."""
         present = {member.node for member in state.members.values()}
         return [node for node in self.joined if node not in present]
 
     def nodes(self, members: Iterable[Member], version: int) -> Members:
-        """Return the members as selectors see them."""
+        """Return the nodes of members as the ``Members`` object that selectors receive."""
         chosen = list(members)
         nodes, endpoints = tuple([m.node for m in chosen]), [m.endpoint for m in chosen]
         if self._nodes is not None:
@@ -124,20 +125,22 @@ def updated(
     keep_history: bool,
     now: float,
 ) -> Step:
-    """Return the state in which the pool contains exactly what is wanted; the same state if it does already.
+    """Return the step to the state in which the pool contains exactly the wanted endpoints.
+
+    If it already does, the step contains the same state.
 
     Parameters
     ----------
     state
-        The present one.
+        The present state.
     wanted
         Endpoints with different ids.
     draft
-        Of this change.
+        The draft of this change.
     show
-        Makes the snapshot.
+        Rebuilds the snapshot.
     keep_history
-        Whether an endpoint with another target is the same endpoint at a new address.
+        Whether an endpoint keeps its node if its target changes.
     now
         The time of the events.
     """
@@ -157,8 +160,8 @@ def updated(
         deadline=min(state.deadline, draft.deadline),
     )
     if found.leaving or not any([member.eligible for member in members.values()]):
-        new = new._replace(deadline=-math.inf)  # an endpoint is due to be removed, or to return
-    # Time may never pass between changes that come without pause.
+        new = new._replace(deadline=-math.inf)  # an endpoint must be removed, or unejected, at once
+    # Changes without a pause between them may keep `advanced` from being called.
     left = let_go(new, tuple(state.leaving), now)
     return Step(
         show(left.state),
@@ -169,7 +172,7 @@ def updated(
 
 
 def facts(state: PoolState) -> Assignments:
-    """Return what to write to the nodes of a state so that they show its facts."""
+    """Return the assignments that write the configured values of a state to its nodes."""
     found = Assignments()
     members = state.members.values()
     total = math.fsum([member.endpoint.weight for member in members])

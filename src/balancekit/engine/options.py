@@ -1,7 +1,7 @@
-"""The keyword arguments of a balancer: their types, and the values that are refused.
+"""The keyword arguments of a balancer: their types and their validation.
 
-The types are written once here because the constructor has a signature for each way of naming endpoints.
-What the arguments mean is in :class:`~balancekit.balancer.LoadBalancer`.
+The types are in one place because the constructor has several overloads. :class:`~balancekit.balancer.LoadBalancer`
+documents the arguments.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from balancekit.protocols import Clock, LoadPolicy, Selector
 __all__ = ["Options", "check_listeners", "check_on_missing_key", "check_options", "warn_if_shared"]
 
 _OWNERS: Final[WeakValueDictionary[int, object]] = WeakValueDictionary()
-"""What owns each selector, by the identity of the selector: an owner holds its selector, so that both live as long."""
+"""The owner of each selector, by the ``id()`` of the selector. An owner keeps its selector alive, so the id stays valid."""
 
 
 class Options(TypedDict, total=False):
@@ -52,12 +52,14 @@ def check_options(
     rng: object,
     listeners: Iterable[object],
 ) -> None:
-    """Refuse options of a balancer that cannot be what they are meant for.
+    """Validate the options of a balancer.
 
     Raises
     ------
     ConfigurationError
-        Naming the first.
+        If ``load``, ``exhaustion``, ``health`` or a listener is no plain callable, or one of the first three is a class in
+        place of an instance; if ``clock`` returns no finite number; if ``rng`` is no ``random.Random``. The error names
+        the first such option.
     """
     given: dict[str, object] = {"load": load, "health": health, "exhaustion": exhaustion}
     for name, kind in given.items():
@@ -78,12 +80,12 @@ def check_options(
 
 
 def check_listeners(listeners: Iterable[EventSink]) -> tuple[EventSink, ...]:
-    """Return the listeners of a balancer.
+    """Return the listeners of a balancer as a tuple.
 
     Raises
     ------
     ConfigurationError
-        If they are no iterable, as a single function is none.
+        If ``listeners`` is no iterable, for example a single function.
     """
     if not isinstance(listeners, Iterable):
         raise ConfigurationError("listeners", listeners, "an iterable of callables: [listener]")
@@ -96,7 +98,7 @@ def check_on_missing_key(value: object) -> bool:
     Raises
     ------
     ConfigurationError
-        For another value than ``"pick"`` and ``"refuse"``.
+        If ``on_missing_key`` is neither ``"pick"`` nor ``"refuse"``.
     """
     if value not in ("pick", "refuse"):
         raise ConfigurationError("on_missing_key", value, "'pick' or 'refuse'")
@@ -104,8 +106,8 @@ def check_on_missing_key(value: object) -> bool:
 
 
 def warn_if_shared(selector: Selector, owner: object) -> None:
-    """Warn if a selector belongs to another owner that is still in use: their picks would disturb each other."""
+    """Warn if a live balancer already uses the selector. Both would change the same state of the selector."""
     if _OWNERS.setdefault(id(selector), owner) is not owner:
         name = type(selector).__name__
-        text = f"selector={name} belongs to another LoadBalancer already: its state is shared; make each its own {name}()"
+        text = f"selector={name} belongs to another LoadBalancer already; its state is shared: create one {name}() for each"
         warnings.warn(text, UserWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""Plans of updates: what a change of endpoints would move, compared as a selector would see it."""
+"""Plans of updates: the keys and shares that a change of endpoints would move."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def make_plan(
     after: Sequence[Endpoint[object]],
     apply: Callable[[], None],
 ) -> Plan:
-    """Compare two lists of endpoints as a selector would see them."""
+    """Return the plan of a change from one list of endpoints to another.
+
+    A selector with ``structure`` computes the moved keys and the shares. For any other, shares are those of the weights.
+    """
     was, then = _weights(before), _weights(after)
     moved: float | None = None
     shares = [_by_weight(was), _by_weight(then)]
@@ -37,21 +40,21 @@ def make_plan(
 
 
 def require_unchanged(present: Sequence[Endpoint[object]], planned: Sequence[Endpoint[object]]) -> None:
-    """See that the endpoints are those a plan was made for.
+    """Check that the endpoints are those that a plan was made for.
 
     Raises
     ------
     ConfigurationError
-        If they are not.
+        If the present endpoints differ from those of the plan.
     """
     if list(present) != list(planned):
         raise ConfigurationError(
-            "plan", "made for other endpoints", "a new plan for the endpoints there are now"
+            "plan", "made for other endpoints", "a new plan, made for the present endpoints"
         )
 
 
 def _weights(endpoints: Sequence[Endpoint[object]]) -> dict[str, float]:
-    """Return the weights of those that own keys: all alike if no weight is positive."""
+    """Return the positive weights by id; 1.0 for every endpoint if no weight is positive."""
     weighted = {endpoint.id: endpoint.weight for endpoint in endpoints if endpoint.weight}
     return weighted or {endpoint.id: 1.0 for endpoint in endpoints}
 

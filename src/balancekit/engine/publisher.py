@@ -1,8 +1,9 @@
-"""Publication of a state: tables and picker are made from it, then one reference is swapped.
+"""Publication of a state: tables and pickers are made from it, then one reference is swapped.
 
-Preparation may be the user's code, and long; it runs under no lock (but for a selector that is not ``thread_safe``,
-its own) and changes nothing that a reader sees. :meth:`Publisher.swap` then compares and assigns under the writer
-lock. If another thread has swapped meanwhile, it answers ``False``, and the change is computed again.
+Preparation may call user code and may take long. It runs under no lock, except that a selector which is not
+``thread_safe`` prepares under the ``serial`` lock. It changes nothing that a request reads. :meth:`Publisher.swap` then
+compares and assigns under the writer lock. If another thread has published meanwhile, ``swap`` returns ``False``, and the
+caller computes the change again.
 """
 
 from __future__ import annotations
@@ -33,26 +34,26 @@ _ALLOWED: Final = "an eligible node of this snapshot that is not excluded"
 
 @final
 class Publisher:
-    """The published state of one balancer.
+    """The publisher of the states of one balancer.
 
     Parameters
     ----------
     hooks
-        The selector.
+        The selector and its hooks.
     rng
-        What its picks draw from.
+        The random generator of picks.
     clock
-        Read by picks if the balancer is timed or something is due.
+        Read by picks if the balancer or the selector is timed, or if there is a deadline.
     current
         The reference to swap.
     locks, guard
-        Of the balancer.
+        The locks and the guard of the balancer.
     timed
-        Whether leases note when they were opened.
+        Whether leases record when they were opened.
     key_required
-        Whether requests without a key are refused, on the slow path.
+        Whether requests without a key are refused. They take the slow path, which raises the error.
     lean
-        Whether requests may take the fast path at all. Never on a free-threaded build, where counters need a lock.
+        Whether requests may take the fast path. On a free-threaded build they never do, because counters need a lock.
     """
 
     __slots__ = (
@@ -93,13 +94,19 @@ class Publisher:
     # ------------------------------------------------------------------ picking
 
     def select(self, published: Published, ctx: PickContext) -> Node | None:
-        """Call the selector; call it again while the endpoint it picked is held back by slow start."""
+        """Call the selector. Call it again while slow start refuses the picked endpoint.
+
+        Raises
+        ------
+        SelectorError
+            If the selector picks an endpoint that is excluded, or one that is not in the snapshot.
+        """
         if published.state.ramping:
             return with_slow_start(self._call_selector, published.state.snapshot, ctx)
         return self._call_selector(published.state.snapshot, ctx)
 
     def _call_selector(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
-        """Call the selector and check its answer."""
+        """Call the selector and check its pick."""
         hooks = self.hooks
         if not hooks.trusted:
             return self._call_foreign(snapshot, ctx)
@@ -109,7 +116,7 @@ class Publisher:
             else:
                 with self._locks.serial:
                     node = hooks.selector.select(snapshot, ctx)
-        except Exception:  # a load or a generator of the user
+        except Exception:  # from a load or a random generator of the user
             contain_error("%s failed to select", hooks.name)
             return min(snapshot.candidates(ctx), key=_open_leases, default=None)
         if node is not None and node.id in ctx.exclude:
@@ -144,24 +151,25 @@ class Publisher:
         observed: bool = False,
         last: Published | None = None,
     ) -> Published:
-        """Return what requests are to read for a state. Raises what the selector raises.
+        """Return what requests read for a state. An exception of the selector's ``prepare`` or ``picker`` is raised.
 
         Parameters
         ----------
         state
-            To be published.
+            The state to publish.
         base
-            What it was computed from; its pickers are kept if the snapshot is the same.
+            The published value that the state was computed from. Its pickers are kept if the snapshot is the same.
         owner
-            Of new leases.
+            The owner of new leases.
         due
-            When something is due that the state does not know of.
+            The time at which loads or the outlier sweep are due.
         lean
-            Whether plain requests need nothing but a pick and a count.
+            Whether opening a lease calls neither a load nor an observer.
         observed
-            Whether every start is reported.
+            Whether there are observers of leases that are opened.
         last
-            What the attempt before has prepared, if it came too late; kept as far as it shows the same.
+            The result of the previous attempt, which could not be published. Its pickers are kept if the snapshot is the
+            same.
         """
         pickers = base.pickers
         if last is not None and _alike(last.state, state):
@@ -181,7 +189,7 @@ class Publisher:
         observed: bool = False,
         sound: bool = True,
     ) -> Published:
-        """Return what requests are to read for a state and its pickers."""
+        """Return what requests read for a state and its pickers."""
         hooks, lean = self.hooks, lean and self._lean
         if lean:
             fast = self._fast(pickers)
@@ -203,26 +211,30 @@ class Publisher:
         )
 
     def postponed(self, base: Published, deadline: float) -> Published:
-        """Return the same, but for when something is due."""
+        """Return a copy with another deadline."""
         return base._replace(deadline=deadline, clock=self._clock_until(deadline))
 
     def _clock_until(self, deadline: float) -> Clock | None:
-        """Return what requests before a deadline read."""
+        """Return the clock that plain requests read; ``None`` if they need no time."""
         return self._clock if self._timed or self.hooks.timed or deadline < math.inf else None
 
     def _fast(self, pickers: Pickers) -> Pickers:
-        """Return pickers for the fast path, where a request that lacks a required key is to go the long way."""
+        """Return pickers for the fast path. If a key is required, the pick without a key returns ``None``."""
         return (_no_pick, pickers[1]) if self._key_required else pickers
 
     def swap(self, base: Published, new: Published, with_it: Assignments | None = None) -> bool:
-        """Publish what was prepared, unless another thread has published since ``base`` was read.
+        """Publish ``new``, unless another thread has published since ``base`` was read. Return whether it was published.
 
-        That something was postponed meanwhile is no reason to prepare again: then it is seen to too early.
+        If the other thread has only changed the deadline, ``new`` is published: at worst, a request reads the clock early.
 
         Parameters
         ----------
+        base
+            The published value that ``new`` was computed from.
+        new
+            The value to publish.
         with_it
-            What else to set in the same step.
+            Further assignments to make in the same atomic step.
         """
         step = Assignments() if with_it is None else with_it
         step.add(self._current, "fast", fast_path(new))
@@ -257,7 +269,7 @@ class Publisher:
 
 
 def _alike(old: PoolState, new: PoolState) -> bool:
-    """Answer whether tables made for one state are right for another."""
+    """Return whether tables made for one state are valid for another."""
     return (
         old.ramping == new.ramping
         and old.snapshot.eligible == new.snapshot.eligible
@@ -269,7 +281,7 @@ def _alike(old: PoolState, new: PoolState) -> bool:
 
 
 def _compared(state: PoolState) -> bool:
-    """Answer whether plain picks of a state are comparisons by which loads know of the requests that follow."""
+    """Return whether plain picks of a state notify the loads, so that ``started`` need not be called."""
     eligible = state.snapshot.eligible
     return len(eligible) > 1 and not state.ramping and start_compared(eligible[0].load)
 
@@ -279,7 +291,7 @@ def _pickable(snapshot: Snapshot) -> frozenset[Node]:
 
 
 def _checked(pickers: Pickers, selector: str, eligible: frozenset[Node]) -> Pickers:
-    """Return pickers around those of the user that check what they answer."""
+    """Return pickers that call those of the user and check what they return."""
 
     def checked(pick: Pick) -> Pick:
         def picked(*arguments: object) -> Node | None:
@@ -295,7 +307,7 @@ def _checked(pickers: Pickers, selector: str, eligible: frozenset[Node]) -> Pick
 
 
 def _no_pick(_now: float = 0.0, /) -> None:
-    """Pick nothing: the long way refuses the request."""
+    """Return ``None``: the request takes the slow path, which refuses it."""
 
 
 def _name(node: object) -> object:

@@ -1,4 +1,4 @@
-"""The error for a request that no endpoint was picked for: the reasons, the soonest return and what to do."""
+"""The errors for requests that get no endpoint: the reasons, the retry time, and advice."""
 
 from __future__ import annotations
 
@@ -30,9 +30,20 @@ def unavailable(
     now: float,
     panic: bool = False,
 ) -> UnavailableError:
-    """Count the reasons, find the soonest return, and put both into words.
+    """Return the error for a request for which no endpoint is eligible.
 
-    In a panic health was no obstacle: an endpoint that was tried was only passed over for that.
+    The error has the number of endpoints for each reason and the earliest time at which one returns.
+
+    Parameters
+    ----------
+    members
+        All endpoints of the pool.
+    tried
+        The excluded ids.
+    now
+        The time of the request.
+    panic
+        Whether health is ignored. Then the reason of an endpoint in ``tried`` is ``EXCLUDED``, whatever its health.
     """
     if not members:
         return PoolEmptyError("the pool has no endpoints; add one", at=now)
@@ -54,7 +65,10 @@ def unavailable(
 def refused(
     selector: str, size: int, why: Collection[Reason], retry_at: float | None, *, now: float
 ) -> UnavailableError:
-    """Return the error for a selector that picked none of the eligible, with its reasons and its retry time, if known."""
+    """Return the error for a selector that picked none of ``size`` eligible endpoints.
+
+    The error has the selector's reasons and its retry time, if it reports them.
+    """
     text = f"{selector} picked none of {size} eligible endpoint{'s'[: size != 1]}"
     reasons = dict(Counter(why))
     if not reasons:
@@ -66,7 +80,7 @@ def refused(
             advice = f"retry in {max(0.0, retry_at - now):.1f} s, or shed load"
         return SaturatedError(f"{text}: {found}; {advice}", retry_at, reasons, now)
     return AllIneligibleError(
-        f"{text}: {found}; add one that matches, or let the request go elsewhere", None, reasons, now
+        f"{text}: {found}; add an endpoint that matches, or send the request elsewhere", None, reasons, now
     )
 
 
@@ -77,7 +91,7 @@ def _explanation(size: int, reasons: Mapping[Reason, int], retry_at: float | Non
     elif Reason.EXCLUDED in reasons:
         advice = "give up, or let the request try an endpoint again"
     elif Reason.UNKNOWN in reasons:
-        advice = "wait for the first checks, and see that they are started"
+        advice = "wait for the first checks; make sure that the checks are started"
     else:
         advice = "add an endpoint, or end the drain or the zero weight of one"
     return f"0 of {size} endpoint{'s'[: size != 1]} eligible: {found}; {advice}"

@@ -1,6 +1,6 @@
-"""Requirements of selectors, loads and health policies, refused by name if one is not met.
+"""The members that selectors, loads and health policies must have.
 
-A member that is missing, or an optional hook that is misspelt, would otherwise be found out by a request, or never.
+Without these checks, a missing member would raise an error during a request, and a misspelt hook would never be called.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from balancekit.protocols import HealthPolicy, Selector
 __all__ = ["refuse_incomplete", "require_health", "require_load", "require_selector"]
 
 MIN_SIMILARITY: Final = 0.8
-"""Of a name and a hook, from which on the name is taken for a misspelt hook."""
+"""The similarity, 0 to 1, from which a name is taken for a misspelt hook: the ``cutoff`` of ``difflib``."""
 
 _SELECTOR_HOOKS: Final = (
     "prepare",
@@ -41,7 +41,13 @@ _LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start", "start_compared", "an
 
 
 def require_selector(selector: object) -> None:
-    """Refuse what is no selector, one whose ``select`` is a coroutine, and one whose optional hooks are misspelt."""
+    """Check a selector.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is a class, has no method ``select``, has a coroutine as ``select``, or has a misspelt hook.
+    """
     if isinstance(selector, type):
         raise ConfigurationError("selector", selector, f"an instance: {selector.__name__}()")
     select = getattr(selector, "select", None)
@@ -49,25 +55,37 @@ def require_selector(selector: object) -> None:
         allowed = "an instance with a method select(snapshot, ctx), such as RoundRobin()"
         raise ConfigurationError("selector", selector, allowed)
     if is_coroutine_function(select):
-        allowed = "a plain method select(), no coroutine: picks never wait"
+        allowed = "a plain method select(), not a coroutine function, since picks never wait"
         raise ConfigurationError("selector", selector, allowed)
     _refuse_misspelt("selector", selector, Selector, _SELECTOR_HOOKS)
 
 
 def require_load(load: object) -> None:
-    """Refuse a load that lacks a method, or whose optional hooks are misspelt."""
+    """Check a load.
+
+    Raises
+    ------
+    ConfigurationError
+        If it lacks a method, or has a misspelt hook.
+    """
     refuse_incomplete("load", load, _LOAD_MEMBERS)
     _refuse_misspelt("load", load, Load, _LOAD_HOOKS)
 
 
 def require_health(policy: object) -> None:
-    """Refuse a health machine that lacks a member, or whose optional hooks are misspelt."""
+    """Check a health machine.
+
+    Raises
+    ------
+    ConfigurationError
+        If it lacks a member, or has a misspelt hook.
+    """
     refuse_incomplete("health", policy, _HEALTH_MEMBERS)
     _refuse_misspelt("health", policy, HealthPolicy, _HEALTH_HOOKS)
 
 
 def _refuse_misspelt(parameter: str, given: object, base: type, hooks: Sequence[str]) -> None:
-    """Refuse a subclass of a shipped protocol with a public name that is nearly, but not quite, an optional hook."""
+    """Raise ``ConfigurationError`` if a subclass of a shipped protocol has a public name that resembles a hook's name."""
     kind = type(given)
     if base not in kind.__mro__:
         return
@@ -82,7 +100,7 @@ def _refuse_misspelt(parameter: str, given: object, base: type, hooks: Sequence[
 
 
 def refuse_incomplete(parameter: str, given: object, members: Sequence[str]) -> None:
-    """Refuse an object of the user's that lacks a member of its protocol: what is missing would be found by a request."""
+    """Raise ``ConfigurationError`` if an object of the user lacks a member of its protocol."""
     if is_shipped(given):
         return
     missing = [name for name in members if not _has(given, name)]
@@ -93,7 +111,7 @@ def refuse_incomplete(parameter: str, given: object, members: Sequence[str]) -> 
 
 
 def _has(given: object, name: str) -> bool:
-    """Return whether an object has a member; a property that raises is there."""
+    """Return whether an object has a member. A property that raises counts as present."""
     if any(name in vars(kind) for kind in type(given).__mro__):
         return True
     try:

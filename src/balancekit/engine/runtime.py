@@ -1,4 +1,4 @@
-"""The runtime behind a balancer: each call of a balancer, handed to the part that does it.
+"""The runtime of a balancer: it passes each call of the balancer to the module that implements it.
 
 .. code-block:: text
 
@@ -83,7 +83,7 @@ REFUSALS: Final[Mapping[type[UnavailableError], str]] = MappingProxyType(
 
 @final
 class Runtime:
-    """The inside of one ``LoadBalancer``."""
+    """The engine of one ``LoadBalancer``."""
 
     __slots__ = (
         "__weakref__",
@@ -134,7 +134,7 @@ class Runtime:
         self.listeners: Listeners[Event] = Listeners(self.locks, delivery, "listener %r failed on %r")
         """Called with events."""
         self.refusals: Listeners[str] = Listeners(self.locks, delivery, "observer %r failed on %r")
-        """Called with the kind of each refusal."""
+        """Called with the name of each refusal, a value of ``REFUSALS``."""
         self.ledger: Ledger = Ledger(
             clock,
             timed=timed,
@@ -147,7 +147,7 @@ class Runtime:
             sink=self._record,
         )
         self.current: Current = Current(self.ledger.owner)
-        """What is published."""
+        """The reference to everything that is published."""
         self._loads = LoadHooks(load, self.guard)
         sweep = SweepHooks(health, self.rng, self.guard)
         self._publisher = Publisher(
@@ -182,15 +182,15 @@ class Runtime:
 
     @property
     def refused(self) -> Mapping[str, int]:
-        """How often no endpoint was picked, by kind of error."""
+        """The number of requests that got no endpoint, by the names of ``REFUSALS``."""
         return MappingProxyType(dict(self._refused))
 
     # ------------------------------------------------------------------ requests
 
     def wake(self, *, whole: bool = False) -> float:
-        """Do what is due and return the time: the beginning of every request on the slow path.
+        """Do what is due and return the time. Every request on the slow path begins with this.
 
-        What threads that returned have left in line is due: a part of it, or the ``whole`` for a read-out.
+        Queued inputs of health machines are processed too: a few of them, or all with ``whole``, as ``stats`` needs.
         """
         if self._inherited is not None:
             self._start_over(self._inherited)
@@ -206,11 +206,11 @@ class Runtime:
         return self._publisher.select(published, ctx)
 
     def open(self, node: Node, *, now: float, cost: float, site: str | None) -> Lease[object]:
-        """Open a lease that may have more to it than an ordinary one."""
+        """Open a lease on the slow path."""
         return self.ledger.open(node, now=now, cost=cost, site=site)
 
     def unavailable(self, published: Published, ctx: PickContext) -> UnavailableError:
-        """Return the error that says why no endpoint was picked. Counted by kind."""
+        """Return the error for a request that got no endpoint, count it, and call the observers of refusals."""
         error = self._why(published, ctx)
         name = REFUSALS[type(error)]
         with self.locks.writer:
@@ -237,7 +237,7 @@ class Runtime:
         *,
         keep_history: bool = False,
     ) -> None:
-        """Make the pool contain what is wanted, whole or not at all."""
+        """Make the pool contain the wanted endpoints. If an exception is raised, the pool is unchanged."""
         if self._inherited is not None:
             self._start_over(self._inherited)
         now = self._clock()
@@ -246,7 +246,7 @@ class Runtime:
 
         def update(state: PoolState, show: Show) -> Step:
             nonlocal step
-            self.ledger.watch(draft.joined)  # observers may have come since they were made
+            self.ledger.watch(draft.joined)  # observers may have been added since these nodes were created
             step = updated(state, wanted(state), draft, show, keep_history=keep_history, now=now)
             return step
 
@@ -259,7 +259,7 @@ class Runtime:
         self._after(events, forget=gone)
 
     def drain(self, id: str, seconds: float) -> None:
-        """Send nothing new to an endpoint."""
+        """Stop sending new requests to an endpoint."""
         now = self.wake()
         self._after(
             self._transitions.publish(lambda state, show: drained(state, id, now, seconds, show), strict=True)
@@ -276,7 +276,7 @@ class Runtime:
         self._after(events)
 
     def _after(self, events: Iterable[Event], forget: Iterable[Node] = ()) -> None:
-        """Hand out the events of a change, and do at once what it made due."""
+        """Dispatch the events of a change, and do at once what the change made due."""
         self._loads.forget(forget)
         self.listeners.dispatch(events)
         if self.current.published.deadline == -math.inf or self._dispatch.turn.left:
@@ -298,7 +298,7 @@ class Runtime:
         return self.ledger.adopt(Node(endpoint, self._loads.make))
 
     def _may_eject(self, id: str, ejection: Ejection) -> bool:
-        """Answer whether this one may go too: of those that would serve if none were ejected, enough stay."""
+        """Return whether an endpoint may be ejected: whether enough of the endpoints that serve would remain."""
         members = self.state.members.values()
         present = [member for member in members if member.membership is Membership.SERVING]
         serving = [member for member in present if member.endpoint.weight] or present
@@ -309,30 +309,30 @@ class Runtime:
 
     @property
     def takes_checks(self) -> bool:
-        """Whether health takes check results; unknown before there is an endpoint, and then it is believed to."""
+        """Whether the health policy takes check results. For an empty pool this is unknown; the value is then true."""
         if self._health is None:
             return False
         member = next(iter(self.state.members.values()), None)
         return member is None or member.health is None or supports(member.health.policy, SupportsCheckResults)
 
     def check(self, id: str, result: CheckResult) -> bool:
-        """Record how an active check ended; answer whether the endpoint is changing."""
+        """Record the result of an active check. Return whether the checks are about to change the endpoint's state."""
         now = self.wake()
         return self._dispatch.check(id, result, now)
 
     def _record(self, node: Node, completion: Completion, /) -> None:
-        """Record how a request ended: a failure, or any end that health or membership waits for."""
+        """Pass a completion on to the health machines."""
         self._dispatch.record(node, completion)
 
     # ------------------------------------------------------------------ observers
 
     def observe(self, observer: Observer) -> Callable[[], None]:
-        """Add an observer; return a function that takes it away again."""
+        """Add an observer of leases that end. Return a function that removes it."""
         entry = Entry(observer)
         return begun(lambda: self._observe(lambda entries: (*entries, entry)), end_of(self._unobserve, entry))
 
     def observe_starts(self, observer: StartObserver) -> Callable[[], None]:
-        """Add an observer of leases that begin; return a function that takes it away again."""
+        """Add an observer of leases that are opened. Return a function that removes it."""
         entry = Entry(observer)
         return begun(
             lambda: self._observe_starts(lambda entries: (*entries, entry)),
@@ -355,7 +355,7 @@ class Runtime:
     def _observe(self, change: Callable[[tuple[Entry[Observer], ...]], tuple[Entry[Observer], ...]]) -> None:
         with self.locks.listeners:
             self.ledger.observers = change(self.ledger.observers)
-        while True:  # a change that published meanwhile may have let endpoints join
+        while True:  # another thread may have published new endpoints meanwhile
             base = self.current.published
             self.ledger.watch([*[member.node for member in base.state.members.values()], *base.state.leaving])
             if self._publisher.swap(base, base._replace(owner=self.ledger.owner)):
@@ -364,7 +364,10 @@ class Runtime:
     # ------------------------------------------------------------------ forking
 
     def after_fork(self) -> None:
-        """Start over with the next request: leases of threads that do not exist here would never end."""
+        """Prepare a forked child: the next request gives every endpoint a new node.
+
+        Leases of the parent's threads would never end here, because those threads do not exist in the child.
+        """
         self._inherited = self.state.nodes
         self._dispatch.turn.start_over()
         self._transitions.start_over()
@@ -372,7 +375,7 @@ class Runtime:
             self.rng.seed()
 
     def _start_over(self, inherited: Members) -> None:
-        """Give every endpoint a new node, unless another thread has."""
+        """Give every endpoint a new node, unless another thread has done so."""
         before = self.state
         nodes = [member.node for member in (*before.members.values(), *before.leaving.values())]
         made: dict[str, Node] = {}

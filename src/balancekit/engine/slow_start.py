@@ -1,20 +1,21 @@
 """Slow start for every selector, by rejection sampling.
 
-A request that an algorithm gives to an endpoint that is warming or on trial is let through with the
-probability ``node.ramp``, or while fewer than ``node.trial`` requests are on it; otherwise it is given again,
-to another endpoint. No algorithm knows of it, so it is the same for all, and no schedule is disturbed: round
-robin skips a turn, hashing goes to the key's next owner, least loads to the next least.
+When a selector picks an endpoint that is warming up or on trial, the pick is accepted with probability ``node.ramp``. It is
+always accepted while the endpoint has fewer than ``node.trial`` requests. Otherwise the selector is called again, and the
+endpoint is excluded. The method is the same for every selector, and no schedule is disturbed: round robin skips a turn,
+a hash selector uses the key's next owner, and a least-load selector uses the next one by load.
 
-With a key the answer does not depend on chance but on the key, so that a key moves over once, when its time
-has come, and stays. If all that are left are held back too, the first choice stands: no request is refused.
+For a request with a key, the hash of the key replaces the random number. So each key moves to the endpoint once, at a
+fixed value of the ramp, and stays there. If the other endpoints are rejected too, the first pick is used: slow start
+refuses no request.
 
-*Not exact:* threads that pick at the same instant may each see a free place on an endpoint that is on trial.
+*Not exact:* threads that pick at the same time may each see that the endpoint may take one more request on trial.
 
-Cost: one comparison of a float for a request on an endpoint that is not held back; a second pick by the
-slow path for one that is turned away. Pools without ramping endpoints never come here.
+Cost: one comparison of floats if the endpoint is not ramping; a second pick on the slow path if the first is rejected.
+No cost in a pool without ramping endpoints.
 
-Source: probability thinning; the remedy for Envoy issues 19526, 19712 and 29259, where schedulers with
-lowered weights let newcomers starve.
+Source: probability thinning. It avoids the starvation of new endpoints in schedulers that lower their weights (Envoy
+issues 19526, 19712 and 29259).
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ __all__ = ["slow_start_pickers", "with_slow_start"]
 
 Select = Callable[[Snapshot, PickContext], Node | None]
 Again = Callable[[Node, Key | None, float], Node]
-"""Lets a pick stand, or makes another in its place."""
+"""Returns the given pick if slow start accepts it, else another one."""
 
 MAX_REDIRECTS: Final = 8
-"""So many are turned away for one request before the first choice stands."""
+"""Picks that are rejected for one request. After so many, the first pick is used."""
 
 
 def with_slow_start(select: Select, snapshot: Snapshot, ctx: PickContext) -> Node | None:
-    """Pick with ``select``, and pick again while the pick is one that is held back."""
+    """Return a pick of ``select`` that slow start accepts; the first pick if it accepts none."""
     node = select(snapshot, ctx)
     if node is None or _admitted(node, ctx.key, ctx.rng):
         return node
@@ -51,7 +52,7 @@ def slow_start_pickers(
     snapshot: Snapshot,
     rng: Random,
 ) -> Pickers:
-    """Return fast paths around others."""
+    """Return pickers that call the given ones and apply slow start to their picks."""
 
     def again(node: Node, key: Key | None, now: float) -> Node:
         if _admitted(node, key, rng):
@@ -90,7 +91,7 @@ def _admitted(node: Node, key: Key | None, rng: Random) -> bool:
 
 
 def _redirect(first: Node, select: Select, snapshot: Snapshot, ctx: PickContext) -> Node:
-    """Give a request that ``first`` turned away to another node, or back to ``first``."""
+    """Return another node for a request, after slow start has rejected ``first``; ``first`` if there is none."""
     away = {first.id}
     while len(away) <= MAX_REDIRECTS:
         node = select(snapshot, ctx.excluding(away))

@@ -1,12 +1,12 @@
 """The state of a pool as one immutable value, and its pure updates.
 
-A :class:`PoolState` holds all that readers must see together: members, the eligible ones among them, what is due. An
-update returns a new state and the events it means, and changes nothing; the runtime swaps one reference for it, or
-drops it. So whatever interrupts a change, the pool is in the old state or in the new one.
+A :class:`PoolState` holds everything that readers must see together: the members, the eligible ones, and the next deadline.
+An update returns a new state and its events. It has no side effects. The runtime then swaps one reference, or drops the
+new state. So an interrupted change leaves the pool in the old state or in the new one.
 
-Health machines and counters are live and not in here; a state holds what they said when it was made.
+Health machines and counters are mutable and not part of a state. A state holds their values as of its creation.
 
-Cost: O(n) for a change of membership or of eligibility, O(1) for what changes neither.
+Cost: O(n) for a change of membership or of eligibility, O(1) for any other.
 """
 
 from __future__ import annotations
@@ -50,36 +50,36 @@ Counted: TypeAlias = tuple[Node, Mapping[Outcome, int]]
 
 
 class PoolState(NamedTuple):
-    """What a pool is at one moment."""
+    """The state of a pool at one moment."""
 
     members: Mapping[str, Member]
     """Every endpoint in the pool, by id, in the order of configuration."""
     leaving: Mapping[Node, Member]
-    """Endpoints that were removed while leases were open."""
+    """Removed endpoints that may still have open leases."""
     retired: Mapping[Outcome, int]
-    """How the leases of endpoints that are gone have ended."""
+    """The numbers of ended leases of endpoints that have left the pool, by outcome."""
     nodes: Members
     snapshot: Snapshot
     ramping: bool
-    """Whether an endpoint that may be picked takes less than its share."""
+    """Whether an eligible endpoint receives less than its usual share."""
     deadline: float
-    """When :func:`advanced` is due at the latest, infinity if nothing is."""
+    """The time at which :func:`advanced` is due; infinity if it is not."""
 
 
 class Step(NamedTuple):
-    """An update: the state it leads to, and what happened."""
+    """The result of an update: the new state, its events, and the assignments to make with it."""
 
     state: PoolState
     events: tuple[Event, ...] = ()
     counted: tuple[Counted, ...] = ()
-    """Nodes whose counts went into ``retired``, with what is now in there."""
+    """Nodes whose counts were added to ``retired``, with those counts."""
     leaving: tuple[Node, ...] = ()
-    """Nodes that get nothing new: every end of a lease of theirs is to be reported from this step on."""
+    """Nodes that get no new requests. From this step on, they report every end of a lease."""
     staying: tuple[Node, ...] = ()
     """Nodes that may be picked again."""
 
     def facts(self) -> Assignments:
-        """Return what to write to nodes in the very step that publishes the state."""
+        """Return the assignments to nodes that must be made in the step that publishes the state."""
         found = Assignments()
         for node, tally in self.counted:
             found.add(node, "reported", tally)
@@ -93,7 +93,7 @@ class Step(NamedTuple):
 
 
 Show: TypeAlias = Callable[[PoolState], PoolState]
-"""Rebuilds the snapshot of a state."""
+"""The type of a function that returns a state with its snapshot rebuilt."""
 
 
 def empty() -> PoolState:
@@ -111,7 +111,13 @@ def empty() -> PoolState:
 
 
 def find(state: PoolState, id: str) -> Member:
-    """Return a member or raise ``UnknownEndpointError``."""
+    """Return the member with an id.
+
+    Raises
+    ------
+    UnknownEndpointError
+        If there is none.
+    """
     try:
         return state.members[plain(id)]
     except (KeyError, TypeError):
@@ -120,14 +126,14 @@ def find(state: PoolState, id: str) -> Member:
 
 @final
 class Exhaustion:
-    """The exhaustion policy, called once for the same members while one change is attempted again and again.
+    """The exhaustion policy and its last result. It is called once for the same members, however often a change is tried.
 
     Parameters
     ----------
     policy
-        Of the user, perhaps.
+        The exhaustion policy.
     guard
-        Of the balancer.
+        The guard of the balancer.
     """
 
     __slots__ = ("_answer", "_guard", "_kept", "_policy", "_question")
@@ -142,7 +148,7 @@ class Exhaustion:
     def choose(self, serving: list[Member], healthy: list[Member]) -> tuple[tuple[Node, ...], bool, bool]:
         """Return the nodes that may be picked, whether one of them is ramping, and whether health is ignored.
 
-        A policy that raises is logged, and the healthy endpoints are used.
+        If the policy raises, the error is logged and the healthy endpoints are used.
         """
         question = [*map(id, serving), 0, *map(id, healthy)]
         if self._question != question:
@@ -154,7 +160,7 @@ class Exhaustion:
                 contain_error("exhaustion policy %r failed", self._policy)
                 self._answer = (*_nodes(healthy), False)
             self._question = question
-            self._kept = serving  # so that the identities stay theirs
+            self._kept = serving  # kept alive, so that the ids stay valid
         return self._answer
 
 
@@ -164,7 +170,7 @@ def _nodes(chosen: Sequence[PoolMember]) -> tuple[tuple[Node, ...], bool]:
 
 
 def show(state: PoolState, exhaustion: Exhaustion, version: int) -> PoolState:
-    """Return the state with its snapshot rebuilt: the nodes that are eligible now."""
+    """Return the state with a new snapshot of the nodes that are eligible now."""
     members = state.members.values()
     serving = [member for member in members if member.serving]
     serving = [member for member in serving if member.cooling is None] or serving
@@ -182,9 +188,9 @@ def show(state: PoolState, exhaustion: Exhaustion, version: int) -> PoolState:
 def recorded(
     state: PoolState, node: Node, completion: Completion, reading: Reading, now: float, show: Show
 ) -> Step:
-    """Return the state after a request has ended on a node, which may have left the pool meanwhile.
+    """Return the step after a request has ended on a node. The node may have left the pool meanwhile.
 
-    Its health machine has been called before; ``reading`` is its state after that.
+    The health machine was called before; ``reading`` has its values after that call.
     """
     member = state.members.get(node.id)
     if member is None or member.node is not node:
@@ -202,7 +208,7 @@ def recorded(
 
 
 def refreshed(state: PoolState, machine: HealthHooks, id: str, reading: Reading, show: Show) -> Step:
-    """Return the state with what the health machine of an endpoint says now."""
+    """Return the step that stores the reading of an endpoint's health machine."""
     member = state.members.get(id)
     if member is None or member.health is not machine:
         return Step(state)
@@ -212,16 +218,22 @@ def refreshed(state: PoolState, machine: HealthHooks, id: str, reading: Reading,
 def advanced(
     state: PoolState, readings: Mapping[HealthHooks | None, Reading], now: float, show: Show, *, afresh: bool
 ) -> Step:
-    """Return the state after time has passed; health machines that were due have been called.
+    """Return the step after time has passed. The health machines that were due have been called before.
 
-    Ends drains and coolings, lets go of removed endpoints without leases, and looks for the next deadline.
+    The step ends drains and coolings, drops removed endpoints without leases, and computes the next deadline.
 
     Parameters
     ----------
+    state
+        The present state.
     readings
-        What health machines say now: those that were due, or more.
+        The readings of the health machines that were due, and possibly of others.
+    now
+        The time.
+    show
+        Rebuilds the snapshot.
     afresh
-        Whether to rebuild the snapshot in any case.
+        Whether to rebuild the snapshot even if no member has changed.
     """
     members = dict(state.members)
     events: list[Event] = []
@@ -243,10 +255,11 @@ def advanced(
 
 
 def let_go(state: PoolState, nodes: Iterable[Node], now: float) -> Step:
-    """Let go of removed endpoints that have no leases.
+    """Return the step that drops removed endpoints without open leases.
 
-    A node that is not among those leaving was picked from a snapshot that was being replaced, and has been
-    reported as drained; only its counts are added. So are those of one that was drained before it was removed.
+    The counts of their nodes are added to ``retired``, and a ``Drained`` event is emitted for each. Two cases have no event,
+    because it was emitted before. The endpoint was drained before its removal. Or the node was dropped before, and a
+    request that read the old snapshot has then opened a lease on it.
     """
     gone = [node for node in nodes if not node.inflight]
     if not gone:
@@ -263,7 +276,7 @@ def let_go(state: PoolState, nodes: Iterable[Node], now: float) -> Step:
 
 
 def drained(state: PoolState, id: str, now: float, seconds: float, show: Show) -> Step:
-    """Return the state in which nothing new goes to an endpoint."""
+    """Return the step that starts a drain, or changes its deadline. It changes nothing if the endpoint is drained."""
     member = find(state, id)
     if member.membership is Membership.DRAINED:
         return Step(state)
@@ -278,7 +291,7 @@ def drained(state: PoolState, id: str, now: float, seconds: float, show: Show) -
 
 
 def undrained(state: PoolState, id: str, reading: Reading, show: Show) -> Step:
-    """Return the state in which a draining endpoint may be picked again."""
+    """Return the step that makes a draining or drained endpoint serve again."""
     member = find(state, id)
     moved = member.moved(Move.UNDRAIN)
     if moved is member:
@@ -288,7 +301,7 @@ def undrained(state: PoolState, id: str, reading: Reading, show: Show) -> Step:
 
 
 def started_over(state: PoolState, made: Mapping[str, Node], show: Show) -> Step:
-    """Return the state with a new node for every endpoint, as if no lease had ever been opened: after a fork."""
+    """Return the step that gives every endpoint a new node without open leases. Used in a forked child."""
     gone = [member.node for member in (*state.members.values(), *state.leaving.values())]
     retired, counted = _counts(state, gone)
     members = {id: member._replace(node=made[id]) for id, member in state.members.items()}
@@ -309,7 +322,7 @@ def _replaced(state: PoolState, old: Member, new: Member, events: Iterable[Event
 
 
 def _drain_ended(member: Member, now: float) -> tuple[Member, list[Event]]:
-    """End a drain if its last lease has ended, or if its time is over."""
+    """Return the member with its drain ended, and the event, if its last lease has ended or its deadline has passed."""
     open_leases = member.node.inflight
     if open_leases and now < member.drain_deadline:
         return member, []
@@ -322,7 +335,7 @@ def _drain_ended(member: Member, now: float) -> tuple[Member, list[Event]]:
 
 
 def _counts(state: PoolState, nodes: Iterable[Node]) -> tuple[Mapping[Outcome, int], tuple[Counted, ...]]:
-    """Add to the totals what nodes have counted since their counts were last added."""
+    """Return the totals with the new counts of nodes added, and for each node its counts that are now included."""
     retired, counted = dict(state.retired), []
     for node in nodes:
         tally = node.tally()

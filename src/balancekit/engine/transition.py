@@ -1,12 +1,12 @@
-"""Transitions of a pool: from the published state to the next, whole or not at all.
+"""Transitions of a pool: atomic changes of the published state.
 
-Each computes a new state from the present one, prepares what requests read, and swaps one reference if the present
-state is still the one it was computed from; otherwise it computes it again. What interrupts one, at any instruction,
-leaves the old state or the new one. No lock is held while it computes and prepares.
+A transition computes a new state from the present one and prepares what requests read. It then swaps one reference, if the
+present state is still the one that it started from. Otherwise it starts again. An interrupt at any instruction leaves
+the old state or the new one. No lock is held during the computation and the preparation.
 
-Cost: what the update and the selector's ``prepare`` cost; again if another thread has published meanwhile. A change that a
-program makes is then applied before anything that health machines lead to, so it is through after three attempts unless
-other changes come before it.
+Cost: the cost of the update and of the selector's ``prepare``, for each attempt. After a failed attempt at a change by the
+program, changes by health machines wait until it is done. So such a change needs at most three attempts, unless the
+program makes other changes at the same time.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 __all__ = ["Transitions"]
 
 MAX_ATTEMPTS: Final = 8
-"""At one change, if hooks called by this very thread change the pool meanwhile; then they may not."""
+"""Attempts at one change of which hooks, called by the same thread, change the pool too. In the last, such hooks fail."""
 
 _HEALTHY_ONLY: Final = FailClosed()
 
 
 class _Tried:
-    """The last attempt at a change."""
+    """The last attempt at a transition."""
 
     __slots__ = ("new", "step", "touched")
 
@@ -47,29 +47,29 @@ class _Tried:
         self.step = step
         self.new: Published | None = None
         self.touched = False
-        """Whether the selector was shown a snapshot that is not published, so far as is known."""
+        """Whether the selector may have prepared for a snapshot that was not published."""
 
 
 @final
 class Transitions:
-    """What changes the published state of one balancer.
+    """The executor of transitions of one balancer.
 
     Parameters
     ----------
     publisher
         Prepares and swaps.
     current
-        What it swaps.
+        The reference that the publisher swaps.
     ledger
-        Says what owns new leases, and whether requests may take the fast path.
+        Provides the owner of new leases and whether requests may take the fast path.
     exhaustion
-        Which endpoints serve when few are healthy.
+        Chooses the endpoints that serve when few are healthy.
     loads, sweep
-        What is due in addition to the state.
+        Have deadlines in addition to that of the state.
     turn
-        At the health machines, which publish what they lead to.
+        The queue of calls of health machines; it is delayed while a change has to be repeated.
     guard
-        Of the balancer.
+        The guard of the balancer.
     """
 
     __slots__ = (
@@ -123,22 +123,27 @@ class Transitions:
         strict: bool = False,
         configure: bool = False,
     ) -> list[Event]:
-        """Publish the state that an update leads to.
+        """Publish the state that an update returns. Return its events.
 
         Parameters
         ----------
         update
-            Returns the step from a state, given what makes snapshots. Hooks that it leads to may change the pool
-            themselves; such a change calls no hooks, and is followed by another attempt at this one.
+            Returns the step from a state. Its second argument rebuilds the snapshot. Hooks that are called meanwhile may
+            change the pool. Such a nested change calls no hooks, and this change is then attempted again.
         strict
-            Whether to raise what the selector raises.
+            Whether to raise an exception of the selector's ``prepare``. If not, it is logged.
         configure
-            Whether the update changes facts of nodes.
+            Whether the update changes configured values of nodes.
+
+        Raises
+        ------
+        RuntimeError
+            If hooks change the pool in each of ``MAX_ATTEMPTS`` attempts.
         """
         me = this_thread()
         if self._insisting == me:
             raise RuntimeError("a hook changes the pool whenever it is called for a change of the pool")
-        nested = me in self._changing  # by a hook that a change of this very thread has called
+        nested = me in self._changing  # a change by this thread has called the hook that makes this change
         show = self._show(Exhaustion(_HEALTHY_ONLY if nested else self._exhaustion, self._guard))
         tried = _Tried(Step(self.state))
         try:
@@ -170,7 +175,7 @@ class Transitions:
         strict: bool,
         configure: bool,
     ) -> None:
-        """Try until the new state has taken the place of the one that it was computed from."""
+        """Repeat the update until its state is published."""
         for attempt in count(1):
             if attempt > 1 and (strict or configure):
                 self._turn.delay(me)
@@ -195,7 +200,7 @@ class Transitions:
                 return
 
     def _unprepared(self, state: PoolState) -> Published:
-        """Return what to publish of a change that a hook makes: the change that called the hook prepares for both."""
+        """Return what to publish for a nested change: no pickers, because the outer change prepares for both."""
         return self._publisher.combine(
             state, NO_PICKERS, self._ledger.owner, math.inf, lean=False, sound=False
         )
@@ -214,16 +219,15 @@ class Transitions:
             return self._publisher.combine(state, NO_PICKERS, owner, due, lean=lean)
 
     def _restore(self) -> None:
-        """Put right what a change has touched that was then dropped: the facts of nodes, and the last picker.
+        """Undo the side effects of a dropped change: on the nodes' configured values, and on the selector.
 
-        A selector may rely on the picker that it made last; so the published one is rebuilt when the next request
-        comes.
+        A selector may have state that belongs to its last picker. So the next request rebuilds the published pickers.
         """
         facts(self.state).apply()
         self.close_fast_path()
 
     def close_fast_path(self) -> None:
-        """Send every request the slow path, until a state is published."""
+        """Send every request to the slow path until a state is published."""
         while True:
             base = self.current.published
             closed = self._publisher.combine(
@@ -233,7 +237,7 @@ class Transitions:
                 return
 
     def postpone(self) -> None:
-        """Publish when something is due next, and nothing else."""
+        """Publish the next deadline and nothing else."""
         while True:
             base = self.current.published
             deadline = min(base.state.deadline, self._loads.deadline, self._sweep.deadline)
@@ -241,7 +245,7 @@ class Transitions:
                 return
 
     def hurry(self) -> None:
-        """Send the next request the slow path, where what is due is done."""
+        """Send the next request to the slow path, which does what is due."""
         while True:
             base = self.current.published
             if base.deadline == -math.inf or self._publisher.swap(
@@ -257,7 +261,7 @@ class Transitions:
         return shown
 
     def start_over(self) -> None:
-        """Forget the changes that were under way: in a forked child, where their threads do not exist."""
+        """Forget the unfinished changes. Called in a forked child, where their threads do not exist."""
         self._changing.clear()
         self._insisting = 0
         self.close_fast_path()

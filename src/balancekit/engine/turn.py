@@ -1,16 +1,16 @@
-"""The turn of the one thread that calls health machines.
+"""The queue of calls of health machines, and the turn: the right of one thread to make those calls.
 
-Health machines are mutable and may be the user's, so they must be called one at a time and under no lock. A
-thread with something to dispatch queues it. If another thread has the turn, that one will do it, and none
-waits; else the thread takes the turn and works until the line is empty, or it has done its part.
+Health machines are mutable, and the user may have written them. So one thread at a time calls them, under no lock. A
+thread queues its call. If no thread has the turn, it takes the turn and makes queued calls until the queue is empty or
+it has made :data:`PART` calls. If another thread has the turn, that thread makes the call. No thread waits.
 
-So a machine may use the balancer, wait for another thread that does, or take long: others go on. What they had to
-report is processed a little later than they returned.
+So a machine may use the balancer, wait for another thread that uses it, or take long, and other threads continue. Their
+calls may be made after their requests have returned.
 
-A change of membership that another thread's publication came before *delays* the turn: until it is through, inputs
-wait in line. Else inputs that come fast would come before the change of a large pool for ever.
+A change of membership *delays* the turn after its first attempt has failed: calls stay queued until the change is done.
+Without this, frequent calls could keep the change of a large pool from ever being published.
 
-Cost: one uncontended lock and one deque entry for each input; only failed and watched requests come here.
+Cost: one uncontended lock and one deque entry for each call. Only failures, and successes that health needs, are queued.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from balancekit.events import Event
 __all__ = ["Task", "Turn"]
 
 PART: Final = 8
-"""Inputs that a thread dispatches for one of its own: a request that fails must not go on with those of others."""
+"""Queued calls that a thread makes when it queues one. The bound keeps a failed request from working for all others."""
 Task: TypeAlias = Callable[[], Iterable[Event]]
-"""A call of a health machine; returns the events it led to."""
+"""A call of a health machine. It returns the resulting events."""
 
 
 @final
 class Turn:
-    """A queue of things to dispatch, and the thread that dispatches.
+    """The queue of calls of health machines, and the thread that has the turn.
 
     Parameters
     ----------
     locks
-        Of the balancer; ``writer`` guards whose turn it is.
+        The locks of the balancer; ``writer`` guards the owner of the turn.
     """
 
     __slots__ = ("_delayed_by", "_locks", "_owner", "changing", "line")
@@ -45,44 +45,50 @@ class Turn:
     def __init__(self, locks: EngineLocks) -> None:
         self._locks = locks
         self.line: deque[Task] = deque()
-        """The calls to be made. If a thread was interrupted, the next one does what it left."""
+        """The queued calls. If a thread is interrupted, the next thread makes those that it has left."""
         self.changing: set[int] = set()
-        """The threads that change the pool."""
+        """The ids of the threads that are changing the pool."""
         self._owner: object = None
         self._delayed_by: set[int] = set()
 
     def delay(self, thread: int) -> None:
-        """Let inputs wait in line while a thread is ``changing``, but the one that is being dispatched.
+        """Keep calls queued while ``thread`` is in ``changing``. A call that is being made is not affected.
 
-        The delay ends with the change, also if an interrupt keeps :meth:`resume` from being called.
+        The delay ends with the change, even if an interrupt prevents the call of :meth:`resume`.
         """
         self._delayed_by.add(thread)
 
     def resume(self, thread: int) -> None:
-        """Forget the delay of a thread, if there is one. What is in line then is for the caller to dispatch."""
+        """End the delay of a thread, if there is one. The caller must then make the queued calls."""
         self._delayed_by.discard(thread)
 
     @property
     def delayed(self) -> bool:
-        """Whether inputs wait in line."""
+        """Whether a change delays the turn."""
         return not self.changing.isdisjoint(self._delayed_by)
 
     @property
     def left(self) -> bool:
-        """Whether there is something in line that no thread is at."""
+        """Whether calls are queued and no thread has the turn."""
         return bool(self.line) and self._owner is None
 
     def take_unless_taken(self, task: Task, *, whole: bool = False) -> list[Event]:
-        """Put a task in line and do a part of it, or nothing if a thread has the turn or delays it: for what stays due.
+        """Queue a call and make queued calls. Do nothing if another thread has the turn or a change delays it.
+
+        For calls that stay due, so that a later request makes them. If these were queued, a machine that changes the pool
+        at every call would keep the turn forever.
 
         Parameters
         ----------
         task
-            The task.
+            The call.
         whole
-            Whether to do all that is in line now.
+            Whether to make all calls that are queued now, instead of :data:`PART` of them.
 
-        Were it put in line, a machine that changes the pool whenever it is called would keep the turn for ever.
+        Returns
+        -------
+        list
+            The events of the calls that this thread has made, for the listeners.
         """
         if self._owner is not None or self.delayed:
             return []
@@ -90,12 +96,12 @@ class Turn:
         return self._work(task, len(self.line) if whole else PART)
 
     def take(self, task: Task) -> list[Event]:
-        """Put a task in line and, unless another thread has the turn or one delays it, do a part of what is in line.
+        """Queue a call. Make up to :data:`PART` queued calls unless another thread has the turn or a change delays it.
 
         Returns
         -------
         list
-            The events of what this thread did, to be handed to listeners.
+            The events of the calls that this thread has made, for the listeners.
         """
         self.line.append(task)
         return self._work(task, PART)
@@ -116,9 +122,10 @@ class Turn:
         return events
 
     def _dispatch(self, part: int, events: list[Event]) -> int:
-        """Do what is in line until the part is done or the turn is delayed; return what is left of the part.
+        """Make up to ``part`` queued calls, until a change delays the turn. Return ``part`` minus the calls made.
 
-        A method, for CPython 3.13 lets an interrupt at a jump of ``while`` pass a ``finally`` around it.
+        This loop is a method of its own because of CPython 3.13: an interrupt at the jump of a ``while`` skips a ``finally``
+        in the same function.
         """
         while self.line and part and not self.delayed:
             events += self.line.popleft()()
@@ -126,7 +133,7 @@ class Turn:
         return part
 
     def start_over(self) -> None:
-        """Forget what is in line and whose turn it is: in a forked child, where that thread does not exist."""
+        """Drop the queued calls and the owner of the turn. Called in a forked child, where that thread does not exist."""
         self.line.clear()
         self.changing.clear()
         self._delayed_by.clear()

@@ -1,6 +1,6 @@
-"""Views of a state for people and metrics: statistics, and the candidates of an explanation.
+"""Statistics of a state, and the candidates of an explanation.
 
-Both are made from one immutable state, under no lock. Counters and loads are live.
+Both are made from one immutable state, under no lock. Counters and loads are read while requests may change them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["candidates_of", "stats_of"]
 
 
 def stats_of(state: PoolState, *, now: float, refused: Mapping[str, int]) -> BalancerStats:
-    """Return the statistics of a pool. O(n)."""
+    """Return the statistics of a pool. O(n), plus the sorting of all latencies in the windows."""
     members = [*state.members.values(), *state.leaving.values()]
     outcomes = dict(state.retired)
     for member in members:
@@ -41,7 +41,7 @@ def stats_of(state: PoolState, *, now: float, refused: Mapping[str, int]) -> Bal
 def candidates_of(
     state: PoolState, guard: Guard, *, picked: str | None, tried: Collection[str], now: float
 ) -> tuple[Candidate, ...]:
-    """Return every endpoint of the pool as a pick saw it. O(n)."""
+    """Return a candidate for every endpoint of the pool, for an explanation of one pick. O(n)."""
     return tuple(
         [
             Candidate(

@@ -51,7 +51,7 @@ def test_reasons_are_counted_and_say_what_to_do():
     unmatched = refused("Mine", 1, [Reason.UNMATCHED], None, now=5.0)
     assert type(unmatched) is AllIneligibleError
     assert str(unmatched).endswith(
-        ": 1 not matching the request; add one that matches, or let the request go elsewhere"
+        ": 1 not matching the request; add an endpoint that matches, or send the request elsewhere"
     )
     assert unmatched.reasons == {Reason.UNMATCHED: 1}
 

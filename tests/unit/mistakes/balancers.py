@@ -158,7 +158,7 @@ ROWS = [
     Row("a generator", generator, "works", r"2"),
     Row("a selector's class", lambda: lb(selector=RoundRobin), CONFIGURATION, r"an instance: RoundRobin\(\)"),
     Row("a selector's name", lambda: lb(selector="round_robin"), CONFIGURATION, r"such as RoundRobin\(\)"),
-    Row("a shared selector", shared_selector, "UserWarning", r"make each its own RoundRobin\(\)"),
+    Row("a shared selector", shared_selector, "UserWarning", r"create one RoundRobin\(\)"),
     Row(
         "weight as text", lambda: Endpoint("a", weight="5"), CONFIGURATION, r"weight='5'.*finite number >= 0"
     ),
