@@ -73,7 +73,7 @@ class _Notice:
 
 
 @final
-class _Here(ThreadLocal):
+class _ThreadQueue(ThreadLocal):
     """The notice that one thread is delivering, and the notices that are queued behind it."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Delivery:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._here = _Here()
+        self._here = _ThreadQueue()
 
     def deliver(
         self,
@@ -125,7 +125,7 @@ class Delivery:
             finally:
                 here.delivering = None
 
-    def _deliver_all(self, here: _Here) -> None:
+    def _deliver_all(self, here: _ThreadQueue) -> None:
         """Deliver every queued notice. This is a method for the reason stated at ``Turn._dispatch``."""
         while here.waiting:
             here.delivering = notice = here.waiting.popleft()

@@ -101,11 +101,11 @@ class HealthDispatch:
     def _take_turn(self, task: Task) -> None:
         """Queue the call of a health machine, do queued calls if no other thread does, and dispatch the events."""
         try:
-            events = self.turn.take(task)
+            events = self.turn.run(task)
         except BaseException:  # a machine may have changed and the state not: all machines are read again
             self._transitions.close_fast_path()
             raise
-        self._hand_out(events)
+        self._dispatch_events(events)
 
     def _observe(self, node: Node, completion: Completion) -> list[Event]:
         now = completion.ended_at
@@ -116,21 +116,25 @@ class HealthDispatch:
         if member is not None and member.node is node:
             if member.serving and member.health is not None:
                 events += member.health.observe(completion, now=now)
-            reading = self._follow(member)
+            reading = self._update_node(member)
         events += self._transitions.publish(
             lambda state, show: recorded(state, node, completion, reading, now, show)
         )
-        return events if self._transitions.state.snapshot is before.snapshot else events + self._let_back(now)
+        return (
+            events
+            if self._transitions.state.snapshot is before.snapshot
+            else events + self._uneject_soonest(now)
+        )
 
     def _consequences(self, id: str, machine: HealthHooks, events: list[Event], now: float) -> list[Event]:
         """Return all events that follow from an input outside a request."""
         member = self._transitions.state.members.get(id)
         if member is None or member.health is not machine:
             return events
-        return [*events, *self._refresh(member), *self._let_back(now)]
+        return [*events, *self._refresh(member), *self._uneject_soonest(now)]
 
     def _refresh(self, member: Member) -> list[Event]:
-        id, machine, reading = member.endpoint.id, member.health, self._follow(member)
+        id, machine, reading = member.endpoint.id, member.health, self._update_node(member)
         if machine is None:
             return []
         return self._transitions.publish(lambda state, show: refreshed(state, machine, id, reading, show))
@@ -138,47 +142,47 @@ class HealthDispatch:
     def advance(self, *, whole: bool = False) -> None:
         """Do what is due, unless another thread is calling the health machines. ``whole`` also does every queued call."""
         try:
-            events = self.turn.take_unless_taken(self._pass_time, whole=whole)
+            events = self.turn.run_if_free(self._advance, whole=whole)
         except BaseException:  # as in `_take_turn`
             self._transitions.close_fast_path()
             raise
-        self._hand_out(events)
+        self._dispatch_events(events)
 
-    def _hand_out(self, events: list[Event]) -> None:
+    def _dispatch_events(self, events: list[Event]) -> None:
         """Dispatch events to the listeners. Calls that are still queued are left to the next request."""
-        if self.turn.left:
-            self._transitions.hurry()
+        if self.turn.pending:
+            self._transitions.make_due()
         self._listeners.dispatch(events)
 
-    def _pass_time(self) -> list[Event]:
+    def _advance(self) -> list[Event]:
         """Do what is due and return the events. O(n); O(1) and the batch of the loads if only the loads are due.
 
         After a change was dropped, all health machines are read; otherwise only those that are due.
         """
         now = self._clock()
         published = self._transitions.current.published
-        state, afresh = published.state, not published.sound
-        if not afresh and now < min(state.deadline, self._sweep.deadline):
+        state, rebuild = published.state, not published.sound
+        if not rebuild and now < min(state.deadline, self._sweep.deadline):
             self._loads.advance(now=now)
             self._transitions.postpone()
             return []
         events: list[Event] = []
         readings: dict[HealthHooks | None, Reading] = {}
-        for member in [m for m in state.members.values() if afresh or m.due <= now]:
+        for member in [m for m in state.members.values() if rebuild or m.due <= now]:
             if member.serving and member.health is not None and member.health.deadline <= now:
                 events += member.health.advance(now=now)
-            readings[member.health] = self._follow(member)
+            readings[member.health] = self._update_node(member)
         if now >= self._sweep.deadline:
             for member, machine, cause in self._find_outliers(now):
                 events += machine.on_outlier(cause, now=now)
-                readings[machine] = self._follow(member)
+                readings[machine] = self._update_node(member)
         self._loads.advance(now=now)
         gone = list(self._transitions.state.leaving)
         events += self._transitions.publish(
-            lambda state, show: advanced(state, readings, now, show, afresh=afresh)
+            lambda state, show: advanced(state, readings, now, show, rebuild=rebuild)
         )
         self._loads.forget(gone)
-        return events + self._let_back(now)
+        return events + self._uneject_soonest(now)
 
     def _find_outliers(self, now: float) -> list[tuple[Member, HealthHooks, str]]:
         members = self._transitions.state.members
@@ -186,7 +190,7 @@ class HealthDispatch:
         outliers = [(members[id], cause) for id, cause in found.items() if id in members]
         return [(member, member.health, cause) for member, cause in outliers if member.health is not None]
 
-    def _let_back(self, now: float) -> list[Event]:
+    def _uneject_soonest(self, now: float) -> list[Event]:
         """If no endpoint is eligible, uneject the one that is due soonest."""
         members = self._transitions.state.members.values()
         for member in members:
@@ -202,11 +206,11 @@ class HealthDispatch:
                     return events
         return []
 
-    def _follow(self, member: Member) -> Reading:
+    def _update_node(self, member: Member) -> Reading:
         """Read the health machine, update the node and its load to match, and return the reading."""
         self._transitions.state.members.get(member.endpoint.id, member).watch()
         reading = member.read()
-        if reading.well and not member.well:
+        if reading.healthy and not member.healthy:
             member.node.restorations += 1
             reset_load(member.node.load, self._guard)
         return reading

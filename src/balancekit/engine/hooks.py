@@ -231,7 +231,7 @@ def load_answering(load: Load, guard: Guard, *, now: float, cost: float) -> None
 class Reading(NamedTuple):
     """The values of a health machine at one moment, as a state of the pool stores them."""
 
-    well: bool = True
+    healthy: bool = True
     ramping: bool = False
     deadline: float = math.inf
 

@@ -14,13 +14,13 @@ from typing import Generic, TypeVar, final
 from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.locks import EngineLocks
 
-__all__ = ["Listeners", "begun", "end_of"]
+__all__ = ["Listeners", "begin_or_undo", "stopper"]
 
 C = TypeVar("C", bound=Callable[..., object])
 T = TypeVar("T")
 
 
-def end_of(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], None]:
+def stopper(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], None]:
     """Return a function that marks an entry as stopped and calls ``remove`` with it.
 
     The function holds only weak references: it keeps neither the object of ``remove`` nor the entry alive.
@@ -37,7 +37,7 @@ def end_of(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], 
     return stop
 
 
-def begun(begin: Callable[[], object], stop: Callable[[], None]) -> Callable[[], None]:
+def begin_or_undo(begin: Callable[[], object], stop: Callable[[], None]) -> Callable[[], None]:
     """Call ``begin`` and return ``stop``. If ``begin`` raises, ``stop`` is called before the exception continues."""
     try:
         begin()
@@ -72,7 +72,7 @@ class Listeners(Generic[T]):
     def add(self, listener: Callable[[T], object]) -> Callable[[], None]:
         """Add a listener. Return a function that removes it; a second call of that function does nothing."""
         entry = Entry(listener)
-        return begun(lambda: self._append(entry), end_of(self._remove, entry))
+        return begin_or_undo(lambda: self._append(entry), stopper(self._remove, entry))
 
     def dispatch(self, happened: Iterable[T]) -> None:
         """Call every listener with each of the notices, in their order."""

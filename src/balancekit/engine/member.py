@@ -33,11 +33,11 @@ class Member(NamedTuple):
     health: HealthHooks | None = None
     membership: Membership = Membership.SERVING
     drain_deadline: float = math.inf
-    told_drained: bool = False
+    drained_emitted: bool = False
     """Whether a ``Drained`` event was emitted. No second one follows until the endpoint serves again."""
     cooling: float | None = None
     """The time until which the endpoint cools down; ``None`` if no answer had a ``Retry-After``."""
-    well: bool = True
+    healthy: bool = True
     """Whether health allows the endpoint to be picked."""
     ramping: bool = False
     """Whether the endpoint receives less than its usual share."""
@@ -55,10 +55,10 @@ class Member(NamedTuple):
 
     def with_health(self, reading: Reading) -> Member:
         """Return the member with the values of a reading; the same member if nothing changes."""
-        well, ramping, deadline = reading
-        if well == self.well and ramping == self.ramping and deadline == self.health_deadline:
+        healthy, ramping, deadline = reading
+        if healthy == self.healthy and ramping == self.ramping and deadline == self.health_deadline:
             return self
-        return self._replace(well=well, ramping=ramping, health_deadline=deadline)
+        return self._replace(healthy=healthy, ramping=ramping, health_deadline=deadline)
 
     def watch(self) -> None:
         """Make the node report successes if the health machine needs them, and set its ramp and trial."""
@@ -83,25 +83,25 @@ class Member(NamedTuple):
     @property
     def eligible(self) -> bool:
         """Whether the endpoint may be picked: it serves, it is healthy and it does not cool down."""
-        return self.well and self.cooling is None and self.membership is Membership.SERVING
+        return self.healthy and self.cooling is None and self.membership is Membership.SERVING
 
     @property
     def visible(self) -> tuple[bool, ...]:
         """The values on which a snapshot depends. If they change, the snapshot is rebuilt."""
-        return self.serving, self.well, self.cooling is None, self.ramping
+        return self.serving, self.healthy, self.cooling is None, self.ramping
 
     @property
     def state(self) -> str:
         """The name of the present state."""
-        if self.serving and self.cooling is not None and self.well:
+        if self.serving and self.cooling is not None and self.healthy:
             return "cooling"
         return shown(Health.HEALTHY.value if self.health is None else self.health.state, self.membership)
 
     @property
     def back_at(self) -> float:
         """The later of the ends of ejection and cooling; infinity if neither has an end."""
-        ill = -math.inf if self.well or self.health is None else self.health.deadline
-        latest = ill if self.cooling is None else max(ill, self.cooling)
+        ejected_until = -math.inf if self.healthy or self.health is None else self.health.deadline
+        latest = ejected_until if self.cooling is None else max(ejected_until, self.cooling)
         return latest if latest > -math.inf else math.inf
 
     @property
@@ -109,7 +109,7 @@ class Member(NamedTuple):
         """The reason for which the endpoint may not be picked; ``None`` if it may."""
         if not self.serving:
             return Reason.DRAINING
-        if not self.well and self.health is not None:
+        if not self.healthy and self.health is not None:
             return _REASONS.get(self.health.state, Reason.EJECTED)
         if self.cooling is not None:
             return Reason.COOLING

@@ -20,7 +20,7 @@ from typing import NamedTuple, final
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.endpoint import Endpoint
 from balancekit.engine.member import Member
-from balancekit.engine.state import PoolState, Show, Step, let_go
+from balancekit.engine.state import PoolState, Show, Step, drop_departed
 from balancekit.events import Added, Event, Removed, Reweighted
 from balancekit.health import Move
 from balancekit.node import Assignments, Node
@@ -162,7 +162,7 @@ def updated(
     if found.leaving or not any([member.eligible for member in members.values()]):
         new = new._replace(deadline=-math.inf)  # an endpoint must be removed, or unejected, at once
     # Changes without a pause between them may keep `advanced` from being called.
-    left = let_go(new, tuple(state.leaving), now)
+    left = drop_departed(new, tuple(state.leaving), now)
     return Step(
         show(left.state),
         (*left.events, *found.events),

@@ -172,7 +172,7 @@ class Publisher:
             same.
         """
         pickers = base.pickers
-        if last is not None and _alike(last.state, state):
+        if last is not None and _same_tables(last.state, state):
             return self.combine(state, last.pickers, owner, due, lean=lean, observed=observed)
         if state.snapshot is not base.state.snapshot or not base.sound:
             pickers = self._pickers(state)
@@ -249,10 +249,10 @@ class Publisher:
         hooks, snapshot = self.hooks, state.snapshot
         if hooks.shared:
             self._guard.check()
-            pickers = self._made(snapshot)
+            pickers = self._make_pickers(snapshot)
         else:
             with self._locks.serial:
-                pickers = self._made(snapshot)
+                pickers = self._make_pickers(snapshot)
         if pickers == NO_PICKERS:
             return pickers
         if not hooks.trusted:
@@ -261,14 +261,14 @@ class Publisher:
             return slow_start_pickers(pickers, self._call_selector, snapshot, self._rng)
         return pickers
 
-    def _made(self, snapshot: Snapshot) -> Pickers:
+    def _make_pickers(self, snapshot: Snapshot) -> Pickers:
         hooks = self.hooks
         if hooks.prepare is not None:
             hooks.prepare(snapshot)
         return pickers_of(hooks.selector, snapshot, self._rng) if snapshot.eligible else NO_PICKERS
 
 
-def _alike(old: PoolState, new: PoolState) -> bool:
+def _same_tables(old: PoolState, new: PoolState) -> bool:
     """Return whether tables made for one state are valid for another."""
     return (
         old.ramping == new.ramping

@@ -26,15 +26,9 @@ from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.dispatch import HealthDispatch
 from balancekit.engine.fast_path import Current, Published
 from balancekit.engine.guard import Guard
-from balancekit.engine.hooks import (
-    HealthHooks,
-    HealthMaker,
-    LoadHooks,
-    SelectorHooks,
-    SweepHooks,
-)
+from balancekit.engine.hooks import HealthHooks, HealthMaker, LoadHooks, SelectorHooks, SweepHooks
 from balancekit.engine.ledger import Ledger, Observer, StartObserver
-from balancekit.engine.listeners import Listeners, begun, end_of
+from balancekit.engine.listeners import Listeners, begin_or_undo, stopper
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.member import Member
 from balancekit.engine.membership import Draft, updated
@@ -197,7 +191,7 @@ class Runtime:
         if self.ledger.lost:
             self.ledger.collect(self.listeners.dispatch_one)
         now = self._clock()
-        if now >= self.current.published.deadline or self._dispatch.turn.left:
+        if now >= self.current.published.deadline or self._dispatch.turn.pending:
             self._dispatch.advance(whole=whole)
         return now
 
@@ -279,7 +273,7 @@ class Runtime:
         """Dispatch the events of a change, and do at once what the change made due."""
         self._loads.forget(forget)
         self.listeners.dispatch(events)
-        if self.current.published.deadline == -math.inf or self._dispatch.turn.left:
+        if self.current.published.deadline == -math.inf or self._dispatch.turn.pending:
             self._dispatch.advance()
 
     def _join(self, may_eject: Callable[[str, Ejection], bool], endpoint: Endpoint[object]) -> Member:
@@ -329,14 +323,16 @@ class Runtime:
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Add an observer of leases that end. Return a function that removes it."""
         entry = Entry(observer)
-        return begun(lambda: self._observe(lambda entries: (*entries, entry)), end_of(self._unobserve, entry))
+        return begin_or_undo(
+            lambda: self._observe(lambda entries: (*entries, entry)), stopper(self._unobserve, entry)
+        )
 
     def observe_starts(self, observer: StartObserver) -> Callable[[], None]:
         """Add an observer of leases that are opened. Return a function that removes it."""
         entry = Entry(observer)
-        return begun(
+        return begin_or_undo(
             lambda: self._observe_starts(lambda entries: (*entries, entry)),
-            end_of(self._unobserve_starts, entry),
+            stopper(self._unobserve_starts, entry),
         )
 
     def _unobserve(self, entry: Entry[Observer]) -> None:

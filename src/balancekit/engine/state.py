@@ -35,9 +35,9 @@ __all__ = [
     "Step",
     "advanced",
     "drained",
+    "drop_departed",
     "empty",
     "find",
-    "let_go",
     "recorded",
     "refreshed",
     "show",
@@ -194,7 +194,7 @@ def recorded(
     """
     member = state.members.get(node.id)
     if member is None or member.node is not node:
-        return let_go(state, (node,), now)
+        return drop_departed(state, (node,), now)
     if not member.serving:
         return _replaced(state, member, *_drain_ended(member, now), show)
     new = member.with_health(reading)
@@ -216,7 +216,7 @@ def refreshed(state: PoolState, machine: HealthHooks, id: str, reading: Reading,
 
 
 def advanced(
-    state: PoolState, readings: Mapping[HealthHooks | None, Reading], now: float, show: Show, *, afresh: bool
+    state: PoolState, readings: Mapping[HealthHooks | None, Reading], now: float, show: Show, *, rebuild: bool
 ) -> Step:
     """Return the step after time has passed. The health machines that were due have been called before.
 
@@ -232,7 +232,7 @@ def advanced(
         The time.
     show
         Rebuilds the snapshot.
-    afresh
+    rebuild
         Whether to rebuild the snapshot even if no member has changed.
     """
     members = dict(state.members)
@@ -249,12 +249,12 @@ def advanced(
         members[new.endpoint.id] = new
         visible = visible or new.visible != member.visible
     deadline = min([member.due for member in members.values()], default=math.inf)
-    left = let_go(state._replace(members=members, deadline=deadline), tuple(state.leaving), now)
-    new_state = show(left.state) if visible or afresh else left.state
+    left = drop_departed(state._replace(members=members, deadline=deadline), tuple(state.leaving), now)
+    new_state = show(left.state) if visible or rebuild else left.state
     return Step(new_state, (*events, *left.events), left.counted)
 
 
-def let_go(state: PoolState, nodes: Iterable[Node], now: float) -> Step:
+def drop_departed(state: PoolState, nodes: Iterable[Node], now: float) -> Step:
     """Return the step that drops removed endpoints without open leases.
 
     The counts of their nodes are added to ``retired``, and a ``Drained`` event is emitted for each. Two cases have no event,
@@ -270,7 +270,7 @@ def let_go(state: PoolState, nodes: Iterable[Node], now: float) -> Step:
     events = [
         Drained(endpoint=member.endpoint.id, at=now, forced=False, remaining=0)
         for member in members
-        if member is not None and not member.told_drained
+        if member is not None and not member.drained_emitted
     ]
     return Step(state._replace(leaving=leaving, retired=retired), tuple(events), counted)
 
@@ -296,7 +296,7 @@ def undrained(state: PoolState, id: str, reading: Reading, show: Show) -> Step:
     moved = member.moved(Move.UNDRAIN)
     if moved is member:
         return Step(state)
-    new = moved._replace(drain_deadline=math.inf, told_drained=False).with_health(reading)
+    new = moved._replace(drain_deadline=math.inf, drained_emitted=False).with_health(reading)
     return _replaced(state, member, new, (), show)._replace(staying=(member.node,))
 
 
@@ -329,7 +329,7 @@ def _drain_ended(member: Member, now: float) -> tuple[Member, list[Event]]:
     new = member.moved(Move.DEADLINE if open_leases else Move.LAST_LEASE)
     if new is member:
         return member, []
-    new = new._replace(drain_deadline=math.inf, told_drained=True)
+    new = new._replace(drain_deadline=math.inf, drained_emitted=True)
     event = Drained(endpoint=member.endpoint.id, at=now, forced=open_leases > 0, remaining=open_leases)
     return new, [event]
 

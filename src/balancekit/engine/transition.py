@@ -38,7 +38,7 @@ MAX_ATTEMPTS: Final = 8
 _HEALTHY_ONLY: Final = FailClosed()
 
 
-class _Tried:
+class _Attempt:
     """The last attempt at a transition."""
 
     __slots__ = ("new", "step", "touched")
@@ -76,8 +76,8 @@ class Transitions:
         "_changed_by",
         "_changing",
         "_exhaustion",
+        "_final_attempt_by",
         "_guard",
-        "_insisting",
         "_ledger",
         "_loads",
         "_publisher",
@@ -109,7 +109,7 @@ class Transitions:
         self._version = 0
         self._changed_by = 0
         self._changing = turn.changing
-        self._insisting = 0
+        self._final_attempt_by = 0
 
     @property
     def state(self) -> PoolState:
@@ -141,11 +141,11 @@ class Transitions:
             If hooks change the pool in each of ``MAX_ATTEMPTS`` attempts.
         """
         me = this_thread()
-        if self._insisting == me:
+        if self._final_attempt_by == me:
             raise RuntimeError("a hook changes the pool whenever it is called for a change of the pool")
         nested = me in self._changing  # a change by this thread has called the hook that makes this change
         show = self._show(Exhaustion(_HEALTHY_ONLY if nested else self._exhaustion, self._guard))
-        tried = _Tried(Step(self.state))
+        tried = _Attempt(Step(self.state))
         try:
             self._changing.add(me)
             self._try(tried, update, show, me, nested=nested, strict=strict, configure=configure)
@@ -156,8 +156,8 @@ class Transitions:
         finally:
             if not nested:
                 self._changing.discard(me)
-            if self._insisting == me:
-                self._insisting = 0
+            if self._final_attempt_by == me:
+                self._final_attempt_by = 0
         if not nested:
             self._turn.resume(me)
         if tried.touched:  # another thread has made the same change meanwhile
@@ -166,7 +166,7 @@ class Transitions:
 
     def _try(
         self,
-        tried: _Tried,
+        tried: _Attempt,
         update: Callable[[PoolState, Show], Step],
         show: Show,
         me: int,
@@ -180,7 +180,7 @@ class Transitions:
             if attempt > 1 and (strict or configure):
                 self._turn.delay(me)
             if attempt == MAX_ATTEMPTS and self._changed_by == me:
-                self._insisting = me
+                self._final_attempt_by = me
             base = self.current.published
             tried.step = step = update(base.state, show)
             if step.state is base.state:
@@ -244,7 +244,7 @@ class Transitions:
             if not base.sound or self._publisher.swap(base, self._publisher.postponed(base, deadline)):
                 return
 
-    def hurry(self) -> None:
+    def make_due(self) -> None:
         """Send the next request to the slow path, which does what is due."""
         while True:
             base = self.current.published
@@ -263,5 +263,5 @@ class Transitions:
     def start_over(self) -> None:
         """Forget the unfinished changes. Called in a forked child, where their threads do not exist."""
         self._changing.clear()
-        self._insisting = 0
+        self._final_attempt_by = 0
         self.close_fast_path()

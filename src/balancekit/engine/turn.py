@@ -40,11 +40,11 @@ class Turn:
         The locks of the balancer; ``writer`` guards the owner of the turn.
     """
 
-    __slots__ = ("_delayed_by", "_locks", "_owner", "changing", "line")
+    __slots__ = ("_delayed_by", "_locks", "_owner", "changing", "queue")
 
     def __init__(self, locks: EngineLocks) -> None:
         self._locks = locks
-        self.line: deque[Task] = deque()
+        self.queue: deque[Task] = deque()
         """The queued calls. If a thread is interrupted, the next thread makes those that it has left."""
         self.changing: set[int] = set()
         """The ids of the threads that are changing the pool."""
@@ -68,11 +68,11 @@ class Turn:
         return not self.changing.isdisjoint(self._delayed_by)
 
     @property
-    def left(self) -> bool:
+    def pending(self) -> bool:
         """Whether calls are queued and no thread has the turn."""
-        return bool(self.line) and self._owner is None
+        return bool(self.queue) and self._owner is None
 
-    def take_unless_taken(self, task: Task, *, whole: bool = False) -> list[Event]:
+    def run_if_free(self, task: Task, *, whole: bool = False) -> list[Event]:
         """Queue a call and make queued calls. Do nothing if another thread has the turn or a change delays it.
 
         For calls that stay due, so that a later request makes them. If these were queued, a machine that changes the pool
@@ -92,10 +92,10 @@ class Turn:
         """
         if self._owner is not None or self.delayed:
             return []
-        self.line.append(task)
-        return self._work(task, len(self.line) if whole else PART)
+        self.queue.append(task)
+        return self._work(task, len(self.queue) if whole else PART)
 
-    def take(self, task: Task) -> list[Event]:
+    def run(self, task: Task) -> list[Event]:
         """Queue a call. Make up to :data:`PART` queued calls unless another thread has the turn or a change delays it.
 
         Returns
@@ -103,12 +103,12 @@ class Turn:
         list
             The events of the calls that this thread has made, for the listeners.
         """
-        self.line.append(task)
+        self.queue.append(task)
         return self._work(task, PART)
 
     def _work(self, token: object, part: int) -> list[Event]:
         events: list[Event] = []
-        while self.line and part:
+        while self.queue and part:
             try:
                 with self._locks.writer:
                     if self._owner is None and not self.delayed:
@@ -127,14 +127,14 @@ class Turn:
         This loop is a method of its own because of CPython 3.13: an interrupt at the jump of a ``while`` skips a ``finally``
         in the same function.
         """
-        while self.line and part and not self.delayed:
-            events += self.line.popleft()()
+        while self.queue and part and not self.delayed:
+            events += self.queue.popleft()()
             part -= 1
         return part
 
     def start_over(self) -> None:
         """Drop the queued calls and the owner of the turn. Called in a forked child, where that thread does not exist."""
-        self.line.clear()
+        self.queue.clear()
         self.changing.clear()
         self._delayed_by.clear()
         self._owner = None

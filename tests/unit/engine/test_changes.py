@@ -167,10 +167,10 @@ def test_a_task_that_queues_another_keeps_the_turn() -> None:
     turn, done = Turn(EngineLocks()), list[str]()
 
     def outer() -> list[Event]:
-        turn.take(lambda: done.append("inner") or [])
-        assert turn.take_unless_taken(lambda: done.append("other") or []) == []
+        turn.run(lambda: done.append("inner") or [])
+        assert turn.run_if_free(lambda: done.append("other") or []) == []
         done.append("outer")
         return []
 
-    turn.take(outer)
+    turn.run(outer)
     assert done == ["outer", "inner"]

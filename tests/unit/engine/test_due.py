@@ -31,7 +31,7 @@ class Machine:
     watching = False
 
     def __init__(self) -> None:
-        self.well = True
+        self.healthy = True
         self.due: float | None = None
         self.interrupt = False
 
@@ -39,7 +39,7 @@ class Machine:
     def eligible(self) -> bool:
         """Whether the endpoint may be picked."""
         Machine.reads += 1
-        return self.well
+        return self.healthy
 
     @property
     def deadline(self) -> float | None:
@@ -48,14 +48,14 @@ class Machine:
 
     def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
         """Go down for ten seconds."""
-        self.well, self.due = False, now + 10.0
+        self.healthy, self.due = False, now + 10.0
         if self.interrupt:
             raise KeyboardInterrupt
         return []
 
     def advance(self, *, now: float) -> list[Event]:
         """Come back."""
-        self.well, self.due = True, None
+        self.healthy, self.due = True, None
         return []
 
 
@@ -165,7 +165,7 @@ def test_an_interrupt_after_a_machine_was_told_is_made_good_by_the_next_request(
 
 
 def test_a_machine_that_was_replaced_is_not_believed_of_its_successor(machines: dict[str, Machine]) -> None:
-    """An endpoint with a new target is well, whatever the machine of the old one says afterwards."""
+    """An endpoint with a new target is healthy, whatever the machine of the old one says afterwards."""
     clock = ManualClock()
     lb: LoadBalancer[object] = LoadBalancer(
         [Endpoint("a", 1), Endpoint("b", 2)], health=maker(machines), clock=clock
@@ -174,7 +174,7 @@ def test_a_machine_that_was_replaced_is_not_believed_of_its_successor(machines: 
     lease = lb.acquire(exclude=["b"])
     lb.update([Endpoint("a", 3), Endpoint("b", 2)])
     lease.release(Outcome.FAILURE)
-    old.well = False
+    old.healthy = False
     clock.advance(60.0)
     assert {endpoint.target for endpoint in lb.ranking()} == {3, 2}
 

@@ -96,7 +96,7 @@ def test_a_change_is_made_although_endpoints_fail_all_the_time() -> None:
     assert told.index("Added") < len(told) - 1
     state = {endpoint.id: endpoint.state for endpoint in lb.stats().endpoints}
     assert state == dict.fromkeys("abcd", "healthy")
-    assert not lb._runtime._dispatch.turn.line
+    assert not lb._runtime._dispatch.turn.queue
 
 
 def test_what_waits_while_a_change_is_refused_is_done_by_the_next_request() -> None:
@@ -121,10 +121,10 @@ def test_what_waits_while_a_change_is_refused_is_done_by_the_next_request() -> N
     selector.act = overtaken
     with pytest.raises(ValueError, match="not that one"):
         lb.add("late")
-    assert lb._runtime._dispatch.turn.left
+    assert lb._runtime._dispatch.turn.pending
     with lb.acquire() as lease:
         assert lease.target == "b"
-    assert not lb._runtime._dispatch.turn.left
+    assert not lb._runtime._dispatch.turn.pending
 
 
 def test_what_is_left_in_line_is_done_by_the_next_plain_request() -> None:
@@ -153,7 +153,7 @@ def test_only_what_was_postponed_is_no_reason_to_make_a_change_again() -> None:
         lb.acquire().release(Outcome.FAILURE, retry_after=9.0)
 
     fits = []
-    for act in (postpone, transitions.hurry, postpone, cool):
+    for act in (postpone, transitions.make_due, postpone, cool):
         base = lb._runtime.current.published
         act()
         assert lb._runtime.current.published is not base
@@ -175,16 +175,16 @@ def test_a_thread_does_its_part_of_what_is_in_line() -> None:
     turn.changing.add(1)
     turn.delay(1)
     for number in range(30):
-        assert turn.take(task(number)) == []
-    assert turn.take_unless_taken(task(99)) == []
+        assert turn.run(task(number)) == []
+    assert turn.run_if_free(task(99)) == []
     assert done == []
     turn.resume(1)
-    assert turn.left
-    turn.take(task(30))
+    assert turn.pending
+    turn.run(task(30))
     assert done == list(range(PART))
-    turn.take_unless_taken(task(31), whole=True)
+    turn.run_if_free(task(31), whole=True)
     assert done == list(range(32))
-    assert not turn.left
+    assert not turn.pending
 
 
 def test_a_delay_ends_with_the_change() -> None:
@@ -192,10 +192,10 @@ def test_a_delay_ends_with_the_change() -> None:
     turn, done = Turn(EngineLocks()), list[str]()
     turn.changing.add(1)
     turn.delay(1)
-    turn.take(lambda: done.append("first") or [])
+    turn.run(lambda: done.append("first") or [])
     assert done == []
     turn.changing.discard(1)
-    turn.take(lambda: done.append("second") or [])
+    turn.run(lambda: done.append("second") or [])
     assert done == ["first", "second"]
 
 
@@ -204,16 +204,16 @@ def test_a_delay_begins_after_the_input_that_is_being_dispatched() -> None:
     turn, done = Turn(EngineLocks()), list[str]()
 
     def outer() -> list[Event]:
-        turn.take(lambda: done.append("inner") or [])
+        turn.run(lambda: done.append("inner") or [])
         turn.changing.add(1)
         turn.delay(1)
         done.append("outer")
         return []
 
-    turn.take(outer)
+    turn.run(outer)
     assert done == ["outer"]
     turn.resume(1)
-    turn.take_unless_taken(list)
+    turn.run_if_free(list)
     assert done == ["outer", "inner"]
 
 
@@ -225,8 +225,8 @@ def test_statistics_show_every_end_that_is_in_line() -> None:
     turn.delay(1)
     for _ in range(5 * PART):
         lb.acquire().release(Outcome.FAILURE)
-    waiting = len(turn.line)
+    waiting = len(turn.queue)
     turn.resume(1)
     assert waiting > PART
     assert lb.stats().outcomes[Outcome.FAILURE] == 5 * PART
-    assert not turn.line
+    assert not turn.queue

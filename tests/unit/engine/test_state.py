@@ -35,7 +35,7 @@ from balancekit.node import Node
 from balancekit.outcome import Completion, Outcome
 from balancekit.snapshot import Members
 
-ILL = Reading(well=False, deadline=50.0)
+ILL = Reading(healthy=False, deadline=50.0)
 
 
 class Shown:
@@ -120,7 +120,7 @@ def test_a_snapshot_shows_eligible_and_draining_endpoints_in_order() -> None:
     state = pool("a", "b", "c", "d", "e")
     members = dict(state.members)
     members["b"] = members["b"]._replace(membership=Membership.DRAINING)
-    members["c"] = members["c"]._replace(well=False)
+    members["c"] = members["c"]._replace(healthy=False)
     members["d"] = members["d"]._replace(cooling=9.0)
     shown = Shown()(state._replace(members=members))
     assert eligible(shown) == ["a", "e"]
@@ -130,7 +130,7 @@ def test_a_snapshot_shows_eligible_and_draining_endpoints_in_order() -> None:
 
 
 def test_if_all_cool_down_all_are_offered() -> None:
-    """A pool in which every endpoint cools down offers those that are well, rather than none."""
+    """A pool in which every endpoint cools down offers those that are healthy, rather than none."""
     state = pool("a", "b", cooling=9.0)
     assert eligible(state) == []  # member.eligible: cooling endpoints are not
     policy_saw: list[list[str]] = []
@@ -148,7 +148,7 @@ def test_a_state_says_whether_a_chosen_endpoint_ramps(ramping: bool) -> None:
     """``ramping`` is that of endpoints that may be picked, not of those that may not."""
     state = pool("a", "b")
     members = dict(state.members)
-    members["a"] = members["a"]._replace(ramping=True, well=ramping)
+    members["a"] = members["a"]._replace(ramping=True, healthy=ramping)
     assert Shown()(state._replace(members=members)).ramping is ramping
 
 
@@ -284,7 +284,7 @@ def test_readings_are_taken_by_machine_when_time_passes() -> None:
     """Of the readings of an advance, each counts for the member with that machine and for no other."""
     state = pool("a", "b")
     machine = state.members["a"].health
-    step = advanced(state, {machine: ILL, health(): ILL}, 7.0, Shown(), afresh=False)
+    step = advanced(state, {machine: ILL, health(): ILL}, 7.0, Shown(), rebuild=False)
     assert eligible(step.state) == ["b"]
     assert step.state.members["b"] is state.members["b"]
     assert step.state.deadline == 50.0
@@ -298,19 +298,19 @@ def test_cooling_ends_at_its_time(now: float, ids: list[str]) -> None:
     """An endpoint that cools down is back at the named time, and not before."""
     state = pool("a", "b")
     state = recorded(state, state.members["a"].node, ended(retry_after=3.0), Reading(), 7.0, Shown()).state
-    step = advanced(state, {}, now, Shown(), afresh=False)
+    step = advanced(state, {}, now, Shown(), rebuild=False)
     assert eligible(step.state) == ids
     assert step.state.deadline == (math.inf if len(ids) == 2 else 10.0)
 
 
 def test_time_alone_makes_no_snapshot() -> None:
-    """If nothing that a snapshot shows has changed, it is kept, unless it must be made afresh."""
+    """If nothing that a snapshot shows has changed, it is kept, unless it must be made rebuild."""
     state, shown = pool("a", "b")._replace(deadline=-math.inf), Shown()
-    step = advanced(state, {}, 7.0, shown, afresh=False)
+    step = advanced(state, {}, 7.0, shown, rebuild=False)
     assert step.state.snapshot is state.snapshot
     assert step.state.deadline == math.inf
     assert shown.count == 0
-    assert advanced(state, {}, 7.0, shown, afresh=True).state.snapshot is not state.snapshot
+    assert advanced(state, {}, 7.0, shown, rebuild=True).state.snapshot is not state.snapshot
     assert shown.count == 1
 
 
@@ -318,29 +318,29 @@ def test_the_next_deadline_is_the_earliest_of_all_members() -> None:
     """The next deadline is the earliest of drains, coolings and health machines of all members."""
     state = pool("a", "b", "c")
     machines = [member.health for member in state.members.values()]
-    step = advanced(state, {machines[0]: Reading(deadline=30.0)}, 1.0, Shown(), afresh=False)
+    step = advanced(state, {machines[0]: Reading(deadline=30.0)}, 1.0, Shown(), rebuild=False)
     assert step.state.deadline == 30.0
     cooled = recorded(
         step.state, state.members["b"].node, ended(retry_after=10.0), Reading(), 7.0, Shown()
     ).state
-    assert advanced(cooled, {}, 8.0, Shown(), afresh=False).state.deadline == 17.0
+    assert advanced(cooled, {}, 8.0, Shown(), rebuild=False).state.deadline == 17.0
     draining = drained(held(cooled, "c", 1), "c", 8.0, 4.0, Shown()).state
-    assert advanced(draining, {}, 8.0, Shown(), afresh=False).state.deadline == 12.0
+    assert advanced(draining, {}, 8.0, Shown(), rebuild=False).state.deadline == 12.0
 
 
 @pytest.mark.parametrize("inflight", [0, 2])
 def test_a_drain_ends_at_its_deadline_by_force(inflight: int) -> None:
     """Before the deadline open leases keep a drain going; at it they are counted as remaining."""
     state = drained(held(pool("a", "b"), "a", 2), "a", 1.0, 10.0, Shown()).state
-    early = advanced(state, {}, 10.999, Shown(), afresh=False)
+    early = advanced(state, {}, 10.999, Shown(), rebuild=False)
     assert early.events == ()
     assert early.state.deadline == 11.0
     held(state, "a", inflight)
-    step = advanced(state, {}, 11.0, Shown(), afresh=False)
+    step = advanced(state, {}, 11.0, Shown(), rebuild=False)
     assert step.events == (Drained(endpoint="a", at=11.0, forced=inflight > 0, remaining=inflight),)
     assert step.state.members["a"].membership is Membership.DRAINED
     assert step.state.members["a"].drain_deadline == math.inf
-    assert advanced(step.state, {}, 99.0, Shown(), afresh=False).events == ()
+    assert advanced(step.state, {}, 99.0, Shown(), rebuild=False).events == ()
 
 
 # ------------------------------------------------------------------ draining
@@ -363,7 +363,7 @@ def test_draining_again_moves_the_deadline_and_is_no_event() -> None:
     again = drained(state, "a", 2.0, 3.0, Shown())
     assert again.events == ()
     assert again.state.members["a"].drain_deadline == 5.0
-    over = advanced(held(again.state, "a", 0), {}, 3.0, Shown(), afresh=False).state
+    over = advanced(held(again.state, "a", 0), {}, 3.0, Shown(), rebuild=False).state
     assert drained(over, "a", 4.0, 10.0, Shown()).state is over
 
 
@@ -372,7 +372,7 @@ def test_undraining_brings_an_endpoint_back_as_health_sees_it(over: bool) -> Non
     """Draining or drained, it serves again with no drain deadline, and is eligible if health says so."""
     state = drained(held(pool("a", "b"), "a", 1), "a", 1.0, 10.0, Shown()).state
     if over:
-        state = advanced(held(state, "a", 0), {}, 3.0, Shown(), afresh=False).state
+        state = advanced(held(state, "a", 0), {}, 3.0, Shown(), rebuild=False).state
     back = undrained(state, "a", Reading(), Shown()).state
     assert eligible(back) == ["a", "b"]
     assert back.members["a"].drain_deadline == math.inf
