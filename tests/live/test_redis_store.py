@@ -117,6 +117,31 @@ def test_two_balancers_of_one_process_see_each_other(client):
     assert others(other) == {"a": 0, "b": 0}
 
 
+def test_an_endpoint_that_leaves_and_returns_keeps_its_open_leases(client):
+    """Open leases of an endpoint that left count until they end: while it is gone, after it came back, and for its own process."""
+    store, far = Manual(client), Manual(client)
+    lb, other = balancer(["a", "b"], store), balancer(["a", "b"], far)
+    held = [lb.acquire() for _ in range(6)]
+    other.acquire().release()
+
+    def exchanged():
+        for _ in range(2):
+            store.real.synchronize()
+            far.real.synchronize()
+        return others(other)
+
+    wanted = {id: [lease.target for lease in held].count(id) for id in "ab"}
+    lb.update(["b"])
+    assert exchanged() == wanted
+    lb.update(["b", "a"])
+    assert exchanged() == wanted
+    assert others(lb) == {"b": 0, "a": wanted["a"]}
+    for lease in held:
+        lease.release()
+    assert exchanged() == {"a": 0, "b": 0}
+    assert others(lb) == {"b": 0, "a": 0}
+
+
 def test_sums_are_those_of_a_model(client):
     """Random counts, joins, leaves, deaths and evictions of keys: after each exchange the sums are those of a model."""
     rng = random.Random(11)

@@ -35,9 +35,18 @@ class Counts(Protocol):
         """The version of ``loads``; grows with every change."""
         ...
 
+    def leaving(self) -> Mapping[str, int]:
+        """Return the open leases of nodes that have left, by endpoint id; they are in no load of ``loads``."""
+        ...
+
 
 class Exchange(Protocol):
     """The source of other processes' loads for one pool."""
+
+    @property
+    def full(self) -> bool:
+        """Whether :meth:`join` has no location left, unless one is released."""
+        ...
 
     def join(self, id: str, /) -> Place:
         """Return the location for the count of an endpoint."""

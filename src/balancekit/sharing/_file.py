@@ -68,6 +68,11 @@ class FileExchange:
         self._living: list[int] = []
         self._looked_at = -math.inf
 
+    @property
+    def full(self) -> bool:
+        """Whether this worker's row has no location left."""
+        return self._row is not None and not self._free
+
     def join(self, id: str) -> Place:
         """Return the location for the count of an endpoint."""
         if self._row is None:
@@ -79,7 +84,7 @@ class FileExchange:
             weakref.finalize(self, self._file.release, self._row, os.getpid())
         if not self._free:
             self._warn(
-                f"there is room for {self._file.max_endpoints} endpoints; the load of others is not shared"
+                f"there is room for {self._file.max_endpoints} endpoints; the load of others is not shared until one leaves"
             )
             return NO_PLACE
         slot = self._free[-1]
@@ -116,8 +121,9 @@ class FileExchange:
                 self._looked_at = now
         loads = self._loads
         # Another thread may change both.
+        own = pool.leaving()
         for load, count in zip(loads, self._sum.over(self._living), strict=False):
-            load.node.latency_estimate = count
+            load.node.latency_estimate = count + own.get(load.node.id, 0)
         cost = COST_PER_COUNT_S * len(loads) * (1 + len(self._living))
         return now + max(self._period, cost / REFRESH_SHARE)
 

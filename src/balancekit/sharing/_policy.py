@@ -59,8 +59,8 @@ class Shared(Policy):
         With a file: the number of its rows, and of endpoints in each. The process that creates the file sets them. Further
         workers and endpoints are not shared, which is logged.
 
-    *Guarantee.* Open leases of a process that has died, for any reason, stop counting within a second. A process never
-    waits for another one.
+    *Guarantee.* Open leases of a process that has died, for any reason, stop counting within a second. Those of an endpoint
+    that was removed count under its id until they end, while it has a place. A process never waits for another one.
 
     *When to use it:* with ``PowerOfChoices``, if each of several workers gets a share of the traffic. *When not:* in a single
     process; with selectors that pick the least loaded of all endpoints, which herd on the old sums of a store; with the
@@ -148,7 +148,9 @@ class SharedPool(StateRepr, prints=("version",)):
         "__weakref__",
         "_forget",
         "_inner",
+        "_left",
         "_lock",
+        "_placeless",
         "_replaced",
         "_sweep",
         "comparing",
@@ -165,7 +167,7 @@ class SharedPool(StateRepr, prints=("version",)):
         shared: object = self._inner
         self._sweep = shared if isinstance(shared, Sweep) else None
         self._forget = shared.forget if isinstance(shared, SupportsForget) else None
-        self._lock = new_lock()
+        self._lock: Any = new_lock()
         self.comparing: bool = False
         """Whether a selector compares nodes with the pool's function."""
         self.exchange: Exchange = exchange
@@ -177,6 +179,10 @@ class SharedPool(StateRepr, prints=("version",)):
         """The loads by endpoint id. Copy it before iterating; other threads change it."""
         self._replaced: dict[Node, SharedLoad] = {}
         """The load that each new node has replaced, until the old node is known to be gone."""
+        self._left: dict[Node, SharedLoad] = {}
+        """The loads of nodes that have left or may leave; they publish their open leases to the end."""
+        self._placeless: dict[Node, SharedLoad] = {}
+        """The loads that found no place; they get those of nodes that leave."""
         self.version: int = 0
         """Grows with every change of ``loads``."""
         self.last_pick: SharedLoad | None = None
@@ -189,7 +195,7 @@ class SharedPool(StateRepr, prints=("version",)):
         with self._lock:
             before = self.loads.get(node.id)
             if before is not None:
-                self._remove(before)
+                self._part_with(before)
                 self._replaced[node] = before
             self._add(load)
         self.exchange.log_notes()
@@ -203,10 +209,13 @@ class SharedPool(StateRepr, prints=("version",)):
             load = self.loads.get(node.id)
             before = self._replaced.pop(node, None)
             if load is not None and load.node is node:
-                self._remove(load)
+                self._part_with(load)
                 if before is not None:  # the change of its target was refused
-                    self._add(before)
+                    self._take_back(before)
             self._replace(node, before)
+            left = self._left.get(node)
+            if left is not None and not node.inflight:
+                self._drop(left)
         self.exchange.log_notes()
 
     def _replace(self, node: Node, before: SharedLoad | None) -> None:
@@ -217,16 +226,58 @@ class SharedPool(StateRepr, prints=("version",)):
                 self._replaced[one] = before
 
     def _add(self, load: SharedLoad) -> None:
+        if self.exchange.full:
+            self._drop_ended()
+        while self.exchange.full and self._left:  # those that serve come first
+            self._drop(next(iter(self._left.values())))
         load.place = self.exchange.join(load.node.id)
+        self._show(load)
+
+    def _show(self, load: SharedLoad) -> None:
+        if load.place is NO_PLACE:
+            self._placeless[load.node] = load
         self.loads[load.node.id] = load
         self.version += 1
         self.due = self.deadline = -math.inf
 
-    def _remove(self, load: SharedLoad) -> None:
-        place, load.place = load.place, NO_PLACE
+    def _take_back(self, load: SharedLoad) -> None:
+        if self._left.pop(load.node, None) is None:
+            self._add(load)
+        else:
+            self._show(load)
+
+    def _part_with(self, load: SharedLoad) -> None:
+        """Keep the count of a load until its leases have ended."""
+        self._left[load.node] = load
+        self._placeless.pop(load.node, None)
         del self.loads[load.node.id]
         self.version += 1
-        self.exchange.leave(load.node.id, place)
+
+    def _drop_ended(self) -> None:
+        """Release the counts of nodes that have left and have no lease."""
+        undecided = {load.node for load in self._replaced.values()}
+        for load in list(self._left.values()):
+            if not load.node.inflight and load.node not in undecided:
+                self._drop(load)
+
+    def _drop(self, load: SharedLoad) -> None:
+        """Release the count of a load; an endpoint that joined without a place gets it."""
+        place, load.place = load.place, NO_PLACE
+        del self._left[load.node]
+        if place is not NO_PLACE:
+            self.exchange.leave(load.node.id, place)
+            if self._placeless:
+                node, waiting = next(iter(self._placeless.items()))
+                waiting.place = self.exchange.join(node.id)
+                del self._placeless[node]
+                waiting.publish()
+
+    def leaving(self) -> dict[str, int]:
+        """Return the open leases of nodes that have left, by endpoint id."""
+        found: dict[str, int] = {}
+        for node in list(self._left):
+            found[node.id] = found.get(node.id, 0) + node.inflight
+        return found
 
     def advance(self, *, now: float) -> None:
         """Publish all counts and refresh the sums, for selectors that compare values."""
@@ -241,8 +292,13 @@ class SharedPool(StateRepr, prints=("version",)):
         """Publish all counts and refresh the sums."""
         self.due = math.inf  # other threads continue with the current sums
         try:
-            for load in list(self.loads.values()):
+            for load in list(self.loads.values()) + list(self._left.values()):
                 load.publish()
+            if self._left and self._lock.acquire(blocking=False):
+                try:
+                    self._drop_ended()
+                finally:
+                    self._lock.release()
             self.due = self.exchange.refresh(self, now)
         finally:
             if self.due == math.inf:
@@ -250,9 +306,11 @@ class SharedPool(StateRepr, prints=("version",)):
 
     def after_fork(self) -> None:
         """Release the parent's row without writing to it; the child's balancer creates new nodes and loads."""
-        for load in self.loads.values():
+        for load in (*self.loads.values(), *self._left.values()):
             load.place = NO_PLACE
         self.loads.clear()
+        self._left.clear()
+        self._placeless.clear()
         self._replaced.clear()
         self.version += 1
         self.last_pick = None

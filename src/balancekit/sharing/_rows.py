@@ -309,11 +309,22 @@ class RowSum:
         self._groups = []
         for digests, same in alike.items():
             values: list[int] = np.frombuffer(digests, dtype=np.int64).tolist()
-            pairs = [(slot, self._place[value]) for slot, value in enumerate(values) if value in self._place]
-            found: Ints = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-            columns = found[:, 0] + ROW_HEADER_WORDS + self._file.max_endpoints
-            self._groups.append((np.array(same)[:, None], columns, found[:, 1]))
+            for slots in self._slots(values):
+                columns = np.array(list(slots.values())) + ROW_HEADER_WORDS + self._file.max_endpoints
+                self._groups.append((np.array(same)[:, None], columns, np.array(list(slots))))
         self._rows, self._generations = list(rows), generations
+
+    def _slots(self, digests: list[int]) -> list[dict[int, int]]:
+        """Return slots by place, one of each place at a time: an endpoint that has left and come back has two."""
+        found: list[dict[int, int]] = []
+        for slot, value in enumerate(digests):
+            place = self._place.get(value)
+            if place is not None:
+                free = next((slots for slots in found if place not in slots), None)
+                if free is None:
+                    found.append(free := {})
+                free[place] = slot
+        return found
 
 
 _OPEN: Final[dict[tuple[int, int], RowFile]] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, final
 from uuid import uuid4
@@ -84,7 +84,7 @@ class Question(NamedTuple):
     arguments: list[Any]
     """The arguments of the script: the number of keys, the keys and the other arguments."""
     posted: dict[StoreExchange, dict[str, int]]
-    """The counts of each pool."""
+    """The counts of the present endpoints of each pool."""
     hints: dict[str, tuple[float]]
     """The duration of each hint in seconds, by endpoint."""
     quotas: list[Quota]
@@ -166,7 +166,8 @@ class StoreCore:
         """Return the request to send to the store now."""
         posted = {exchange: exchange.counts() for exchange in list(self._exchanges)}
         total: dict[str, int] = {}
-        for counts in posted.values():
+        leaving = [exchange.leaving() for exchange in posted]
+        for counts in (*posted.values(), *leaving):
             for id, count in counts.items():
                 total[id] = total.get(id, 0) + count
         with self._lock:
@@ -243,6 +244,11 @@ class StoreExchange:
         self.on_refresh: Callable[[], None] | None = None
         """The callback of picks, once a period; it starts the runner if it is not running."""
 
+    @property
+    def full(self) -> bool:
+        """False: a store has room for every endpoint."""
+        return False
+
     def join(self, id: str) -> Place:
         """Return the unused location; the runner reads the counts from the nodes."""
         return NO_PLACE
@@ -267,8 +273,13 @@ class StoreExchange:
             self._write({})
         return now + self._core.period
 
+    def leaving(self) -> Mapping[str, int]:
+        """Return own open leases of endpoints that have left."""
+        pool = self._pool()
+        return {} if pool is None else pool.leaving()
+
     def counts(self) -> dict[str, int]:
-        """Return own open leases."""
+        """Return own open leases of present endpoints."""
         pool = self._pool()
         return {} if pool is None else {id: load.node.inflight for id, load in list(pool.loads.items())}
 

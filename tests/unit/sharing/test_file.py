@@ -223,7 +223,97 @@ def test_old_and_new_configurations_share_by_id(file):
     old.update(["c", "e"])
     clock.advance(1.0)
     new.acquire().release()
-    assert others(new) == {"d": 0, "b": 0, "c": counts["c"]}
+    assert others(new) == {"d": 0, **counts}  # open leases count to their end
+    for lease in held:
+        lease.release()
+    clock.advance(1.0)
+    new.acquire().release()
+    assert others(new) == {"d": 0, "b": 0, "c": 0}
+
+
+@pytest.mark.parametrize(
+    "returning", [{"a": "here", "b": "here"}, {"a": "elsewhere", "b": "here"}], ids=["same", "moved"]
+)
+def test_an_endpoint_that_leaves_and_returns_keeps_its_open_leases(file, returning):
+    """Open leases of an endpoint that left count until they end: while it is gone, after it came back, and for its own process."""
+    clock = ManualClock()
+    lb = balancer({"a": "here", "b": "here"}, file, clock=clock)
+    other = balancer(["a", "b"], file, clock=clock)
+    held = [lb.acquire() for _ in range(6)]
+    wanted = {"a": 3, "b": 3}
+    for _ in range(3):
+        lb.update({"b": "here"})
+        assert in_flight(file, ["a", "b"]) == wanted
+        lb.update(returning)
+        assert in_flight(file, ["a", "b"]) == wanted
+    clock.advance(1.0)
+    assert others(other) == wanted
+    assert others(lb) == {"a": 3, "b": 0}
+    more = [lb.acquire(exclude={"b"}) for _ in range(2)]
+    assert in_flight(file, ["a", "b"]) == {"a": 5, "b": 3}
+    for lease in (*held, *more):
+        assert lease.release()
+    assert in_flight(file, ["a", "b"]) == {"a": 0, "b": 0}
+    lb.update(["c"])
+    assert not pool_of(lb)._left
+    assert len(pool_of(lb).exchange._free) == 256 - 1
+
+
+def test_leases_that_are_lost_after_their_endpoint_left_stop_counting(file):
+    """A lease that is collected without its end counts no longer with the next refresh, though its endpoint has left."""
+    clock = ManualClock()
+    lb = balancer(["a", "b"], file, clock=clock)
+    held = [lb.acquire(exclude={"b"}) for _ in range(3)]
+    lb.update(["b"])
+    for left in (3, 1, 0):
+        del held[left:]
+        gc.collect()
+        clock.advance(1.0)
+        lb.acquire().release()
+        assert in_flight(file, ["a", "b"]) == {"a": left, "b": 0}
+
+
+def test_a_late_write_for_an_endpoint_that_left_is_corrected(file):
+    """The next refresh publishes what is open, whatever another thread wrote last: for endpoints that left, too."""
+    clock = ManualClock()
+    lb = balancer(["a", "b"], file, clock=clock)
+    held = lb.acquire(exclude={"b"})
+    words, index = held.node.load.place
+    lb.update(["b"])
+    words[index] = 9
+    clock.advance(1.0)
+    lb.acquire().release()
+    assert in_flight(file, ["a", "b"]) == {"a": 1, "b": 0}
+    held.release()
+
+
+def test_endpoints_that_serve_take_the_places_of_those_that_left(file, caplog):
+    """In a row without a free place, an endpoint that joins gets the place of one that left with open leases."""
+    lb = balancer(["a", "b"], file, max_endpoints=2)
+    held = [lb.acquire() for _ in range(4)]
+    lb.update(["b"])
+    assert in_flight(file, ["a", "b"]) == {"a": 2, "b": 2}
+    lb.update(["b", "c"])
+    with lb.acquire(exclude={"b"}):
+        assert in_flight(file, ["a", "b", "c"]) == {"a": 0, "b": 2, "c": 1}
+    for lease in held:
+        assert lease.release()
+    assert in_flight(file, ["a", "b", "c"]) == {"a": 0, "b": 0, "c": 0}
+    assert not caplog.records
+
+
+def test_endpoints_without_a_place_get_those_of_endpoints_that_leave(file):
+    """A list that is replaced as a whole is shared, though the old and the new one together have no room."""
+    lb = balancer(["a", "b", "c"], file, max_endpoints=4)
+    new = ["d", "e", "f"]
+    for ids in (new, ["a", "b", "c"], new):
+        lb.update(ids)
+        held = [lb.acquire() for _ in range(6)]
+        assert sum(in_flight(file, ids).values()) == 6
+        for lease in held:
+            assert lease.release()
+    lb.acquire().release()
+    assert in_flight(file, list("abcdef")) == dict.fromkeys("abcdef", 0)
 
 
 def test_a_slot_that_is_used_again_gets_no_late_count(file):
