@@ -280,6 +280,7 @@ def test_a_late_write_for_an_endpoint_that_left_is_corrected(file):
     held = lb.acquire(exclude={"b"})
     words, index = held.node.load.place
     lb.update(["b"])
+    lb.acquire().release()
     words[index] = 9
     clock.advance(1.0)
     lb.acquire().release()
