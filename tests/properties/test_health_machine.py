@@ -60,6 +60,7 @@ class OneEndpoint(RuleBasedStateMachine):
         self.last_fall = -math.inf
         self.held_until = -math.inf
         self.seen = self.machine.health
+        self.on_trial_since = self.now
 
     def _tell(self, events):
         for event in events:
@@ -79,6 +80,7 @@ class OneEndpoint(RuleBasedStateMachine):
         after = self.machine.health
         if after is not self.seen:
             MOVES[self.seen, after] += 1
+            self.on_trial_since = self.now
         self.seen = after
         VISITS[after] += 1
 
@@ -172,12 +174,17 @@ class OneEndpoint(RuleBasedStateMachine):
 
     @invariant()
     def its_share_is_one(self):
-        """Ramp and trial say how much: nothing but a few on trial, growing while warming, all otherwise."""
+        """Ramp and trial say how much: nothing but a few on trial, growing while warming, all otherwise.
+
+        A trial widens by one when its patience has passed, and again after twice as long.
+        """
         if not hasattr(self, "machine"):
             return
         ramp, trial, health = self.machine.ramp, self.machine.trial, self.machine.health
         if health is Health.PROBING:
-            assert (ramp, trial) == (0.0, 2)
+            age = self.now - self.on_trial_since
+            assert ramp == 0.0
+            assert 2 <= trial <= 2 + math.log2(1.0 + age / POLICY.probation.patience) + 1e-9
         else:
             assert trial == 0
             assert ramp == 1.0 or (health is Health.WARMING and 0.1 <= ramp < 1.0)

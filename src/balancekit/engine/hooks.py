@@ -240,7 +240,7 @@ class Reading(NamedTuple):
 class HealthHooks:
     """The health machine of one endpoint."""
 
-    __slots__ = ("_guard", "_own", "_ramp", "policy")
+    __slots__ = ("_guard", "_open_before", "_own", "_ramp", "policy")
 
     def __init__(self, policy: HealthPolicy, guard: Guard) -> None:
         require_health(policy)
@@ -248,6 +248,7 @@ class HealthHooks:
         self._guard = guard
         self._ramp = cast("SupportsRamp", policy) if supports(policy, SupportsRamp) else None
         self._own: bool = is_shipped(policy)  # machines of this library are called without the guard
+        self._open_before: int | None = None
 
     def read(self) -> Reading:
         """Return the present values of the machine."""
@@ -296,6 +297,19 @@ class HealthHooks:
         if ramp is not None and self._own:
             return ramp.trial
         return 0 if ramp is None else self._guard.call("health policy", lambda: int(ramp.trial), default=0)
+
+    def places(self, inflight: int) -> int:
+        """Return how many requests may be on the endpoint while it is on trial, 0 when it is not.
+
+        These are the places of the trial, and those of the requests that were open when it began: a stream that was
+        opened before the ejection may stay for hours, and says nothing of the endpoint's health.
+        """
+        trial = self.trial
+        before = self._open_before
+        self._open_before = open_before = (
+            None if not trial else inflight if before is None else min(before, inflight)
+        )
+        return 0 if open_before is None else trial + open_before
 
     def observe(self, completion: Completion, *, now: float) -> list[Event]:
         """Record how a request ended."""

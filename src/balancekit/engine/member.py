@@ -66,7 +66,7 @@ class Member(NamedTuple):
         self.node.set_watch(health_watching=health is not None and health.watching)
         if health is not None:
             self.node.ramp = health.ramp
-            self.node.trial = _places(self.node, health.trial)
+            self.node.trial = health.places(self.node.inflight)
 
     @property
     def due(self) -> float:
@@ -114,14 +114,3 @@ class Member(NamedTuple):
         if self.cooling is not None:
             return Reason.COOLING
         return None if self.endpoint.weight else Reason.ZERO_WEIGHT
-
-
-def _places(node: Node, trial: int) -> int:
-    """Return the number of requests that a node on trial may have: those of the trial and those that were open before.
-
-    A stream that was opened before the ejection may stay open for hours. It must not use up the requests of the trial.
-    """
-    if not trial:
-        return 0
-    before = node.inflight if not node.trial else min(node.trial - trial, node.inflight)
-    return trial + max(0, before)

@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple, final
 
-from balancekit._support.arguments import MAX_TIME_S
 from balancekit._support.display import StateRepr
 from balancekit.events import Degraded, Ejected, EjectionRefused, Event, Probing, Restored, Suppressed
 from balancekit.health._accrued import AccruedFailures
@@ -55,7 +54,6 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         "_endpoint",
         "_held",
         "_may_eject",
-        "_probation",
         "_refused",
         "_restored_at",
         "_rng",
@@ -84,7 +82,6 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         self._checks = parts.thresholds(state)
         self._damper = None if parts.damping is None else parts.damping()
         self._ejection = parts.ejection
-        self._probation = parts.probation
         self._trial = parts.probation()
         self._warm_up = None if parts.warm_up is None else parts.warm_up()
         self._streak = 0
@@ -94,7 +91,7 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         self._refused = False
         self._degraded: tuple[str, ...] = ()
         if parts.start is Health.PROBING:
-            self._trial.begin(now=-MAX_TIME_S)  # every request counts, whenever it began
+            self._trial.begin_open()
 
     # ------------------------------------------------------------------ reading
 
@@ -130,13 +127,15 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
     @property
     def trial(self) -> int:
         """How many requests at a time the endpoint takes, whatever the ramp is; 0 when not on trial."""
-        return self._probation.concurrency if self.health is Health.PROBING else 0
+        return self._trial.places if self.health is Health.PROBING else 0
 
     @property
     def deadline(self) -> float | None:
         """When :meth:`advance` is due; ``None`` if nothing is."""
         if self.health in _OUT:
             return self._out_until()
+        if self.health is Health.PROBING:
+            return None if self._trial.deadline == math.inf else self._trial.deadline
         if self.health is not Health.WARMING:
             return None
         due = None if self._warm_up is None else self._warm_up.deadline
@@ -146,9 +145,7 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
 
     def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
         """Record how a request ended."""
-        if self.health is Health.PROBING and self._trial.state is not Trial.OPEN:
-            # An interrupt came between its beginning or its end and what follows from it.
-            self._trial.begin(now=now)
+        self._mend_trial(now)
         if completion.outcome in FAILURES:
             return self._request_failed(completion, now)
         if completion.outcome is Outcome.SUCCESS:
@@ -174,9 +171,13 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         return events
 
     def advance(self, *, now: float) -> list[Event]:
-        """Let time pass: go on trial when the time out is over, take a step of the warm-up."""
+        """Let time pass: go on trial when the time out is over, widen the trial, take a step of the warm-up."""
         deadline = self.deadline
         if deadline is None or now < deadline:
+            return []
+        if self.health is Health.PROBING:
+            self._mend_trial(now)
+            self._trial.advance(now=now)
             return []
         if self.health is Health.WARMING:
             return self._warm(now)
@@ -290,6 +291,11 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         if self._damper is not None and self._damper.state is Damping.SUPPRESSED:
             until = max(until, self._damper.reuse_at)
         return until
+
+    def _mend_trial(self, now: float) -> None:
+        """Begin the trial again if an interrupt came between its beginning or its end and what follows from it."""
+        if self.health is Health.PROBING and self._trial.state is not Trial.OPEN:
+            self._trial.begin(now=now)
 
     def _when_due(self, now: float) -> list[Event]:
         return self._let_back(now) if now >= self._out_until() else []

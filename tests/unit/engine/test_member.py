@@ -55,3 +55,31 @@ def test_a_trial_takes_its_requests_beside_what_is_open(streams: int, concurrenc
     lb, _, _held = on_trial(RoundRobin, streams, concurrency=concurrency)
     leases = [lb.acquire() for _ in range(20)]
     assert sum(lease.target == "a" for lease in leases) == concurrency
+
+
+@pytest.mark.parametrize("streams", [0, 3])
+@pytest.mark.parametrize("make", [ShortestExpectedDelay, RoundRobin, RingHash])
+def test_a_trial_whose_request_does_not_end_goes_on_with_another(
+    make: Callable[[], Selector], streams: int
+) -> None:
+    """An endpoint whose trial is a stream comes back within the patience of the trial, by another request.
+
+    One that answers nothing gets no more than one request each time that the wait has doubled.
+    """
+    lb, clock, _held = on_trial(make, streams)
+    hung: list[object] = []
+    for number in range(7_000):  # 70 s
+        clock.advance(0.01)
+        lease = lb.acquire(str(number))
+        if lease.target == "a":
+            hung.append(lease)
+        else:
+            lease.release()
+    assert 2 <= len(hung) <= 4, "at 0, 5, 15 and 35 s, or later if the selector rarely gives it a request"
+    for number in range(7_000):
+        clock.advance(0.01)
+        lb.acquire(str(number)).release()
+        if lb.stats()["a"].state == "healthy":
+            break
+    stats = lb.stats()["a"]
+    assert (stats.state, stats.inflight) == ("healthy", streams + len(hung))

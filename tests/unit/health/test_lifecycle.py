@@ -404,6 +404,53 @@ def test_several_successes_may_be_asked_for():
     assert kinds(a.succeed()) == ["Restored"]
 
 
+def test_a_trial_without_a_result_widens():
+    """While no request ends, a trial takes one more at a time after 4 s, then after 8 s, 16 s and so on."""
+    a = Endpoint(PLAIN.replace(probation=Probation(patience=4.0)))
+    a.fail(3)
+    a.wait(10.0)
+    began = a.now
+    at = {}
+    while a.machine.trial < 5:
+        at[a.machine.trial] = a.machine.deadline - began
+        assert a.wait(a.machine.deadline - a.now) == []
+    assert at == {1: 4.0, 2: 12.0, 3: 28.0, 4: 60.0}
+    assert kinds(a.fail()) == ["Ejected"]
+    a.wait(a.machine.deadline - a.now)
+    assert (a.machine.trial, a.machine.deadline - a.now) == (1, 4.0)
+
+
+def test_a_trial_without_requests_widens_by_one():
+    """An endpoint that is on trial without requests for an hour has one more place than at first."""
+    a = Endpoint(PLAIN)
+    a.fail(3)
+    a.wait(10.0)
+    a.wait(3600.0)
+    assert a.machine.trial == 2
+    assert a.machine.deadline == a.now + 10.0
+
+
+@pytest.mark.parametrize("start", [Health.PROBING, Health.HEALTHY])
+def test_infinite_patience_never_widens_a_trial(start):
+    """With infinite patience an endpoint on trial has nothing due."""
+    a = Endpoint(PLAIN.replace(start=start, probation=Probation(patience=math.inf)))
+    if start is Health.HEALTHY:
+        a.fail(3)
+        a.wait(10.0)
+    for _ in range(3):
+        a.wait(1e6)
+        assert (a.state, a.machine.trial, a.machine.deadline) == ("probing", 1, None)
+
+
+def test_an_endpoint_that_starts_on_trial_waits_from_the_first_advance():
+    """The patience of an endpoint that starts on trial counts from the first time that time passes."""
+    a = Endpoint(PLAIN.replace(start=Health.PROBING))
+    assert a.machine.deadline == -math.inf
+    a.wait(0.0)
+    assert (a.machine.trial, a.machine.deadline) == (1, a.now + 5.0)
+    assert kinds(a.succeed()) == ["Restored"]
+
+
 def test_what_says_nothing_changes_nothing():
     """Cancelled and ignored requests change nothing, in every state that can be reached."""
     a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=5000.0)))

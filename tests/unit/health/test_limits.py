@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from balancekit import ConfigurationError
@@ -61,7 +63,11 @@ LIMITS = {
         "min_hosts": ((3,), (2,)),
         **WINDOWED,
     },
-    Probation: {"successes": COUNT, "concurrency": COUNT},
+    Probation: {
+        "successes": COUNT,
+        "concurrency": COUNT,
+        "patience": ((*POSITIVE[0], math.inf), POSITIVE[1]),
+    },
     WarmUp: {"window": POSITIVE, "aggression": POSITIVE, "min_share": SHARE},
     SuccessRate: {"min_rate": POSITIVE_SHARE, **WINDOWED},
     SuccessRateOutlier: {"factor": POSITIVE, "min_hosts": ((2,), (1,)), **WINDOWED},
