@@ -19,4 +19,4 @@ def chosen_by(client: Client) -> IpAddress:
     >>> chosen_by(Client(address="192.0.2.53", subnet="0.0.0.0/0")), chosen_by(Client(address="192.0.2.53"))
     (IPv4Address('0.0.0.0'), IPv4Address('192.0.2.53'))
     """
-    return client.seen() if client.subnet is None else client.subnet.network_address  # type: ignore[union-attr]  # a text was parsed
+    return client.seen() if client.subnet is None else client.subnet.network_address

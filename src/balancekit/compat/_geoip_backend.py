@@ -123,7 +123,7 @@ def _templates(
     if not isinstance(configured, Mapping):
         return configured, 0
     address = chosen_by(client)
-    bits = address.max_prefixlen if client.subnet is None else client.subnet.prefixlen  # type: ignore[union-attr]  # a text was parsed
+    bits = address.max_prefixlen if client.subnet is None else client.subnet.prefixlen
     networks = {parse_network(text): found for text, found in configured.items() if text != "default"}
     family = [network for network in networks if network.version == address.version]
     around = [network for network in family if address in network and network.prefixlen <= bits]

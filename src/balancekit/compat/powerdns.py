@@ -254,7 +254,7 @@ def lua_scope(client: Client) -> int:
     >>> lua_scope(Client(address="192.0.2.53", subnet="198.51.100.0/24"))
     24
     """
-    return 0 if client.subnet is None else client.subnet.prefixlen  # type: ignore[union-attr]  # a text was parsed
+    return 0 if client.subnet is None else client.subnet.prefixlen
 
 
 @final

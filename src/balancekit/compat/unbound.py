@@ -203,8 +203,7 @@ class SubnetResolver(ConstructorRepr):
     def _subnet(self, client: Client) -> tuple[IpAddress, int]:
         """Return the subnet that decides: the query's, or else the client's own address, cut."""
         if client.subnet is not None:
-            subnet: IpNetwork = client.subnet  # type: ignore[assignment]  # a text was parsed by Client
-            return subnet.network_address, subnet.prefixlen
+            return client.subnet.network_address, client.subnet.prefixlen
         own = client.seen()
         prefix = self._longest[own.version]
         return ip_network((own, prefix), strict=False).network_address, prefix

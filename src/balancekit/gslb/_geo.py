@@ -9,7 +9,6 @@ from typing import Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
-from balancekit._support.ip import IpAddress
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._failover import Walk, child_policies
@@ -94,12 +93,10 @@ class Geo(ConstructorRepr):
         """Return the answer of the site that gets this client."""
         client = query.client
         subnet = client.subnet if self._use_subnet else None
-        if subnet is not None and client.has_subnet:
-            seen: IpAddress = subnet.network_address  # type: ignore[union-attr]  # a text was parsed by Client
-            order, scope = self._map.look_up(seen)
+        if subnet is not None and subnet.prefixlen:
+            order, scope = self._map.look_up(subnet.network_address)
         else:
-            seen = client.address  # type: ignore[assignment]  # the same
-            order, scope = self._map.order(seen), 0
+            order, scope = self._map.order(client.address), 0
         if self._skip and len(order) > self._skip:
             order = order[self._skip :]
         if self._plain and order and not explain:
@@ -109,6 +106,7 @@ class Geo(ConstructorRepr):
                 return answer if below >= scope else Answer(chosen, ttl, scope, word, steps)
         answer, noted = self._walk.answer(order, query, standings, now, rng, explain)
         if explain:
+            seen = client.seen(use_subnet=self._use_subnet)
             where = f"{seen} gets {', '.join(order) or 'no site'} (scope {scope})"
             answer = answer._replace(steps=(Step("Geo", f"{where}: {noted}"), *answer.steps))
         return answer._replace(scope=max(scope, answer.scope))

@@ -65,26 +65,11 @@ class Client(Record):
     IPv4Address('192.0.2.53')
     """
 
-    address: IpAddress | str
-    subnet: IpNetwork | str | None = None
+    address: IpAddress
+    subnet: IpNetwork | None = None
 
-    def _check(self) -> None:
-        values = self.__dict__
-        address, subnet = values["address"], self.subnet
-        if not isinstance(address, IPv4Address | IPv6Address):
-            try:
-                address = ip_address(address)
-            except ValueError:
-                raise ConfigurationError("address", address, "an IP address") from None
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        values["address"] = address
-        if subnet is not None and not isinstance(subnet, IPv4Network | IPv6Network):
-            try:
-                values["subnet"] = ip_network(subnet)
-            except ValueError as error:
-                allowed = f"a network without bits after its prefix ({error})"
-                raise ConfigurationError("subnet", subnet, allowed) from None
+    def __init__(self, *, address: IpAddress | str, subnet: IpNetwork | str | None = None) -> None:
+        super().__init__(address=_address(address), subnet=None if subnet is None else _network(subnet))
 
     @checked_arguments
     def seen(self, *, use_subnet: bool = True) -> IpAddress:
@@ -92,16 +77,14 @@ class Client(Record):
 
         A subnet with prefix 0 is no subnet: the client requests that it not be used (RFC 7871).
         """
-        if use_subnet and self.subnet is not None:
-            subnet: IpNetwork = self.subnet  # type: ignore[assignment]  # a text was parsed in _check
-            if subnet.prefixlen:
-                return subnet.network_address
-        return self.address  # type: ignore[return-value]  # the same
+        if use_subnet and self.subnet is not None and self.subnet.prefixlen:
+            return self.subnet.network_address
+        return self.address
 
     @property
     def has_subnet(self) -> bool:
         """Whether there is a subnet that may be used."""
-        return self.subnet is not None and self.subnet.prefixlen > 0  # type: ignore[union-attr]  # the same
+        return self.subnet is not None and self.subnet.prefixlen > 0
 
 
 class Query(Record):
@@ -245,6 +228,26 @@ def checked_answer(answer: Answer) -> Answer:
     if word is not None and word.__class__ is not Exhausted:
         raise ConfigurationError("exhausted", word, f"None, or {valid.members(Exhausted)}")
     return answer if seconds is ttl and bits is scope else answer._replace(ttl=seconds, scope=bits)
+
+
+def _address(value: IpAddress | str) -> IpAddress:
+    """Return an address that is not an IPv4-mapped one."""
+    try:
+        found = value if isinstance(value, IPv4Address | IPv6Address) else ip_address(value)
+    except ValueError:
+        raise ConfigurationError("address", value, "an IP address") from None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return found if mapped is None else mapped
+
+
+def _network(value: IpNetwork | str) -> IpNetwork:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(value)
+    except (TypeError, ValueError) as error:
+        allowed = f"a network without bits after its prefix ({error})"
+        raise ConfigurationError("subnet", value, allowed) from None
 
 
 def _ids_wanted(chosen: object) -> str:

@@ -14,7 +14,6 @@ from typing import Final, NamedTuple, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
-from balancekit._support.ip import IpNetwork
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Client, Query, checked_answer
 from balancekit.gslb._threshold import PREFIX4, PREFIX6
@@ -124,12 +123,11 @@ class ResolverCache(ConstructorRepr):
         subnet = query.client.subnet
         if subnet is None:
             return query
-        network: IpNetwork = subnet  # type: ignore[assignment]  # a text was parsed by Client
-        prefix = self._prefixes[network.version]
-        if network.prefixlen <= prefix:
+        prefix = self._prefixes[subnet.version]
+        if subnet.prefixlen <= prefix:
             return query
         return query.replace(
-            client=Client(address=query.client.address, subnet=network.supernet(new_prefix=prefix))
+            client=Client(address=query.client.address, subnet=subnet.supernet(new_prefix=prefix))
         )
 
     @checked_arguments
@@ -195,5 +193,5 @@ def _alive(prefixes: dict[int, dict[int, _Entry]], oldest: float) -> dict[int, d
 
 
 def _prefix(client: Client) -> int:
-    """Return the length of a client's subnet."""
-    return client.subnet.prefixlen  # type: ignore[union-attr]  # a text was parsed by Client
+    """Return the length of a client's subnet, 0 without one."""
+    return 0 if client.subnet is None else client.subnet.prefixlen
