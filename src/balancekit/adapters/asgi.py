@@ -14,13 +14,10 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias, final
 
-from balancekit._support.display import ConstructorRepr
 from balancekit.adapters._classification import classify_status, classify_unread
-from balancekit.adapters._retry_after import format_retry_after
-from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
-from balancekit.adapters._routing import RoutedRequest, Router
-from balancekit.errors import ConfigurationError, UnavailableError
-from balancekit.l7 import Request, RouteTable
+from balancekit.adapters._middleware import Middleware, Refusal
+from balancekit.adapters._routing import RoutedRequest
+from balancekit.l7 import Request
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome, classify_exception
 
@@ -41,7 +38,7 @@ CLOSE_STATUS: Final = {1011: 500, 1012: 503, 1013: 503, 1014: 502}
 
 
 @final
-class RoutingMiddleware(ConstructorRepr):
+class RoutingMiddleware(Middleware[Application]):
     """Give each request a route and an endpoint, then call the application.
 
     Parameters
@@ -80,43 +77,16 @@ class RoutingMiddleware(ConstructorRepr):
     site 10.0.0.1:80
     """
 
-    def __init__(
-        self,
-        app: Application,
-        table: RouteTable[Any],
-        *,
-        key: Callable[[Request], Any] | None = None,
-        statistics: RouteStatistics | None = None,
-    ) -> None:
-        if not callable(app):
-            raise ConfigurationError("app", app, "an application, which is called")
-        self._app = app
-        self._router: Router[None] = Router(table, lambda _pool: None, key=key, statistics=statistics)
-
-    def stats(self) -> tuple[RouteStats, ...]:
-        """Return requests, failures and latency quantiles of each route."""
-        return self._router.statistics.stats()
-
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, as servers call it."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        router, request = self._router, Request.from_asgi(scope)
-        match = router.match(request)
-        if match is None:
-            status = 404 if router.table.rejection(request) is None else 400
-            await _refuse(scope, send, status, router.refusal(request))
-            return
-        try:
-            routed = router.routed(match, request)
-        except UnavailableError as error:
-            router.statistics.record(match.route.name, latency=0.0, failed=True)
-            await _refuse(
-                scope, send, 503, "no endpoint is available", retry_after=format_retry_after(error.retry_in)
-            )
-            return
-        await self._run(scope, receive, send, routed)
+        found = self._decide(Request.from_asgi(scope))
+        if isinstance(found, Refusal):
+            await _refuse(scope, send, found)
+        else:
+            await self._run(scope, receive, send, found)
 
     async def _run(
         self, scope: MutableMapping[str, Any], receive: Receive, send: Send, routed: RoutedRequest
@@ -180,16 +150,13 @@ def _is_last(message: Message) -> bool:
     return kind == "websocket.close" or (kind in BODIES and not message.get("more_body", False))
 
 
-async def _refuse(
-    scope: MutableMapping[str, Any], send: Send, status: int, text: str, *, retry_after: str | None = None
-) -> None:
+async def _refuse(scope: MutableMapping[str, Any], send: Send, refusal: Refusal) -> None:
     kind = "http.response" if scope["type"] == "http" else DENIAL
     if kind == DENIAL and DENIAL not in (scope.get("extensions") or ()):
-        await send({"type": "websocket.close", "code": 1008 if status < 500 else 1013})
+        await send({"type": "websocket.close", "code": 1008 if refusal.status < 500 else 1013})
         return
-    body = f"{text}\n".encode("ascii", "backslashreplace")
-    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
-    if retry_after is not None:
-        headers.append((b"retry-after", retry_after.encode("ascii")))
-    await send({"type": f"{kind}.start", "status": status, "headers": headers})
-    await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else body})
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(refusal.body))]
+    if refusal.retry_after is not None:
+        headers.append((b"retry-after", refusal.retry_after.encode("ascii")))
+    await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else refusal.body})

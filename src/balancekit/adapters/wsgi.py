@@ -12,13 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, final
 
-from balancekit._support.display import ConstructorRepr
 from balancekit.adapters._classification import classify_status, classify_unread
-from balancekit.adapters._retry_after import format_retry_after
-from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
+from balancekit.adapters._middleware import Middleware, Refusal
 from balancekit.adapters._routing import RoutedRequest, Router
-from balancekit.errors import ConfigurationError, UnavailableError
-from balancekit.l7 import Request, RouteTable
+from balancekit.l7 import Request
 from balancekit.outcome import Outcome, classify_exception
 
 __all__ = ["RoutedRequest", "RoutingMiddleware"]
@@ -32,7 +29,7 @@ REASONS = {400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 
 
 @final
-class RoutingMiddleware(ConstructorRepr):
+class RoutingMiddleware(Middleware[Application]):
     """Give each request a route and an endpoint, then call the application. As the one for ASGI.
 
     Parameters
@@ -67,44 +64,15 @@ class RoutingMiddleware(ConstructorRepr):
     [b'10.0.0.1:80']
     """
 
-    def __init__(
-        self,
-        app: Application,
-        table: RouteTable[Any],
-        *,
-        key: Callable[[Request], Any] | None = None,
-        statistics: RouteStatistics | None = None,
-    ) -> None:
-        if not callable(app):
-            raise ConfigurationError("app", app, "an application, which is called")
-        self._app = app
-        self._router: Router[None] = Router(table, lambda _pool: None, key=key, statistics=statistics)
-
-    def stats(self) -> tuple[RouteStats, ...]:
-        """Return requests, failures and latency quantiles of each route."""
-        return self._router.statistics.stats()
-
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, as servers call it."""
-        router, request = self._router, Request.from_wsgi(environ)
-        match = router.match(request)
-        if match is None:
-            status = 404 if router.table.rejection(request) is None else 400
-            return _refuse(request, start_response, status, router.refusal(request))
+        request = Request.from_wsgi(environ)
+        found = self._decide(request)
+        if isinstance(found, Refusal):
+            return _refuse(request, start_response, found)
+        body = _Body(self._router, found)
         try:
-            routed = router.routed(match, request)
-        except UnavailableError as error:
-            router.statistics.record(match.route.name, latency=0.0, failed=True)
-            return _refuse(
-                request,
-                start_response,
-                503,
-                "no endpoint is available",
-                retry_after=format_retry_after(error.retry_in),
-            )
-        body = _Body(router, routed)
-        try:
-            return body.begun(self._app({**environ, "balancekit": routed}, body.starting(start_response)))
+            return body.begun(self._app({**environ, "balancekit": found}, body.starting(start_response)))
         except BaseException as error:
             body.raised(error)
             raise
@@ -166,17 +134,9 @@ class _Body:
             self.ended(outcome, failed=outcome is Outcome.FAILURE)
 
 
-def _refuse(
-    request: Request,
-    start_response: StartResponse,
-    status: int,
-    text: str,
-    *,
-    retry_after: str | None = None,
-) -> list[bytes]:
-    body = f"{text}\n".encode("ascii", "backslashreplace")
-    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
-    if retry_after is not None:
-        headers.append(("Retry-After", retry_after))
-    start_response(f"{status} {REASONS[status]}", headers)
-    return [] if request.method == "HEAD" else [body]  # not every server keeps it back
+def _refuse(request: Request, start_response: StartResponse, refusal: Refusal) -> list[bytes]:
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(refusal.body)))]
+    if refusal.retry_after is not None:
+        headers.append(("Retry-After", refusal.retry_after))
+    start_response(f"{refusal.status} {REASONS[refusal.status]}", headers)
+    return [] if request.method == "HEAD" else [refusal.body]  # not every server keeps it back
