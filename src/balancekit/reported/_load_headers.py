@@ -8,7 +8,7 @@ Source: ORCA headers as Envoy 1.40.0 reads them.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, Generic, TypeAlias, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
@@ -17,6 +17,8 @@ from balancekit.reported._meter import LoadMeter
 from balancekit.reported._orca import LOAD_HEADER
 
 __all__ = ["AsgiLoadReports", "WsgiLoadReports"]
+
+A = TypeVar("A", bound=Callable[..., Any])
 
 SERVER_ERROR: Final = 500
 """The lowest status that is an error of the server."""
@@ -27,8 +29,19 @@ Asgi: TypeAlias = Callable[
 Wsgi: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
+class _LoadReports(ConstructorRepr, Generic[A]):
+    """An application whose load is measured, for one calling convention."""
+
+    @checked_arguments
+    def __init__(self, app: A, meter: LoadMeter | None = None) -> None:
+        if not callable(app):
+            raise ConfigurationError("app", app, "an application, which is called")
+        self._app = app
+        self.meter: LoadMeter = LoadMeter() if meter is None else meter
+
+
 @final
-class AsgiLoadReports(ConstructorRepr):
+class AsgiLoadReports(_LoadReports[Asgi]):
     """ASGI middleware that adds a load report to every response.
 
     Parameters
@@ -51,13 +64,6 @@ class AsgiLoadReports(ConstructorRepr):
     >>> async def app(scope, receive, send): ...
     >>> reporting = AsgiLoadReports(app, LoadMeter(capacity=100))
     """
-
-    @checked_arguments
-    def __init__(self, app: Asgi, meter: LoadMeter | None = None) -> None:
-        if not callable(app):
-            raise ConfigurationError("app", app, "an application, which is called")
-        self._app = app
-        self.meter: LoadMeter = LoadMeter() if meter is None else meter
 
     async def __call__(
         self,
@@ -96,7 +102,7 @@ class AsgiLoadReports(ConstructorRepr):
 
 
 @final
-class WsgiLoadReports(ConstructorRepr):
+class WsgiLoadReports(_LoadReports[Wsgi]):
     """WSGI middleware that adds a load report to every response; see :class:`AsgiLoadReports`.
 
     Raises
@@ -116,13 +122,6 @@ class WsgiLoadReports(ConstructorRepr):
     >>> headers[0][0]
     'endpoint-load-metrics'
     """
-
-    @checked_arguments
-    def __init__(self, app: Wsgi, meter: LoadMeter | None = None) -> None:
-        if not callable(app):
-            raise ConfigurationError("app", app, "an application, which is called")
-        self._app = app
-        self.meter: LoadMeter = LoadMeter() if meter is None else meter
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
         failed = True
