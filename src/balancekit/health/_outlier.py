@@ -18,7 +18,9 @@ whose 3.5 is the default.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter, methodcaller
 from typing import ClassVar, TypeAlias
 
 from balancekit._support import validation as valid
@@ -83,8 +85,8 @@ class SuccessRateOutlier(Policy):
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
-        rates = {report.endpoint: report.success_rate for report in reports if report.volume >= self.volume}
-        if len(rates) < self.min_hosts:
+        rates = _compared(reports, attrgetter("success_rate"), volume=self.volume, min_hosts=self.min_hosts)
+        if not rates:
             return {}
         mean = math.fsum(rates.values()) / len(rates)
         spread = math.sqrt(math.fsum([(rate - mean) ** 2 for rate in rates.values()]) / len(rates))
@@ -93,7 +95,32 @@ class SuccessRateOutlier(Policy):
         return {id: f"success rate {rate:.3f} {rest}" for id, rate in rates.items() if rate < limit}
 
 
-class FailurePercentage(Policy):
+class _FailureShare(Policy):
+    """Eject endpoints by the share of their requests that fails, whatever that of the others is."""
+
+    timed: ClassVar[bool] = False
+    threshold: float = 0.85
+    min_hosts: int = 5
+    volume: int = 50
+    window: float = 10.0
+    enforcing: float = 1.0
+
+    def _check(self) -> None:
+        valid.integer("min_hosts", self.min_hosts, minimum=1)
+        check_window(self.volume, self.window, self.enforcing)
+
+    def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
+        """Return the ids of the outliers, each with its cause."""
+        rates = _compared(reports, attrgetter("failure_rate"), volume=self.volume, min_hosts=self.min_hosts)
+        cause = f"threshold {self.threshold:g}"
+        return {id: f"failure rate {rate:.3f}, {cause}" for id, rate in rates.items() if self._fails(rate)}
+
+    @abstractmethod
+    def _fails(self, rate: float) -> bool:
+        """Answer whether this share is too much."""
+
+
+class FailurePercentage(_FailureShare):
     """Eject endpoints that fail at least ``threshold`` of their requests (Envoy).
 
     Parameters
@@ -119,24 +146,15 @@ class FailurePercentage(Policy):
     (5, 0)
     """
 
-    timed: ClassVar[bool] = False
-    threshold: float = 0.85
-    min_hosts: int = 5
-    volume: int = 50
-    window: float = 10.0
-    enforcing: float = 1.0
-
     def _check(self) -> None:
         valid.number("threshold", self.threshold, above=0.0, maximum=1.0)
-        valid.integer("min_hosts", self.min_hosts, minimum=1)
-        check_window(self.volume, self.window, self.enforcing)
+        super()._check()
 
-    def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
-        """Return the ids of the outliers, each with its cause."""
-        return _failing(self, reports, lambda rate: rate >= self.threshold)
+    def _fails(self, rate: float) -> bool:
+        return rate >= self.threshold
 
 
-class FailurePercentageAbove(Policy):
+class FailurePercentageAbove(_FailureShare):
     """Eject endpoints that fail more than ``threshold`` of their requests (gRPC A50).
 
     Parameters
@@ -160,21 +178,12 @@ class FailurePercentageAbove(Policy):
     (5, 0)
     """
 
-    timed: ClassVar[bool] = False
-    threshold: float = 0.85
-    min_hosts: int = 5
-    volume: int = 50
-    window: float = 10.0
-    enforcing: float = 1.0
-
     def _check(self) -> None:
         valid.number("threshold", self.threshold, minimum=0.0, maximum=1.0)
-        valid.integer("min_hosts", self.min_hosts, minimum=1)
-        check_window(self.volume, self.window, self.enforcing)
+        super()._check()
 
-    def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
-        """Return the ids of the outliers, each with its cause."""
-        return _failing(self, reports, lambda rate: rate > self.threshold)
+    def _fails(self, rate: float) -> bool:
+        return rate > self.threshold
 
 
 class MedianFailures(Policy):
@@ -224,8 +233,8 @@ class MedianFailures(Policy):
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
-        rates = {report.endpoint: report.failure_rate for report in reports if report.volume >= self.volume}
-        if len(rates) < self.min_hosts:
+        rates = _compared(reports, attrgetter("failure_rate"), volume=self.volume, min_hosts=self.min_hosts)
+        if not rates:
             return {}
         limit = _limit(rates.values(), self.factor, least=self.min_excess)
         return {id: f"failure rate {rate:.3f} > {limit:.3f}" for id, rate in rates.items() if rate > limit}
@@ -283,32 +292,28 @@ class MedianLatency(Policy):
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
-        known = {
-            report.endpoint: report.latency(self.quantile)
-            for report in reports
-            if report.successes >= self.volume and len(report.latencies) >= self.volume
-        }
-        if len(known) < self.min_hosts:
+        volume = self.volume
+        measured = [one for one in reports if one.successes >= volume and len(one.latencies) >= volume]
+        latency = methodcaller("latency", self.quantile)
+        known = _compared(measured, latency, volume=volume, min_hosts=self.min_hosts)
+        if not known:
             return {}
         limit = _limit(known.values(), self.factor, least=self.min_excess * median(known.values()))
         return {id: f"latency {value:.3f} s > {limit:.3f} s" for id, value in known.items() if value > limit}
 
 
+def _compared(
+    reports: Sequence[EndpointReport],
+    figure: Callable[[EndpointReport], float],
+    *,
+    volume: int,
+    min_hosts: int,
+) -> dict[str, float]:
+    """Return a figure of each endpoint with enough requests; of none if too few have."""
+    figures = {report.endpoint: figure(report) for report in reports if report.volume >= volume}
+    return figures if len(figures) >= min_hosts else {}
+
+
 def _limit(values: Collection[float], factor: float, *, least: float) -> float:
     middle = median(values)
     return middle + factor * max(least, deviation(values, around=middle))
-
-
-def _failing(
-    rule: FailurePercentage | FailurePercentageAbove,
-    reports: Sequence[EndpointReport],
-    too_many: Callable[[float], bool],
-) -> Outliers:
-    rates = {report.endpoint: report.failure_rate for report in reports if report.volume >= rule.volume}
-    if len(rates) < rule.min_hosts:
-        return {}
-    return {
-        id: f"failure rate {rate:.3f}, threshold {rule.threshold:g}"
-        for id, rate in rates.items()
-        if too_many(rate)
-    }
