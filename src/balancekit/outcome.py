@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Final
 
@@ -197,12 +198,8 @@ _OWN_POOLS: Final = frozenset(
     {"EmptyPoolError", "MaxConnectionsError", "PoolTimeout", "WaitQueueTimeoutError"}
 )
 """Errors of urllib3, redis, httpx and psycopg, and pymongo for a pool of the client's own that is full."""
-_SQL_POOL: Final = ("sqlalchemy.exc", "TimeoutError")
-"""The same of SQLAlchemy."""
 _STATUS_ERRORS: Final = frozenset({"APIStatusError", "ClientResponseError", "HTTPError", "HTTPStatusError"})
 """Errors of the SDKs of model servers, aiohttp, requests and urllib, and httpx for the status of an answer."""
-
-
 _DATABASE_ANSWERS: Final = frozenset({"DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"})
 """Errors of database drivers for statements that a healthy server rejects (PEP 249)."""
 _BY_CODE: Final[Mapping[str, Outcome]] = {
@@ -220,16 +217,22 @@ _BY_CODE: Final[Mapping[str, Outcome]] = {
 def classify_exception(error: BaseException | None) -> Outcome:
     """Return the outcome that an exception means.
 
-    ``None`` is a success. Anything that is not an :class:`Exception` (task cancellation in any
-    framework, an interrupt, a closed generator) is the caller giving up. A :class:`TimeoutError` is a
-    timeout, a :class:`ConnectionError` a failed connection, and the rest is a failure. Not all clients derive
-    their timeouts from ``TimeoutError``. So a class that has ``Timeout`` in its name, or in that of a base, is a timeout
-    too, and so is ``trio.TooSlowError``. ``PoolTimeout`` of httpx means that the client's own pool is full; it is ignored,
-    as are its like in urllib3, redis, pymongo and SQLAlchemy. So is an error that was raised because this process has no
-    file descriptor or memory left. What ``urllib`` and ``raise_for_status`` of a client raise has the outcome of its
-    status, as in the adapters: 429 is overloaded, 408 and 5xx except 501 are failures, the others successes. So has what
-    gRPC raises: an answer such as NOT_FOUND is a success. A statement that a database rejects, by the classes of PEP 249,
-    is one too. A group has the outcome that its members share, or is a failure if they differ.
+    The first of these that fits:
+
+    - ``None`` is a success.
+    - A group has the outcome that its members share; it is a failure if they differ.
+    - Anything that is not an :class:`Exception` (task cancellation in any framework, an interrupt, a closed
+      generator) is the caller giving up.
+    - An error that was raised because this process has no file descriptor or memory left is ignored.
+    - A :class:`TimeoutError` is a timeout, a :class:`ConnectionError` a failed connection.
+    - An error for a full pool of the client's own is ignored: of httpx, urllib3, redis, psycopg, pymongo and SQLAlchemy.
+    - What ``urllib`` and ``raise_for_status`` of a client raise has the outcome of its status, as in the adapters: 429 is
+      overloaded, 408 and 5xx except 501 are failures, the others successes.
+    - A statement that a database rejects, by the classes of PEP 249, is a success.
+    - What gRPC raises has the outcome of its code; an answer such as NOT_FOUND is a success.
+    - A class that has ``Timeout`` in its name, or in that of a base, is a timeout, because not all clients derive theirs
+      from ``TimeoutError``. So is ``trio.TooSlowError``.
+    - The rest is a failure.
 
     Example
     -------
@@ -245,9 +248,7 @@ def classify_exception(error: BaseException | None) -> Outcome:
         return Outcome.SUCCESS
     if isinstance(error, BaseExceptionGroup):
         outcomes = {classify_exception(member) for member in error.exceptions}
-        if len(outcomes) == 1:
-            return outcomes.pop()
-        return Outcome.FAILURE
+        return outcomes.pop() if len(outcomes) == 1 else Outcome.FAILURE
     if not isinstance(error, Exception):
         return Outcome.CANCELLED
     if is_shortage(error):
@@ -256,23 +257,46 @@ def classify_exception(error: BaseException | None) -> Outcome:
         return Outcome.TIMEOUT
     if isinstance(error, ConnectionError):
         return Outcome.CONNECT_FAILED
-    kinds = type(error).__mro__
-    names = [kind.__name__ for kind in kinds]  # no client is imported
-    if not _OWN_POOLS.isdisjoint(names) or _SQL_POOL in [(kind.__module__, kind.__name__) for kind in kinds]:
-        return Outcome.IGNORED
-    if not _STATUS_ERRORS.isdisjoint(names):
-        status = _status_of(error)
-        if status is not None:
-            return _outcome_of(status)
-    if "DatabaseError" in names and not _DATABASE_ANSWERS.isdisjoint(names):
-        return Outcome.SUCCESS
-    if "RpcError" in names:
-        code = _code_of(error)
-        if code is not None:
-            return _BY_CODE.get(code, Outcome.SUCCESS)
-    if any("Timeout" in name or name == "TooSlowError" for name in names):
-        return Outcome.TIMEOUT
+    names = {kind.__name__ for kind in type(error).__mro__}
+    for rule in _BY_NAMES:
+        outcome = rule(error, names)
+        if outcome is not None:
+            return outcome
     return Outcome.FAILURE
+
+
+def _of_full_pool(error: Exception, names: AbstractSet[str]) -> Outcome | None:
+    if not _OWN_POOLS.isdisjoint(names):
+        return Outcome.IGNORED
+    of_sqlalchemy = "TimeoutError" in names and any(
+        kind.__name__ == "TimeoutError" and kind.__module__ == "sqlalchemy.exc"
+        for kind in type(error).__mro__
+    )
+    return Outcome.IGNORED if of_sqlalchemy else None
+
+
+def _of_status(error: Exception, names: AbstractSet[str]) -> Outcome | None:
+    status = None if _STATUS_ERRORS.isdisjoint(names) else _status_of(error)
+    return None if status is None else _outcome_of(status)
+
+
+def _of_statement(_error: Exception, names: AbstractSet[str]) -> Outcome | None:
+    rejected = "DatabaseError" in names and not _DATABASE_ANSWERS.isdisjoint(names)
+    return Outcome.SUCCESS if rejected else None
+
+
+def _of_code(error: Exception, names: AbstractSet[str]) -> Outcome | None:
+    code = _code_of(error) if "RpcError" in names else None
+    return None if code is None else _BY_CODE.get(code, Outcome.SUCCESS)
+
+
+def _of_timeout(_error: Exception, names: AbstractSet[str]) -> Outcome | None:
+    late = "TooSlowError" in names or any("Timeout" in name for name in names)
+    return Outcome.TIMEOUT if late else None
+
+
+_BY_NAMES: Final = (_of_full_pool, _of_status, _of_statement, _of_code, _of_timeout)
+"""What an error is by the names of its classes, in the order in which they are tried: no client is imported."""
 
 
 def _outcome_of(status: int) -> Outcome:
