@@ -69,7 +69,7 @@ class RoutingMiddleware(Middleware[Application]):
     -------
     >>> import asyncio
     >>> from balancekit import LoadBalancer
-    >>> from balancekit.l7 import Route
+    >>> from balancekit.l7 import Route, RouteTable
     >>> async def app(scope, receive, send):
     ...     print(scope["balancekit"].match.route.name, scope["balancekit"].lease.target)
     >>> edge = RoutingMiddleware(app, RouteTable([Route("site", LoadBalancer(["10.0.0.1:80"]))]))

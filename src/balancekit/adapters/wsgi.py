@@ -55,7 +55,7 @@ class RoutingMiddleware(Middleware[Application]):
     Example
     -------
     >>> from balancekit import LoadBalancer
-    >>> from balancekit.l7 import Route
+    >>> from balancekit.l7 import Route, RouteTable
     >>> def app(environ, start_response):
     ...     start_response("200 OK", [])
     ...     return [environ["balancekit"].lease.target.encode()]
