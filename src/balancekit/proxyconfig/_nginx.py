@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, final
+from typing import Final, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import to_bytes
@@ -30,6 +30,14 @@ from balancekit.proxyconfig._model import (
     ProxyRequest,
     Routing,
 )
+from balancekit.proxyconfig._nginx_blocks import (
+    LocationBlock,
+    LocationName,
+    ServerBlock,
+    location_name,
+    refuse_repeated,
+    server_name,
+)
 from balancekit.proxyconfig._nginx_decide import (
     DEFAULT_PORT,
     NETWORK,
@@ -37,15 +45,12 @@ from balancekit.proxyconfig._nginx_decide import (
     Guard,
     UpstreamChooser,
     guard_of,
-    refuse_outside,
     refuse_path,
-    refuse_repeated,
-    server_name,
 )
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_listen import Listens
 from balancekit.proxyconfig._nginx_upstream import read_method, read_server
-from balancekit.proxyconfig._nginx_values import Port, Variables, written_bytes
+from balancekit.proxyconfig._nginx_values import Port, Variables
 from balancekit.proxyconfig._nginx_words import (
     METHODS,
     NEUTRAL,
@@ -86,7 +91,8 @@ class _Reader:
         self.not_modelled: list[NotModelled] = []
         self.owners: dict[Origin, str] = {}
         self.actions: list[Action] = []
-        self.locations: list[dict[str, Any]] = []
+        self.patterns: list[tuple[str, Origin]] = []
+        """Patterns of locations and names of servers, which may be expressions, and where they are written."""
         self.listens = Listens()
 
     def config(self) -> ProxyConfig:
@@ -120,9 +126,9 @@ class _Reader:
                 self.variables.add_map(one)
         self.variables.read_maps()
 
-    def _listeners(self, http: Sequence[Directive]) -> dict[int, list[dict[str, Any]]]:
+    def _listeners(self, http: Sequence[Directive]) -> dict[int, list[ServerBlock]]:
         """Return the servers of each port, in the order in which they are written."""
-        listeners: dict[int, list[dict[str, Any]]] = {}
+        listeners: dict[int, list[ServerBlock]] = {}
         inherited = {one.name: one.args for one in http if one.name in OF_REQUESTS}
         for one in http:
             if one.name == "server":
@@ -132,23 +138,23 @@ class _Reader:
         self.variables.first_port = next(iter(listeners), None)
         return listeners
 
-    def _machines(self, listeners: Mapping[int, list[dict[str, Any]]]) -> dict[int, nginx.Locations]:
+    def _machines(self, listeners: Mapping[int, list[ServerBlock]]) -> dict[int, nginx.Locations]:
         """Compile the locations of each port."""
         machines: dict[int, nginx.Locations] = {}
         for port, servers in listeners.items():
             try:
-                machines[port] = nginx.Locations(servers)
+                machines[port] = nginx.Locations([server.rule() for server in servers])
             except ConfigurationError as error:
                 raise ProxyConfigError(self._culprit(error), str(error)) from None
-            underscores = tuple([one["underscores"] for one in servers])
+            underscores = tuple([server.underscores for server in servers])
             self.variables.ports[port] = Port(machines[port], underscores, port in self.listens.tls_ports)
         return machines
 
     def _culprit(self, error: ConfigurationError) -> Origin:
         """Return the line of the location or the name that does not compile."""
-        for location in self.locations:
-            if location["pattern"] == error.value or location["pattern"] == f"~{error.value}":
-                return Origin(*location["origin"])
+        for pattern, origin in self.patterns:
+            if pattern in (error.value, f"~{error.value}"):
+                return origin
         return Origin(self.path, 1)
 
     # ------------------------------------------------------------------ upstreams
@@ -234,12 +240,12 @@ class _Reader:
     def _server(
         self,
         block: Directive,
-        listeners: dict[int, list[dict[str, Any]]],
+        listeners: dict[int, list[ServerBlock]],
         inherited: Mapping[str, tuple[str, ...]],
     ) -> None:
         names: list[str] = []
         ports: dict[int, bool] = {}
-        level: list[dict[str, Any]] = []
+        level: list[LocationBlock] = []
         answer: Directive | None = None
         said = dict(inherited)
         for one in block.block or ():
@@ -255,74 +261,60 @@ class _Reader:
                 answer = answer or one
             elif one.name not in NEUTRAL:
                 self._unread(one)
-        refuse_repeated(level)
+        refuse_repeated([location.name for location in level])
         if answer is not None:
-            level = [{"modifier": "", "pattern": "/", "pool": self._action(answer, "return of the server")}]
-        for name in names:
-            self.locations.append({"pattern": name, "origin": block.origin, "server": True})
+            action = self._action(answer, "return of the server", answer.origin)
+            level = [LocationBlock(LocationName("", "/", answer.origin), action)]
+        self.patterns += [(name, block.origin) for name in names]
         for port, default in (ports or {DEFAULT_PORT: False}).items():
             listeners.setdefault(port, []).append(
-                {
-                    "names": names,
-                    "default": default,
-                    "locations": level,
-                    "origin": block.origin,
-                    "merge_slashes": said.get("merge_slashes") != ("off",),
-                    "underscores": said.get("underscores_in_headers") == ("on",)
+                ServerBlock(
+                    names=tuple(names),
+                    default=default,
+                    locations=tuple(level),
+                    merge_slashes=said.get("merge_slashes") != ("off",),
+                    underscores=said.get("underscores_in_headers") == ("on",)
                     or said.get("ignore_invalid_headers") == ("off",),
-                }
+                )
             )
 
-    def _location(self, block: Directive) -> dict[str, Any]:
-        args = block.args
-        if len(args) == 1:
-            text = args[0]
-            modifier = next((sign for sign in ("~*", "^~", "=", "~") if text.startswith(sign)), "")
-            args = (modifier, text[len(modifier) :]) if modifier else ("", text)
-        if len(args) != 2 or args[0] not in {"", "=", "~", "~*", "^~"}:
-            raise ProxyConfigError(block.origin, "a location is written [= | ~ | ~* | ^~] pattern { }")
-        rule: dict[str, Any] = {
-            "modifier": args[0],
-            "pattern": written_bytes(args[1]).decode("latin-1"),
-            "redirects": False,
-            "locations": [],
-            "origin": block.origin,
-        }
+    def _location(self, block: Directive) -> LocationBlock:
+        name = location_name(block)
         target: Directive | None = None
+        proxies = False
         guards: list[Guard] = []
-        refuse_path(block, *args)
+        inner: list[LocationBlock] = []
+        refuse_path(block, name)
         for one in block.block or ():
-            refuse_path(one, "", "")
+            refuse_path(one)
             guard = guard_of(one, self.variables) if one.name == "if" else None
             if guard is not None:
                 guards.append(guard)
             elif one.name == "location":
-                rule["locations"].append(self._location(one))
-                refuse_outside(rule, rule["locations"][-1])
+                inner.append(self._location(one))
+                name.refuse_inner(inner[-1].name)
             elif one.name in PASSES:
                 if target is not None and target.name == one.name:
                     raise ProxyConfigError(one.origin, f"a second {one.name}")
                 target = target or one
-                rule["redirects"] = True
+                proxies = True
             elif one.name == "return":
                 target = one if target is None or target.name != "return" else target
             elif one.name not in NEUTRAL:
                 self._unread(one)
-        refuse_repeated(rule["locations"])
-        written = " ".join(("location", *block.args))
-        rule["pool"] = self._action(target, written, block.origin, guards)
-        self.locations.append(rule)
-        return rule
+        refuse_repeated([location.name for location in inner])
+        action = self._action(target, " ".join(("location", *block.args)), block.origin, guards)
+        self.patterns.append((name.pattern, block.origin))
+        return LocationBlock(name, action, proxies, tuple(inner))
 
     def _action(
         self,
         target: Directive | None,
         written: str,
-        origin: Origin | None = None,
+        origin: Origin,
         guards: Sequence[Guard] = (),
     ) -> str:
-        where = origin or (target.origin if target else Origin(self.path, 1))
-        self.actions.append(Action(self, target, written, where, guards=guards))
+        self.actions.append(Action(self, target, written, origin, guards=guards))
         return str(len(self.actions) - 1)
 
     def implicit(self, address: str, one: Directive) -> str:

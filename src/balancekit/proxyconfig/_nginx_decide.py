@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
-from typing import Any, Final, NamedTuple, Protocol, final
+from typing import Final, NamedTuple, Protocol, final
 
 from balancekit.compat import nginx
 from balancekit.proxyconfig._model import Origin, Pool, PoolServer, ProxyConfigError, ProxyRequest, Routing
+from balancekit.proxyconfig._nginx_blocks import LocationName
 from balancekit.proxyconfig._nginx_files import Directive
 from balancekit.proxyconfig._nginx_values import Template, UnknownVariableError, Variables, written_bytes
 
@@ -20,10 +21,7 @@ __all__ = [
     "UpstreamChooser",
     "guard_of",
     "port_problem",
-    "refuse_outside",
     "refuse_path",
-    "refuse_repeated",
-    "server_name",
     "upstream_server",
 ]
 
@@ -121,7 +119,7 @@ def guard_of(one: Directive, variables: Variables) -> Guard | None:
     )
 
 
-def refuse_path(block: Directive, modifier: str, pattern: str) -> None:
+def refuse_path(block: Directive, location: LocationName | None = None) -> None:
     """Refuse a ``proxy_pass`` with a path where nginx could not say what it replaces.
 
     Raises
@@ -129,65 +127,20 @@ def refuse_path(block: Directive, modifier: str, pattern: str) -> None:
     ProxyConfigError
         With the line of the ``proxy_pass``.
     """
-    unnamed = block.name in {"if", "limit_except"}
-    if not unnamed and not modifier.startswith("~") and not pattern.startswith("@"):
+    if location is None:
+        if block.name not in {"if", "limit_except"}:
+            return
+        where = block.name
+    elif location.is_expression or location.is_named:
+        where = f"location {location.modifier or location.pattern}"
+    else:
         return
     for one in block.all("proxy_pass"):
         text = one.args[0] if one.args else ""
         found = PASSED.match(text)
         rest = "" if found is None or "$" in text else text[found.end() :]
         if rest.removeprefix(":" if found is not None and found[2].lower().startswith("unix:") else ""):
-            where = block.name if unnamed else f"location {modifier or pattern}"
             raise ProxyConfigError(one.origin, f"{text}: no path can stand here, in {where}")
-
-
-def refuse_repeated(level: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a location that is written twice at one level, as nginx does; expressions may be.
-
-    Raises
-    ------
-    ProxyConfigError
-        With the line of the second one.
-    """
-    seen: set[tuple[bool, str]] = set()
-    for rule in level:
-        modifier, pattern = rule["modifier"], rule["pattern"]
-        if modifier.startswith("~") or pattern.startswith("@"):
-            continue
-        if (modifier == "=", pattern) in seen:
-            raise ProxyConfigError(rule["origin"], f"a second location {pattern}")
-        seen.add((modifier == "=", pattern))
-
-
-def refuse_outside(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> None:
-    """Refuse a location inside of one that cannot have it, as nginx does.
-
-    Raises
-    ------
-    ProxyConfigError
-        With the line of the inner one.
-    """
-    if outer["modifier"] == "=" or outer["pattern"].startswith("@"):
-        raise ProxyConfigError(inner["origin"], f"no location can be inside of {outer['pattern']}")
-    if inner["pattern"].startswith("@") or (
-        not inner["modifier"].startswith("~") and not inner["pattern"].startswith(outer["pattern"])
-    ):
-        raise ProxyConfigError(
-            inner["origin"], f"location {inner['pattern']} is outside of location {outer['pattern']}"
-        )
-
-
-def server_name(one: Directive, name: str) -> str:
-    """Return a name of a server.
-
-    Raises
-    ------
-    ProxyConfigError
-        For a wildcard that nginx does not have.
-    """
-    if (name.startswith("*") and (len(name) < 3 or name[1] != ".")) or name == ".":
-        raise ProxyConfigError(one.origin, f"server_name {name}: *. stands before a name")
-    return name
 
 
 def port_problem(address: str) -> str:
