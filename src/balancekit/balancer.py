@@ -20,6 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.display import same, shown
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.functions import plain_function
@@ -127,7 +128,20 @@ class LoadBalancer(Generic[T]):
         close = stop = __enter__ = Elsewhere(
             "a balancer has nothing to close; write `with lb.acquire() as lease:`"
         )
-        pick = next = choose = select = Elsewhere("write `with lb.acquire() as lease:`")
+        pick = next = choose = select = get = get_endpoint = get_server = next_server = Elsewhere(
+            "write `with lb.acquire() as lease:`"
+        )
+        release = report = success = failure = Elsewhere(
+            "the lease reports: the end of its block, or lease.release(Outcome.FAILURE)"
+        )
+        eject = disable = mark_down = mark_failed = Elsewhere(
+            "lb.drain(id) sends it no new requests; lb.report_check() takes the result of a check"
+        )
+        enable = mark_up = Elsewhere(
+            "lb.undrain(id) ends a drain; lb.report_check() takes the result of a check"
+        )
+        add_endpoint = add_server = Elsewhere("write lb.add(endpoint)")
+        remove_endpoint = remove_server = Elsewhere("write lb.remove(id)")
 
     @overload
     def __init__(self, endpoints: Mapping[str, T], **options: Unpack[Options]) -> None: ...
@@ -140,6 +154,7 @@ class LoadBalancer(Generic[T]):
         **options: Unpack[Options],
     ) -> None: ...
 
+    @checked_call
     def __init__(
         self,
         endpoints: Iterable[str | Endpoint[Any]] | Mapping[str, Any],
@@ -470,6 +485,7 @@ class LoadBalancer(Generic[T]):
 
         self._runtime.change(wanted)
 
+    @checked_call
     def set_weight(self, id: str, weight: float, /) -> None:
         """Change an endpoint's weight. Zero sends nothing new while another may serve.
 
@@ -488,6 +504,7 @@ class LoadBalancer(Generic[T]):
 
         self._runtime.change(wanted)
 
+    @checked_call
     def drain(self, id: str, /, *, deadline: float = 300.0) -> None:
         """Send nothing new to an endpoint; it stays in the pool.
 
@@ -594,7 +611,9 @@ class LoadBalancer(Generic[T]):
         have received the present one, so it must not wait for them. A listener that causes a further event by each event
         that it caused is cut off after 1,000 times.
         """
-        return self._runtime.listeners.add(plain_function("listener", listener, "a callable of an event"))
+        return self._runtime.listeners.add(
+            plain_function("listener", listener, "a callable of an event", takes=1)
+        )
 
     def on_completion(self, observer: Callable[[Endpoint[T], Completion], None], /) -> Callable[[], None]:
         """Call ``observer`` whenever a lease ends, with its endpoint and how it went; return a function that ends that.
@@ -613,7 +632,7 @@ class LoadBalancer(Generic[T]):
         a success
         >>> stop()
         """
-        plain_function("observer", observer, "a callable of an endpoint and a completion")
+        plain_function("observer", observer, "a callable of an endpoint and a completion", takes=2)
         return self._runtime.observe(observer)
 
     def on_start(self, observer: Callable[[Endpoint[T]], None], /) -> Callable[[], None]:
@@ -632,7 +651,7 @@ class LoadBalancer(Generic[T]):
         True
         >>> stop()
         """
-        plain_function("observer", observer, "a callable of an endpoint")
+        plain_function("observer", observer, "a callable of an endpoint", takes=1)
         return self._runtime.observe_starts(observer)
 
     def on_refusal(self, observer: Callable[[str], object], /) -> Callable[[], None]:
@@ -653,7 +672,7 @@ class LoadBalancer(Generic[T]):
         ...     stop()
         exhausted
         """
-        plain_function("observer", observer, "a callable of a kind of refusal")
+        plain_function("observer", observer, "a callable of a kind of refusal", takes=1)
         return self._runtime.refusals.add(observer)
 
     def emit(self, event: Event, /) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Generic, TypeVar, cast, overload
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.record import Record
+from balancekit._support.text import listed
 from balancekit.errors import ConfigurationError, brief, without_passwords
 
 __all__ = ["Endpoint", "endpoints"]
@@ -84,6 +86,7 @@ class Endpoint(Record, Generic[T_co]):
         metadata: Mapping[str, str] = _NO_LABELS,
     ) -> None: ...
 
+    @checked_call
     def __init__(
         self,
         id: str,
@@ -161,7 +164,7 @@ def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
     elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
         found = [_endpoint(item) for item in valid.items("endpoints", source, limit=MAX_ENDPOINTS)]
     else:
-        example = f"[{brief(source)}]" if isinstance(source, str) else "[Endpoint('a'), 'b']"
+        example = (isinstance(source, str) and listed(source)) or "[Endpoint('a'), 'b']"
         allowed = f"an iterable of strings and Endpoints such as {example}, or a mapping"
         raise ConfigurationError("endpoints", source, allowed)
     seen: set[str] = set()
@@ -184,8 +187,16 @@ def _endpoint(item: object) -> Endpoint[object]:
     if isinstance(item, Endpoint):
         return cast("Endpoint[object]", item)
     if isinstance(item, str):
+        if item != item.strip():
+            raise ConfigurationError("endpoints", item, f"no blanks at its ends: {brief(item.strip())}")
         return Endpoint(item, item)
     meant = "wrap any other target: Endpoint('its id', target)"
+    if isinstance(item, Mapping):
+        host, port = item.get("host") or item.get("address"), item.get("port")
+        if host and port:
+            meant = f"for an address write {brief(f'{host}:{port}')}"
+        elif {*item} & {"id", "weight", "target", "zone", "priority"}:
+            meant = "for a mapping of an endpoint's fields write Endpoint(**fields), or read it by balancekit.config"
     if (
         isinstance(item, tuple)
         and len(item) == 2

@@ -22,9 +22,10 @@ import math
 import sys
 from collections import deque
 from types import TracebackType
-from typing import Final, Generic, NoReturn, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Final, Generic, NoReturn, Protocol, TypeVar, final
 
 from balancekit._support import validation as valid
+from balancekit._support.elsewhere import Elsewhere
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, LeaseError
 from balancekit.node import Node
@@ -93,6 +94,11 @@ class Lease(Generic[T_co]):
 
     __slots__ = ("_extras", "_open", "_owner", "_started_at", "node")
 
+    if not TYPE_CHECKING:  # type checkers know that there is nothing
+        address = host = url = Elsewhere("lease.target is what the endpoint was given as its target")
+        close = done = success = Elsewhere("the end of its `with` block reports success; or lease.release()")
+        fail = failure = Elsewhere("write lease.release(Outcome.FAILURE), or raise in its `with` block")
+
     # Set by the balancer right after construction, the time only if it is measured. There is no __init__
     # because calling one would cost as much as the rest of acquire, and few slots because each costs
     # something when the lease dies.
@@ -103,6 +109,9 @@ class Lease(Generic[T_co]):
     _open: Node | bool | None
     """The node until the lease is entered, ``True`` in a ``with`` block, ``None`` when it has ended."""
     _extras: LeaseExtras
+
+    def __dir__(self) -> list[str]:
+        return [name for name in object.__dir__(self) if hasattr(self, name)]
 
     @property
     def endpoint(self) -> Endpoint[T_co]:

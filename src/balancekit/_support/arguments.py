@@ -33,6 +33,7 @@ from typing import (
 )
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import explain_call
 from balancekit._support.containers import text_check
 from balancekit._support.functions import is_coroutine_function
 from balancekit._support.interrupts import raise_interrupt
@@ -115,6 +116,7 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
         except BalancekitError:
             raise
         except Exception as error:
+            explain_call(error, function, args, kwargs)
             blame(_given(function, args, kwargs), error)
             raise
 

@@ -134,7 +134,13 @@ def _remembering(init: Callable[..., None]) -> Callable[..., None]:
                 tuple([... if hasattr(value, "__next__") else value for value in args]),
                 {name: ... if hasattr(value, "__next__") else value for name, value in kwargs.items()},
             )
-        init(self, *args, **kwargs)
+        try:
+            init(self, *args, **kwargs)
+        except TypeError as error:
+            from balancekit._support.calls import explain_call  # noqa: PLC0415 - imports inspect
+
+            explain_call(error, init, (self, *args), kwargs)
+            raise
 
     return remember
 

@@ -9,11 +9,11 @@ from balancekit.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final, TypeVar
+    from typing import Any, Final, TypeVar
 
     F = TypeVar("F")
 
-__all__ = ["is_coroutine_function", "plain_function", "refuse_coroutine"]
+__all__ = ["is_coroutine_function", "plain_function", "refuse_coroutine", "require_arguments"]
 
 _ASYNCHRONOUS: Final = 0x80 | 0x200
 """``inspect.CO_COROUTINE`` and ``CO_ASYNC_GENERATOR``: the import takes 7 ms."""
@@ -40,19 +40,41 @@ def is_coroutine_function(function: object) -> bool:
     return bool(getattr(function, "_is_coroutine_mark", None))  # of inspect.markcoroutinefunction
 
 
-def plain_function(parameter: str, value: F, allowed: str) -> F:
-    """Return a function that can be called without ``await``.
+def plain_function(parameter: str, value: F, allowed: str, *, takes: int | None = None) -> F:
+    """Return a function that can be called without ``await``, with ``takes`` arguments by position if that is given.
 
     Raises
     ------
     ConfigurationError
-        For what cannot be called, and for a coroutine function.
+        For what cannot be called, for a coroutine function, and for a function of another number of arguments.
     """
     if not callable(value):
         raise ConfigurationError(parameter, value, allowed)
     if is_coroutine_function(value):
         raise ConfigurationError(parameter, value, f"{allowed}; no coroutine function, for nothing awaits it")
+    if takes is not None:
+        require_arguments(parameter, value, takes, allowed)
     return value
+
+
+def require_arguments(parameter: str, value: Any, count: int, allowed: str) -> None:
+    """Refuse a callable that does not take this number of arguments by position; one without a signature is accepted.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the parameter.
+    """
+    import inspect  # noqa: PLC0415 - takes 7 ms
+
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*[None] * count)
+    except TypeError as error:
+        raise ConfigurationError(parameter, value, f"{allowed}; {error}") from None
 
 
 def refuse_coroutine(result: object) -> None:

@@ -144,7 +144,10 @@ class Record:
         unknown = [name for name in values if name not in kind._fields]
         missing = [name for name in kind._fields if name not in values and not hasattr(kind, name)]
         if unknown:
-            raise TypeError(f"{kind.__name__}() has no parameter {unknown[0]!r}; {_parameters(kind)}")
+            from balancekit._support.calls import meant  # noqa: PLC0415 - imports inspect
+
+            hint = meant(unknown[0], kind._fields)
+            raise TypeError(f"{kind.__name__}() has no parameter {unknown[0]!r}; {_parameters(kind)}{hint}")
         if missing:
             raise TypeError(f"{kind.__name__}() needs {missing[0]!r}")
         for name in kind._iterables:
@@ -289,4 +292,6 @@ def _refuse_positions(kind: type[Record]) -> NoReturn:
 
 
 def _parameters(kind: type[Record]) -> str:
-    return f"its parameters are {', '.join(kind._fields)}" if kind._fields else "it has no parameters"
+    from balancekit._support.calls import listed_parameters  # noqa: PLC0415 - imports inspect
+
+    return listed_parameters(kind._fields)

@@ -19,6 +19,7 @@ __all__ = [
     "decimal",
     "encodable",
     "host_of",
+    "listed",
     "plain",
     "to_bytes",
     "with_ascii_host",
@@ -200,3 +201,14 @@ def _a_labels_of_2003(name: str) -> str | None:
         return found.decode("ascii") if found.decode("idna") == name else None
     except UnicodeError:
         return None
+
+
+def listed(text: str) -> list[str]:
+    """Return what a text lists, between commas, semicolons and blanks; for advice, so no more than its first 200 characters count.
+
+    Example
+    -------
+    >>> listed("a:80, b:80")
+    ['a:80', 'b:80']
+    """
+    return text[:200].replace(",", " ").replace(";", " ").split()

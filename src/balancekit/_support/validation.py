@@ -49,6 +49,8 @@ E = TypeVar("E", bound=enum.Enum)
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 LONG_S: Final = 3600.0
 """Seconds above which a time-out or an interval is probably in milliseconds."""
+LONG_TIMEOUT_S: Final = 1000.0
+"""The same of a single request: 1000 is a second in milliseconds, and a quarter of an hour in seconds."""
 MAX_ITEMS: Final = 1_000_000
 """Items of an iterable that are read at most: endpoints, nodes, listeners."""
 _CLOCK: Final = "a callable that returns seconds, such as time.monotonic"

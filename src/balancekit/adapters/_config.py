@@ -140,7 +140,9 @@ class AdapterConfig:
         self.jars: Jars | None = Jars() if cookies == "per-endpoint" else None
         self.max_retry_after: float = _seconds("max_retry_after", options.get("max_retry_after", 300.0))
         self.min_attempt_time: float = _seconds("min_attempt_time", options.get("min_attempt_time", 0.05))
-        self.wait_for_capacity: float = _seconds("wait_for_capacity", options.get("wait_for_capacity", 0.0))
+        self.wait_for_capacity: float = valid.seconds(
+            "wait_for_capacity", options.get("wait_for_capacity", 0.0), long=valid.LONG_TIMEOUT_S
+        )
         self.waiting: WaitingRoom[Any] | None = options.get("waiting")
         if self.waiting is not None:
             self._check_room(self.waiting)
@@ -217,4 +219,4 @@ F = TypeVar("F", bound=Callable[[Any], object])
 
 
 def _function(name: str, value: F | None) -> F | None:
-    return None if value is None else plain_function(name, value, "a function of the request")
+    return None if value is None else plain_function(name, value, "a function of the request", takes=1)

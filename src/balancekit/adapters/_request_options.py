@@ -24,9 +24,6 @@ from balancekit.snapshot import Key
 
 __all__ = ["RequestOptions", "current_options", "in_force", "request_options"]
 
-LONG_TIMEOUT_S: Final = 1000.0
-"""From here on a call's timeout is probably in milliseconds: 1000 is a second of them, and a quarter of an hour of these."""
-
 _IN_FORCE: Final[ContextVar[tuple[RequestOptions, ...]]] = ContextVar(
     "balancekit_request_options", default=()
 )
@@ -140,7 +137,7 @@ def request_options(
             "option", unknown[0], one_of(unknown[0], ("timeout", *RequestOptions._fields))
         )
     if timeout is not None:
-        timeout = valid.seconds("timeout", timeout, above=0.0, long=LONG_TIMEOUT_S)
+        timeout = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
     return _Block(RequestOptions(**options), timeout)
 
 

@@ -45,9 +45,7 @@ class _Prober(ConstructorRepr):
         require_balancer(balancer)
         if not isinstance(selector, Prequal):
             raise ConfigurationError("selector", selector, "the Prequal of the balancer")
-        require_function(
-            "probe", probe, (probe,), "a function that takes an endpoint and returns a ProbedLoad"
-        )
+        require_function("probe", probe, 1, "a function that takes an endpoint and returns a ProbedLoad")
         self._balancer = balancer
         self._selector = selector
         self._probe: Any = probe

@@ -68,7 +68,7 @@ async def check_once(
     if not listed:
         raise ConfigurationError("targets", listed, "at least one endpoint")
     require_check(check, coroutine=True)
-    seconds = valid.number("timeout", timeout, above=0.0)
+    seconds = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
     turns = asyncio.Semaphore(valid.integer("concurrency", concurrency, minimum=1))
 
     async def one(endpoint: Endpoint[Any]) -> ProbeResult | Exception:

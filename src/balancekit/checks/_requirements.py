@@ -6,10 +6,9 @@ take that for failing endpoints and eject all but one, so the function is refuse
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from balancekit._support.functions import is_coroutine_function
+from balancekit._support.functions import is_coroutine_function, require_arguments
 from balancekit.checks._result import NetworkCheck
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import require_takes_checks
@@ -41,7 +40,7 @@ def require_check(check: object, *, coroutine: bool) -> None:
         raise ConfigurationError("check", check, f"TcpCheck(), HttpCheck(), DeepCheck() or {wanted}")
     if not coroutine:
         refuse_coroutine("check", check, "AsyncChecks")
-    require_function("check", check, (check, 1.0), f"{wanted} of an endpoint and a timeout in seconds")
+    require_function("check", check, 2, f"{wanted} of an endpoint and a timeout in seconds")
 
 
 def require_checked(balancer: object) -> None:
@@ -70,8 +69,8 @@ def require_coroutine(name: str, function: object, runner: str) -> None:
         raise ConfigurationError(name, function, f"a coroutine function; {runner} calls plain ones")
 
 
-def require_function(name: str, function: Any, arguments: tuple[object, ...], wanted: str) -> None:
-    """Refuse a callable that does not take this number of arguments; one without a signature is accepted.
+def require_function(name: str, function: Any, count: int, wanted: str) -> None:
+    """Refuse a value that cannot be called with this number of arguments.
 
     Raises
     ------
@@ -80,11 +79,4 @@ def require_function(name: str, function: Any, arguments: tuple[object, ...], wa
     """
     if not callable(function):
         raise ConfigurationError(name, function, wanted)
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*arguments)
-    except TypeError as error:
-        raise ConfigurationError(name, function, f"{wanted}; {error}") from None
+    require_arguments(name, function, count, wanted)

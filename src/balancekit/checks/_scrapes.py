@@ -51,9 +51,7 @@ class _Scraper(ConstructorRepr):
         require_balancer(balancer)
         if not isinstance(attributes, NodeAttributes):
             raise ConfigurationError("attributes", attributes, "NodeAttributes")
-        require_function(
-            "page", page, (page,), "a MetricsPage, or a function from an endpoint to figures by name"
-        )
+        require_function("page", page, 1, "a MetricsPage, or a function from an endpoint to figures by name")
         if not isinstance(schedule, Schedule):
             raise ConfigurationError("schedule", schedule, "a Schedule")
         self._balancer = balancer

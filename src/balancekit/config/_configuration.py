@@ -15,7 +15,7 @@ from balancekit.balancer import LoadBalancer
 from balancekit.checks import AsyncChecks, Schedule, ThreadChecks
 from balancekit.config import _vocabulary as vocabulary
 from balancekit.config._endpoints import endpoints_of
-from balancekit.config._recipe import recipe
+from balancekit.config._recipe import BALANCER_WORDS, recipe
 from balancekit.discovery import AsyncDiscovery, Refresh, ThreadDiscovery
 from balancekit.discovery import source as parsed
 from balancekit.errors import ConfigurationError
@@ -218,7 +218,9 @@ def configuration(facts: Mapping[str, Any], *, environ: Mapping[str, str]) -> Co
     ConfigurationError
         For an unknown key or a value outside its range.
     """
-    tables.reject_unknown("configuration", [word for word in facts if word not in WORDS], WORDS)
+    for word in facts:
+        if word not in WORDS:
+            raise ConfigurationError("configuration", word, _meant(word) or tables.one_of(word, WORDS))
     title = valid.text("title", facts.get("title", ""), empty=True)
     endpoints = (
         endpoints_of("endpoints", facts["endpoints"], environ=environ) if "endpoints" in facts else None
@@ -235,6 +237,17 @@ def configuration(facts: Mapping[str, Any], *, environ: Mapping[str, str]) -> Co
     except ConfigurationError as error:
         raise ConfigurationError("endpoints", error.value, error.allowed) from None
     return Configuration(balancer, retry, title=title, source=source, check=check)
+
+
+def _meant(word: object) -> str:
+    """Return where a word belongs that stands beside the tables, empty if that is not known."""
+    for table, words in {"balancer": BALANCER_WORDS, "retry": RETRY_WORDS}.items():
+        if word in words:
+            return f"it in [{table}]"
+    table, _, rest = str(word).partition("_")
+    if rest and table in WORDS:
+        return f"{rest!r} in [{table}]; in the name of a variable, __ separates the two"
+    return ""
 
 
 def _discovery(value: object) -> tuple[str, Refresh | None]:

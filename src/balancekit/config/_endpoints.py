@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from balancekit._support import tables
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.text import listed
 from balancekit.adapters import HttpTarget
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -32,7 +34,8 @@ def endpoints_of(where: str, value: object, *, environ: Mapping[str, str] | None
     if isinstance(value, Mapping):
         return [_endpoint(f"{where}.{id}", id, facts, environ) for id, facts in value.items()]
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ConfigurationError(where, value, "a list of ids, or tables by id")
+        example = f" such as {json.dumps(listed(value))}" if isinstance(value, str) else ""
+        raise ConfigurationError(where, value, f"a list of ids{example}, or tables by id")
     return [_listed(f"{where}[{place}]", one, environ) for place, one in enumerate(value)]
 
 

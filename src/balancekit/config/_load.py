@@ -94,11 +94,14 @@ def read(path: str | Path) -> dict[str, Any]:
     ConfigurationError
         If the file cannot be read, is larger than 10 MB, or is neither TOML nor JSON.
     """
+    if str(path).lower().endswith((".yaml", ".yml")):
+        raise ConfigurationError("source", str(path), "TOML or JSON; of YAML, load(yaml.safe_load(text))")
     try:
         content = read_file(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ConfigurationError("source", str(path), f"a file that can be read ({why})") from None
+        text = "; of text, load(tomllib.loads(text))" if "=" in str(path) or "\n" in str(path) else ""
+        raise ConfigurationError("source", str(path), f"a file that can be read ({why}){text}") from None
     kind = "JSON" if str(path).lower().endswith(".json") else "TOML"
     try:
         found = (

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, final
 
+from balancekit._support.calls import checked_call
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child
 from balancekit._support.functions import is_coroutine_function
@@ -56,6 +57,7 @@ class AsyncDiscovery(AsyncRunner):
     True
     """
 
+    @checked_call
     def __init__(
         self,
         balancer: UpdatableBalancer[Any],

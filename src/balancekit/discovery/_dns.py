@@ -84,7 +84,7 @@ class DnsResolver(ConstructorRepr):
         self._kinds = tuple(valid.items("kinds", kinds)) if isinstance(kinds, Iterable) else ()
         if not self._kinds or not set(self._kinds) <= set(_KINDS) or isinstance(kinds, str):
             raise ConfigurationError("kinds", kinds, '["A"], ["AAAA"] or both')
-        timeout = valid.number("timeout", timeout, above=0.0)
+        timeout = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
         self._timeout = timeout
         self._client = _client(nameservers, timeout)
         self.refresh: Refresh = Refresh(timeout=2.0 * timeout)
@@ -138,7 +138,7 @@ class SrvResolver(ConstructorRepr):
         timeout: float = 5.0,
     ) -> None:
         self._name = _dns_name("name", name)
-        self._timeout = valid.number("timeout", timeout, above=0.0)
+        self._timeout = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
         self._client = _client(nameservers, self._timeout)
         self.refresh: Refresh = Refresh(timeout=self._timeout)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.headers import secret_headers, without_secrets
 from balancekit._support.text import ascii_host, host_of, with_ascii_host
 from balancekit.discovery._refresh import Refresh
@@ -69,6 +70,7 @@ class HttpSdResolver:
         ``SSLContext``.
     """
 
+    @checked_call
     def __init__(
         self,
         url: str,
@@ -81,7 +83,7 @@ class HttpSdResolver:
         if not _is_web_address(valid.text("url", url)):
             allowed = "an http:// or https:// URL, percent-encoded and without a password: use headers"
             raise ConfigurationError("url", without_secrets(url), allowed)
-        self._timeout = valid.number("timeout", timeout, above=0.0)
+        self._timeout = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
         self.refresh: Refresh = Refresh(interval=interval, timeout=self._timeout)
         sent = {
             "Accept": "application/json",

@@ -187,6 +187,8 @@ def _factory(scheme: str, text: str) -> Callable[..., Resolver]:
     if scheme not in found.names:
         known = sorted({*_BUILT_IN, *found.names})
         raise ConfigurationError(
-            "source", without_secrets(text), f"a scheme that is known: {', '.join(known)}"
+            "source",
+            without_secrets(text),
+            f"a scheme that is known: {', '.join(known)}; for any other service, a function that returns endpoints",
         )
     return cast("Callable[..., Resolver]", found[scheme].load())

@@ -275,7 +275,7 @@ def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ..
         raise ConfigurationError("listeners", listeners, "an iterable of listeners")
     chosen = tuple(valid.items("listeners", listeners))
     for listener in chosen:
-        plain_function("listeners", listener, "a callable of an event")
+        plain_function("listeners", listener, "a callable of an event", takes=1)
     return chosen
 
 

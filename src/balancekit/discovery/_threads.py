@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final, cast, final
 
+from balancekit._support.calls import checked_call
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.functions import is_coroutine_function
 from balancekit._support.runner import ThreadRunner, join_all
@@ -70,6 +71,7 @@ class ThreadDiscovery(ThreadRunner):
     2
     """
 
+    @checked_call
     def __init__(
         self,
         balancer: UpdatableBalancer[Any],

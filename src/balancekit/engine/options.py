@@ -68,10 +68,11 @@ def check_options(
     called: list[tuple[str, object, str]] = [
         ("load", policy, "a load policy such as InFlight(), or a function that makes the load of a node"),
         ("exhaustion", exhaustion, "an exhaustion policy such as FailOpen(), or a function"),
-        *[("listeners", one, "a callable of an event") for one in listeners],
     ]
     for name, value, wanted in called:
         plain_function(name, value, wanted)
+    for listener in listeners:
+        plain_function("listeners", listener, "a callable of an event", takes=1)
     valid.clock("clock", clock)
     if health is not None:
         plain_function("health", health, "a health policy such as Lifecycle(), or None")

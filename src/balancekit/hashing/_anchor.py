@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.splitmix import splitmix64
 from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, UnknownEndpointError
@@ -106,6 +107,7 @@ class AnchorHash:
 
     __slots__ = ("_function", "_lookup", "_state")
 
+    @checked_call
     def __init__(
         self,
         nodes: Iterable[str],

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.splitmix import splitmix64
 from balancekit._support.splitmix_batch import mix64
 from balancekit.errors import ConfigurationError
@@ -96,6 +97,7 @@ class JumpHash:
 
     __slots__ = ("_function", "_nodes")
 
+    @checked_call
     def __init__(self, nodes: Iterable[str], *, hash: str | HashFunction = "murmur3") -> None:
         self._function: HashFunction = hash_function(hash)
         self._nodes: tuple[str, ...] = tuple(unweighted(nodes))

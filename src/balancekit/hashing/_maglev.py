@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.splitmix import splitmix64
 from balancekit.errors import ConfigurationError
@@ -78,6 +79,7 @@ class MaglevTable:
     if not TYPE_CHECKING:  # type checkers know that a table does not change
         add = remove = update = Elsewhere("a table does not change; make another: MaglevTable(nodes)")
 
+    @checked_call
     def __init__(self, nodes: Nodes, *, size: int = SIZE, hash: str | HashFunction = "murmur3") -> None:
         slots = valid.integer("size", size, minimum=2, maximum=MAX_SLOTS)
         if next_prime(slots) != slots:

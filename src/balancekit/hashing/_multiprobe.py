@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.splitmix import splitmix64
 from balancekit._support.splitmix_batch import mix64
 from balancekit.hashing._batch import Keys, owners
@@ -72,6 +73,7 @@ class MultiProbeHash:
 
     __slots__ = ("_circle", "_function", "_nodes", "_probes", "_spots")
 
+    @checked_call
     def __init__(
         self,
         nodes: Iterable[str],

@@ -15,6 +15,7 @@ from typing import Final, Protocol, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.calls import checked_call
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnknownEndpointError, brief
 
 __all__ = ["BoundedPlacement", "HashStructure", "load_bound"]
@@ -105,6 +106,7 @@ class BoundedPlacement:
 
     __slots__ = ("_factor", "_loads", "_shares", "_structure", "_total", "_weights")
 
+    @checked_call
     def __init__(self, structure: HashStructure, *, factor: float = FACTOR) -> None:
         if not callable(getattr(structure, "candidates", None)):
             raise ConfigurationError("structure", structure, "a structure with candidates(key)")

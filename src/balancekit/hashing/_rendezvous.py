@@ -16,6 +16,7 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from balancekit._support.calls import checked_call
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, hash_function
@@ -65,6 +66,7 @@ class RendezvousHash:
 
     __slots__ = ("_function", "_inverse", "_nodes", "_seeds", "_weights")
 
+    @checked_call
     def __init__(self, nodes: Nodes, *, hash: str | HashFunction = "murmur3") -> None:
         self._function: HashFunction = hash_function(hash)
         self._weights: dict[str, float] = node_weights(nodes)

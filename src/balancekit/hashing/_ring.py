@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.calls import checked_call
 from balancekit._support.splitmix_batch import mix64
 from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, UnknownEndpointError
@@ -104,6 +105,7 @@ class HashRing:
 
     __slots__ = ("_function", "_lookup", "_state", "_vnodes")
 
+    @checked_call
     def __init__(
         self, nodes: Nodes = (), *, vnodes: int = VNODES, hash: str | HashFunction = "murmur3"
     ) -> None:

@@ -92,14 +92,12 @@ class Lifecycle(Policy):
     def _check(self) -> None:
         for name, kinds in _PARTS.items():
             if not isinstance(getattr(self, name), kinds):
-                allowed = " or ".join([f"a {kind.__name__}: {kind.__name__}(...)" for kind in kinds])
+                allowed = " or ".join([f"an instance: {kind.__name__}(...)" for kind in kinds])
                 raise ConfigurationError(name, getattr(self, name), allowed)
         for name, optional in (("damping", FlapDamping), ("warm_up", WarmUp)):
             part = getattr(self, name)
             if part is not None and not isinstance(part, optional):
-                raise ConfigurationError(
-                    name, part, f"a {optional.__name__}: {optional.__name__}(...), or None"
-                )
+                raise ConfigurationError(name, part, f"an instance: {optional.__name__}(...), or None")
         check_rules(self.rules)
         valid.number("sweep", self.sweep, above=0.0)
         if not isinstance(self.start, Health) or self.start not in START_STATES:

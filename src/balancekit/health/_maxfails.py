@@ -96,7 +96,7 @@ class MaxFails(Policy):
 
     def _check(self) -> None:
         valid.integer("max_fails", self.max_fails, minimum=1)
-        valid.number("fail_timeout", self.fail_timeout, above=0.0)
+        valid.seconds("fail_timeout", self.fail_timeout, above=0.0)
 
     def __call__(
         self,

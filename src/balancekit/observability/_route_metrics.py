@@ -19,6 +19,7 @@ from operator import attrgetter, is_not
 from typing import Any, Final, Protocol, TypeAlias, final
 from weakref import WeakKeyDictionary
 
+from balancekit._support.calls import checked_call
 from balancekit._support.display import StateRepr
 from balancekit._support.extras import extra
 
@@ -78,6 +79,7 @@ class RouteCollector(StateRepr):
     True
     """
 
+    @checked_call
     def __init__(
         self, name: str, source: SupportsRouteStats, *, registry: CollectorRegistry | None = None
     ) -> None:

@@ -42,6 +42,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, final
 
+from balancekit._support.calls import checked_call
 from balancekit._support.display import StateRepr
 from balancekit._support.extras import extra
 
@@ -115,6 +116,7 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
     True
     """
 
+    @checked_call
     def __init__(
         self,
         balancer: ObservableBalancer[Any],

@@ -19,6 +19,7 @@ from hashlib import sha256
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, StickyValueError
 
@@ -56,6 +57,7 @@ class StickyValues:
 
     __slots__ = ("_prefix", "_secrets")
 
+    @checked_call
     def __init__(self, pool: str, secrets: Sequence[bytes]) -> None:
         if not isinstance(secrets, list | tuple) or not secrets:
             raise ConfigurationError("secrets", type(secrets).__name__, "a list of secrets, at least one")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.display import StateRepr
 from balancekit._support.weak import weakly
 from balancekit._support.whole import begin_all
@@ -68,6 +69,7 @@ class SharedEjections(StateRepr):
     >>> hints.stop()
     """
 
+    @checked_call
     def __init__(
         self,
         balancer: ObservableBalancer[Any],

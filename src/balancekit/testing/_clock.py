@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 
 __all__ = ["ManualClock"]
 
@@ -34,6 +35,7 @@ class ManualClock:
 
     __slots__ = ("now",)
 
+    @checked_call
     def __init__(self, now: float = 0.0) -> None:
         self.now: float = valid.number("now", now)
 

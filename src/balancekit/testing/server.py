@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit._support.display import StateRepr
 from balancekit._support.parser import Parser
 from balancekit._support.signature import spelled
@@ -54,6 +55,7 @@ class ToyServer(StateRepr, prints=("name", "address")):
     ['/']
     """
 
+    @checked_call
     def __init__(self, toy: Toy, thread: LoopThread) -> None:
         self._toy = toy
         self._thread = thread
@@ -153,6 +155,7 @@ class ToyServers(StateRepr, prints=("addresses",)):
     [b'a', b'b']
     """
 
+    @checked_call
     def __init__(
         self,
         names: int | Sequence[str] = 4,

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, final
 
 from balancekit._support import validation as valid
+from balancekit._support.calls import checked_call
 from balancekit.errors import ConfigurationError
 from balancekit.lease import Lease
 from balancekit.protocols import ObservableBalancer, require_balancer
@@ -145,6 +146,7 @@ class WaitingRoom(Generic[T]):
 
     __slots__ = ("_balancer", "_blocks", "_handover", "_timeout")
 
+    @checked_call
     def __init__(
         self,
         balancer: ObservableBalancer[T],
@@ -157,7 +159,7 @@ class WaitingRoom(Generic[T]):
             raise ConfigurationError(
                 "queue", queue, "a WaitingQueue(max_waiting=...) of its own, in which nothing waits"
             )
-        self._timeout = valid.number("timeout", timeout, above=0.0)
+        self._timeout = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
         self._balancer = balancer
         self._handover: Handover[T] = Handover(balancer, queue)
         self._blocks = 0
@@ -277,7 +279,9 @@ class WaitingRoom(Generic[T]):
 
     def _deadline(self, timeout: float | None) -> float:
         return monotonic() + (
-            self._timeout if timeout is None else valid.number("timeout", timeout, above=0.0)
+            self._timeout
+            if timeout is None
+            else valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
         )
 
     def _request(

@@ -1,0 +1,85 @@
+"""Errors of calls that a signature does not allow: which parameters there are, and which one was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, ParamSpec, TypeVar
+
+__all__ = ["checked_call", "explain_call", "listed_parameters", "meant"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def checked_call(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function or an ``__init__``: the ``TypeError`` of a call that it does not allow lists its parameters.
+
+    Cost: one call.
+
+    Example
+    -------
+    >>> @checked_call
+    ... def drain(id: str, *, deadline: float = 30.0) -> None: ...
+    >>> drain("a", deadlin=5)
+    Traceback (most recent call last):
+        ...
+    TypeError: drain() got an unexpected keyword argument 'deadlin'; its parameters are id, deadline=; did you mean 'deadline'?
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> R:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            explain_call(error, function, args, kwargs)
+            raise
+
+    return call
+
+
+def explain_call(
+    error: Exception, function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Add the parameters of a function to the error of a call that it does not allow; leave other errors as they are.
+
+    Parameters
+    ----------
+    error
+        What the call raised, caught in the frame that called.
+    function, args, kwargs
+        The call.
+    """
+    if not isinstance(error, TypeError) or error.__traceback__ is None or error.__traceback__.tb_next:
+        return  # raised by the function itself, or by what it calls
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        shown = listed_parameters(
+            [_shown(one) for one in signature.parameters.values() if one.name != "self"]
+        )
+        unknown = [name for name in kwargs if name not in signature.parameters]
+        hint = meant(unknown[0], signature.parameters) if unknown and "Did you mean" not in str(error) else ""
+        error.args = (f"{error}; {shown}{hint}",)
+
+
+def _shown(parameter: inspect.Parameter) -> str:
+    """Return a parameter as it is given: ``name=`` by keyword only."""
+    if parameter.kind is parameter.KEYWORD_ONLY:
+        return f"{parameter.name}="
+    stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+    return f"{'**' if parameter.kind is parameter.VAR_KEYWORD else stars}{parameter.name}"
+
+
+def listed_parameters(names: Collection[str]) -> str:
+    """Return a clause that lists parameters."""
+    return f"its parameters are {', '.join(names)}" if names else "it has no parameters"
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """Return a clause with the known name that is close to one, empty if none is."""
+    close = difflib.get_close_matches(name[:100], known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
