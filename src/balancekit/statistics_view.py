@@ -7,7 +7,7 @@ may not be in it. O(n), plus sorting each endpoint's latency window.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from balancekit._support.html import bar, html_table
@@ -163,6 +163,12 @@ class BalancerStats(Record):
             if endpoint.id == id:
                 return endpoint
         raise UnknownEndpointError(id, tuple([endpoint.id for endpoint in self.endpoints]))
+
+    def __iter__(self) -> Iterator[EndpointStats]:
+        return iter(self.endpoints)
+
+    def __contains__(self, id: object) -> bool:
+        return any(endpoint.id == id for endpoint in self.endpoints)
 
 
 def _plain(value: Any) -> Any:

@@ -196,6 +196,18 @@ ROWS = [
         r"mount a new one on each session",
     ),
     Row("max_retries=", lambda: BalancedAdapter(lb(), max_retries=3), TYPE, r"did you mean 'attempts'"),
+    Row(
+        "a key of no argument",
+        lambda: BalancedTransport(lb(), key=lambda: "user"),
+        CONFIGURATION,
+        r"key=.*a function of the request; too many",
+    ),
+    Row(
+        "a wait in milliseconds",
+        lambda: BalancedTransport(lb(), wait_for_capacity=3000) and None,
+        "UserWarning",
+        r"write 3 for 3000 ms",
+    ),
     Row("a timeout in milliseconds", lambda: options(timeout=2000), "UserWarning", r"write 2 for 2000 ms"),
     Row(
         "a tuple for a timeout",

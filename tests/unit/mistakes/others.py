@@ -28,6 +28,7 @@ from balancekit.checks import (
     TcpCheck,
     ThreadChecks,
 )
+from balancekit.config import load
 from balancekit.discovery import FileSdResolver, ThreadDiscovery
 from balancekit.gslb import AllUp, Client, PolicySelector, Query, Soa, StaticRecords, Zone, fixed_standings
 from balancekit.ha import Tracking, VirtualRouter, place
@@ -46,6 +47,7 @@ from balancekit.sharing import (
 from balancekit.sim import Exponential, Poisson, Recorder, Server, simulate
 from balancekit.testing import check_load, check_selector
 from balancekit.testing.laws import WEIGHTED
+from balancekit.waiting import WaitingQueue, WaitingRoom
 
 A = ["127.0.0.1:1", "127.0.0.1:2"]
 CONFIGURATION, TYPE, ATTRIBUTE = "ConfigurationError", "TypeError", "AttributeError"
@@ -433,6 +435,49 @@ ROWS = [
         lambda: ThreadDiscovery(lb([]), "dns:localhost"),
         CONFIGURATION,
         r'"orders\.svc:8080"',
+    ),
+    Row(
+        "a service of another kind",
+        lambda: ThreadDiscovery(lb([]), "etcd://x/orders"),
+        CONFIGURATION,
+        r"for any other service, a function that returns endpoints",
+    ),
+    Row(
+        "a room that waits milliseconds",
+        lambda: WaitingRoom(lb(), WaitingQueue(max_waiting=1), timeout=2000),
+        "UserWarning",
+        r"write 2 for 2000 ms",
+    ),
+    Row("YAML", lambda: load("orders.yaml"), CONFIGURATION, r"load\(yaml\.safe_load\(text\)\)"),
+    Row(
+        "a file that is text",
+        lambda: load('endpoints = ["a"]'),
+        CONFIGURATION,
+        r"load\(tomllib\.loads\(text\)\)",
+    ),
+    Row(
+        "a missing file",
+        lambda: load("no.toml"),
+        CONFIGURATION,
+        r"can be read \(No such file or directory\)$",
+    ),
+    Row(
+        "a word beside its table",
+        lambda: load({"endpoints": ["a"], "selector": "RingHash"}),
+        CONFIGURATION,
+        r"configuration='selector' .*expected it in \[balancer\]",
+    ),
+    Row(
+        "a variable with one underscore",
+        lambda: load({"endpoints": ["a"]}, environ={"BALANCEKIT_RETRY_ATTEMPTS": "5"}),
+        CONFIGURATION,
+        r"'attempts' in \[retry\]; in the name of a variable, __",
+    ),
+    Row(
+        "a variable with a list",
+        lambda: load(environ={"BALANCEKIT_ENDPOINTS": "a:80,b:80"}),
+        CONFIGURATION,
+        r'such as \["a:80", "b:80"\]',
     ),
     Row("a list for a source", lambda: ThreadDiscovery(lb([]), A), CONFIGURATION, r'"dns:name:80"'),
     Row("text for nodes", lambda: HashRing("abc"), CONFIGURATION, r"an iterable of ids, or a mapping"),
