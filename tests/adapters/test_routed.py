@@ -8,6 +8,7 @@ import io
 import sys
 import time
 import urllib.error
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from http.client import HTTPMessage
 
@@ -31,7 +32,7 @@ from balancekit.adapters.routed_httpx import RoutedTransport as HttpxTransport
 from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport, RoutedTransport
 from balancekit.adapters.routed_requests import RoutedAdapter
 from balancekit.errors import ConfigurationError
-from balancekit.l7 import Route, RouteTable, Split, exact, header, prefix
+from balancekit.l7 import Request, Route, RouteTable, Split, exact, header, prefix
 from balancekit.testing import ManualClock
 
 pytestmark = pytest.mark.toy_servers("a", "b", "c", "d")
@@ -651,10 +652,14 @@ def test_an_answer_that_is_not_read_to_its_end_fails_by_its_status(where, status
 class Closable:
     """The transport of a pool; its answer keeps a lease open if the path ends in ``/open``."""
 
+    before = staticmethod(lambda _request: None)
+    """Called by each request before it has a lease."""
+
     def __init__(self, module, pool, closed):
         self.module, self.pool, self.closed, self.leases = module, pool, closed, []
 
     def _answer(self, request):
+        self.before(request)
         lease = self.pool.acquire()
         if str(request.url).endswith("/open"):
             self.leases.append(lease)
@@ -754,6 +759,63 @@ def test_a_pool_that_has_left_is_closed_once_nothing_is_in_flight(sending):
     for _ in range(3):
         send("http://shop.test/")
     assert closed == transports[:1]
+
+
+def test_a_pool_is_not_closed_under_a_request_that_is_on_its_way_there(sending):
+    """The transport that a request was matched to stays until its lease has ended, whatever others send meanwhile."""
+    table = RouteTable([Route("site", LoadBalancer(POOL))])
+    send, transports, closed = sending(table)
+    send("http://shop.test/")
+    (old,) = transports
+
+    def overtaken(_request):
+        del old.before
+        table.replace([Route("site", LoadBalancer(POOL))])
+        with ThreadPoolExecutor(1) as pool:
+            for _ in range(3):
+                pool.submit(send, "http://shop.test/").result(10)
+        assert closed == []
+
+    old.before = overtaken
+    assert send("http://shop.test/").status_code == 200
+    send("http://shop.test/")
+    assert closed == [old]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_transport_that_is_found_while_it_is_taken_is_kept(again, monkeypatch):
+    """A request that finds a transport between the look at its pool and its taking keeps it, or has one of its own."""
+    monkeypatch.setattr(_routing, "LOOK_EVERY_S", 0.0)
+    old = LoadBalancer(POOL)
+    table = RouteTable([Route("site", old)])
+    router = _routing.Router(table, lambda _pool: object())
+    request = Request("/", host="shop.test")
+    match = router.match(request)
+    with router.sending(match, None) as first:
+        pass
+    table.replace([Route("site", LoadBalancer(POOL))])
+    held = []
+    stats = LoadBalancer.stats
+
+    def looked_at(pool):
+        found = stats(pool)
+        if not held:
+            held.append(old.acquire())
+        elif again:
+            with router.sending(match, None) as other:
+                held.append(other)
+        return found
+
+    monkeypatch.setattr(LoadBalancer, "stats", looked_at)
+    assert list(router.leave()) == ([first] if again else [])
+    monkeypatch.undo()
+    assert router.transports() == ([held[1]] if again else [first])
+    assert router.departed
+    held[0].release()
+    router._look_at = 0.0
+    assert len(list(router.leave())) == 1
+    assert router.transports() == []
+    assert not router.departed
 
 
 def test_a_pool_that_comes_back_has_a_transport_again(sending):

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 from balancekit._support.display import StateRepr
-from balancekit._support.fork import new_lock
+from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.functions import plain_function
 from balancekit._support.log import contain_error
 from balancekit.adapters._keys import found_in
@@ -49,7 +50,7 @@ class RoutedRequest(StateRepr):
 class Router(Generic[T]):
     """A table with a transport for each of its pools, made when a request first needs it.
 
-    A pool that a new table no longer leads to keeps its transport while requests are in flight there.
+    A pool that a new table no longer leads to keeps its transport while requests are on their way or in flight there.
 
     Parameters
     ----------
@@ -64,11 +65,13 @@ class Router(Generic[T]):
     """
 
     __slots__ = (
+        "__weakref__",
         "_key",
         "_lock",
         "_look_at",
         "_make",
         "_routes",
+        "_sending",
         "_transports",
         "departed",
         "statistics",
@@ -95,10 +98,17 @@ class Router(Generic[T]):
         self._key = key
         self._lock = new_lock()
         self._transports: dict[int, tuple[Any, T]] = {}
+        self._sending: dict[object, Any] = {}
+        """The pool of each request that has no lease yet, or not any more."""
         self._routes = table.routes
         self._look_at = -math.inf
         self.departed = False
         """Whether some pool may have left, so that :meth:`leave` is worth a call."""
+        call_in_child(self)
+
+    def after_fork(self) -> None:
+        """Forget requests of threads that do not exist in a forked child."""
+        self._sending = {}
 
     def match(self, request: Request) -> Match[Any] | None:
         """Return the route of a request; one without is counted."""
@@ -122,9 +132,18 @@ class Router(Generic[T]):
         """
         return RoutedRequest(match, match.lease(self._key_of(request)))
 
-    def transport(self, match: Match[Any], request: Any) -> T:
-        """Return the transport of a match's pool."""
+    @contextmanager
+    def sending(self, match: Match[Any], request: Any) -> Iterator[T]:
+        """Keep the transport of a match's pool while a request is sent by it."""
         pool = match.pool(self._key_of(request))
+        mark = object()
+        try:
+            self._sending[mark] = pool
+            yield self._transport(pool)
+        finally:
+            self._sending.pop(mark, None)
+
+    def _transport(self, pool: Any) -> T:
         if self._routes is not self.table.routes:
             self.departed, self._look_at = True, -math.inf
         found = self._transports.get(id(pool))
@@ -138,7 +157,7 @@ class Router(Generic[T]):
         return found[1]
 
     def leave(self) -> Iterator[T]:
-        """Yield the transports that are to be closed now: of pools that have left the table and have nothing in flight.
+        """Yield the transports that are to be closed now: of pools that have left the table and are not in use.
 
         One that is not taken, because the closing of another was cut short, stays for a later call. O(pools), once a second.
         """
@@ -146,14 +165,34 @@ class Router(Generic[T]):
         if now < self._look_at:
             return
         self._routes, self._look_at = self.table.routes, now + LOOK_EVERY_S
-        left = self._left()
-        idle = [pool for pool in left if not pool.stats().inflight]
-        for pool in idle:
+        self.departed, again = False, True  # a request may set it meanwhile
+        try:
+            kept = False
+            for pool in self._left():
+                found = None if self._is_used(pool) else self._taken(pool)
+                if found is None:
+                    kept = True
+                else:
+                    yield found
+            again = kept
+        finally:
+            if again:
+                self.departed = True
+
+    def _taken(self, pool: Any) -> T | None:
+        """Take the transport of a pool, unless a request found it meanwhile."""
+        with self._lock:
+            found = self._transports.pop(id(pool), None)
+        if found is not None and self._is_used(pool):
             with self._lock:
-                found = self._transports.pop(id(pool), None)
-            if found is not None:
-                yield found[1]
-        self.departed = len(idle) < len(left)
+                present = self._transports.setdefault(id(pool), found)
+            if present is found:
+                return None
+        return None if found is None else found[1]
+
+    def _is_used(self, pool: Any) -> bool:
+        """Return whether requests are on their way to a pool, or in flight: in this order, in which a request is either."""
+        return any(one is pool for one in list(self._sending.values())) or bool(pool.stats().inflight)
 
     def _left(self) -> list[Any]:
         """Return the pools with a transport to which no route leads."""

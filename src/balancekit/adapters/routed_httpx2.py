@@ -98,15 +98,16 @@ class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
         """Send a request to an endpoint of the pool that the table picks."""
         router = self._router
         match = _match(router, request)
-        transport, outgoing = router.transport(match, request), _outgoing(router, match, request)
-        if router.departed:
-            close_departed(router.leave())
-        started = time.perf_counter()
-        try:
-            response = transport.handle_request(outgoing)
-        except BaseException:
-            router.record(match, started, failed=True)
-            raise
+        with router.sending(match, request) as transport:
+            outgoing = _outgoing(router, match, request)
+            if router.departed:
+                close_departed(router.leave())
+            started = time.perf_counter()
+            try:
+                response = transport.handle_request(outgoing)
+            except BaseException:
+                router.record(match, started, failed=True)
+                raise
         router.record(match, started, failed=response.status_code >= 500, attempts=_attempts(response))
         return response
 
@@ -181,19 +182,20 @@ class AsyncRoutedTransport(ConstructorRepr, httpx2.AsyncBaseTransport):
         """Send a request to an endpoint of the pool that the table picks."""
         router = self._router
         match = _match(router, request)
-        transport, outgoing = router.transport(match, request), _outgoing(router, match, request)
-        if router.departed:
-            for left in router.leave():
-                try:
-                    await left.aclose()
-                except Exception:
-                    contain_error(NOT_CLOSED)
-        started = time.perf_counter()
-        try:
-            response = await transport.handle_async_request(outgoing)
-        except BaseException:
-            router.record(match, started, failed=True)
-            raise
+        with router.sending(match, request) as transport:
+            outgoing = _outgoing(router, match, request)
+            if router.departed:
+                for left in router.leave():
+                    try:
+                        await left.aclose()
+                    except Exception:
+                        contain_error(NOT_CLOSED)
+            started = time.perf_counter()
+            try:
+                response = await transport.handle_async_request(outgoing)
+            except BaseException:
+                router.record(match, started, failed=True)
+                raise
         router.record(match, started, failed=response.status_code >= 500, attempts=_attempts(response))
         return response
 

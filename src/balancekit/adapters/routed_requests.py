@@ -107,19 +107,20 @@ class RoutedAdapter(ConstructorRepr, BaseAdapter):
         match = router.match(wanted)
         if match is None:
             raise exceptions.InvalidURL(router.refusal(wanted), request=request)
-        adapter, outgoing = router.transport(match, request), request
-        if router.departed:
-            close_departed(router.leave())
+        outgoing = request
         if match.route.rewrite is not None:
             outgoing = request.copy()
             outgoing.url = f"{url.scheme}://{url.netloc}{match.target}"
-        started = time.perf_counter()
-        try:
-            with in_force(router.options(match, current_options())):
-                response = adapter.send(outgoing, stream, timeout, verify, cert, cast("Any", proxies))
-        except BaseException:
-            router.record(match, started, failed=True)
-            raise
+        with router.sending(match, request) as adapter:
+            if router.departed:
+                close_departed(router.leave())
+            started = time.perf_counter()
+            try:
+                with in_force(router.options(match, current_options())):
+                    response = adapter.send(outgoing, stream, timeout, verify, cert, cast("Any", proxies))
+            except BaseException:
+                router.record(match, started, failed=True)
+                raise
         info = response.balancekit if isinstance(response, BalancedResponse) else None
         attempts = 1 if info is None else info.attempts
         router.record(match, started, failed=response.status_code >= 500, attempts=attempts)
