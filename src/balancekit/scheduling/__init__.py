@@ -1,4 +1,16 @@
-"""Weighted schedules: pure orders over positions and items."""
+"""Weighted schedules, weighted sampling, and structures that find the item with the lowest load.
+
+=====================  =====================================================================================
+:class:`AliasTable`    weighted random draws, O(1)
+:class:`SmoothWrr`     smooth weighted round robin, as in nginx
+:class:`StaggeredEdf`  a smooth order for many different weights; needs numpy
+:class:`ScoreBuckets`  the item with the fewest requests in flight per weight, O(1)
+:class:`LowestFirst`   the item with the lowest score of any function, O(log n)
+:class:`OpenTotal`     the sum of requests in flight, O(1)
+=====================  =====================================================================================
+
+The module has no clock and draws random numbers only from the generator that it is given.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Alias table: weighted sampling in constant time.
 
-``n`` columns of equal width, each holding at most two items: one uniform number chooses the column and,
-by its fraction, the item. Items of weight zero have no part in any column and are never drawn.
+The table has ``n`` columns of equal width. Each column holds one or two items. One uniform random number chooses the
+column, and its fraction chooses the item in the column. Items of weight zero are in no column, so they are never drawn.
 
-Cost: building O(n), a draw O(1) with one random number; 24 bytes per item.
+Cost: O(n) to build, O(1) and one random number for a draw; 48 bytes per item.
+
 Source: Vose 1991, "A linear algorithm for generating random numbers with a given distribution".
 """
 
@@ -24,24 +25,28 @@ T = TypeVar("T")
 
 MIN_EXACT: Final = 1e-280
 MAX_EXACT: Final = 1e280
-"""Largest weights between which a mean of them is a float like any other."""
+"""Bounds of the largest weight between which the mean neither overflows nor underflows. Outside, weights are scaled."""
 
 
 @final
 class AliasTable(StateRepr, Generic[T], prints=("size",)):
-    """Draws items in proportion to their weights.
+    """A table from which items are drawn with probabilities proportional to their weights.
+
+    Threads may draw at the same time: a draw changes nothing but the random generator.
+
+    *When not to use it:* if weights change often. Each change takes a new table, which is O(n).
 
     Parameters
     ----------
     items
-        What to draw, at least one.
+        The items to draw from, at least one.
     weights
-        Finite numbers >= 0, as many. If all are zero, all items are equally likely.
+        One finite number >= 0 for each item. If all are zero, all items are equally likely.
 
     Raises
     ------
     ConfigurationError
-        For no items, or wrong weights.
+        If ``items`` is empty, or ``weights`` has another length or holds anything but finite numbers >= 0.
 
     Example
     -------
@@ -57,11 +62,11 @@ class AliasTable(StateRepr, Generic[T], prints=("size",)):
     own: list[T]
     """The item of each column."""
     alias: list[T]
-    """The item that fills the column up."""
+    """The second item of each column; the same item if the column has only one."""
     cut: list[float]
-    """Where in its column, numbered from 0 and of width 1, the one ends and the other begins."""
+    """The point in each column at which its second item begins. Column ``k`` reaches from ``k`` to ``k + 1``."""
     size: float
-    """How many columns there are."""
+    """The number of columns."""
 
     @checked_arguments
     def __init__(self, items: Sequence[T], weights: Sequence[float]) -> None:
@@ -70,7 +75,7 @@ class AliasTable(StateRepr, Generic[T], prints=("size",)):
         if not items:
             raise ConfigurationError("items", items, "at least one item")
         valid.numbers("weights", weights, minimum=0.0)
-        # Columns, not pairs: thousands of tuples start a full collection of garbage, which stops every thread.
+        # Three lists and no list of tuples: thousands of tuples trigger a full garbage collection, which stops all threads.
         self.own = [item for item, weight in zip(items, weights, strict=True) if weight > 0.0]
         drawn = [weight for weight in weights if weight > 0.0]
         if drawn and not MIN_EXACT <= max(drawn) <= MAX_EXACT:
@@ -95,7 +100,18 @@ class AliasTable(StateRepr, Generic[T], prints=("size",)):
         self.size = float(size)
 
     def draw(self, random: Callable[[], float]) -> T:
-        """Draw one item with one number from ``random``, uniform in [0, 1)."""
+        """Draw one item. O(1).
+
+        Parameters
+        ----------
+        random
+            Called once; returns a number uniform in [0, 1), like ``random.random``.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``random`` cannot be called without arguments, or returns anything but a number from 0 to below 1.
+        """
         try:
             x = random() * self.size
             column = int(x)

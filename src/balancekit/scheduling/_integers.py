@@ -1,9 +1,9 @@
-"""Integer weights: the smallest integers with the same ratios.
+"""Integer weights: the smallest integers with the same ratios as given weights.
 
-A weight is taken as the decimal number it prints as: 0.1 is a tenth, not the binary fraction next to it.
-So 0.5, 0.25, 0.25 is 2 : 1 : 1, while 1/3 has no small denominator and is left alone.
+A weight is read as the decimal number that Python prints for it: 0.1 is one tenth, and not the nearest binary fraction. So
+0.5, 0.25, 0.25 become 2, 1, 1. A weight of 1/3 has no small denominator, so there are no small integers for it.
 
-Cost: O(n) big-number operations; nothing but a ``gcd`` when the weights are whole.
+Cost: O(n) operations on large integers; only a ``gcd`` if all weights are integers.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["whole_weights"]
 
 @checked_arguments
 def whole_weights(weights: Sequence[float], *, limit: int) -> list[int] | None:
-    """Return integers in the same proportion whose sum is at most ``limit``; ``None`` if there are none.
+    """Return the smallest integers with the same ratios, or ``None`` if their sum is above ``limit``.
 
     Parameters
     ----------
     weights
         Finite numbers > 0.
     limit
-        The greatest sum that is of use.
+        The largest sum that is allowed, an integer >= 0.
 
     Raises
     ------
     ConfigurationError
-        If ``limit`` is not a whole number >= 0, or ``weights`` holds something other than finite numbers.
+        If ``limit`` is not an integer >= 0, or ``weights`` holds anything but finite numbers > 0.
 
     Example
     -------
@@ -41,6 +41,7 @@ def whole_weights(weights: Sequence[float], *, limit: int) -> list[int] | None:
     True
     """
     valid.integer("limit", limit, minimum=0)
+    valid.numbers("weights", weights, minimum=0.0, above=0.0)
     if all(float(weight).is_integer() for weight in weights):
         whole = [int(weight) for weight in weights]
     else:

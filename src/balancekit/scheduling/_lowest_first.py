@@ -1,17 +1,19 @@
-"""The lowest of many scores, of which requests that begin raise some unseen.
+"""A heap that finds the item with the lowest score while requests change the scores.
 
-Items lie in a heap by the score they had when last looked at. What raises a score (a request that begins) is not
-reported: a score in the heap is a lower bound, and an item whose in-flight has changed sinks when it comes to the top.
-What else changes one (a request that ends) is reported by the item's :class:`Ranked` and looked at before the next
-pick. So an item at the top that has not changed is a true minimum.
+An entry of the heap has the score that the item had when the entry was made. A request that starts may only raise a score.
+This is not reported, so the score in the heap is a lower bound. When an item whose in-flight has changed reaches the
+top, it gets a new entry with its present score. Every other change, such as a request that ends, is reported through the
+item's :class:`Ranked`. Reported items get new entries before the next pick. So an item at the top whose in-flight is
+unchanged has the lowest score.
 
-Equal scores lie in random order. An item that is put in its place draws from an exponential distribution that begins where
-the last pick was: what is left of the others' draws is distributed alike, so each is as likely to be next.
+Items of equal score are in random order. Each new entry draws a number from an exponential distribution that begins at the
+number of the last pick. The exponential distribution has no memory, so the older entries of the same score have the
+same distribution, and each item is equally likely to be picked next.
 
-An interrupt may leave an item out of the heap; the next pick then looks at all items. It does the same if more changes
-have been reported than are kept.
+An interrupt may leave an item out of the heap. The next pick then rebuilds the heap. It also does so if more changes were
+reported than :data:`MAX_REPORTS`.
 
-Cost: O(log n) per start and per end, mostly less; O(n) once, and after n changes that left the top alone.
+Cost: O(log n) per start and per end, usually less. A rebuild is O(n); it happens at construction and once per n changes.
 
 Source: own construction; entries are replaced lazily, as in the notes of the standard library's ``heapq``.
 """
@@ -29,13 +31,14 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, final
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
 from balancekit._support.fork import call_in_child, owned, renew_in_child
+from balancekit.errors import ConfigurationError
 from balancekit.scheduling._score_buckets import MAX_REPORTS
 
 __all__ = ["LowestFirst", "Ranked"]
 
 
 class RankedItem(Protocol):
-    """What lies in the heap."""
+    """An item with a score."""
 
     id: str
     inflight: int
@@ -46,23 +49,25 @@ C = TypeVar("C", bound=RankedItem)
 Score: TypeAlias = Callable[[], float]
 
 Entry: TypeAlias = tuple[float, float, "Ranked[Any]", int]
-"""How an item lies in the heap: its score, a random number for ties, what knows the item, and the in-flight it had. A plain
-tuple, for the heap compares thousands."""
+"""An entry of the heap: score, random number for ties, the item's ``Ranked``, and the item's in-flight at that time. It is a
+plain tuple because the heap makes thousands of comparisons."""
 
 
 @final
 class Ranked(StateRepr, Generic[C], prints=("item",)):
-    """An item among the others, and the way to report that its score has changed.
+    """One item of a :class:`LowestFirst`, through which changes of its score are reported.
+
+    Call ``ranked.changed(ranked)`` when the score has changed for any reason except the start of a request. The call is
+    atomic and O(1), and any thread may make it.
 
     Parameters
     ----------
     item
         The item.
     score
-        Returns its score now.
+        Returns the present score of the item.
     changed
-        Call ``ranked.changed(ranked)`` when the score has changed, other than by requests that began. Atomic, O(1).
-        No method, which would be another Python call per request.
+        Records that a score has changed. It is an attribute and no method, to save a Python call per request.
     """
 
     __slots__ = ("changed", "item", "score", "tie")
@@ -72,25 +77,35 @@ class Ranked(StateRepr, Generic[C], prints=("item",)):
         self.score: Score = score
         self.changed: Callable[[Ranked[C]], None] = changed
         self.tie: float = nan
-        """The random number of its entry in the heap, the very object; an entry with another one has been replaced."""
+        """The random number of the item's valid entry, compared by identity. Entries with another one are obsolete."""
 
     def __lt__(self, other: Ranked[C]) -> bool:
-        """Return False: the heap compares these if scores and random numbers are equal, and either may be first."""
+        """Return False. The heap calls this if scores and random numbers are equal; then any order is right."""
         return False
 
 
 @final
 class LowestFirst(StateRepr, Generic[C], prints=()):
-    """Items by score, lowest first.
+    """Items with changing scores, of which the one with the lowest score is found without a scan.
+
+    Threads may pick and report at the same time.
+
+    *When not to use it:* for scores that depend on the time, because their changes are not reported.
 
     Parameters
     ----------
     items
-        At least one, each with a function that returns its score now; not NaN.
+        At least one item, each with a function that returns its present score. A score must not be NaN.
     rng
-        Draws among equals.
+        Decides between items of equal score.
     lock
-        Held while items move. Re-entrant: a finalizer may pick in the middle of a pick. New in a forked child.
+        Held while entries change. It must be re-entrant, because a finalizer may pick during a pick. A forked child gets a
+        new one.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``items`` is empty.
 
     Example
     -------
@@ -125,6 +140,8 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
         rng: Random,
         lock: AbstractContextManager[object],
     ) -> None:
+        if not items:
+            raise ConfigurationError("items", items, "at least one item")
         self._random = rng.random
         self._lock = lock
         self._busy = False
@@ -132,25 +149,25 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
         self.ranked: Mapping[C, Ranked[C]] = {
             item: Ranked(item, score, self._changed.append) for item, score in items.items()
         }
-        """Where each item lies; call ``ranked.changed(ranked)`` when its score has changed."""
+        """The ``Ranked`` of each item; call ``ranked.changed(ranked)`` when its score has changed."""
         self._turn = 0.0
         self._limit = 2 * len(items) + 64
         self._heap: list[Entry] = []
         self._whole = False
-        """Whether every item is in the heap, and every change is either kept or has been looked at."""
+        """Whether every item has a valid entry, except those whose changes are reported and not yet processed."""
         self._begin()
         self._whole = True
         renew_in_child(lock)
         call_in_child(self)
 
     def lowest(self, _now: float = 0.0, /) -> C:
-        """Return an item of the least score, whatever the time is."""
+        """Return an item with the lowest score. The argument is ignored; it makes the method usable as a picker."""
         with self._lock:
-            if self._busy:  # a finalizer came here from the lines below
+            if self._busy:  # a finalizer has called this during a pick by the same thread
                 return min(self.ranked, key=self._current)
             self._busy = True
             try:
-                # What follows is _begin, written out.
+                # An inlined copy of _begin.
                 whole, self._whole = self._whole, False
                 if not whole or len(self._changed) == MAX_REPORTS:
                     self._changed.clear()
@@ -162,9 +179,9 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
                 self._busy = False
 
     def lowest_except(self, exclude: Collection[str]) -> C | None:
-        """Return an item of the least score of those whose id is not excluded; ``None`` if all are.
+        """Return an item with the lowest score among those whose id is not excluded; ``None`` if all are excluded.
 
-        O(excluded) times what :meth:`lowest` costs.
+        The cost is that of :meth:`lowest` times the number of excluded ids.
         """
         if not exclude:
             return self.lowest()
@@ -182,19 +199,19 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
                 self._busy = False
 
     def after_fork(self) -> None:
-        """Let picks move items again in a forked child, if another thread moved some: it is not there."""
+        """Unlock picks in a forked child. A thread of the parent may have been picking; it does not exist in the child."""
         if not owned(self._lock):
             self._busy = False
 
     def _begin(self) -> None:
-        """Make good what was interrupted, or not kept."""
+        """Rebuild the heap if a pick was interrupted or a report was dropped."""
         whole, self._whole = self._whole, False
         if not whole or len(self._changed) == MAX_REPORTS:
             self._changed.clear()
             self._rebuild()
 
     def _search_except(self, exclude: Collection[str]) -> C | None:
-        """Return what is lowest of the others; what stands before it is put aside meanwhile."""
+        """Return the lowest item that is not excluded. Entries of excluded items are removed and put back at the end."""
         aside: list[Entry] = []
         found: C | None = None
         while self._heap and found is None:
@@ -209,7 +226,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
         return found
 
     def _search(self) -> C:
-        """Return the item at the top, once it has been put in its place."""
+        """Process reports, renew the entry at the top until it is up to date, and return its item."""
         heap, changed = self._heap, self._changed
         random, turn = self._random, self._turn
         while changed:
@@ -237,13 +254,13 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
             heapreplace(heap, (ranked.score(), tie, ranked, inflight))
 
     def _drop_replaced(self) -> None:
-        """Leave no entry at the top that has been replaced."""
+        """Remove obsolete entries from the top."""
         heap = self._heap
         while heap and heap[0][2].tie is not heap[0][1]:
             heappop(heap)
 
     def _rebuild(self) -> None:
-        """Look at all items, and leave out entries that have been replaced."""
+        """Make a new entry for every item, and drop all others."""
         turn, random = self._turn, self._random
         entries: list[Entry] = []
         for ranked in self.ranked.values():

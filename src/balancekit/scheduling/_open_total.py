@@ -1,11 +1,12 @@
 """The sum of requests in flight over many items, without a scan.
 
-Each item is held at a *level*: the in-flight it had when it was last looked at, or will have when the request that was
-announced (:meth:`OpenTotal.starting`) has begun. Ends are reported when in-flight falls below the level. The sum of
-levels is kept, and each change replaces one level by what is true of that item, so nothing can drift: what was missed,
-or announced and did not come, is put right when the item is next met.
+Each item has a *level*: the in-flight that it had when it was last read. :meth:`OpenTotal.starting` announces a request, and
+sets the level to the in-flight that the item will have when the request has begun. A fall of in-flight below the level is
+reported. The structure keeps the sum of all levels. Each change replaces one level by the item's present in-flight, so
+errors do not add up: a change that was missed, or a request that was announced and did not begin, is corrected the next
+time that the item is read.
 
-Cost: O(1) per start and per end, O(n) once.
+Cost: O(1) per start and per end, O(n) at construction.
 
 Source: own construction, after the levels of ``_score_buckets.py``.
 """
@@ -29,14 +30,17 @@ C = TypeVar("C", bound=BucketItem)
 
 @final
 class OpenTotal(StateRepr, Generic[C], prints=()):
-    """The requests in flight of some items, added up.
+    """The number of requests in flight on all of some items.
+
+    Threads may use it at the same time.
 
     Parameters
     ----------
     items
-        Whose ends are reported to :attr:`fell`.
+        The items. Each must call :attr:`record_fall` with itself when its in-flight falls below its ``low_water``.
     lock
-        Held while levels change. Re-entrant: a finalizer may pick in the middle of a pick. New in a forked child.
+        Held while levels change. It must be re-entrant, because a finalizer may pick during a pick. A forked child gets a
+        new one.
 
     Example
     -------
@@ -50,17 +54,17 @@ class OpenTotal(StateRepr, Generic[C], prints=()):
     >>> total.read()
     1
     >>> nodes[0].inflight -= 1
-    >>> total.fell(nodes[0])
+    >>> total.record_fall(nodes[0])
     >>> total.read()
     0
     """
 
-    __slots__ = ("__weakref__", "_fallen", "_levels", "_lock", "_sum", "fell")
+    __slots__ = ("__weakref__", "_fallen", "_levels", "_lock", "_sum", "record_fall")
 
     @checked_arguments
     def __init__(self, items: Iterable[C], lock: AbstractContextManager[object]) -> None:
         self._fallen: deque[C] = deque(maxlen=MAX_REPORTS)
-        self.fell: Callable[[C], None] = self._fallen.append
+        self.record_fall: Callable[[C], None] = self._fallen.append
         """Record that an item's in-flight fell below its level. Atomic, O(1)."""
         self._lock = lock
         renew_in_child(lock)
@@ -72,19 +76,19 @@ class OpenTotal(StateRepr, Generic[C], prints=()):
         call_in_child(self)
 
     def read(self) -> int:
-        """Return the sum."""
+        """Return the sum of requests in flight. O(1), and O(1) for each report since the last call."""
         if self._fallen:
             with self._lock:
                 self._take_falls()
         return self._sum
 
     def starting(self, item: C) -> None:
-        """Count a request that is about to begin on an item."""
+        """Count a request that is about to begin on an item. An unknown item is ignored."""
         with self._lock:
             if self._fallen:
                 self._take_falls()
             levels = self._levels
-            if item in levels:  # what follows is _set, written out for a level above zero
+            if item in levels:  # an inlined copy of _set, for a level above zero
                 level = item.inflight + 1
                 self._sum += level - levels[item]
                 levels[item] = item.low_water = level
@@ -92,7 +96,7 @@ class OpenTotal(StateRepr, Generic[C], prints=()):
                     self._fallen.append(item)
 
     def after_fork(self) -> None:
-        """Add up again in a forked child what another thread may have been about to add: it is not there."""
+        """Add up all levels in a forked child. A thread of the parent may have been changing the sum."""
         if not owned(self._lock):
             self._sum = sum(self._levels.values())
 
@@ -111,5 +115,5 @@ class OpenTotal(StateRepr, Generic[C], prints=()):
         self._sum += level - levels[item]
         levels[item] = level
         item.notify_below(max(1, level))  # also while idle, so that a start need only raise it
-        if item.inflight < level:  # requests ended before the level was there to see
+        if item.inflight < level:  # requests have ended before the level was set
             self._fallen.append(item)

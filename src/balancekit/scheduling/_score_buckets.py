@@ -1,23 +1,22 @@
-"""The least score per weight without a scan: items in buckets of equal score.
+"""The item with the lowest in-flight per weight, found without a scan: items in buckets of equal score.
 
-Items stand on buckets by the score ``(inflight + 1) / weight`` of the in-flight they had when last looked at,
-their *level*. That is a lower bound, because the end of a request below the level is reported
-(:meth:`ScoreBuckets.fell`); an item that has taken requests since stands too low, and is moved up when it is
-met. So the lowest bucket holds every true minimum, and an item met there whose in-flight equals its
-level *is* one.
+The score of an item is ``(inflight + 1) / weight``. Its bucket is that of the in-flight that it had when it was last read,
+its *level*. A fall of in-flight below the level is reported (:attr:`ScoreBuckets.record_fall`), so the score of the bucket is
+a lower bound. A request that starts is not reported: the item is then in a bucket that is too low, and it is moved when a
+pick draws it. So the lowest bucket holds every item with the lowest score. An item in that bucket whose in-flight equals
+its level has the lowest score.
 
-A pick is one uniform draw from the lowest bucket. It reads only; a lock is taken to move items, at most one
-move per request that started and one per request that ended.
+A pick is one uniform draw from the lowest bucket, which only reads. A lock is taken to move items. There is at most one
+move per request that starts and one per request that ends.
 
-An interrupt in the middle of a move leaves a part undone; the next pick that has to move items then puts all of them
-in their places again. It does the same if more ends have been reported than are kept, so that reports which no pick
-reads take no more than half a megabyte.
+An interrupt may leave a move unfinished. The next pick that moves items then puts every item in a new bucket. It also does
+so if more than :data:`MAX_REPORTS` ends were reported. So reports use at most half a megabyte.
 
-Cost: O(1) per pick and per end while loads hold still, O(log buckets) amortised when they move. The number
-of buckets is at most the number of different scores: 2 or 3 with equal weights, at any number of items.
+Cost: O(1) per pick and per end while the loads do not change, O(log buckets) amortised when they do. The number of buckets
+is at most the number of different scores: 2 or 3 with equal weights, for any number of items.
 
-Source: own construction. The buckets are those of an LFU cache; the lazy lower bound is what lets
-acquire leave them alone.
+Source: own construction. The buckets are those of an LFU cache. The lower bound is what lets an acquire leave them
+unchanged.
 """
 
 from __future__ import annotations
@@ -32,17 +31,19 @@ from typing import Final, Generic, Protocol, TypeVar, final
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
 from balancekit._support.fork import call_in_child, owned, renew_in_child
+from balancekit.errors import ConfigurationError
 
 __all__ = ["ScoreBuckets"]
 
 MIN_REDRAWN: Final = 8
-"""Larger buckets are drawn from again and again until the item is not excluded; smaller ones are filtered."""
+"""Items of a bucket, plus 2 per excluded id, up to which it is filtered. A larger bucket is drawn from repeatedly, until the
+drawn item is not excluded."""
 MAX_REPORTS: Final = 1 << 16
-"""Reports that are kept until they are looked at; of more, the oldest are dropped, and all items are looked at."""
+"""Reports that are kept until a pick processes them. If there are more, the next pick reads every item."""
 
 
 class BucketItem(Protocol):
-    """What can stand in a bucket."""
+    """An item that :class:`ScoreBuckets` or :class:`OpenTotal` can hold."""
 
     id: str
     inflight: int
@@ -50,11 +51,11 @@ class BucketItem(Protocol):
 
     @property
     def weight(self) -> float:
-        """Greater than zero; looked at once."""
+        """The weight, > 0. It is read once."""
         ...
 
     def notify_below(self, low_water: int) -> None:
-        """Set ``low_water``; from now on say when in-flight falls below it."""
+        """Set ``low_water``, and from now on report when in-flight falls below it."""
         ...
 
 
@@ -63,16 +64,27 @@ C = TypeVar("C", bound=BucketItem)
 
 @final
 class ScoreBuckets(StateRepr, Generic[C], prints=()):
-    """Items by score, lowest first.
+    """Items in buckets of equal ``(inflight + 1) / weight``.
+
+    Threads may pick and report at the same time.
+
+    *When not to use it:* for scores other than in-flight per weight; use :class:`LowestFirst`.
 
     Parameters
     ----------
     items
-        At least one, all of weight > 0. Their levels are set.
+        At least one item, all of weight > 0. The constructor sets their ``low_water``. Each must call :attr:`record_fall` with
+        itself when its in-flight falls below its ``low_water``.
     rng
-        Draws among equals.
+        Decides between items of equal score.
     lock
-        Held while items move. Re-entrant: a finalizer may pick in the middle of a pick. New in a forked child.
+        Held while items move. It must be re-entrant, because a finalizer may pick during a pick. A forked child gets a new
+        one.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``items`` is empty, or an item's weight is not > 0.
 
     Example
     -------
@@ -99,28 +111,30 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
         "_scores",
         "_weight",
         "_whole",
-        "fell",
+        "record_fall",
     )
 
     @checked_arguments
     def __init__(self, items: Sequence[C], rng: Random, lock: AbstractContextManager[object]) -> None:
+        if not items or any(not item.weight > 0.0 for item in items):
+            raise ConfigurationError("items", items, "at least one item, each of weight > 0")
         self._items = items
         self._bits = rng.getrandbits
         self._lock = lock
         self._moving = False
         self._retired = False
         self._fallen: deque[C] = deque(maxlen=MAX_REPORTS)
-        self.fell: Callable[[C], None] = self._fallen.append
+        self.record_fall: Callable[[C], None] = self._fallen.append
         """Record that an item's in-flight fell below its level. Atomic, O(1)."""
         self._weight: dict[C, float] = {item: item.weight for item in items}
         self._put_all()
         self._low = self._lowest_bucket()
-        self._whole = True  # every item is in a bucket, and every report is either kept or has been followed
+        self._whole = True  # every item is in the bucket of its level, and no report was dropped
         renew_in_child(lock)
         call_in_child(self)
 
     def lowest(self) -> C:
-        """Return an item of the least score, all of those equally likely."""
+        """Return an item with the lowest score. All items with that score are equally likely."""
         low = self._low
         try:
             item = low[self._bits(30) % len(low)]
@@ -131,7 +145,7 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
         return self._settle()
 
     def lowest_except(self, exclude: Collection[str]) -> C | None:
-        """Return an item of the least score of those whose id is not excluded; ``None`` if all are.
+        """Return an item with the lowest score among those whose id is not excluded; ``None`` if all are excluded.
 
         O(excluded) plus the cost of :meth:`lowest`.
         """
@@ -146,20 +160,22 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
         return self._settle_except(exclude)
 
     def retire(self) -> None:
-        """Stop moving items: they are about to be put in other buckets."""
+        """Stop moving items, because other buckets are about to take them over. Later picks scan all items."""
         with self._lock:
             self._retired = True
-            self._low = []  # what is read there counts for the other buckets now
+            self._low = []  # the other buckets change the levels, so a draw would be wrong
 
     def after_fork(self) -> None:
-        """Let picks move items again in a forked child, if another thread moved some: it is not there."""
+        """Unlock moves in a forked child. A thread of the parent may have been moving items; it does not exist there."""
         if not owned(self._lock):
             self._moving = False
 
     def _settle(self) -> C:
-        """Move misplaced items until one of the lowest bucket is in its place."""
+        """Move misplaced items until an item drawn from the lowest bucket is in the right one. Return it."""
         with self._lock:
-            if self._moving or self._retired:  # moving: a finalizer came here from the loop below
+            if (
+                self._moving or self._retired
+            ):  # moving: a finalizer has called this during a move by the same thread
                 return min(self._items, key=self._score)
             self._moving = True
             try:
@@ -168,7 +184,7 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
                 self._moving = False
 
     def _search(self) -> C:
-        # What follows is _begin, written out.
+        # An inlined copy of _begin.
         whole, self._whole, self._low = self._whole, False, []
         if not whole or len(self._fallen) == MAX_REPORTS:
             self._put_all()
@@ -182,7 +198,7 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
             self._move(item)
 
     def _begin(self) -> None:
-        """Send other threads here, and make good what was interrupted, or not kept."""
+        """Make other threads wait for the lock. Rebuild the buckets if a move was interrupted or a report was dropped."""
         whole, self._whole, self._low = self._whole, False, []
         if not whole or len(self._fallen) == MAX_REPORTS:
             self._put_all()
@@ -215,7 +231,7 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
                 self._moving = False
 
     def _settled_draw(self, exclude: Collection[str]) -> C | None:
-        """Draw until what is drawn is in its place."""
+        """Draw, and move the drawn item, until it is in the right bucket."""
         self._begin()
         while True:
             self._take_falls()
@@ -267,14 +283,14 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
             heappush(self._scores, score)
         self._place[item] = len(bucket)
         bucket.append(item)
-        if item.inflight < level:  # a request ended before the level was there to see
+        if item.inflight < level:  # a request has ended before the level was set
             self._fallen.append(item)
 
     def _score(self, item: C) -> float:
         return (item.inflight + 1) / self._weight[item]
 
     def _check(self) -> None:
-        """Audit: each item is once in the bucket of its level, at the place noted for it."""
+        """Assert that each item is in the bucket of its level exactly once, at its recorded place."""
         assert sum(map(len, self._buckets.values())) == len(self._items)
         assert sorted(self._scores) == sorted(self._buckets)
         for score, bucket in self._buckets.items():

@@ -1,21 +1,21 @@
-"""Smooth weighted round robin, as nginx does it.
+"""Smooth weighted round robin, the algorithm of nginx.
 
-At each turn every server's credit grows by its weight; the richest one serves (the first declared on a tie) and
-pays the sum of all weights. With 5, 1, 1: a a b a c a a.
+Every server has a credit. At each turn, every credit grows by the server's weight. The server with the highest credit gets
+the turn; on a tie, the first in the order of declaration. Its credit is then reduced by the sum of all weights. Weights of
+5, 1, 1 give the order a a b a c a a.
 
-**Guarantee.** Over any ``sum(weights)`` turns each server gets exactly its weight. After any number of
-turns, no server is a whole turn ahead of its exact share: its credit is minus its lead times the sum, and
-the one picked had a credit above zero before paying.
+**Guarantee.** Over any ``sum(weights)`` turns, each server gets exactly its weight. After any number of turns, each server
+is less than one turn ahead of its exact share. Proof: the credit is minus the lead in turns times the sum of weights, and
+the server that gets a turn had a credit above zero before the reduction.
 
-**Classes.** Servers of equal weight take turns among themselves in the order of declaration, so only one
-per distinct weight, the head of its class, can be the richest. That makes a step O(distinct weights)
-instead of O(servers), with the same result.
+**Classes.** Servers of equal weight form a class. They get their turns in the order of declaration. So the highest credit
+is that of the next server of one of the classes, and a turn costs O(distinct weights) instead of O(servers). The order is
+the same.
 
-*When not to use it:* with many distinct weights over many servers, where a step is too dear; see
-``_staggered_edf``.
+*When not to use it:* for many distinct weights, because a turn then costs too much; see ``_staggered_edf``.
 
-Source: nginx ``ngx_http_upstream_round_robin.c`` (1.22); the class form is our own, checked against the
-plain one.
+Source: nginx ``ngx_http_upstream_round_robin.c`` (1.22). The form with classes is our own; tests compare it with the
+original algorithm.
 """
 
 from __future__ import annotations
@@ -31,25 +31,26 @@ from balancekit.errors import ConfigurationError
 __all__ = ["SmoothWrr", "smooth_cycle"]
 
 MAX_TURNS: Final = 100_000
-"""Of a cycle."""
+"""The largest number of turns of a cycle that :func:`smooth_cycle` returns."""
 
 
 @final
 class SmoothWrr(StateRepr, prints=()):
     """An endless smooth order over positions 0 to n - 1.
 
+    *Not thread-safe:* if two threads call :meth:`take` at the same time, both may get the same turn. An interrupt leaves
+    the state before or after one turn.
+
     Parameters
     ----------
     weights
-        Finite numbers > 0. Whole ones give the exact nginx order for ever; with others, rounding may
-        decide ties.
+        At least one finite number > 0. Integers give the exact order of nginx without end. With other numbers, rounding
+        errors may decide ties.
 
     Raises
     ------
     ConfigurationError
-        If a weight is not a finite number > 0.
-
-    One thread at a time: of two that take at once, both may get the same turn. An interrupt takes a turn or none.
+        If ``weights`` is empty, or a weight is not a finite number > 0.
 
     Example
     -------
@@ -62,7 +63,8 @@ class SmoothWrr(StateRepr, prints=()):
 
     @checked_arguments
     def __init__(self, weights: Sequence[float]) -> None:
-        valid.numbers("weights", weights, minimum=0.0, above=0.0)
+        if not valid.numbers("weights", weights, minimum=0.0, above=0.0):
+            raise ConfigurationError("weights", weights, "at least one weight")
         classes: dict[float, list[int]] = {}
         for position, weight in enumerate(weights):
             classes.setdefault(weight, []).append(position)
@@ -70,10 +72,10 @@ class SmoothWrr(StateRepr, prints=()):
         self._members = list(classes.values())
         self._total = sum(weights)
         self._state: tuple[list[float], list[int]] = ([0] * len(classes), [0] * len(classes))
-        """The credit of each class, and which of its members comes next; replaced, not changed."""
+        """The credit of each class, and the index of its next member. The tuple is replaced and never changed."""
 
     def take(self) -> int:
-        """Return the position whose turn it is. O(distinct weights)."""
+        """Return the position that gets the next turn. O(distinct weights)."""
         members, (before, upcoming) = self._members, self._state
         credit = [c + w for c, w in zip(before, self._weight, strict=True)]
         richest = max(credit)
@@ -85,7 +87,7 @@ class SmoothWrr(StateRepr, prints=()):
         upcoming = upcoming.copy()
         if turn + 1 < len(members[best]):
             upcoming[best] = turn + 1
-        else:  # each of this weight has had one turn more: the head pays for its own
+        else:  # every member of the class has had its turn: the credit is that of the first again
             upcoming[best] = 0
             credit[best] -= self._total
         self._state = credit, upcoming
@@ -94,12 +96,17 @@ class SmoothWrr(StateRepr, prints=()):
 
 @checked_arguments
 def smooth_cycle(weights: Sequence[int]) -> list[int]:
-    """Return one whole cycle of ``sum(weights)`` turns, as positions. O(sum * distinct weights).
+    """Return one cycle of ``sum(weights)`` turns, as positions. O(sum * distinct weights).
 
     Raises
     ------
     ConfigurationError
-        For weights that are no numbers above 0, or with a sum above 100,000.
+        If ``weights`` is empty or holds anything but integers > 0, or their sum is above 100,000.
+
+    Example
+    -------
+    >>> smooth_cycle([5, 1, 1])
+    [0, 0, 1, 0, 2, 0, 0]
     """
     take, turns = SmoothWrr(weights).take, sum(weights)
     if turns > MAX_TURNS:

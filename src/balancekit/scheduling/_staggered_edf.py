@@ -1,19 +1,19 @@
-"""Staggered earliest deadline first: a smooth order over ten thousand weights, by one sort.
+"""Staggered earliest deadline first (EDF): a smooth order for thousands of different weights.
 
-A server of weight ``w`` is due every ``1 / w``. Plain EDF starts
-all of them at the same moment and bunches the light ones (25 turns from their place with 100, 1 x 99).
-Here the ``j``-th of ``m`` servers of equal weight starts at ``(j + 1/2) / m`` of its period, so each class
-of equals is one regular stream, and the order is a sort of all due times.
+A server of weight ``w`` is due every ``1 / w``. Plain EDF starts all servers at the same time, so servers of small weight
+get their turns in a bunch: with one weight of 100 and 99 weights of 1, up to 25 turns from their exact place. Here, the
+``j``-th of ``m`` servers of equal weight starts at ``(j + 1/2) / m`` of its period. So the turns of each class of equal
+weights are evenly spaced. The order is a sort of all due times.
 
-Measured worst distance from the exact share, in turns: 0.71 with 5, 1, 1; 0.99 with 100, 1 x 99; 1.0 with
-a hundred random weights of 1 to 100; 1.16 with 500, 50 x (1 to 3). Nothing better than a whole turn is
-proven: where "never a whole turn ahead" matters use ``_smooth_wrr``.
+Measured largest distance from the exact share, in turns: 0.71 with weights 5, 1, 1; 0.99 with 100 and 99 times 1; 1.0 with
+a hundred random weights of 1 to 100; 1.16 with 500 and 50 times each of 1 to 3. There is no proof of a bound below one
+turn. If a server must never be a whole turn ahead, use ``_smooth_wrr``.
 
-Where many weights differ from all others there are no classes to stagger; their phases then follow the
-golden ratio in the order of weight (worst seen: 1.66).
+If more than 8 servers have a weight that no other server has, classes cannot be staggered. The phases of those servers
+then follow the golden ratio, in the order of weight. The largest measured distance is 1.66 turns.
 
-Cost: a cycle is O(S log S) for S turns in numpy, 4 ms for 50 000; a stream makes blocks of
-``max(1024, 2 n)`` turns and keeps 24 bytes per server.
+Cost: a cycle of S turns is O(S log S) in numpy, 4 ms for 50 000 turns. :class:`StaggeredEdf` computes blocks of
+``max(1024, 2 n)`` turns. It needs 16 bytes per server and 40 bytes per turn of the block.
 
 Source: own construction; EDF as in Envoy's ``EdfScheduler``.
 """
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
+from balancekit.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,12 +37,24 @@ __all__ = ["StaggeredEdf", "staggered_cycle"]
 
 GOLDEN: Final = 0.6180339887498949
 MAX_UNSPREAD_WEIGHTS: Final = 8
-"""Up to this many servers may have a weight of their own before their phases must be spread."""
+"""Servers with a weight that no other server has, up to which all of them start at the middle of their period."""
 
 
 @checked_arguments
 def staggered_cycle(weights: Sequence[int]) -> list[int]:
-    """Return one cycle of ``sum(weights)`` turns, as positions. Each position comes exactly ``w`` times.
+    """Return one cycle of ``sum(weights)`` turns, as positions. O(S log S) for S turns.
+
+    A position of weight ``w`` occurs exactly ``w`` times.
+
+    Parameters
+    ----------
+    weights
+        Integers >= 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``weights`` holds anything but integers >= 0.
 
     Example
     -------
@@ -50,6 +63,8 @@ def staggered_cycle(weights: Sequence[int]) -> list[int]:
     """
     import numpy as np  # noqa: PLC0415 - importing balancekit must not load numpy
 
+    if any(number % 1 for number in valid.numbers("weights", weights, minimum=0.0)):
+        raise ConfigurationError("weights", weights, "integers >= 0")
     counts = np.asarray(weights, dtype=np.int64)
     owner, turn = _turns(counts)
     due = (turn + _phases(weights)[owner]) / counts[owner]
@@ -59,19 +74,28 @@ def staggered_cycle(weights: Sequence[int]) -> list[int]:
 
 @final
 class StaggeredEdf(StateRepr, prints=()):
-    """An endless staggered order, made block by block; for weights without a short cycle.
+    """An endless staggered order, computed block by block. For weights without a short cycle.
+
+    *Not thread-safe:* if two threads call :meth:`take` while the block is empty, both may compute the next block, and its
+    turns occur twice.
+
+    *When not to use it:* for few distinct weights; :class:`SmoothWrr` has a proven bound and needs no numpy.
 
     Parameters
     ----------
     weights
-        Numbers > 0, at most 1e100.
+        At least one number > 0, each at most 1e100.
 
     Raises
     ------
     ConfigurationError
-        If a weight is not a number > 0, or above 1e100.
+        If ``weights`` is empty, or a weight is not a number > 0 and at most 1e100.
 
-    One thread at a time: of two that find the block empty at once, both may make the next, which then comes twice.
+    Example
+    -------
+    >>> order = StaggeredEdf([2.5, 1.0])
+    >>> [order.take() for _ in range(7)]
+    [0, 1, 0, 0, 0, 1, 0]
     """
 
     __slots__ = ("_block", "_left", "_state", "_weights")
@@ -80,8 +104,9 @@ class StaggeredEdf(StateRepr, prints=()):
     def __init__(self, weights: Sequence[float]) -> None:
         import numpy as np  # noqa: PLC0415 - keeps the import of balancekit cheap
 
-        valid.numbers("weights", weights, minimum=0.0, above=0.0)
-        valid.weight("weights", max(weights, default=1.0), above=0.0)
+        if not valid.numbers("weights", weights, minimum=0.0, above=0.0):
+            raise ConfigurationError("weights", weights, "at least one weight")
+        valid.weight("weights", max(weights), above=0.0)
         shares = np.asarray(weights, dtype=np.float64)
         self._weights = shares / shares.sum()
         self._block = max(1024, 2 * len(shares))
@@ -89,7 +114,7 @@ class StaggeredEdf(StateRepr, prints=()):
         self._state: tuple[NDArray[np.float64], float] = (_phases(weights) / self._weights, 0.0)
 
     def take(self) -> int:
-        """Return the position whose turn it is. O(1) amortised, O(n log n) once per block."""
+        """Return the position that gets the next turn. O(log n) amortised: O(n log n) once per block, else O(1)."""
         try:
             return self._left.popleft()
         except IndexError:
@@ -104,13 +129,13 @@ class StaggeredEdf(StateRepr, prints=()):
         counts = np.maximum(0, np.ceil((end - due) * self._weights)).astype(np.int64)
         owner, turn = _turns(counts)
         order = owner[np.argsort(due[owner] + turn / self._weights[owner], kind="stable")]
-        # Both times move with every block, so that neither ever grows beyond what a double resolves.
+        # Due times are kept relative to the start of the block, so that they do not grow and lose precision.
         self._state = (due + counts / self._weights - end, 0.0)
         self._left.extend(order.tolist())
 
 
 def _turns(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, for all turns, the server and the number of the turn among its own. Shapes (sum(counts),), int64."""
+    """Return, for each turn, its server and its number among the server's turns. Shapes (sum(counts),), int64."""
     import numpy as np  # noqa: PLC0415 - keeps the import of balancekit cheap
 
     owner = np.repeat(np.arange(len(counts)), counts)
@@ -119,7 +144,7 @@ def _turns(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def _phases(weights: Sequence[float]) -> NDArray[np.float64]:
-    """Return where in its first period each position starts, 0 to 1. Shape (n,), float64."""
+    """Return the phase of each position: its start as a fraction of its period, 0 to 1. Shape (n,), float64."""
     import numpy as np  # noqa: PLC0415 - keeps the import of balancekit cheap
 
     classes: dict[float, list[int]] = {}

@@ -146,7 +146,7 @@ class BoundedLoad(ConstructorRepr):
         generator = Random(0) if rng is None else rng
         total = OpenTotal(snapshot.eligible, new_lock())
         for node in snapshot.eligible:
-            node.on_low_water = total.fell
+            node.on_low_water = total.record_fall
         self._open = Open(snapshot, total)
         starting, read, factor = total.starting, total.read, self._factor
         whole, count = _whole(snapshot), len(snapshot.eligible)

@@ -80,7 +80,7 @@ class LeastRequest(ConstructorRepr):
         self._buckets = buckets = ScoreBuckets(nodes, generator, new_lock())
         self._snapshot = snapshot
         for node in nodes:
-            node.on_low_water = buckets.fell
+            node.on_low_water = buckets.record_fall
         lowest = buckets.lowest
 
         def pick(_now: float = 0.0, /) -> Node:

@@ -1,4 +1,7 @@
-"""Pure statistics: averages that forget, quantiles of the recent past. They take ``now``; no clocks."""
+"""Pure statistics: moving averages, quantiles of recent values, median and deviation.
+
+Functions that depend on the time take it as ``now``, in seconds of any monotonic clock. The package reads no clock.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""Exponentially weighted averages over time, not over samples.
+"""Moving averages that are exponentially weighted by time, not by the number of samples.
 
-A sample that arrives ``dt`` after the previous one gets the weight ``1 - exp(-dt / decay)``, so the
-average forgets at the same speed whether samples are rare or frequent. :class:`PeakEwma` jumps up to a
-sample above it and only comes down slowly: a slow answer is believed at once, a fast one is not.
+A sample that arrives ``dt`` seconds after the previous one gets the weight ``1 - exp(-dt / decay)``. So the weight of old
+samples decays at the same speed whether samples are rare or frequent. :class:`PeakEwma` takes a sample above the
+average as the new average at once. It decreases only slowly.
 
-Both costs are O(1) time and two floats.
+Cost: O(1) time, four attributes.
 
-Source: Finagle, ``PeakEwma.scala`` (October 2024): default decay 10 s, reading decays towards a rest
-value, a time before that of the last sample counts as that time. Half-life is ``decay * ln 2`` (6.93 s at the default).
+Source: Finagle, ``PeakEwma.scala`` (October 2024): a default decay of 10 s, and a value that decays towards a rest value
+when it is read. A time before that of the last sample counts as that time. The half-life is ``decay * ln 2``, 6.93 s at the
+default.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ __all__ = ["Ewma", "PeakEwma"]
 
 
 def _refuse(sample: float, now: float) -> NoReturn:
-    """Raise for a sample or a time that is infinite or not a number."""
+    """Raise the ``ConfigurationError`` for a sample or a time that is infinite or not a number."""
     valid.number("now", now)
     valid.number("sample", sample)
     raise ConfigurationError("sample", sample, "a number that is a finite distance from the average")
 
 
 class _TimedAverage:
-    """An average over time; how it takes a sample is left to its subclasses.
+    """The common part of the averages. Subclasses define ``observe``.
 
     Parameters
     ----------
     decay
-        Time constant in seconds, > 0.
+        The time constant in seconds, > 0.
     """
 
     __slots__ = ("_at", "_rate", "_value", "seen")
@@ -46,10 +47,19 @@ class _TimedAverage:
         self._value = 0.0
         self._at = 0.0
         self.seen: bool = False
-        """Whether there has been any sample."""
+        """Whether there was a sample."""
 
     def value(self, *, now: float, rest: float | None = None) -> float:
-        """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
+        """Return the average at ``now``.
+
+        Without ``rest``, this is the average after the last sample. With ``rest``, the average decays towards ``rest`` from
+        the time of the last sample on.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``now`` or ``rest`` is no finite number.
+        """
         try:
             if now.__class__ is not float or now - now != 0.0:
                 now = valid.number("now", now)
@@ -63,7 +73,10 @@ class _TimedAverage:
             refuse(error, _TimedAverage.value, self, now=now, rest=rest)
 
     def rank(self) -> float:
-        """Return the logarithm of the value at time 0, faded towards 0: it orders averages of equal decay at any time."""
+        """Return a number that orders averages of equal decay as their values with ``rest=0.0`` do, at any time.
+
+        The number is the logarithm of the value, extrapolated back to time 0; minus infinity for a value of 0 or less.
+        """
         return log(self._value) + self._at * self._rate if self._value > 0.0 else -inf
 
     def __repr__(self) -> str:
@@ -73,15 +86,20 @@ class _TimedAverage:
 
 @final
 class Ewma(_TimedAverage):
-    """A symmetric moving average.
+    """A symmetric moving average: it follows higher and lower samples at the same speed.
+
+    *When not to use it:* for latencies that decide picks. An endpoint that becomes slow must be noticed sooner than one
+    that becomes fast; use :class:`PeakEwma`.
 
     Parameters
     ----------
     decay
-        Time constant in seconds, > 0: after it, an old value keeps 37 % of its say.
+        The time constant in seconds, > 0. After this time, an old value has 37 % of its weight.
 
-    *When not to use it:* for latencies that feed a choice. It believes good news as fast as bad; use
-    :class:`PeakEwma`.
+    Raises
+    ------
+    ConfigurationError
+        If ``decay`` is no finite number > 0.
 
     Example
     -------
@@ -95,7 +113,13 @@ class Ewma(_TimedAverage):
     __slots__ = ()
 
     def observe(self, sample: float, *, now: float) -> None:
-        """Take a sample. The first one is believed whole."""
+        """Add a sample. The first one becomes the average. O(1).
+
+        Raises
+        ------
+        ConfigurationError
+            If ``sample`` or ``now`` is no finite number.
+        """
         try:
             value, at = sample, now
             if value.__class__ is not float or at.__class__ is not float:
@@ -114,15 +138,20 @@ class Ewma(_TimedAverage):
 
 @final
 class PeakEwma(_TimedAverage):
-    """A moving average that jumps up to any sample above it and decays like :class:`Ewma` otherwise.
+    """A moving average that takes a higher sample at once, and follows lower samples like :class:`Ewma`.
+
+    *When not to use it:* if a single outlier must not count. Also not for long polling and streams, because their duration
+    does not depend on the endpoint.
 
     Parameters
     ----------
     decay
-        Time constant in seconds, > 0. A spike is forgiven to 10 % after ``2.3 * decay``.
+        The time constant in seconds, > 0. After ``2.3 * decay``, the weight of a spike is 10 %.
 
-    *When not to use it:* for anything where a single outlier should not count, or for long polling and
-    streams, whose duration says nothing about the endpoint.
+    Raises
+    ------
+    ConfigurationError
+        If ``decay`` is no finite number > 0.
 
     Example
     -------
@@ -136,7 +165,13 @@ class PeakEwma(_TimedAverage):
     __slots__ = ()
 
     def observe(self, sample: float, *, now: float) -> None:
-        """Take a sample. The first one is believed whole."""
+        """Add a sample. The first one, and each one above the average, becomes the average. O(1).
+
+        Raises
+        ------
+        ConfigurationError
+            If ``sample`` or ``now`` is no finite number.
+        """
         try:
             value, at = sample, now
             if value.__class__ is not float or at.__class__ is not float:  # a call takes longer than the rest
@@ -153,7 +188,13 @@ class PeakEwma(_TimedAverage):
         self.seen = True
 
     def raise_to(self, bound: float, *, now: float) -> None:
-        """Learn that the true value is at least ``bound``: go up to it, never down."""
+        """Raise the average to ``bound`` if it is lower; otherwise change nothing.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``bound`` or ``now`` is no finite number.
+        """
         try:
             if bound.__class__ is not float or bound - bound != 0.0:
                 bound = valid.number("bound", bound)

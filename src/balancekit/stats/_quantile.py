@@ -1,11 +1,10 @@
-"""Quantiles of the most recent samples.
+"""Quantiles of the most recent values.
 
-A window of the last ``size`` values is kept as they are; quantiles are computed only when something
-reads. The values lie in one array of doubles, eight bytes each: a thousand endpoints with their own
-windows must not scatter a quarter of a million float objects over memory. A window is imprecise in the
-extreme tail: with 256 values, p99 rests on the slowest three.
+A window keeps the last ``size`` values. Quantiles are computed when they are read. The values are in one array of doubles,
+8 bytes each, so that a thousand windows need no quarter of a million float objects. A window is imprecise in the extreme
+tail: with 256 values, p99 depends on the three highest.
 
-Source: the definition of the empirical quantile (Hyndman and Fan 1996, type 7, linear interpolation).
+Source: the empirical quantile of type 7, with linear interpolation (Hyndman and Fan 1996).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ __all__ = ["Quantiles", "RecentWindow", "quantile", "summary"]
 
 
 class Quantiles(Record):
-    """Quantiles of values, such as latencies in seconds, and the ``count`` of values behind them."""
+    """Quantiles of ``count`` values. The unit is that of the values, for example seconds."""
 
     count: int
     p50: float
@@ -34,19 +33,21 @@ class Quantiles(Record):
 
 @final
 class RecentWindow(StateRepr, prints=("recorded",)):
-    """The last ``size`` values.
+    """The last ``size`` values, and their quantiles.
+
+    Threads may record at the same time. Two threads that record at the same instant may lose one of the two values.
+
+    *When not to use it:* for exact p99.9 or for quantiles of a whole day; export the values to a metrics system instead.
 
     Parameters
     ----------
     size
-        How many values to keep, >= 1. Memory is 8 bytes each.
+        The number of values to keep, >= 1. Each needs 8 bytes.
 
     Raises
     ------
     ConfigurationError
-        If ``size`` is not a whole number >= 1.
-
-    Recording from many threads at once may lose a value, never more.
+        If ``size`` is not an integer >= 1.
 
     Example
     -------
@@ -63,12 +64,18 @@ class RecentWindow(StateRepr, prints=("recorded",)):
     def __init__(self, *, size: int = 256) -> None:
         self._size = valid.integer("size", size, minimum=1)
         self._count = 0
-        # Of its full length from the start: an array that grows under two threads of a free-threaded
-        # build crashes the interpreter (3.13.5), one that is only written to does not.
+        # The array has its full length from the start. On a free-threaded build, two threads that make an array grow crash
+        # the interpreter (3.13.5); two threads that write to it do not.
         self._values = array("d", bytes(8 * self._size))
 
     def record(self, value: float) -> None:
-        """Take one value. O(1)."""
+        """Add one value. O(1).
+
+        Raises
+        ------
+        ConfigurationError
+            If ``value`` is no finite number.
+        """
         count = self._count
         try:
             if value.__class__ is not float or value - value != 0.0:
@@ -80,29 +87,46 @@ class RecentWindow(StateRepr, prints=("recorded",)):
 
     @property
     def recorded(self) -> int:
-        """How many values have been taken altogether."""
+        """The number of values that were ever added."""
         return self._count
 
     @checked_arguments
     def latest(self, count: int) -> list[float]:
-        """Return the last ``count`` values, oldest first, or as many as are still here."""
+        """Return the last ``count`` values, oldest first; fewer if the window holds fewer. O(size).
+
+        Raises
+        ------
+        ConfigurationError
+            If ``count`` is not an integer >= 0.
+        """
         values, place = self._values, self._count % self._size
         known = min(valid.integer("count", count, minimum=0), self._count, self._size)
         ordered = values[place:] + values[:place]
         return ordered[self._size - known :].tolist()
 
     def read(self) -> Quantiles | None:
-        """Return the quantiles of what is in the window; ``None`` if it is empty. O(size log size)."""
+        """Return the quantiles of the values in the window; ``None`` if it is empty. O(size log size)."""
         return summary(self.values())
 
     def values(self) -> list[float]:
-        """Return a copy of what is in the window, in no particular order."""
+        """Return a copy of the values in the window, in no particular order. O(size)."""
         return self._values[: self._count].tolist()
 
 
 @checked_arguments
 def summary(values: Iterable[float]) -> Quantiles | None:
-    """Return the quantiles of some values, ``None`` if there are none."""
+    """Return the quantiles of values; ``None`` if there are none. O(n log n).
+
+    Raises
+    ------
+    ConfigurationError
+        If ``values`` holds anything but numbers.
+
+    Example
+    -------
+    >>> summary([3.0, 1.0, 2.0]).p50
+    2.0
+    """
     ordered = sorted(values)
     if not ordered:
         return None
@@ -116,7 +140,7 @@ def summary(values: Iterable[float]) -> Quantiles | None:
 
 @checked_arguments
 def quantile(ordered: list[float], q: float) -> float:
-    """Return the ``q``-quantile of a sorted, non-empty list, interpolating between neighbours.
+    """Return the ``q``-quantile of a sorted, non-empty list, with linear interpolation. O(1).
 
     Raises
     ------

@@ -1,10 +1,12 @@
-"""Median and spread that no single value can distort.
+"""Robust statistics: median and median absolute deviation.
 
-One wild value moves a mean and a standard deviation as far as it likes: among ``n`` values none can be more
-than ``sqrt(n - 1)`` population standard deviations from the mean, so a rule of 1.9 is blind below five. The
-median and the median absolute deviation do not move until half of the values are wild.
+A single extreme value changes a mean and a standard deviation without bound. This limits outlier rules: among ``n`` values,
+none is more than ``sqrt(n - 1)`` population standard deviations from the mean. So a threshold of 1.9 deviations finds no
+outlier among fewer than five values. The median and the median absolute deviation stay bounded until half of the values
+are extreme.
 
-Source: Rousseeuw and Croux 1993; the factor 1.4826 makes the deviation that of a normal distribution.
+Source: Rousseeuw and Croux 1993. The factor 1.4826 makes the deviation equal to the standard deviation for values with a
+normal distribution.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from balancekit.errors import ConfigurationError
 __all__ = ["MAD_SCALE", "deviation", "median"]
 
 MAD_SCALE: Final = 1.482602218505602
-"""``1 / inverse normal distribution of 3/4``."""
+"""1 divided by the 3/4 quantile of the standard normal distribution."""
 
 
 @checked_arguments
 def median(values: Iterable[float]) -> float:
-    """Return the middle of some values, the mean of the two middle ones if they are even in number.
+    """Return the median of values: for an even number of values, the mean of the two middle ones. O(n log n).
 
     Raises
     ------
     ConfigurationError
-        If there are none.
+        If ``values`` is empty, or holds anything but numbers.
 
     Example
     -------
@@ -45,12 +47,12 @@ def median(values: Iterable[float]) -> float:
 
 @checked_arguments
 def deviation(values: Iterable[float], *, around: float) -> float:
-    """Return the median distance from ``around``, scaled to be a standard deviation.
+    """Return the median absolute distance from ``around``, times :data:`MAD_SCALE`. O(n log n).
 
     Raises
     ------
     ConfigurationError
-        If ``around`` is no finite number, or ``values`` is empty.
+        If ``around`` is no finite number, or ``values`` is empty or holds anything but numbers.
 
     Example
     -------

@@ -26,7 +26,7 @@ def test_the_total_is_the_sum_of_in_flight(seed):
     nodes = make_nodes([f"n{k}" for k in range(5)], inflight={"n1": 2})
     total = OpenTotal(nodes, RLock())
     for node in nodes:
-        node.on_low_water = total.fell
+        node.on_low_water = total.record_fall
     for _ in range(400):
         busy = [node for node in nodes if node.inflight]
         if rng.random() < 0.5 or not busy:
@@ -45,7 +45,7 @@ def test_what_was_missed_is_put_right_when_the_node_is_met(seed):
     nodes = make_nodes(["a", "b", "c"])
     total = OpenTotal(nodes, RLock())
     for node in nodes:
-        node.on_low_water = total.fell
+        node.on_low_water = total.record_fall
     for _ in range(50):
         node = rng.choice(nodes)
         if rng.random() < 0.5:
@@ -64,14 +64,14 @@ def test_nodes_that_were_never_there_are_ignored():
     inside, outside = make_nodes(["a", "b"])
     total = OpenTotal([inside], RLock())
     total.starting(outside)
-    total.fell(outside)
+    total.record_fall(outside)
     assert total.read() == 0
 
 
 class Interrupted:
     """An item of which requests end, as on another thread, just before its level is set."""
 
-    id, weight, level, ends, fell = "a", 1.0, 0, 0, None
+    id, weight, level, ends, record_fall = "a", 1.0, 0, 0, None
 
     def __init__(self, inflight):
         self.inflight = inflight
@@ -85,7 +85,7 @@ class Interrupted:
         for _ in range(self.ends):
             self.inflight -= 1
             if self.inflight < self.level:
-                self.fell(self)
+                self.record_fall(self)
         self.ends, self.level = 0, level
 
     def notify_below(self, low_water):
@@ -97,7 +97,7 @@ def test_ends_in_the_middle_of_an_announced_start_are_counted(ends):
     """If requests end while a start is announced, the total is right once it has begun."""
     item = Interrupted(1)
     total = OpenTotal([item], RLock())
-    item.fell = total.fell
+    item.record_fall = total.record_fall
     item.inflight, item.ends = 3, ends
     total.starting(item)
     item.inflight += 1
@@ -110,10 +110,10 @@ def test_ends_in_the_middle_of_a_correction_are_counted(ends):
     item = Interrupted(4)
     item.ends = ends
     total = OpenTotal([item], RLock())
-    item.fell = total.fell
+    item.record_fall = total.record_fall
     assert total.read() == item.inflight == 4 - ends
     item.inflight, item.ends = 7, ends
-    total.fell(item)
+    total.record_fall(item)
     assert total.read() == item.inflight == 7 - ends
 
 
@@ -123,9 +123,9 @@ def test_reports_that_none_asks_for_take_bounded_memory():
     total = OpenTotal(nodes, RLock())
     a, b = nodes
     a.inflight = 0
-    total.fell(a)
+    total.record_fall(a)
     for _ in range(MAX_REPORTS):
-        total.fell(b)
+        total.record_fall(b)
     assert len(total._fallen) == MAX_REPORTS
     assert total.read() == 2
     assert not total._fallen

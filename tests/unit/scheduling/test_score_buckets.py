@@ -28,7 +28,7 @@ class ScoreBucketsMachine(RuleBasedStateMachine):
         self.open = []
         self.buckets = ScoreBuckets(self.nodes, Random(seed), RLock())
         for node in self.nodes:
-            node.on_low_water = self.buckets.fell
+            node.on_low_water = self.buckets.record_fall
 
     @rule()
     def take_the_lowest(self):
@@ -94,9 +94,9 @@ def test_reports_that_none_asks_for_take_bounded_memory():
     buckets = ScoreBuckets(nodes, Random(1), RLock())
     a, b, _ = nodes
     a.inflight = 0
-    buckets.fell(a)
+    buckets.record_fall(a)
     for _ in range(MAX_REPORTS):
-        buckets.fell(b)
+        buckets.record_fall(b)
     assert len(buckets._fallen) == MAX_REPORTS
     assert buckets.lowest() is a
     buckets._check()
