@@ -1,4 +1,4 @@
-"""Helpers of every package: records, validation of arguments, logging, lazy imports, the version.
+"""Private helpers of every package: records, validation of arguments, logging, lazy imports, the version.
 
-Private. Nothing of the library is imported here but ``errors``, for all of it may import this.
+Every package may import this one. So this package imports no other module of the library but ``errors``.
 """

@@ -1,11 +1,11 @@
-"""Errors that name the argument at fault, for constructors and functions that are not called for each request.
+"""Errors that name the wrong argument, for constructors and for functions that are not called once per request.
 
-:func:`checked_arguments` costs next to nothing while all is well: an iterator is read into a list of limited length, and
-numbers and texts of other classes become plain ones (``plain.py``). When the function raises what is no error of the library,
-the arguments are compared with their annotations, and the first that does not fit is named by a ``ConfigurationError``. An
-error for which no argument is to blame is raised as it is.
+Before the call, :func:`checked_arguments` reads iterators into lists of limited length, and converts numbers and
+strings of other classes to plain ones (``plain.py``). If the function raises an error that is not one of this library,
+the arguments are compared with their annotations. The first that does not match is named in a ``ConfigurationError``.
+If all arguments match, the error is raised unchanged.
 
-Cost: one call, and one test per argument; when it fails, O(items) of the arguments.
+Cost: one call, and one test per argument. If the function raises, also O(items) of the arguments.
 """
 
 from __future__ import annotations
@@ -47,25 +47,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_COMPARED_ITEMS: Final = 10_000
-"""Of a container; what comes later is not compared with its annotation."""
+"""Items of a container that are compared with its annotation. Later items are not."""
 MAX_DEPTH: Final = 4
-"""Levels of containers inside containers that are compared."""
+"""Levels of nested containers that are compared."""
 PLAIN_NUMBERS: Final = frozenset({int, float})
 MAX_TIME_S: Final = 1e15
-"""Thirty million years: what is added to a time, or taken from it, still counts."""
+"""The largest time, in seconds: 30 million years. Up to it, a float resolves an eighth of a second."""
 DERIVED_FROM: Final = (str, bytes, int, float, list, tuple, abc.Set, Mapping)
-"""Classes of values: a subclass whose methods raise is none that can be used."""
+"""Classes whose subclasses may have methods that raise. A value of such a subclass is refused if its method has raised."""
 MAX_BITS: Final = 1023
-"""Of an integer that a float can hold."""
+"""Bits of an integer up to which a float can always hold it."""
 
 
 def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function or an ``__init__``: a foreign error that an argument causes becomes a ``ConfigurationError``.
+    """Decorate a function or an ``__init__`` so that a wrong argument raises a ``ConfigurationError`` that names it.
 
-    An iterator among the arguments is read before the call, up to a million items, so one that never ends is refused.
-    An argument ``now`` is a time: a finite number, whatever the function does with it. Numbers and texts of other classes
-    (``Decimal``, those of numpy, what derives from ``str``) are converted, and a text is refused where a container is wanted,
-    by the annotations.
+    Iterators are read into lists before the call. An iterator of more than a million items is refused. An argument
+    ``now`` must be a finite number. Values of other classes (``Decimal``, numpy, subclasses of ``str``) are converted
+    to the class of the annotation. A string is refused if the annotation is a container.
+
+    Raises
+    ------
+    ConfigurationError
+        If the function raises an error and an argument does not match its annotation.
 
     Example
     -------
@@ -81,7 +85,7 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def checked_stream(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function that reads lines or rows one by one: the same, but iterators are passed on unread."""
+    """Decorate a function that reads an iterator item by item. Like :func:`checked_arguments`, but iterators stay unread."""
     return _decorated(function, reads=False)
 
 
@@ -96,7 +100,7 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> R:
-        if place >= 0:  # a time that is no number would be kept, and found out by a later call
+        if place >= 0:  # otherwise a wrong time may be stored and raise in a later call
             value = args[place] if place < len(args) else kwargs.get("now", 0.0)
             if not _is_time(value) and not (value is None and optional):
                 number = valid.number("now", value, minimum=-MAX_TIME_S, maximum=MAX_TIME_S)
@@ -124,7 +128,10 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
 
 
 def _slots(function: Callable[..., object]) -> list[tuple[int, str, object]]:
-    """Return place, name and annotation of each parameter that takes one argument; without a place, it is beyond all."""
+    """Return index, name and annotation of each parameter but ``*args`` and ``**kwargs``.
+
+    The index of a keyword-only parameter is ``sys.maxsize``.
+    """
     parameters = inspect.signature(function).parameters.values()
     return [
         (sys.maxsize if one.kind is one.KEYWORD_ONLY else index, one.name, one.annotation)
@@ -140,16 +147,16 @@ def _is_time(value: Any) -> bool:
 def _with(
     args: tuple[Any, ...], kwargs: dict[str, Any], index: int, name: str, value: object
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a call with another value for one of them."""
+    """Return the arguments of a call with one of them replaced."""
     if index < len(args):
         return (*args[:index], value, *args[index + 1 :]), kwargs
     return args, {**kwargs, name: value}
 
 
 def refuse(error: Exception, function: Callable[..., object], /, *args: object, **kwargs: object) -> NoReturn:
-    """Raise a ``ConfigurationError`` for the argument that caused an error, or the error itself if none did.
+    """Raise a ``ConfigurationError`` for the first argument that does not match its annotation, or the error if all match.
 
-    For the ``except`` clause of methods that each request calls: until something raises, it costs nothing.
+    For the ``except`` clause of methods that are called once per request. It costs nothing until something raises.
     """
     if not isinstance(error, BalancekitError):
         blame(_given(function, args, kwargs), error)
@@ -157,9 +164,14 @@ def refuse(error: Exception, function: Callable[..., object], /, *args: object, 
 
 
 def blame(given: Iterable[tuple[str, object, object, dict[str, Any]]], error: Exception) -> None:
-    """Raise a ``ConfigurationError`` for the first value that does not fit its annotation; return if all do.
+    """Raise a ``ConfigurationError`` for the first value that does not match its annotation; return if all match.
 
-    Each is a name, a value, an annotation and the names that the annotation may use.
+    Parameters
+    ----------
+    given
+        For each argument: its name, its value, its annotation as text, and the namespace of the annotation.
+    error
+        The error that the function has raised.
     """
     missing = error.args[0] if isinstance(error, KeyError) and error.args else None
     for name, value, text, names in given:
@@ -179,7 +191,7 @@ def blame(given: Iterable[tuple[str, object, object, dict[str, Any]]], error: Ex
 
 
 def _wanted(annotation: str, names: dict[str, Any]) -> str:
-    """Return what an annotation allows, in words: its own, but an enumeration by its members."""
+    """Return the text of an annotation, in which each enumeration is replaced by its members."""
     parts = [part.strip() for part in annotation.split("|")]
     kinds = [names.get(part) for part in parts]
     return " | ".join(
@@ -189,7 +201,7 @@ def _wanted(annotation: str, names: dict[str, Any]) -> str:
 
 
 def _raised_in_method_of(value: object, error: BaseException) -> bool:
-    """Return whether a method that the class of a value defines raised an error, or passed it on."""
+    """Return whether the traceback of an error passes through a method of the value's class."""
     methods = [method for base in type(value).__mro__ for method in vars(base).values()]
     codes = [getattr(method, "__code__", None) for method in methods]
     step = error.__traceback__
@@ -201,9 +213,9 @@ def _raised_in_method_of(value: object, error: BaseException) -> bool:
 
 
 def fits(value: object, annotation: object, names: dict[str, Any]) -> bool:
-    """Return whether a value may be passed for the text of an annotation.
+    """Return whether a value matches an annotation that is given as text.
 
-    A value of unknown fit may; one that cannot be read may not.
+    True if this cannot be decided; false if reading the value raises.
     """
     try:
         kind = eval(str(annotation), names)  # noqa: S307 - the text of our own source
@@ -212,9 +224,9 @@ def fits(value: object, annotation: object, names: dict[str, Any]) -> bool:
         return not hasattr(value, "__next__")
     try:
         return _fits(value, kind, MAX_DEPTH)
-    except (RecursionError, MemoryError):  # there is no room to look
+    except (RecursionError, MemoryError):  # nothing can be decided
         return True
-    except Exception:  # of the value's own class
+    except Exception:  # from a method of the value's class
         raise_interrupt()
         return False
 
@@ -227,7 +239,7 @@ def _bound(function: Callable[..., object], args: Any, kwargs: Any) -> inspect.B
 
 
 def _read(function: Callable[..., object], args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """Replace iterators by lists of what they yield."""
+    """Replace iterators by lists of their items."""
     bound = _bound(function, args, kwargs)
     if bound is None:
         return args, kwargs
@@ -250,7 +262,7 @@ def _given(
 
 
 def _fits(value: Any, annotation: Any, depth: int) -> bool:
-    """Return whether a value may be passed for an annotation; one of unknown fit may."""
+    """Return whether a value matches an annotation; true if this cannot be decided."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is None:
         return value is None
@@ -283,7 +295,7 @@ def _fits(value: Any, annotation: Any, depth: int) -> bool:
 
 
 def _may_be_awaited(signature: tuple[Any, ...]) -> bool:
-    """Return whether what a callable returns may be something to await."""
+    """Return whether the return type of a callable may be awaitable."""
     result = signature[-1] if signature else Any
     results = get_args(result) if get_origin(result) in (Union, types.UnionType) else (result,)
     kinds: list[Any] = [get_origin(one) or one for one in results]
@@ -291,7 +303,7 @@ def _may_be_awaited(signature: tuple[Any, ...]) -> bool:
 
 
 TEXT_MAY_BE: Final = frozenset({abc.Iterable, abc.Sequence, abc.Collection})
-"""Kinds of containers that a text is too, which is never meant."""
+"""Container types of which ``str`` and ``bytes`` are instances too. A string is never a valid value for them."""
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Chains of exceptions, which may be rings: an exception object that is raised twice can be its own cause's cause."""
+"""Chains of exceptions. A chain may be a cycle: an exception object that is raised twice may be a cause of its cause."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ __all__ = ["chain", "handled_now"]
 
 
 def handled_now() -> int:
-    """Return what :func:`chain` is to stop at: the identity of the exception that is being handled, 0 if none is."""
+    """Return the ``id()`` of the exception that is being handled, 0 if none is. An argument for :func:`chain`."""
     error = sys.exception()
     return 0 if error is None else id(error)
 
 
 def chain(error: BaseException, handled: int = 0) -> Iterator[BaseException]:
-    """Yield an error, what it was raised from, and what was handled when it was raised, and so on; each once.
+    """Yield an error and, recursively, its ``__cause__`` and ``__context__``. Each exception is yielded once.
 
     Parameters
     ----------
     error
         The error.
     handled
-        What :func:`handled_now` returned before the work that failed: what the caller was handling then is not the error's.
+        The result of :func:`handled_now` before the call that failed. The exception that the caller was handling at
+        that time is a context of the error, but no cause of it; it is not yielded.
 
     Example
     -------

@@ -1,10 +1,10 @@
-"""Texts where several values are wanted, by what a field or a parameter is annotated with.
+"""Checks that refuse a string where an annotation wants a container.
 
-``"abc"`` is an iterable of three texts to Python, and one text that lacks its brackets to its author. So a text is refused
-wherever a container is wanted, unless the annotation takes a text too; bytes are refused as well, but where whole numbers are
-wanted.
+For Python, ``"abc"`` is an iterable of three strings. A user who writes it has usually forgotten the brackets of a
+list. So a string is refused for a container, unless the annotation allows a string too. Bytes are refused as well,
+except for a container of integers.
 
-Cost: one look at a class for each such value; O(items) where the items are containers themselves.
+Cost: one check of a class per value; O(items) if the items are containers.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from balancekit.errors import ConfigurationError, brief
 __all__ = ["TextCheck", "text_check"]
 
 TextCheck: TypeAlias = Callable[[str, Any], None]
-"""Raises a ``ConfigurationError`` that names the parameter, its first argument, if the value is a text or has one as an item."""
+"""A check, called with the name of the parameter and the value. It raises ``ConfigurationError`` if the value, or an
+item of it, is a string in place of a container."""
 
 _CONTAINERS: Final = ("Iterable", "Sequence", "Collection", "tuple", "list", "frozenset", "set", "AbstractSet", "Set")  # fmt: skip
 _ANYTHING: Final = frozenset({"str", "bytes", "object", "Any"})
-"""Alternatives that let a text pass."""
+"""Types in an annotation that allow a string."""
 
 
 def text_check(annotation: object) -> TextCheck | None:
-    """Return what refuses texts for an annotation; ``None`` if a text may be meant, or no container is wanted.
+    """Return the check for an annotation; ``None`` if it wants no container, or allows a string too.
 
     Example
     -------
@@ -56,7 +57,7 @@ def _check(wanted: str) -> TextCheck | None:
 
 
 _Found: TypeAlias = tuple[Any, bool]
-"""A text that stands where a container is wanted, and whether it is one of texts; ``None`` if there is none."""
+"""A string in place of a container (``None`` if there is none), and whether the container is one of strings."""
 _NONE: Final[_Found] = (None, False)
 
 
@@ -92,17 +93,17 @@ def _first(find: Callable[[Any], _Found], values: Any) -> _Found:
 
 
 def _is_variable(item: str) -> bool:
-    """Return whether items may be of any kind, as letters are: a type variable has a name of one letter."""
+    """Return whether an item type is a type variable, so that items may be strings. Such names have one letter."""
     return len(item) == 1 and item.isupper()
 
 
 def _alike(inner: list[str]) -> bool:
-    """Return whether the items of a container are of one kind: not so in a tuple of a fixed length."""
+    """Return whether all items of a container have the same type. A tuple of fixed length may have several types."""
     return len(inner) == 1 or inner[1] == "..."
 
 
 def _parameters(part: str) -> list[str]:
-    """Return what is between the brackets of an annotation, cut at its commas."""
+    """Return the type parameters between the brackets of an annotation."""
     return _cut(part.partition("[")[2].rstrip()[:-1], ",") or ["Any"]
 
 
@@ -111,7 +112,7 @@ def _alternatives(annotation: str) -> list[str]:
 
 
 def _cut(text: str, at: str) -> list[str]:
-    """Cut a text at a character, but not inside brackets."""
+    """Split a text at a character that is not inside brackets."""
     found, depth, start = [], 0, 0
     for place, character in enumerate(text):
         depth += (character == "[") - (character == "]")

@@ -1,11 +1,13 @@
-"""Values printed as the call of the constructor that makes them, without what is at its default.
+"""Base classes whose instances print as the constructor call that makes them, or with their state.
 
-:class:`ConstructorRepr` keeps the arguments of ``__init__`` and prints them; :func:`call` is what it and records print with.
-:class:`StateRepr` is for objects that are known by their state, or made too often to keep arguments.
-Values without a text of their own are printed by their type, so that no address appears and equal configurations of two
-processes print alike. A text above :data:`MAX_TEXT_CHARS` is cut.
+:class:`ConstructorRepr` keeps the arguments of ``__init__`` and prints those that differ from their defaults. Records
+print with the same function, :func:`call`. :class:`StateRepr` prints attributes. It is for objects with state, and for
+objects that are created too often to keep their arguments.
 
-Cost: one tuple an object; nothing else before it is printed.
+A value whose class defines no ``__repr__`` prints as its type. So no memory address is printed, and equal configurations
+print the same in two processes. A text above :data:`MAX_TEXT_CHARS` is shortened.
+
+Cost: one tuple per object, and O(size of the text) when it is printed.
 """
 
 from __future__ import annotations
@@ -22,19 +24,19 @@ from balancekit._support.interrupts import raise_interrupt
 __all__ = ["ConstructorRepr", "StateRepr", "call", "same", "shown"]
 
 MAX_TEXT_CHARS: Final = 200
-"""Of one argument."""
+"""Characters of one argument that are printed."""
 MAX_SHOWN_ITEMS: Final = 20
-"""Of one container."""
+"""Items of one container that are printed."""
 _FUNCTIONS: Final = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 
 class ConstructorRepr:
-    """A base class whose instances print as the call that made them.
+    """A base class whose instances print as the constructor call that made them.
 
-    An instance keeps its arguments: one that must not keep an argument alive is a :class:`StateRepr`.
+    An instance keeps its arguments alive. Use :class:`StateRepr` if it must not.
 
-    A class names in ``makers`` its parameters that take a function that makes children: it prints as a ``lambda`` of the child
-    that it makes, for which it is called.
+    The class argument ``makers`` names parameters that are functions without arguments which create a child. Such a
+    function is called when the instance is printed, and prints as a ``lambda`` that returns the child.
 
     Example
     -------
@@ -56,7 +58,7 @@ class ConstructorRepr:
         if makers:
             type.__setattr__(cls, "_makers", makers)
         if "__init__" in cls.__dict__:
-            # An assignment would declare it again, without a type.
+            # An assignment to cls.__init__ would remove its type for type checkers.
             type.__setattr__(cls, "__init__", _remembering(cls.__init__))
 
     def __repr__(self) -> str:
@@ -84,11 +86,9 @@ class ConstructorRepr:
 
 
 class StateRepr:
-    """A base class whose instances print what can be read of them.
+    """A base class whose instances print their public attributes, or those that the class argument ``prints`` names.
 
-    Their public attributes, or those named in ``prints``.
-
-    One that has a length prints it. Costs nothing before it is printed.
+    An instance with a length prints it too. The class costs nothing until an instance is printed.
 
     Example
     -------
@@ -116,7 +116,7 @@ class StateRepr:
 
 
 def _public_attributes(given: object) -> list[str]:
-    """Return the names of an object's own attributes without those that begin with an underscore."""
+    """Return the names of an object's slots and instance attributes that do not begin with an underscore."""
     names: list[str] = []
     for kind in reversed(type(given).__mro__):
         slots = kind.__dict__.get("__slots__", ())
@@ -125,11 +125,11 @@ def _public_attributes(given: object) -> list[str]:
 
 
 def _remembering(init: Callable[..., None]) -> Callable[..., None]:
-    """Return a constructor that keeps its arguments; of an iterator, which it may use up, only that there was one."""
+    """Return a constructor that keeps its arguments. An iterator is not kept but prints as ``...``."""
 
     @functools.wraps(init)
     def remember(self: Any, *args: Any, **kwargs: Any) -> None:
-        if not hasattr(self, "_given"):  # else a subclass has kept its own
+        if not hasattr(self, "_given"):  # otherwise the constructor of a subclass has kept its arguments
             self._given = (
                 tuple([... if hasattr(value, "__next__") else value for value in args]),
                 {name: ... if hasattr(value, "__next__") else value for name, value in kwargs.items()},
@@ -146,7 +146,7 @@ def _remembering(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def call(name: str, positional: Iterable[object], named: Mapping[str, object]) -> str:
-    """Return a call as text.
+    """Return the text of a call.
 
     Example
     -------
@@ -158,16 +158,16 @@ def call(name: str, positional: Iterable[object], named: Mapping[str, object]) -
 
 
 def same(value: object, default: object) -> bool:
-    """Return whether a value is its default: equal, and of the same type."""
+    """Return whether a value equals a default and has the same type; false if the comparison raises."""
     try:
         return value is default or (type(value) is type(default) and bool(value == default))
-    except Exception:  # an array has no truth
+    except Exception:  # for example an array, which has no truth value
         raise_interrupt()
         return False
 
 
 def shown(value: object) -> str:
-    """Return a value as text: types and functions by name, what has no text of its own by its type.
+    """Return the text of a value: the name of a type or function, else its ``repr``, else the name of its type.
 
     Example
     -------
@@ -187,7 +187,7 @@ def shown(value: object) -> str:
         if kind in {list, tuple, set, frozenset, dict} and value:
             return _container(cast("Any", value))
         return f"<{kind.__qualname__}>" if kind.__repr__ is object.__repr__ else repr(value)
-    except Exception:  # a text of the user's
+    except Exception:  # from __repr__ of a class of the user
         raise_interrupt()
         return f"<{kind.__qualname__}>"
 
@@ -198,7 +198,7 @@ def _cut(value: object) -> str:
 
 
 class _Made:
-    """A function that makes selectors, printed as what it makes."""
+    """A wrapper of a function that creates a child. It prints as a ``lambda`` that returns the child."""
 
     def __init__(self, make: Callable[[], object]) -> None:
         self._make = make

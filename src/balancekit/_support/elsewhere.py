@@ -1,4 +1,4 @@
-"""Names that users look for on a class that has none of them, and what to write instead."""
+"""Errors for attribute names that a class does not have but users expect, with the name to use instead."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ["Elsewhere"]
 
 @final
 class Elsewhere:
-    """A class attribute that is missing, with an error that says where to look.
+    """A descriptor for a missing attribute. Reading it raises ``AttributeError`` with advice.
 
-    ``hasattr`` answers ``False``. A class with ``__getattr__`` could say the same, but then CPython caches none of its
-    attributes.
+    ``hasattr`` returns ``False`` for it. A ``__getattr__`` method could raise the same error, but CPython does not
+    cache the attributes of a class with ``__getattr__``.
 
     Parameters
     ----------
     advice
-        What to write.
+        The end of the error message: what to write instead.
 
     Example
     -------
@@ -36,7 +36,7 @@ class Elsewhere:
         self._name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        if self._name:  # assigned to several names at once: each says its own
+        if self._name:  # assigned to several names: each needs its own descriptor
             another = Elsewhere(self._advice)
             another.__set_name__(owner, name)
             setattr(owner, name, another)

@@ -1,4 +1,4 @@
-"""Imports of what an extra brings, and the command that installs it when it is missing."""
+"""Imports from the packages of an extra. If one is missing, the error has the command that installs it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["extra"]
 
 @final
 class extra:  # noqa: N801 - used like a function
-    """A block of imports from packages that an extra brings.
+    """A context manager for imports from the packages of an extra.
 
     Parameters
     ----------
     name
-        The extra.
+        The name of the extra.
 
     Raises
     ------
     ModuleNotFoundError
-        If a module is missing: its text says which extra to install, its ``name`` is the missing module's.
+        If a module is missing. The message has the ``pip install`` command; ``name`` is the name of the missing module.
 
     Example
     -------

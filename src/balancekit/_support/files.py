@@ -1,4 +1,4 @@
-"""Reading of files that a user has named: bounded, and without waiting for one who would write."""
+"""Reading of files that a user has named: at most a given number of bytes, and without waiting for the writer of a pipe."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ __all__ = ["opened", "read_file"]
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file for reading. A pipe that no process writes to is at its end, and does not hang.
+    """Open a file for reading. A pipe that no process has opened for writing reads as empty, and does not block.
 
     Raises
     ------
-    OSError, ValueError
-        If it cannot be opened, is a directory, or has a name that no file can have.
+    OSError
+        If the file cannot be opened, or is a directory.
+    ValueError
+        If the path holds a NUL or a lone surrogate.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -34,12 +36,14 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
-    """Return what is in a file, a pipe included.
+    """Return the content of a file or a pipe.
 
     Raises
     ------
-    OSError, ValueError
-        As :func:`opened`, and if there is more than may be: a device may never end.
+    OSError
+        If the file cannot be opened, is a directory, or has more than ``max_bytes`` bytes. A device may have no end.
+    ValueError
+        If the path holds a NUL or a lone surrogate.
     """
     with opened(path) as file:
         data = file.read(max_bytes + 1)

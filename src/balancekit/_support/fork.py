@@ -1,15 +1,15 @@
-"""Locks and owners of state that start over in a forked child.
+"""Locks and state that are renewed in a forked child.
 
-A lock that another thread holds at the moment of a fork stays held in the child for ever: the thread that would
-release it is not there. Every lock of the library is made by :func:`new_lock`, and all of them are new in a
-child before any of its code runs, but for those that the forking thread itself holds: it goes on, and releases them.
-Objects with more to put right register themselves with :func:`call_in_child`.
+If another thread holds a lock at the moment of a fork, the lock stays held in the child forever, because that thread
+does not exist there. So every lock of the library is made by :func:`new_lock`. In a child, all these locks are renewed
+before any other code runs. The exception is a lock that the forking thread itself holds: this thread continues in the
+child and releases it. An object with other state to correct registers itself with :func:`call_in_child`.
 
-All locks are re-entrant. A signal handler and a finalizer run in the middle of whatever their thread does, also while
-it holds a lock; a handler that drains an endpoint, or an object that releases a lease when it is collected, would wait
-for its own thread.
+All locks are re-entrant. A signal handler or a finalizer may run at any point of a thread, and so while the thread
+holds a lock. With a plain lock, a handler that drains an endpoint would wait for its own thread. The same holds for an
+object that releases a lease when it is garbage-collected.
 
-Cost: about a microsecond for each lock made; nothing when it is used. Both registries hold weak references.
+Cost: about a microsecond to create a lock; nothing when it is used. Both registries hold weak references.
 
 Source: CPython's own modules (``threading``, ``logging``, ``concurrent.futures``) renew their locks the same way.
 """
@@ -36,14 +36,14 @@ __all__ = [
 
 
 class ThreadLocal(threading.local):
-    """State of each thread, for layers that import no threads. In a child, the forking thread finds its own again."""
+    """State that each thread has for itself, for modules that may not import ``threading``. A fork keeps it."""
 
 
 class StartsOver(Protocol):
-    """An object with state that is wrong in a forked child."""
+    """An object with state that must be corrected in a forked child."""
 
     def after_fork(self) -> None:
-        """Put the state right. Called in the child, after every lock is new, with no other thread running."""
+        """Correct the state. Called in the child after all locks are renewed, while no other thread runs."""
         ...
 
 
@@ -52,37 +52,37 @@ _OWNERS: Final[weakref.WeakSet[StartsOver]] = weakref.WeakSet()
 
 
 class _Lock(_thread.RLock):  # type: ignore[misc]  # final for type checkers only
-    """A re-entrant lock whose owner learns, when it is copied or pickled, what to do instead."""
+    """A re-entrant lock. Copying or pickling an object that has one raises an error with advice."""
 
     __slots__ = ()
 
     def __reduce_ex__(self, protocol: object, /) -> NoReturn:
         raise TypeError(
             "an object of balancekit that holds a lock cannot be copied or pickled: "
-            "construct another, in each process, from the same arguments"
+            "construct another one from the same arguments, in each process"
         )
 
 
 def new_lock() -> AbstractContextManager[object]:
-    """Return a re-entrant lock that is free in a forked child, whichever other thread holds it in the parent."""
+    """Return a re-entrant lock. In a forked child it is free, unless the forking thread holds it."""
     lock: AbstractContextManager[object] = _Lock()
     _LOCKS.add(lock)
     return lock
 
 
 def renew_in_child(lock: AbstractContextManager[object]) -> None:
-    """Have a lock that was given be free in a forked child, as one of :func:`new_lock` is, if it is an ``RLock``."""
+    """Register a lock to be renewed in a forked child like those of :func:`new_lock`. Only an ``RLock`` is registered."""
     if isinstance(lock, _thread.RLock):
         _LOCKS.add(lock)
 
 
 class _Condition(threading.Condition):
-    """A condition whose ``with`` block begins without a call.
+    """A condition whose ``with`` statement calls the methods of its lock directly.
 
-    A signal between the lock and the block would leave it locked.
+    A Python method in between could be interrupted by a signal after the lock is taken, and would leave it locked.
     """
 
-    if not TYPE_CHECKING:  # type checkers know that they are methods
+    if not TYPE_CHECKING:  # for type checkers they are the methods of the base class
         __enter__: Any = property(attrgetter("_lock.__enter__"))
         __exit__: Any = property(attrgetter("_lock.__exit__"))
 
@@ -100,7 +100,7 @@ def this_thread() -> int:
 
 
 def owned(lock: AbstractContextManager[object]) -> bool:
-    """Return whether the calling thread holds a re-entrant lock; one of another kind it does not."""
+    """Return whether the calling thread holds a re-entrant lock; false for a lock of another class."""
     if not isinstance(lock, _thread.RLock):
         return False
     held: bool = lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - the only way to check
@@ -114,13 +114,13 @@ def call_in_child(owner: StartsOver) -> None:
 
 def _after_fork() -> None:
     for lock in list(_LOCKS):
-        if not owned(lock):  # held by the thread that forks: a hook under a lock, or a signal handler
+        if not owned(lock):  # the forking thread may hold one: it forks in a hook or a signal handler
             lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own
     errors: list[BaseException] = []
     for owner in list(_OWNERS):
         try:
             owner.after_fork()
-        except BaseException as error:  # as that of a signal handler: the other owners are not to pay for it
+        except BaseException as error:  # for example from a signal handler; the other owners are called first
             errors.append(error)
     if errors:
         raise errors[0]

@@ -1,4 +1,4 @@
-"""Functions of the application that are called without ``await``: a coroutine function there would never run."""
+"""Checks of functions of the application that are called without ``await``. A coroutine function would never run there."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["is_coroutine_function", "plain_function", "refuse_coroutine", "require_arguments"]
 
 _ASYNCHRONOUS: Final = 0x80 | 0x200
-"""``inspect.CO_COROUTINE`` and ``CO_ASYNC_GENERATOR``: the import takes 7 ms."""
+"""``inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR``. The import of ``inspect`` takes 7 ms."""
 
 
 def is_coroutine_function(function: object) -> bool:
-    """Return whether a call of this returns a coroutine or an asynchronous generator, as far as it says so.
+    """Return whether a function is declared as a coroutine function or an asynchronous generator.
 
-    A lambda that calls a coroutine function does not say so.
+    A lambda that calls a coroutine function is not recognised; see :func:`refuse_coroutine`.
 
     Example
     -------
@@ -46,24 +46,26 @@ def plain_function(parameter: str, value: F, allowed: str, *, takes: int | None 
     Raises
     ------
     ConfigurationError
-        For what cannot be called, for a coroutine function, and for a function of another number of arguments.
+        If the value cannot be called, is a coroutine function, or takes another number of arguments than ``takes``.
     """
     if not callable(value):
         raise ConfigurationError(parameter, value, allowed)
     if is_coroutine_function(value):
-        raise ConfigurationError(parameter, value, f"{allowed}; no coroutine function, for nothing awaits it")
+        raise ConfigurationError(
+            parameter, value, f"{allowed}; no coroutine function, because it is not awaited"
+        )
     if takes is not None:
         require_arguments(parameter, value, takes, allowed)
     return value
 
 
 def require_arguments(parameter: str, value: Any, count: int, allowed: str) -> None:
-    """Refuse a callable that does not take this number of arguments by position; one without a signature is accepted.
+    """Check that a callable accepts ``count`` positional arguments. One without a signature is accepted.
 
     Raises
     ------
     ConfigurationError
-        Naming the parameter.
+        If the callable does not accept ``count`` positional arguments.
     """
     import inspect  # noqa: PLC0415 - takes 7 ms
 
@@ -78,15 +80,15 @@ def require_arguments(parameter: str, value: Any, count: int, allowed: str) -> N
 
 
 def refuse_coroutine(result: object) -> None:
-    """Refuse a coroutine that a function has returned: nothing awaits it, so what it is to do would not be done.
+    """Raise an error if the result of a function is a coroutine. The library does not await it, so it would not run.
 
-    For results that nothing looks at, and those of which only the truth counts. ``plain_function`` refuses functions that are
-    known to return one; a lambda is not.
+    For results that are ignored, or of which only the truth value is used. ``plain_function`` refuses declared coroutine
+    functions, but not a lambda that returns a coroutine.
 
     Raises
     ------
     TypeError
-        For a coroutine, which is closed, or an asynchronous generator.
+        If the result is a coroutine or an asynchronous generator. A coroutine is closed.
 
     Example
     -------
@@ -98,7 +100,7 @@ def refuse_coroutine(result: object) -> None:
     """
     if isinstance(result, CoroutineType | AsyncGeneratorType):
         if isinstance(result, CoroutineType):
-            result.close()  # or Python warns as well, at some later time
+            result.close()  # otherwise Python also warns when it is garbage-collected
         raise TypeError(
             f"it returned a coroutine of {result.__name__}(), and nothing awaits it; give a plain function"
         )

@@ -1,4 +1,4 @@
-"""Headers that hold credentials: checked when they are given, and shown by no error."""
+"""Headers and URLs with credentials: headers are validated, and no error shows a secret."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["HEADER_NAME", "secret_headers", "without_secrets"]
 
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
-"""Headers that say where a body ends (RFC 9112, 6)."""
+"""Headers that define the length of a body (RFC 9112, 6)."""
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
 
 _SECRETS: Final = re.compile(r"^((?:[\w.+-]+:)?\w+://|)[^?]*@|(\?).+", re.DOTALL)
-"""What people write into URLs and must not be shown: ``user:password@``, and ``?key=...``. A URL may follow the scheme of
-a source: ``http_sd:http://...``."""
+"""The parts of a URL that may hold secrets: ``user:password@`` and ``?key=...``. A URL may have the prefix of a source,
+as in ``http_sd:http://...``."""
 
 
 def without_secrets(url: str) -> str:
-    """Return a URL as it may be shown: ``***`` stands for a password and for a query."""
+    """Return a URL in which user and password, and the query, are each replaced by ``***``."""
     return _SECRETS.sub(_hide, url)
 
 
@@ -31,15 +31,24 @@ def _hide(found: re.Match[str]) -> str:
 
 
 def secret_headers(given: object) -> dict[str, str]:
-    """Copy headers that can be sent; an error about others shows no value, for it may be a key."""
+    """Return a copy of headers.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``headers`` is no mapping, a name is not valid in HTTP or defines the length of the body, or a value is not
+        printable ASCII. The error shows no value, because it may be a secret.
+    """
     if not isinstance(given, Mapping):
         raise ConfigurationError("headers", "***", "a mapping from names to values")
     for name, value in given.items():
         if not isinstance(name, str) or HEADER_NAME.fullmatch(name) is None:
-            raise ConfigurationError("headers", {"***": "***"}, "names as HTTP has them")
+            raise ConfigurationError(
+                "headers", {"***": "***"}, "names of letters, digits and !#$%&'*+-.^_`|~"
+            )
         if name.lower() in FRAMING:
             raise ConfigurationError(
-                "headers", {name: "***"}, "no header that says where a body ends: that is the request's"
+                "headers", {name: "***"}, "no Content-Length and no Transfer-Encoding: the client sets them"
             )
         if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
             allowed = "values of printable ASCII, without line ends, and no spaces around them"

@@ -1,4 +1,4 @@
-"""HTML of values for notebooks: a table with bars, without scripts and styles of the page.
+"""HTML tables for notebooks, with bars. They use no script and no style sheet.
 
 Source: IPython, ``_repr_html_``.
 """
@@ -13,7 +13,7 @@ __all__ = ["bar", "html_table"]
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table; cells are escaped, except those made by :func:`bar`.
+    """Return an HTML table. Cells are escaped, except those made by :func:`bar`.
 
     Example
     -------
@@ -27,13 +27,13 @@ def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[obj
 
 
 class _Bar(str):
-    """HTML that is ready."""
+    """HTML that needs no escaping."""
 
     __slots__ = ()
 
 
 def bar(share: float) -> str:
-    """Return a cell with a bar of a share from 0 to 1 and its percentage."""
+    """Return a cell with a bar for a share from 0 to 1, and the share in percent."""
     width = 100.0 * min(1.0, max(0.0, share))
     style = f"display:inline-block;height:0.7em;width:{width:.1f}px;background:currentColor;opacity:0.4"
     return _Bar(f'<span style="{style}"></span> {share:.1%}')

@@ -1,15 +1,15 @@
-"""Exceptions of signal handlers, distinguished from those of the callback that they interrupted.
+"""Detection of exceptions that a signal handler has raised.
 
-A signal handler may raise an ordinary ``Exception``: alarms that limit the time of a call do, and so does Celery's soft
-time limit. It is raised wherever the main thread is, so possibly inside a ``try`` that contains the errors of a
-callback; containing it there would hide it from the program that installed the handler.
+A signal handler may raise an ordinary ``Exception``. Alarms that limit the time of a call do so, and so does Celery's
+soft time limit. The exception appears at the point that the main thread has reached. This may be inside a ``try`` that
+logs the errors of a callback. Such an exception must not be logged there, but reach the program that installed the
+handler.
 
-How to recognise it: the interpreter calls a handler with the number of the signal and the frame that it interrupts. So
-the traceback passes through a frame one of whose arguments is the frame it was called from. Walking it costs a few
-microseconds, and only when something was raised.
+Method: the interpreter calls a handler with the number of the signal and the frame that it interrupts. So a frame of the
+traceback has its calling frame as an argument. The search costs a few microseconds, and only if an exception was raised.
 
-Not seen: a handler that assigns to its own parameters or is written in C, and an exception that a thread is given by
-``PyThreadState_SetAsyncExc``. The latter has no frame of its own, as the error of a callback written in C has none.
+Not detected: a handler that assigns to its own parameters, a handler written in C, and an exception set by
+``PyThreadState_SetAsyncExc``. The last two have no frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VARARGS = 0x04
 
 
 def raised_by_signal(error: BaseException) -> bool:
-    """Return whether the traceback of an exception, as far as it has been unwound, passes through a signal handler."""
+    """Return whether the traceback of an exception passes through a signal handler."""
     step = error.__traceback__
     while step is not None:
         if _handles_signal(step.tb_frame):
@@ -38,14 +38,14 @@ def raised_by_signal(error: BaseException) -> bool:
 
 
 def raise_interrupt() -> None:
-    """Raise the exception that is being handled again if a signal handler raised it."""
+    """Raise the exception that is being handled again, if a signal handler has raised it."""
     error = sys.exception()
     if error is not None and raised_by_signal(error):
         raise error
 
 
 def _handles_signal(frame: FrameType) -> bool:
-    """Return whether a frame was called with the frame that it was called from, behind the number of a signal."""
+    """Return whether a frame has an integer and its calling frame as two consecutive arguments."""
     code, caller = frame.f_code, frame.f_back
     if caller is None:
         return False

@@ -1,4 +1,4 @@
-"""Types of the addresses and networks of both IP versions."""
+"""Type aliases for addresses and networks of both IP versions."""
 
 from __future__ import annotations
 

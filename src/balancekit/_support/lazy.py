@@ -1,7 +1,7 @@
-"""Lazy attributes for packages: many names are offered, and each is imported when it is first used.
+"""Lazy imports for packages: each public name is imported when it is first used.
 
-Importing the package then costs nothing worth measuring, and a program that only hashes keys never loads the
-balancer. Type checkers read the imports under ``TYPE_CHECKING`` beside it.
+So the import of a package costs almost nothing, and a program that only hashes keys never loads the balancer. Type
+checkers read the imports under ``TYPE_CHECKING`` in the same package.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ __all__ = ["lazily"]
 def lazily(
     package: str, homes: Mapping[str, tuple[str, ...]], *, packages: tuple[str, ...] = (), extra: str = ""
 ) -> Callable[[str], object]:
-    """Return a module ``__getattr__`` that finds names in the modules that are their homes.
+    """Return a ``__getattr__`` function for a package, which imports names from the modules that define them.
 
     Parameters
     ----------
     package
         The package's ``__name__``.
     homes
-        Names by module, relative to the package.
+        The names that each module defines, by the name of the module relative to the package.
     packages
-        Packages below this one that are attributes, too. A name of one of them raises ``ImportError`` that says where it
-        is: ``from package import name`` shows the text of no ``AttributeError``.
+        The sub-packages that are attributes too. A name that one of them exports raises an ``ImportError`` with the right
+        import. It is no ``AttributeError``, because ``from package import name`` does not show the text of one.
     extra
-        What brings the packages that the modules import, for the error if one is missing.
+        The extra that installs the packages which the modules import, for the error if one is missing.
     """
 
     def getattribute(name: str) -> object:
@@ -52,7 +52,7 @@ def lazily(
 
 
 def _imported(module: str, name: str, extra: str) -> object:
-    """Import a module that has a name, or say which extra brings what it needs."""
+    """Import the module that defines a name. If a package is missing, the error names the extra to install."""
     if not extra:
         return __import__(module, fromlist=[name])
     from balancekit._support.extras import extra as imports_of  # noqa: PLC0415 - `import balancekit` loads nothing

@@ -1,9 +1,9 @@
-"""Logging to the standard library's logger ``balancekit``.
+"""Logging to the logger ``balancekit`` of the standard library.
 
-Exceptions of user callbacks, and changes for the worse or better.
+Logged are exceptions of user callbacks, as errors, and changes of state, as warnings or information.
 
-Silent unless the application configures logging. ``logging`` is imported when there is something to say: that takes
-18 ms, and a balancer that nothing goes wrong with never needs it.
+Nothing is printed unless the application configures logging. ``logging`` is imported with the first message, because the
+import takes 18 ms and many programs never log one.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ __all__ = ["LateLog", "contain_error", "log_change", "log_error"]
 
 
 def contain_error(message: str, *arguments: object) -> None:
-    """Log the exception of a callback that is being handled; raise it again if a signal handler raised it."""
+    """Log the exception that is being handled. If a signal handler has raised it, raise it again instead."""
     raise_interrupt()
     log_error(message, *arguments)
 
 
 def log_error(message: str, *arguments: object) -> None:
-    """Log an error with the traceback of the exception being handled.
+    """Log an error with the traceback of the exception that is being handled.
 
-    What a handler of the application raises goes nowhere.
+    An exception of a log handler of the application is ignored.
     """
     try:
         _logger().error(message, *_printable(arguments), exc_info=True)
-    except Exception:  # or a handler that fails would do what the callback may not
+    except Exception:  # a failing log handler must not fail the request
         raise_interrupt()
 
 
 def log_change(message: str, *arguments: object, bad: bool) -> None:
-    """Log that something has changed: as a warning if it is for the worse."""
+    """Log a change of state: as a warning if it is bad, else as information."""
     try:
         _logger().log(30 if bad else 20, message, *_printable(arguments))
     except Exception:  # as in `log_error`
@@ -49,7 +49,10 @@ def log_change(message: str, *arguments: object, bad: bool) -> None:
 
 @final
 class LateLog:
-    """Messages of code that holds a lock, logged when it is free: a handler of the application may wait, or use the library."""
+    """Messages of code that holds a lock, kept until the lock is released.
+
+    A log handler of the application may wait for another thread, or call the library. So it must not run under a lock.
+    """
 
     __slots__ = ("_waiting",)
 
@@ -57,15 +60,15 @@ class LateLog:
         self._waiting: deque[tuple[int, str, tuple[object, ...], BaseException | None]] = deque()
 
     def change(self, message: str, *arguments: object, bad: bool) -> None:
-        """Keep what :func:`log_change` would log."""
+        """Keep a message for :func:`log_change`."""
         self._waiting.append((30 if bad else 20, message, arguments, None))
 
     def error(self, message: str, *arguments: object) -> None:
-        """Keep what :func:`log_error` would log, with the exception being handled."""
+        """Keep a message for :func:`log_error`, with the exception that is being handled."""
         self._waiting.append((40, message, arguments, sys.exc_info()[1]))
 
     def flush(self) -> None:
-        """Log what is kept. Call it under no lock."""
+        """Log the messages that are kept. Call it under no lock."""
         while self._waiting:
             level, message, arguments, error = self._waiting.popleft()
             try:
@@ -75,7 +78,7 @@ class LateLog:
 
 
 def _printable(arguments: tuple[object, ...]) -> list[object]:
-    """Return the arguments of a message such that it is one line, whatever ids and errors say."""
+    """Return the arguments of a message with unprintable characters escaped, so that the message is one line."""
     return [
         printable(str(each))
         if isinstance(each, str | BaseException) and not str(each).isprintable()

@@ -1,4 +1,4 @@
-"""Tasks and the event loops they belong to: a loop that ends leaves its tasks behind."""
+"""Checks of asyncio tasks: whether they run, in which event loop, and whether they are being cancelled."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["is_alive", "raise_cancellation", "raise_lost_cancellation", "require
 
 
 def is_alive(task: Task[None] | None) -> bool:
-    """Return whether a task still runs: it has not ended, and neither has its loop."""
+    """Return whether a task still runs: it is not done, and its event loop is not closed."""
     return task is not None and not task.done() and not task.get_loop().is_closed()
 
 
 def require_own_loop(task: Task[None]) -> None:
-    """Refuse to wait for a task in another event loop than its own, which would never be notified of its end.
+    """Check that the running event loop is that of a task. Another loop would never be notified of the end of the task.
 
     Raises
     ------
     ConfigurationError
-        If the running loop is another.
+        If the task belongs to another event loop.
     """
     from asyncio import get_running_loop  # noqa: PLC0415 - its callers have imported it
 
@@ -36,10 +36,10 @@ def require_own_loop(task: Task[None]) -> None:
 
 
 def raise_cancellation() -> None:
-    """Raise the ``CancelledError`` that is being handled again if it is the running task that is being cancelled.
+    """Raise the ``CancelledError`` that is being handled again, if the running task is being cancelled.
 
-    Otherwise something that the task waits for was cancelled, such as a request of a client that was closed: that is a
-    failure like any other, and no reason to end.
+    Otherwise something that the task awaits was cancelled, such as a request of a client that was closed. Then the
+    error is a failure like any other, and the task must continue.
     """
     from asyncio import CancelledError, current_task  # noqa: PLC0415 - its callers have imported it
 
@@ -49,10 +49,11 @@ def raise_cancellation() -> None:
 
 
 def raise_lost_cancellation() -> None:
-    """Raise ``CancelledError`` if the running task is being cancelled: what it has awaited may have lost it.
+    """Raise ``CancelledError`` if the running task is being cancelled.
 
-    ``asyncio.wait_for`` of Python 3.11 loses one that comes as the wait ends; so does code that catches everything. A task
-    that goes on and on calls this after it has awaited the code of others, or waiting for its end would take for ever.
+    Code that the task has awaited may have swallowed the error. ``asyncio.wait_for`` of Python 3.11 does so if the
+    cancellation arrives as the wait ends; so does code that catches every exception. A task with an endless loop calls
+    this after it has awaited user code. Otherwise it might never end.
     """
     from asyncio import CancelledError, current_task  # noqa: PLC0415 - its callers have imported it
 

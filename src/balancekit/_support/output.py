@@ -1,4 +1,4 @@
-"""Standard output that its reader may have closed, or that is full."""
+"""Writing to standard output, which may be closed, a broken pipe, or on a full disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["discard", "print_page"]
 
 
 def discard(output: TextIO) -> None:
-    """Lead what cannot be written nowhere; the interpreter would complain of it at its end."""
+    """Flush a stream; if that fails, redirect it to the null device, so that the interpreter reports no error at exit."""
     with contextlib.suppress(OSError, ValueError):
         output.flush()
         return
@@ -20,7 +20,10 @@ def discard(output: TextIO) -> None:
 
 
 def print_page(page: str) -> int:
-    """Print a generated page; return the exit status, as shells have it, and say in one line what was wrong."""
+    """Print a generated page and return the exit status.
+
+    The status is 0, 141 for a broken pipe as in a shell, and 1 for any other error, which is written to standard error.
+    """
     if sys.stdout is None:
         sys.stderr.write("standard output is closed\n")
         return 1

@@ -1,4 +1,4 @@
-"""The parser of commands: its help reaches the reader, and its errors say what is allowed."""
+"""The argument parser of the command line."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ NUMBERS: Final[Mapping[object, str]] = MappingProxyType({int: "a whole number", 
 UNITS: Final = frozenset(
     {"ADVERTS", "CHECKS", "HOURS", "POINTS", "READINGS", "RESOLVERS", "SECONDS", "SERVERS", "SLOTS"}
 )
-"""What stands for a value in the help, if that is a unit."""
+"""Names of values in the help that are units."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises if its help or a version cannot be written, which argparse passes over.
+    """An ``ArgumentParser`` with three differences.
 
-    A text that is no number is refused with the unit of the option, not with the name of a type. What was given is shown
-    cut, and without passwords of URLs.
+    It raises an error if the help or the version cannot be written; argparse ignores that. The error for a text that is
+    no number has the unit of the option, and not the name of a type. Errors show a given text shortened, and without
+    passwords of URLs.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.prog: str = brief_line(self.prog)  # it names the file that a command is about
+        self.prog: str = brief_line(self.prog)  # it may contain the name of a file
 
     def error(self, message: str) -> NoReturn:
-        """Print how the command is called and what is wrong; end with status 2."""
+        """Print the usage and the error, and exit with status 2."""
         super().error(brief_line(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:

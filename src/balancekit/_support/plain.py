@@ -1,10 +1,10 @@
-"""Values of other classes as the plain ones that are stored: by what a field or a parameter is annotated with.
+"""Conversion of numbers and strings of other classes to plain ones, by the annotation of a field or a parameter.
 
-A ``Decimal``, a number of numpy and a class of a user that derives from ``str`` or ``float`` are what they should be when they
-are given, and may compare, hash, add and print as they like afterwards. So each is converted once, where it comes in. What is no
-such value is left for the check of its owner to refuse.
+Other classes are for example ``Decimal``, those of numpy, and subclasses of ``str`` or ``float``. Their objects may
+compare, hash, add and print in other ways than plain ones. So each is converted once, when it is passed in. A value
+that cannot be converted is returned unchanged; the validation of the field or parameter then refuses it.
 
-Cost: one look-up of a class for a value that is plain already; one per item of a container.
+Cost: one look-up of a class for a plain value; one per item of a container.
 """
 
 from __future__ import annotations
@@ -21,20 +21,17 @@ __all__ = ["PLAIN", "Converter", "converter", "is_truth"]
 Converter: TypeAlias = Callable[[Any], Any]
 
 PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
-"""Classes whose values need no conversion, or get none: ``True`` is no number, and text is not read."""
+"""Classes whose values are never converted. ``True`` does not become a number, and no string is parsed as a number."""
 
 
 def is_truth(value: object) -> bool:
-    """Return whether a value is true or false, and so no number.
-
-    A ``bool``, or one of numpy, which is recognised by its name.
-    """
+    """Return whether a value is a ``bool`` or numpy's boolean, which is recognised by the name of its class."""
     kind = type(value)
     return kind is bool or (kind.__name__ in _TRUTHS and kind.__module__ == "numpy")
 
 
 _TRUTHS: Final = frozenset({"bool", "bool_"})
-"""Names of numpy's class of truths, since version 2 and before."""
+"""Names of numpy's class of booleans, since version 2 and before it."""
 
 
 def _real(value: Any) -> Any:
@@ -69,7 +66,7 @@ def _octets(value: Any) -> Any:
 
 def _items(convert: Converter) -> Converter:
     def convert_items(value: Any) -> Any:
-        """Convert the items of a list, a tuple or a set; a copy is made only if one is to be converted."""
+        """Convert the items of a list, a tuple or a set. A copy is made only if an item must be converted."""
         for kind in (list, tuple, frozenset, set):
             if isinstance(value, kind):
                 return value if {*map(type, value)} <= PLAIN else kind(map(convert, value))
@@ -80,7 +77,7 @@ def _items(convert: Converter) -> Converter:
 
 def _pairs(convert_key: Converter, convert: Converter) -> Converter:
     def convert_pairs(value: Any) -> Any:
-        """Convert the keys and values of a mapping; a copy is made only if one is to be converted."""
+        """Convert the keys and values of a mapping. A copy is made only if one must be converted."""
         if not isinstance(value, Mapping):
             return value
         pairs = list(value.items())
@@ -122,9 +119,9 @@ _CONVERTERS: Final = _known()
 
 
 def converter(annotation: object) -> Converter | None:
-    """Return how values of a field or a parameter are converted; ``None`` if they are not.
+    """Return the function that converts values for an annotation; ``None`` if they are not converted.
 
-    The text of the annotation decides.
+    Annotations are compared as text.
 
     Example
     -------

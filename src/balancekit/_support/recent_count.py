@@ -1,6 +1,6 @@
-"""Counts of the recent past, in buckets.
+"""Counts over a sliding window of time, in buckets.
 
-Cost: O(1) a call, amortised; ten numbers.
+Cost: O(1) per call, amortised; at most ten numbers.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ BUCKETS: Final = 10
 
 @final
 class RecentCount:
-    """A count of the last ``length`` seconds, in ten buckets: the oldest goes as a whole. One thread at a time.
+    """The number of events in about the last ``length`` seconds, in ten buckets. The oldest bucket expires as a whole.
 
-    If time goes back by more than ``length``, what was counted before that goes too: it would be recent until then.
+    *Not thread-safe.* If ``now`` goes back by ``length`` or more, the earlier counts are dropped, because they would
+    otherwise not expire until that time.
 
     Example
     -------
@@ -34,12 +35,12 @@ class RecentCount:
         self._slot = 0
 
     def add(self, now: float) -> None:
-        """Count one."""
+        """Count one event at the time ``now``."""
         slot = self._forget(now)
         self._buckets[slot] = self._buckets.get(slot, 0) + 1
 
     def count(self, now: float) -> int:
-        """Return how many there were."""
+        """Return the number of events in the window that ends at ``now``."""
         self._forget(now)
         return sum(self._buckets.values())
 
@@ -48,5 +49,5 @@ class RecentCount:
         if slot != self._slot:
             for old in [key for key in list(self._buckets) if abs(key - slot) >= BUCKETS]:
                 self._buckets.pop(old, None)
-            self._slot = slot  # last: what an interrupt left is forgotten by the next call
+            self._slot = slot  # last: after an interrupt, the next call drops the remaining buckets
         return slot

@@ -1,9 +1,8 @@
-"""Immutable records: annotated fields, without the import cost of dataclasses.
+"""Immutable records with annotated fields, without the import cost of dataclasses.
 
-The standard library's dataclasses would do, but importing them takes 20 ms on the machine where importing
-this whole library may take 40, and each frozen class with slots another 0.7 ms, for their methods are
-compiled when the class is made. Here they are written once, and type checkers see the same thing
-(PEP 681). See decisions 3 and 130.
+The import of ``dataclasses`` takes 20 ms, half of the import budget of this library. Each frozen dataclass with slots
+takes another 0.7 ms, because its methods are compiled when the class is created. Here, all classes share the same
+methods. Type checkers treat a record like a dataclass (PEP 681). See decisions 3 and 130.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ R = TypeVar("R", bound="Record")
 
 REQUIRED: Final[Any] = object()
 _ITERABLES: Final = ("Iterable", "Sequence", "Collection", "tuple", "frozenset", "AbstractSet", "Set")
-"""How annotations begin of fields whose value may come from an iterator."""
+"""Beginnings of the annotations of fields for which an iterator is read into a list."""
 
 
 class _Positional:
-    """What :func:`field` leaves in a class body until the class is made."""
+    """The mark of a positional field in a class body, until the class is created."""
 
     __slots__ = ("default",)
 
@@ -40,20 +39,20 @@ class _Positional:
 
 
 def field(*, default: Any = REQUIRED, kw_only: bool = True) -> Any:
-    """Declare a field that may be given by position: ``path: str = field(default="/", kw_only=False)``.
+    """Declare a field that may be passed by position: ``path: str = field(default="/", kw_only=False)``.
 
     Parameters
     ----------
     default
-        Its default; left out, the field is required.
+        The default of the field. Without it, the field is required.
     kw_only
-        ``False`` for a field that may be given by position. Such fields come before all others.
+        ``False`` for a field that may be passed by position. Such fields come before all others.
     """
     return default if kw_only else _Positional(default)
 
 
 class _LazySignature:
-    """The signature of a record class, made on first access: importing ``inspect`` costs 7 ms."""
+    """The signature of a record class, computed when it is read, because the import of ``inspect`` costs 7 ms."""
 
     def __get__(self, instance: object, kind: type[Record]) -> Signature | None:
         if instance is not None:
@@ -80,12 +79,21 @@ class _LazySignature:
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class Record:
-    """A frozen value: fields by annotation, defaults by assignment, by keyword unless declared with :func:`field`.
+    """The base class of immutable values with annotated fields.
 
-    Compared and hashed by its fields, printed as it is written, picklable. Numbers of other types (``Decimal``,
-    ``Fraction``, those of numpy) are stored as ``float`` and ``int``, and texts of other classes as ``str``, if a field says
-    so. A text is refused where a container is wanted. A subclass may override ``_check`` to reject values.
-    ``inspect.signature`` shows its fields.
+    An annotation in the class body declares a field; an assignment gives its default. Fields are passed by keyword
+    unless they are declared with :func:`field`. Instances are compared and hashed by their fields and can be pickled.
+
+    Numbers of other types (``Decimal``, ``Fraction``, those of numpy) are stored as ``float`` or ``int``, and strings
+    of other classes as ``str``, according to the annotation. A string is refused for a container. A subclass may
+    override ``_check`` to refuse values. ``inspect.signature`` shows the fields.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value does not match the annotation of its field, or ``_check`` refuses it.
+    TypeError
+        If a required field is missing, or a parameter is unknown or passed twice.
 
     Example
     -------
@@ -168,10 +176,10 @@ class Record:
             raise
 
     def _check(self) -> None:
-        """Raise a ``ConfigurationError`` for a value that is not allowed."""
+        """Raise ``ConfigurationError`` if a value is not allowed. Subclasses override this."""
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some fields changed, checked like a new one."""
+        """Return a copy with some fields changed. The values are checked as in the constructor."""
         return type(self)(**{name: getattr(self, name) for name in self._fields} | changes)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -199,7 +207,7 @@ class Record:
 
 
 class Policy(Record):
-    """A record that configures something: prints as the call that makes it, without what is at its default.
+    """The base class of records that configure something. They print as the constructor call, without default values.
 
     Example
     -------
@@ -222,14 +230,14 @@ class Policy(Record):
 
 
 def _hashable(value: Any) -> Any:
-    """Return what stands for a value in a hash: equal values have an equal one, mappings and lists too."""
+    """Return a hashable form of a value. Equal values have equal forms; mappings and lists are converted."""
     if isinstance(value, Mapping):
         return frozenset([(key, _hashable(one)) for key, one in value.items()])
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def _restore(kind: type[R], values: dict[str, Any], views: tuple[str, ...]) -> R:
-    """Make a record again from what was pickled: its values were checked when it was made first."""
+    """Return a record from its pickled values, without checking them again."""
     record = kind.__new__(kind)
     record.__dict__.update(values)
     record.__dict__.update({name: MappingProxyType(values[name]) for name in views})
@@ -237,14 +245,17 @@ def _restore(kind: type[R], values: dict[str, Any], views: tuple[str, ...]) -> R
 
 
 def derived(record: R, **changes: Any) -> R:
-    """Return a copy with some fields changed that the caller has checked: a tenth of the cost of ``replace``."""
+    """Return a copy with some fields changed, without checks. The caller must have checked them. A tenth of ``replace``."""
     copy = type(record).__new__(type(record))
     _store(copy, {name: getattr(record, name) for name in record._fields} | changes)
     return copy
 
 
 def _store(record: Record, values: Mapping[str, Any]) -> None:
-    """Set fields one by one: a dictionary that is read becomes an object of its own, which the collector visits."""
+    """Set the fields one by one.
+
+    Reading ``__dict__`` of the record would create a separate dictionary, which the garbage collector must visit.
+    """
     for name, value in values.items():
         object.__setattr__(record, name, value)
 
@@ -256,7 +267,7 @@ def _read(name: str, value: Any) -> list[Any]:
 
 
 def _blame(record: Record, values: dict[str, Any], error: Exception) -> None:
-    """Raise an error that names the first field whose value does not fit its annotation; return if all do."""
+    """Raise an error that names the first field whose value does not match its annotation; return if all match."""
     from inspect import get_annotations  # noqa: PLC0415 - takes 7 ms
 
     from balancekit._support.arguments import blame  # noqa: PLC0415 - imports inspect
@@ -276,7 +287,7 @@ def _blame(record: Record, values: dict[str, Any], error: Exception) -> None:
 
 
 def _name_default(record: Record, values: dict[str, Any], error: Any) -> None:
-    """Say of a default that does not go with what was given that it is one."""
+    """Add to an error that the refused value is the default of a field that was not passed."""
     name = error.parameter
     if values and name in record._fields and name not in values and same(getattr(record, name), error.value):
         error.allowed = f"{error.allowed}; this is its default: give {name} too"

@@ -1,4 +1,4 @@
-"""Runners that a ``with`` block starts and stops."""
+"""Base classes of runners that a ``with`` block starts and stops, in threads or on asyncio."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ if TYPE_CHECKING:
 __all__ = ["AsyncRunner", "ThreadRunner", "join", "join_all"]
 
 POLL_S: Final = 0.001
-"""Between two looks at a thread that cannot be joined."""
+"""Seconds between two checks of a thread that cannot be joined."""
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
-    """Wait for a thread to end, but not for the calling one, nor for one that the system would not start."""
+    """Wait until a thread has ended, at most ``timeout`` seconds. Return at once for the calling or an unstarted thread."""
     if thread.ident is None or thread is threading.current_thread():
         return
     deadline = None if timeout is None else time.monotonic() + timeout
     thread.join(timeout)
-    # Before Python 3.13 a join that was interrupted makes later ones believe that the thread has ended.
+    # Before Python 3.13, after an interrupted join, the next join returns at once although the thread runs.
     while thread in threading.enumerate() and (deadline is None or time.monotonic() < deadline):
         time.sleep(POLL_S)
 
 
 def join_all(threads: list[threading.Thread], timeout: float | None = None) -> None:
-    """Wait for threads to end, each at most so long; interrupted, those not waited for stay in the list."""
+    """Wait until threads have ended, at most ``timeout`` seconds for each. Threads are removed from the list.
+
+    If the wait is interrupted, the threads that remain are still in the list.
+    """
     for thread in list(threads):
         join(thread, timeout)
         with contextlib.suppress(ValueError):  # another thread waited too
@@ -40,30 +43,29 @@ def join_all(threads: list[threading.Thread], timeout: float | None = None) -> N
 class ThreadRunner(ABC):
     """A runner in threads, started and stopped by a ``with`` block.
 
-    Of blocks inside each other, the end of the last stops it.
+    Blocks may overlap or be nested; the end of the last one stops the runner.
 
-    A ``stop`` that is interrupted, by a second Ctrl-C for example, is finished by the next: what is to be ended is
-    noted before it is ended, and forgotten afterwards.
+    If a call of ``stop`` is interrupted, for example by a second Ctrl-C, the next call of ``stop`` completes it.
     """
 
     _blocks: int = 0
-    """How many blocks it is in."""
+    """The number of open ``with`` blocks."""
 
     def start(self) -> None:
-        """Start all threads, or none if the system refuses one. Does nothing if it is started."""
+        """Start all threads, or none if the system refuses one. Do nothing if the runner is started."""
         try:
             self._start()
-        except BaseException:  # an interrupt included: the threads that run end
+        except BaseException:  # an interrupt included: stop the threads that were started
             self.stop()
             raise
 
     @abstractmethod
     def _start(self) -> None:
-        """Start. What it has begun when it raises, :meth:`stop` ends."""
+        """Start the threads. If this raises, :meth:`stop` is called and ends those that were started."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Stop, and return when no thread is left. Does nothing if it is stopped."""
+        """Stop all threads and wait for their end. Do nothing if the runner is stopped."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -81,28 +83,28 @@ class ThreadRunner(ABC):
 class AsyncRunner(ABC):
     """A runner on asyncio, started and stopped by an ``async with`` block.
 
-    Of several blocks, the end of the last stops it.
+    Blocks may overlap or be nested; the end of the last one stops the runner.
 
-    A ``stop`` that is cancelled raises when no task is left. One in another loop than that of ``start`` raises
-    ``ConfigurationError`` and stops nothing.
+    If ``stop`` is cancelled, it waits until no task is left and then raises ``CancelledError``. In another event loop
+    than that of ``start``, it raises ``ConfigurationError`` and stops nothing.
     """
 
     _blocks: int = 0
-    """How many blocks it is in, or about to be."""
+    """The number of open ``async with`` blocks, including those that are being entered."""
     _main: Task[None] | None = None
-    """The task that is started."""
+    """The main task, if the runner is started."""
 
     def after_fork(self) -> None:
-        """Be stopped in a forked child: the loop is the parent's."""
+        """Mark the runner as stopped in a forked child, because the event loop belongs to the parent."""
         self._main = None
 
     @abstractmethod
     async def start(self) -> None:
-        """Start. Does nothing if it is started."""
+        """Start the tasks. Do nothing if the runner is started."""
 
     @abstractmethod
     async def stop(self) -> None:
-        """Stop, and return when no task is left. Does nothing if it is stopped."""
+        """Stop all tasks and wait for their end. Do nothing if the runner is stopped."""
 
     async def __aenter__(self) -> Self:
         self._blocks += 1

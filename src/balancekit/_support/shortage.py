@@ -1,9 +1,9 @@
-"""Shortages of the process itself: errors that say nothing about the endpoint at which they occurred.
+"""Detection of errors that are caused by a shortage of the process itself, and not by the endpoint.
 
-A process without a free file descriptor connects to no endpoint. It resolves no name either, and the C library then says that
-the name does not exist.
+A process without a free file descriptor cannot connect to any endpoint. It cannot resolve names either; the C library
+then reports that the name does not exist.
 
-Cost: a walk over the causes of an error; of an error in resolving a name, also one attempt to open a descriptor.
+Cost: O(causes of the error); for an error of name resolution, also one attempt to open a file.
 """
 
 from __future__ import annotations
@@ -20,9 +20,15 @@ _SHORTAGES: Final = _NO_DESCRIPTOR | {errno.ENOBUFS, errno.ENOMEM}
 
 
 def is_shortage(error: BaseException, handled: int = 0) -> bool:
-    """Return whether an error, or one that it was raised from, says that descriptors, buffers or memory have run out.
+    """Return whether an error or one of its causes reports that descriptors, buffers or memory are exhausted.
 
-    ``handled`` is the identity of what was being handled before, which does not count; 0 if nothing was.
+    Parameters
+    ----------
+    error
+        The error.
+    handled
+        The ``id()`` of the exception that was being handled before the failed call, which is no cause; 0 if there was
+        none.
 
     Example
     -------
@@ -45,7 +51,7 @@ def is_shortage(error: BaseException, handled: int = 0) -> bool:
 
 def _is_one(error: OSError) -> bool:
     sockets: Any = sys.modules.get("socket")  # if it was not imported, no name was resolved
-    if sockets is not None and isinstance(error, sockets.gaierror):  # whose numbers are no errnos
+    if sockets is not None and isinstance(error, sockets.gaierror):  # has other numbers
         return error.errno == sockets.EAI_MEMORY or _no_descriptor_is_free()
     return error.errno in _SHORTAGES
 

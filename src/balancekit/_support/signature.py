@@ -1,7 +1,7 @@
-"""Signatures at run time: the options behind ``**options``, spelled out for ``help()``, editors and Sphinx.
+"""Signatures that show the options behind ``**options``, for ``help()``, editors and Sphinx.
 
-Type checkers see them through ``Unpack``; ``inspect.signature`` would show ``**options`` alone. For modules that import
-``inspect`` anyway: it takes 7 ms.
+Type checkers see the options through ``Unpack``, but ``inspect.signature`` shows only ``**options``. This module imports
+``inspect``, which takes 7 ms. So only modules that import it anyway use this one.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def spelled(source: Callable[..., Any]) -> Callable[[F], F]:
-    """Return a decorator that shows the parameters of a source in place of ``**options``.
+    """Return a decorator that replaces ``**options`` in the signature of a function by the parameters of ``source``.
 
     Parameters
     ----------
     source
-        A ``TypedDict`` of options, whose defaults are shown as ``...``, or a callable that takes them by keyword.
+        A ``TypedDict`` of options, whose defaults are shown as ``...``; or a callable that has the options as parameters.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""The splitmix64 mixer for one integer; ``splitmix_batch`` has it for arrays.
+"""The splitmix64 mixer for one integer. ``splitmix_batch`` has the same function for arrays.
 
 Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014).
 """
@@ -10,11 +10,11 @@ from typing import Final
 __all__ = ["MASK64", "splitmix64"]
 
 MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
-"""The low 64 bits of an integer."""
+"""A mask of the low 64 bits."""
 
 
 def splitmix64(value: int) -> int:
-    """Mix the low 64 bits of an integer: a bijection whose every output bit depends on every input bit.
+    """Mix the low 64 bits of an integer. The function is a bijection; every output bit depends on every input bit.
 
     Example
     -------

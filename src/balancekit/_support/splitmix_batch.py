@@ -15,9 +15,14 @@ _SECOND: Final = np.uint64(0x94D0_49BB_1331_11EB)
 
 
 def mix64(values: NDArray[np.uint64], spare: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
-    """Apply the splitmix64 mixer to every number, in place; return the same array.
+    """Apply the splitmix64 mixer to every number in place. Return the same array.
 
-    ``spare`` is room for as many numbers; without it, it is made.
+    Parameters
+    ----------
+    values
+        The numbers. Shape (n,), uint64.
+    spare
+        A buffer of the same shape and type. Without it, a new one is allocated.
     """
     room = np.empty_like(values) if spare is None else spare
     values += _GOLDEN

@@ -1,9 +1,9 @@
-"""A clock that never goes back, over one that may.
+"""A wrapper that makes a clock monotonic.
 
-``time.time`` goes back when the machine's time is set. Then an answer would have taken minus an hour, its endpoint would be
-the fastest for ever, and an ejection would last an hour longer.
+``time.time`` goes back when the time of the machine is set. A latency could then be minus one hour. Its endpoint would
+look like the fastest, and an ejection would last an hour longer.
 
-Cost: a call and a comparison a reading. A balancer reads ``time.monotonic``, its default, directly.
+Cost: one call and one comparison per reading. The default clock of a balancer, ``time.monotonic``, is not wrapped.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from balancekit.errors import ConfigurationError
 __all__ = ["SteadyClock"]
 
 STAND_STILL_S: Final = 1.0
-"""A clock that is behind by less stands still until it is right again. Threads read it in another order than they compare."""
+"""Seconds. If the clock goes back by less, the time stands still until the clock has caught up. Such small steps occur
+because threads may compare their readings in another order than they have read them."""
 
 
 @final
 class SteadyClock:
-    """Reads a clock; if that goes back by a second or more, time goes on from where it was.
+    """A clock that never goes back. If the wrapped clock goes back by a second or more, time continues from its last value.
 
     Parameters
     ----------
@@ -42,11 +43,17 @@ class SteadyClock:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._ahead: float = 0.0
-        """Seconds by which it has gone back."""
+        """The sum of all steps back, in seconds."""
         self._last: float = -math.inf
 
     def __call__(self) -> float:
-        """Return the time. Raises for a reading that is no finite number, which would be compared with all later ones."""
+        """Return the time in seconds.
+
+        Raises
+        ------
+        ConfigurationError
+            If the clock returns infinity or NaN. A stored NaN or infinity would make all later comparisons wrong.
+        """
         read = self._clock()
         now = read + self._ahead
         if not -math.inf < now < math.inf:
@@ -54,7 +61,7 @@ class SteadyClock:
         last = self._last
         if now < last:
             if last - now >= STAND_STILL_S:
-                self._ahead = last - read  # the same for every thread that comes upon it
+                self._ahead = last - read  # every thread that notices the step computes the same value
             return last
         self._last = now
         return now

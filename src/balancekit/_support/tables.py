@@ -1,7 +1,9 @@
-"""Tables of plain values, read word by word: an unknown word is an error that lists the known ones.
+"""Reading of tables of a configuration file, that is of mappings with plain values.
 
-Every function takes where the table stands in its file (``"checks"``, ``"balancer.health"``) and puts that in front of the
-name of whatever is wrong. Cost: proportional to the table.
+An unknown name is an error that lists the known ones. Every function takes the place of the table in the file, such as
+``"checks"`` or ``"balancer.health"``. Errors begin with this place.
+
+Cost: O(size of the table).
 """
 
 from __future__ import annotations
@@ -27,23 +29,29 @@ __all__ = [
 ]
 
 Words: TypeAlias = tuple[Callable[..., Any], tuple[str, ...]]
-"""A constructor and the parameters that a file may set."""
+"""A constructor and the names of the parameters that a file may set."""
 Kinds: TypeAlias = Mapping[str, Words]
-"""What a table may make, by its ``kind``."""
+"""The constructors among which ``kind`` of a table chooses."""
 
 CODE: Final = frozenset({"address", "child", "choose", "selector", "tls", "values"})
-"""Parameters whose values are objects of a program: a child, a function, a TLS context."""
+"""Parameters that a file cannot set, because their values are objects: a child, a function, a TLS context."""
 MAX_WORD_CHARS: Final = 100
-"""Of a word that is compared with known ones."""
+"""Characters of an unknown name that are compared with the known ones."""
 
 
 def words(kind: Callable[..., Any]) -> Words:
-    """Return a class and its parameters that take plain values."""
+    """Return a class and the names of its parameters that take plain values."""
     return kind, tuple([name for name in inspect.signature(kind).parameters if name not in CODE])
 
 
 def table(where: str, value: object) -> dict[str, Any]:
-    """Return a copy of a table."""
+    """Return a copy of a table.
+
+    Raises
+    ------
+    ConfigurationError
+        If the value is no mapping, or has a key that is no string.
+    """
     if not isinstance(value, Mapping):
         raise ConfigurationError(where, value, "a table")
     for word in value:
@@ -53,20 +61,20 @@ def table(where: str, value: object) -> dict[str, Any]:
 
 
 def reject_unknown(where: str, left: Iterable[str], known: Collection[str]) -> None:
-    """Raise for the first word that is left in a table, naming the known ones and the closest."""
+    """Raise ``ConfigurationError`` if unknown names are left in a table. The error lists the known ones and the closest."""
     for word in left:
         raise ConfigurationError(where, word, one_of(word, known))
 
 
 def choice(where: str, word: object, known: Collection[str]) -> str:
-    """Return a word that is one of the known ones."""
+    """Return a word if it is one of the known ones; else raise ``ConfigurationError``."""
     if isinstance(word, str) and word in known:
         return word
     raise ConfigurationError(where, word, one_of(word, known))
 
 
 def call(where: str, make: Callable[..., Any], options: Mapping[str, Any], known: Collection[str]) -> Any:
-    """Call a constructor with the options of a table; its errors name their place in the file."""
+    """Call a constructor with the options of a table. Errors name their place in the file."""
     reject_unknown(where, [word for word in options if word not in known], known)
     try:
         return make(**options)
@@ -77,12 +85,12 @@ def call(where: str, make: Callable[..., Any], options: Mapping[str, Any], known
 
 
 def located(where: str, error: ConfigurationError) -> ConfigurationError:
-    """Return an error with the place of its table in front of its parameter."""
+    """Return a copy of an error whose parameter begins with the place of its table."""
     return ConfigurationError(f"{where}.{error.parameter}", error.value, error.allowed)
 
 
 def make(where: str, value: object, kinds: Kinds) -> Any:
-    """Make one of several kinds of thing from a table with a ``kind``."""
+    """Return the object that a table with a ``kind`` describes."""
     options = table(where, value)
     kind = choice(f"{where}.kind", options.pop("kind", None), kinds)
     constructor, known = kinds[kind]
@@ -90,8 +98,8 @@ def make(where: str, value: object, kinds: Kinds) -> Any:
 
 
 def one_of(word: object, known: Collection[str]) -> str:
-    """Return the known words, and the one that was probably meant."""
+    """Return the list of known words as text, with the one that was probably meant."""
     if not known:
-        return "no words at all here"
+        return "an empty table"
     close = difflib.get_close_matches(word[:MAX_WORD_CHARS], known, n=1) if isinstance(word, str) else []
     return f"one of {', '.join(known)}" + (f"; did you mean {close[0]!r}?" if close else "")

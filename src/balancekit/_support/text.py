@@ -1,10 +1,10 @@
-"""Text that people and peers pass in, as the bytes and numbers that structures hash.
+"""Conversion of keys, ids and host names to the form that is hashed, compared and sent.
 
-Any ``str`` is a valid key. A header that is not UTF-8 and half a surrogate pair in JSON both become strings with lone
-surrogates, which UTF-8 cannot encode and which crash C code that does not expect them. They are encoded by
-``surrogatepass``: three bytes each, distinct from the bytes of every other string.
+Any ``str`` is a valid key, even one with lone surrogates. Such strings come from headers that are not UTF-8, and from
+JSON with half a surrogate pair. UTF-8 cannot encode lone surrogates, and C code that does not expect them may crash.
+They are encoded with ``surrogatepass``, as three bytes each. The result differs from the bytes of every other string.
 
-Cost: one call of a C method for ASCII text, which is passed on as it is.
+Cost: one call of a C method for ASCII text.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 _MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
-"""Letters, digits and hyphens (RFC 1123), and the underscore, which names of services have (RFC 2782)."""
+"""A label of letters, digits and hyphens (RFC 1123), and of underscores, which occur in names of services (RFC 2782)."""
 _FOUR_NUMBERS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _ENCODED_ZONE: Final = re.compile(r"%25(?=[^0-9])")
-"""The mark of a zone in a URL (RFC 6874); before a digit it may as well be that of interface 25 and more."""
+"""The separator of a zone in a URL (RFC 6874). Before a digit it is ambiguous: ``%25`` could also be interface 25."""
 MAX_HOST_CHARACTERS: Final = 253
-"""Of a host name without the dot of the root (RFC 1035)."""
+"""The maximal length of a host name without the trailing dot (RFC 1035)."""
 
 
 def plain(value: str) -> str:
-    """Return a text as a plain ``str``: a class derived from it may compare, hash and print as it likes.
+    """Return a plain ``str`` with the same characters. A subclass of ``str`` may compare, hash and print differently.
 
     Example
     -------
@@ -52,13 +52,13 @@ def plain(value: str) -> str:
     Raises
     ------
     TypeError
-        If it is no text.
+        If the value is no ``str``.
     """
     return str.__str__(value)
 
 
 def to_bytes(value: str | bytes) -> bytes:
-    r"""Return the UTF-8 bytes of a text, lone surrogates included; bytes as they are.
+    r"""Return the UTF-8 bytes of a string, with lone surrogates encoded too. Bytes are returned unchanged.
 
     Example
     -------
@@ -69,7 +69,7 @@ def to_bytes(value: str | bytes) -> bytes:
 
 
 def encodable(value: str) -> bool:
-    """Return whether a text can be sent and printed: it has no lone surrogate.
+    """Return whether a string has no lone surrogate, so that UTF-8 can encode it.
 
     Example
     -------
@@ -86,9 +86,9 @@ def encodable(value: str) -> bool:
 
 
 def decimal(value: int) -> str:
-    """Return an integer in decimal digits; one that 64 bits cannot hold by its low 64 bits.
+    """Return an integer in decimal digits. Of an integer that does not fit in 64 bits, only the low 64 bits are used.
 
-    Python refuses to write integers of more than 4,300 digits, and takes long for those of many.
+    Python refuses to print integers of more than 4,300 digits, and is slow for long ones.
 
     Example
     -------
@@ -99,13 +99,13 @@ def decimal(value: int) -> str:
 
 
 def ascii_host(host: str) -> str | None:
-    """Return the one spelling of a host name or an address.
+    """Return the normal form of a host name or an IP address; ``None`` if the text is neither.
 
-    A name in A-labels and lower case, without the dot of the root; an address as short as it can be.
+    The normal form of a name has A-labels, lower-case letters and no trailing dot. That of an address is the shortest.
 
-    ``None`` for what is neither a host name that resolvers take nor an IP address. Names are taken by IDNA 2008, which
-    allows no full-width letters and the like (RFC 5891), and four numbers are an address or nothing (RFC 1123, 2.1). The
-    zone of an address stays as it is, for names of interfaces have capital letters; ``%25``, as URLs have it, becomes ``%``.
+    Names are converted by IDNA 2008, which refuses full-width letters and the like (RFC 5891). Four numbers with dots
+    are an address or invalid, and never a name (RFC 1123, 2.1). The zone of an address keeps its case, because names of
+    interfaces may have capital letters. ``%25``, the form of URLs, becomes ``%``.
 
     Example
     -------
@@ -126,9 +126,9 @@ def ascii_host(host: str) -> str | None:
 
 
 def host_of(url: SplitResult) -> str:
-    """Return the host of a URL, for :func:`ascii_host`: empty if there is none, or brackets without an IPv6 address.
+    """Return the host of a URL, for :func:`ascii_host`; empty if there is none, or if its brackets hold no IPv6 address.
 
-    RFC 3986 has brackets for addresses of versions to come as well (``[v7.x]``), and no version has come.
+    RFC 3986 also allows addresses of future versions in brackets (``[v7.x]``). No such version exists.
 
     Example
     -------
@@ -141,7 +141,7 @@ def host_of(url: SplitResult) -> str:
 
 
 def with_ascii_host(url: str) -> str:
-    """Return a URL with a host name in A-labels, as clients send it; a URL with any other host as it is.
+    """Return a URL with its host name in A-labels. A URL with another kind of host is returned unchanged.
 
     Example
     -------
@@ -151,7 +151,7 @@ def with_ascii_host(url: str) -> str:
     Raises
     ------
     ValueError
-        If it has brackets without an address, or a port that is none.
+        If the URL has brackets without an address, or a port that is no number from 0 to 65535.
     """
     from urllib.parse import urlsplit  # noqa: PLC0415 - few programs give such a URL
 
@@ -165,7 +165,7 @@ def with_ascii_host(url: str) -> str:
 
 
 def with_zone(address: tuple[Any, ...]) -> str:
-    """Return the address of a socket; a link-local one leads nowhere without its zone.
+    """Return the host of a socket address. An IPv6 address gets its zone, which a link-local address needs.
 
     Example
     -------
@@ -185,7 +185,7 @@ def _address(text: str) -> str | None:
 
 def _a_labels(name: str) -> str | None:
     try:
-        from idna import encode  # noqa: PLC0415 - every HTTP client brings it
+        from idna import encode  # noqa: PLC0415 - optional; every HTTP client depends on it
     except ModuleNotFoundError:
         return _a_labels_of_2003(name)
     try:
@@ -195,7 +195,7 @@ def _a_labels(name: str) -> str | None:
 
 
 def _a_labels_of_2003(name: str) -> str | None:
-    """Return what the codec of the standard library makes of a name, unless it changes the name on the way."""
+    """Return the A-labels of the standard library's codec (IDNA 2003); ``None`` if decoding them gives another name."""
     try:
         found = name.encode("idna")
         return found.decode("ascii") if found.decode("idna") == name else None

@@ -1,8 +1,11 @@
-"""Readings of one path: what it means to this library, to RFC 3986, to nginx and to Envoy.
+"""Normalisation of URL paths, as this library, RFC 3986, HAProxy, nginx and Envoy do it.
 
-Every function takes a path as sent and returns the path that routes are compared with, or ``None`` if it has to be
-rejected. Cost: O(length); :func:`strict` is one scan for an ordinary path. Source: RFC 3986 section 6.2.2; nginx 1.22.1
-and Envoy 1.40.0 as observed (``tests/oracles``).
+Every function takes a path as it was sent. It returns the path that is compared with routes, or ``None`` if the request
+must be rejected.
+
+Cost: O(length).
+
+Source: RFC 3986, section 6.2.2; the observed behaviour of nginx 1.22.1 and Envoy 1.40.0 (``tests/oracles``).
 """
 
 from __future__ import annotations
@@ -37,12 +40,12 @@ PROBLEMS: Final = (
 
 
 def strict(path: str) -> str | None:
-    """Return the path if all servers read it alike, but for the case of hexadecimal digits, made upper case."""
+    """Return the path with hexadecimal digits in upper case; ``None`` if servers may interpret it differently."""
     return ESCAPE.sub(_upper, path) if strict_problem(path) is None else None
 
 
 def strict_problem(path: str) -> str | None:
-    """Return why servers may read a path differently, ``None`` if they do not."""
+    """Return the reason why servers may interpret a path differently; ``None`` if there is none."""
     for pattern, text in PROBLEMS:
         if pattern.search(path):
             return text
@@ -50,19 +53,19 @@ def strict_problem(path: str) -> str | None:
 
 
 def raw(path: str) -> str | None:
-    """Return the path as sent, as HAProxy does; rejected is only what is no path, such as ``*``."""
+    """Return the path as it was sent, like HAProxy; ``None`` if it does not begin with ``/``."""
     return path if path.startswith("/") else None
 
 
 def rfc3986(path: str) -> str | None:
-    """Decode what needs no escape, make hexadecimal digits upper case, remove dot segments."""
+    """Decode escapes of unreserved characters, convert hexadecimal digits to upper case, and remove dot segments."""
     return remove_dots(ESCAPE.sub(_unreserved, path)) if path.startswith("/") else None
 
 
 def nginx(path: str, *, merge_slashes: bool = True) -> str | None:
-    """Decode every escape once, then remove dot segments and merge slashes.
+    """Decode every escape once, then remove dot segments and merge slashes, like nginx.
 
-    The result is decoded: one character a byte. Rejected: a bad escape, an encoded NUL, ``..`` above the root.
+    Each character of the result is one byte. A bad escape, an encoded NUL and a ``..`` above the root are rejected.
     """
     if not path.startswith("/"):
         return None
@@ -82,9 +85,17 @@ def envoy(
 ) -> str | None:
     r"""Apply Envoy's three options in Envoy's order: escaped slashes, normalisation, merged slashes.
 
-    ``escaped_slashes`` is ``"keep"``, ``"reject"`` or ``"unescape"``. Normalisation decodes what needs no escape, encodes
-    quotes, braces and the like, reads ``\`` as ``/``, and removes dot segments, also with ``;`` and anything behind their plain
-    dots.
+    Parameters
+    ----------
+    path
+        The path as it was sent.
+    normalize
+        Whether to decode escapes of unreserved characters, encode quotes, braces and the like, convert ``\`` to ``/``,
+        and remove dot segments. A dot segment may have a suffix that begins with ``;`` if its dots are not escaped.
+    merge_slashes
+        Whether to replace several slashes by one.
+    escaped_slashes
+        ``"keep"``, ``"reject"`` or ``"unescape"``: what is done with an encoded slash or backslash.
     """
     if not path.startswith("/"):
         return None
@@ -112,7 +123,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _parameters_of_dots(decoded: str, sent: str) -> str:
-    """Drop ``;anything`` behind a dot segment whose dots were sent as dots."""
+    """Remove ``;...`` after a dot segment whose dots were sent unescaped."""
     if ";" not in sent:
         return decoded
     both = zip(decoded.split("/"), sent.split("/"), strict=True)
@@ -129,7 +140,16 @@ def _dots(segment: str) -> bool:
 
 
 def remove_dots(path: str, *, merge_slashes: bool = False, climb: bool = True) -> str | None:
-    """Remove dot segments; ``climb`` lets ``..`` stay at the root, else it is rejected.
+    """Remove dot segments.
+
+    Parameters
+    ----------
+    path
+        A path that begins with ``/``.
+    merge_slashes
+        Whether to remove empty segments.
+    climb
+        Whether a ``..`` above the root is ignored. Otherwise the result is ``None``.
 
     Example
     -------
@@ -154,7 +174,7 @@ def remove_dots(path: str, *, merge_slashes: bool = False, climb: bool = True) -
 
 
 def unescape(text: str) -> str:
-    """Decode every escape to one character a byte.
+    """Replace every escape by the character with the value of its byte.
 
     Example
     -------

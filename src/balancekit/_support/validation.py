@@ -1,8 +1,8 @@
-"""Validation of arguments: one place for the rules, one wording for the errors.
+"""Validation of arguments.
 
-Every function returns the value in the type that the rest of the library relies on, or raises
-:class:`~balancekit.errors.ConfigurationError` naming the parameter, the value and what is allowed.
-``bool``, numpy's too, is never a number here: ``weight=True`` is a mistake, not a weight of one.
+Every function returns the value converted to a plain type. It raises :class:`~balancekit.errors.ConfigurationError` if
+the value is not allowed. The error names the parameter, the value and what is allowed. A ``bool``, also one of numpy,
+is never accepted as a number: ``weight=True`` is a mistake.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ E = TypeVar("E", bound=enum.Enum)
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 LONG_S: Final = 3600.0
-"""Seconds above which a time-out or an interval is probably in milliseconds."""
+"""Seconds above which a timeout or an interval was probably meant in milliseconds."""
 LONG_TIMEOUT_S: Final = 1000.0
-"""The same of a single request: 1000 is a second in milliseconds, and a quarter of an hour in seconds."""
+"""The same for the timeout of a single request. 1000 is one second in milliseconds, but a quarter of an hour in seconds."""
 MAX_ITEMS: Final = 1_000_000
-"""Items of an iterable that are read at most: endpoints, nodes, listeners."""
+"""The largest number of items that an iterable, for example of endpoints, may have."""
 _CLOCK: Final = "a callable that returns seconds, such as time.monotonic"
 _SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _IDS: Final = "a collection of endpoint ids (strings)"
 MAX_WEIGHT: Final = 1e100
-"""Greater weights would add up to more than a float can hold."""
+"""The largest weight. Sums of larger weights could overflow a float."""
 
 
 def number(
@@ -71,10 +71,25 @@ def number(
     unit: str = "",
     hint: str = "",
 ) -> float:
-    """Return a finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given.
+    """Return a finite number in ``[minimum, maximum]`` that is greater than ``above``, as a float.
 
-    With ``infinite``, infinity is allowed, too. The error names the unit, and ends with ``hint``; where at most 1 is allowed,
-    a percentage gets the share that was probably meant.
+    Parameters
+    ----------
+    parameter
+        The name of the parameter, for the error.
+    value
+        The value.
+    minimum, maximum
+        The bounds, inclusive.
+    above
+        A lower bound, exclusive.
+    infinite
+        Whether infinity is allowed.
+    unit
+        The unit, for the error.
+    hint
+        The end of the error message. If at most 1 is allowed and the value looks like a percentage, the message has the
+        corresponding fraction instead.
     """
     result = math.nan
     if (hasattr(value, "__float__") or hasattr(value, "__index__")) and not is_truth(value):
@@ -95,7 +110,7 @@ def number(
 def seconds(
     parameter: str, value: Any, *, minimum: float = 0.0, above: float | None = None, long: float = LONG_S
 ) -> float:
-    """Return a number of seconds, and warn of one above ``long``, where seconds are short: milliseconds were meant."""
+    """Return a number of seconds. Emit a ``UserWarning`` if it is above ``long``: milliseconds were probably meant."""
     result = number(parameter, value, minimum=minimum, above=above, unit="seconds")
     if result > long:
         text = f"{parameter}={result:g} is more than {_words(long)}; it counts seconds: write {result / 1000.0:g} for {result:g} ms"
@@ -108,7 +123,7 @@ def _words(seconds: float) -> str:
 
 
 def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.inf) -> int:
-    """Return a whole number in ``[minimum, maximum]``; a float is refused even when it is whole."""
+    """Return an integer in ``[minimum, maximum]``. A float is refused, even if it is integral."""
     if hasattr(value, "__index__") and not is_truth(value):
         try:
             result = operator.index(value)
@@ -123,10 +138,7 @@ def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.i
 
 
 def text(parameter: str, value: object, *, empty: bool = False, any_text: bool = False) -> str:
-    """Return a plain string, non-empty unless ``empty``.
-
-    Lone surrogates, which cannot be sent, are refused unless ``any_text``.
-    """
+    """Return a plain string. It must not be empty unless ``empty``, and must have no lone surrogate unless ``any_text``."""
     if isinstance(value, str) and ((found := plain(value)) or empty):
         if any_text or encodable(found):
             return found
@@ -135,9 +147,9 @@ def text(parameter: str, value: object, *, empty: bool = False, any_text: bool =
 
 
 def path(parameter: str, value: Any, *, allowed: str = "the path of a file") -> str:
-    """Return a path as text.
+    """Return a path as a string.
 
-    A number is refused: ``open`` would take it for the descriptor of an open file, and close that.
+    A number is refused, because ``open`` would use it as a file descriptor and close that file.
     """
     if isinstance(value, str | os.PathLike):
         found = os.fspath(value)
@@ -149,15 +161,15 @@ def path(parameter: str, value: Any, *, allowed: str = "the path of a file") -> 
 def _names_a_file(path_: str) -> bool:
     try:
         return b"\0" not in os.fsencode(path_)
-    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+    except UnicodeEncodeError:  # a lone surrogate that `surrogateescape` cannot encode
         return False
 
 
 def items(parameter: str, value: Iterable[T], *, limit: int = MAX_ITEMS) -> list[T]:
-    """Return what an iterable yields, up to a limit.
+    """Return the items of an iterable as a list.
 
-    One that never ends is refused, and not read for ever; so are a text, and what cannot be iterated although its class
-    says so: an array without dimensions.
+    An iterable with more than ``limit`` items is refused after that many. A string is refused, and so is an object that
+    raises ``TypeError`` when it is iterated, such as an array without dimensions.
     """
     if isinstance(value, str):
         raise ConfigurationError(parameter, value, f"several values, such as [{brief(value)}]")
@@ -174,7 +186,7 @@ def items(parameter: str, value: Iterable[T], *, limit: int = MAX_ITEMS) -> list
 def numbers(
     parameter: str, value: Iterable[Any], *, minimum: float, above: float | None = None
 ) -> list[float]:
-    """Return finite numbers, at most a million, each as :func:`number` wants it; a million take a tenth of a second."""
+    """Return at most a million numbers, each as :func:`number` returns it. A million take a tenth of a second."""
     if isinstance(value, str | bytes | bytearray):
         raise ConfigurationError(parameter, value, "a list of numbers")
     found = items(parameter, value)
@@ -187,7 +199,7 @@ def numbers(
 
 
 def labels(parameter: str, value: object) -> Mapping[str, str]:
-    """Return a read-only copy of a mapping from strings to strings; the same one for all that are empty."""
+    """Return a read-only copy of a mapping from strings to strings. All empty mappings share one copy."""
     if isinstance(value, Mapping):
         pairs = list(value.items())
         if not pairs:
@@ -199,13 +211,13 @@ def labels(parameter: str, value: object) -> Mapping[str, str]:
 
 
 def ids(parameter: str, value: object) -> frozenset[str]:
-    """Return a collection of endpoint ids; a bare string is refused, it would be read letter by letter."""
+    """Return a set of endpoint ids. A single string is refused, because it would be read as a list of letters."""
     if isinstance(value, Collection) and not isinstance(value, str | bytes):
         try:
             members = items(parameter, value)
         except ConfigurationError:
             raise
-        except Exception as error:  # of the value's own class
+        except Exception as error:  # from a method of the value's class
             raise_interrupt()
             raise ConfigurationError(parameter, value, _IDS) from error
         if all(isinstance(member, str) for member in members):
@@ -214,21 +226,21 @@ def ids(parameter: str, value: object) -> frozenset[str]:
 
 
 def exclusions(value: Any) -> Collection[str]:
-    """Return the ids of endpoints that a request is not to be sent to.
+    """Return the ids of endpoints that a request excludes.
 
-    What is empty, ``None`` too, excludes nothing: a plain request looks at no more than its truth.
+    ``None`` and other false scalars exclude nothing, because the fast path tests only the truth value.
     """
     return () if value.__class__ in _SCALARS and not value else ids("exclude", value)
 
 
 def key(value: object) -> None:
-    """Refuse what no request can be hashed by."""
+    """Raise ``ConfigurationError`` if a key is not a string, bytes or an integer."""
     if not isinstance(value, str | bytes | int) or isinstance(value, bool):
         raise ConfigurationError("key", value, "a str, bytes or int")
 
 
 def request(key_: object, cost: object, attributes: object) -> None:
-    """Refuse a key, a cost or attributes that no request can have."""
+    """Raise ``ConfigurationError`` if the key, the cost or the attributes of a request are not allowed."""
     if key_ is not None:
         key(key_)
     number("cost", cost, above=0.0)
@@ -237,7 +249,7 @@ def request(key_: object, cost: object, attributes: object) -> None:
 
 
 def clock(parameter: str, value: Any) -> None:
-    """Refuse what returns no seconds when it is called. It is called once."""
+    """Call a clock once. Raise ``ConfigurationError`` if it raises, or returns no finite number."""
     try:
         now = float(value() + 0.0)
     except Exception as error:
@@ -248,7 +260,7 @@ def clock(parameter: str, value: Any) -> None:
 
 
 def weight(parameter: str, value: Any, *, above: float | None = None) -> float:
-    """Return a weight: a finite number >= 0, or greater than ``above``, that can be added to others."""
+    """Return a weight: a number >= 0, or greater than ``above``, and at most :data:`MAX_WEIGHT`."""
     result = number(parameter, value, minimum=0.0 if above is None else -math.inf, above=above)
     if result > MAX_WEIGHT:
         raise ConfigurationError(parameter, value, f"a number up to {MAX_WEIGHT:g}")
@@ -256,7 +268,7 @@ def weight(parameter: str, value: Any, *, above: float | None = None) -> float:
 
 
 def members(kind: type[enum.Enum]) -> str:
-    """Return what an error text says of an enumeration: all that is allowed, as it is to be written.
+    """Return the text with which an error lists the members of an enumeration.
 
     Example
     -------
@@ -273,7 +285,7 @@ def members(kind: type[enum.Enum]) -> str:
 
 
 def member(parameter: str, value: object, kind: type[E]) -> E:
-    """Return the member of an enumeration that a value is or, if its members are texts, names."""
+    """Return a member of an enumeration. If the members are strings, the value may be one of those strings."""
     if isinstance(value, kind) or (isinstance(value, str) and issubclass(kind, str)):
         with suppress(ValueError):
             return kind(value)
@@ -281,14 +293,14 @@ def member(parameter: str, value: object, kind: type[E]) -> E:
 
 
 def flag(parameter: str, value: object) -> bool:
-    """Return ``True`` or ``False``; values that merely count as one are refused."""
+    """Return a ``bool``. Other values with a truth value are refused."""
     if isinstance(value, bool):
         return value
     raise ConfigurationError(parameter, value, "True or False")
 
 
 def _bound(value: float) -> str:
-    """Return a bound in full, if it is a whole number that was written as one."""
+    """Return the text of a bound: all digits of an integer, six significant digits of a float."""
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 

@@ -1,4 +1,4 @@
-"""The version, read from the metadata of the installed package."""
+"""The version of the library, read from the metadata of the installed package."""
 
 from __future__ import annotations
 

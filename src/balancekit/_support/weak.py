@@ -1,4 +1,4 @@
-"""References that keep nothing alive."""
+"""Weak references to objects and methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["observe_weakly", "weakly"]
 
 
 def weakly(thing: T) -> Callable[[], T | None]:
-    """Return a function that returns a thing, ``None`` once it is gone; a thing without weak references stays."""
+    """Return a function that returns an object, or ``None`` after the object was garbage-collected.
+
+    An object that does not support weak references is kept alive.
+    """
     try:
         return weakref.ref(thing)
     except TypeError:
@@ -25,9 +28,10 @@ def weakly(thing: T) -> Callable[[], T | None]:
 def observe_weakly(
     subscribe: Callable[[Callable[..., None]], Callable[[], None]], method: Callable[..., object]
 ) -> Callable[[], None]:
-    """Subscribe a method whose object may go; the first call after it has gone ends that. Return a function that ends it.
+    """Subscribe a method without keeping its object alive. Return a function that ends the subscription.
 
-    An observer that is dropped without a word would be called, and kept, as long as what it observes.
+    After the object was garbage-collected, the next notification ends the subscription. A normal subscription would
+    keep the object alive as long as the object that it observes.
     """
     living = weakref.WeakMethod(method)
 

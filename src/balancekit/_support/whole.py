@@ -1,10 +1,11 @@
-"""Changes of an object that are made whole or not at all.
+"""Atomic methods: if such a method raises, its object is restored to the state before the call.
 
-A change of several attributes by a method that returns what is to be done is lost for ever if an interrupt comes between:
-the object has changed, and the caller does not know. :func:`whole` puts the attributes back then, so calling again heals.
+A method may change several attributes and return actions for the caller. If an interrupt occurs after the change and
+before the return, the caller never receives the actions. :func:`whole` then restores the attributes, so that the method
+can be called again.
 
-Cost: one copy of what :meth:`Restorable._saved` names, for each call. :func:`whole_graph` needs no such method, and copies all
-that an object refers to: for rare changes of machines of many parts.
+Cost: one copy of the state that :meth:`Restorable._saved` returns, for each call. :func:`whole_graph` needs no such
+method. It copies all objects that can be reached, so it is for rare changes of objects with many parts.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ __all__ = ["Restorable", "begin_all", "put_back", "whole", "whole_graph"]
 
 
 class Restorable(Protocol):
-    """An object that can be put back."""
+    """An object whose state can be saved and restored."""
 
     def _saved(self) -> tuple[Any, ...]:
-        """Return the state, in copies of what methods change in place."""
+        """Return the state. Containers that methods change in place are copied."""
         ...
 
     def _restore(self, saved: tuple[Any, ...]) -> None:
-        """Be as :meth:`_saved` said."""
+        """Restore a state that :meth:`_saved` has returned."""
         ...
 
 
@@ -38,7 +39,7 @@ S = TypeVar("S", bound=Restorable)
 
 
 def whole(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Decorate a method: whatever it raises, an interrupt included, leaves its object as it was.
+    """Decorate a method so that any exception, also an interrupt, leaves its object unchanged.
 
     Example
     -------
@@ -73,10 +74,10 @@ def whole(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P],
 
 
 def whole_graph(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, P], R]:
-    """Decorate a method: whatever it raises leaves its object as it was, and all that it refers to.
+    """Decorate a method so that any exception leaves its object, and all objects that it refers to, unchanged.
 
-    That is objects of the library, containers, generators of random numbers, and what functions have closed over; not what
-    users wrote, nor arrays and iterators. Cost: O(all of it), so about what building it costs.
+    These objects are those of the library, containers, random generators, and the variables of closures. Objects of user
+    classes, arrays and iterators are not restored. Cost: O(number of objects), about as much as creating them.
 
     Example
     -------
@@ -110,7 +111,7 @@ def whole_graph(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[
 
 
 def _graph(root: object) -> list[Callable[[], None]]:
-    """Return functions that make all that can be reached from an object be as it is now."""
+    """Return functions that restore every object that can be reached from ``root`` to its present state."""
     restores: list[Callable[[], None]] = []
     seen: set[int] = set()
     todo: list[Any] = [root]
@@ -127,7 +128,7 @@ def _graph(root: object) -> list[Callable[[], None]]:
 
 
 def _parts(one: Any) -> tuple[Callable[[], None] | None, Iterable[Any]]:
-    """Return what makes one object be as it is now, if it can change, and what it refers to."""
+    """Return a function that restores one object to its present state (``None`` if it is immutable), and its parts."""
     match one:
         case dict() | set():
             known = one.copy()
@@ -173,9 +174,9 @@ def _set(one: object, values: dict[str, Any]) -> None:
 
 
 def put_back(other: object) -> Callable[[], None]:
-    """Return what makes an object be as it is now, for a call that changes several.
+    """Return a function that restores an object to its present state. For a method that changes several objects.
 
-    Nothing happens to one that cannot be put back.
+    For an object without ``_saved``, the function does nothing.
     """
     save: Callable[[], tuple[Any, ...]] | None = getattr(other, "_saved", None)
     if save is None:
@@ -186,9 +187,9 @@ def put_back(other: object) -> Callable[[], None]:
 
 
 def begin_all(*begins: Callable[[], Callable[[], None]]) -> list[Callable[[], None]]:
-    """Call functions that each begin something and return what ends it; return what ends all.
+    """Call functions that each begin something and return a function that ends it. Return those functions.
 
-    If one raises, what the others have begun is ended: their ends would be lost.
+    If one of the calls raises, everything that was begun is ended.
 
     Example
     -------
@@ -202,7 +203,7 @@ def begin_all(*begins: Callable[[], Callable[[], None]]) -> list[Callable[[], No
     """
     ends: list[Callable[[], None]] = []
     try:
-        _begin_all(begins, ends)  # a call: since 3.12 an interrupt at a jump may pass the block around it
+        _begin_all(begins, ends)  # on 3.12+, an interrupt in a loop may skip `except`
     except BaseException:
         for end in ends:
             end()
@@ -212,8 +213,8 @@ def begin_all(*begins: Callable[[], Callable[[], None]]) -> list[Callable[[], No
 
 def _begin_all(begins: Iterable[Callable[[], Callable[[], None]]], ends: list[Callable[[], None]]) -> None:
     for begin in begins:
-        ends.append(begin())  # noqa: PERF401 - a comprehension would lose those that have begun
+        ends.append(begin())  # noqa: PERF401 - if one raises, a comprehension would lose the others
 
 
 def _nothing() -> None:
-    """Stand for an object that cannot be put back."""
+    """Do nothing."""

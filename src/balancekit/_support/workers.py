@@ -1,7 +1,9 @@
-"""Worker processes that end with their parent, however it ends.
+"""Worker processes that end when their parent process ends.
 
-A pool of processes ends its workers when the parent closes it. A parent that is killed (SIGTERM, SIGKILL) closes nothing, and
-its workers would wait for work for ever. Cost: one thread a worker, which sleeps.
+A process pool ends its workers when the parent closes the pool. A parent that is killed (SIGTERM, SIGKILL) does not
+close it, and its workers would wait for work forever.
+
+Cost: one sleeping thread per worker.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ __all__ = ["begin_worker"]
 
 
 def begin_worker(*, ignore_interrupts: bool = False) -> None:
-    """Make this process end with its parent. Called in a worker, as the initializer of a pool.
+    """Make this process end when its parent ends. Call it in a worker, as the initializer of a process pool.
 
     Parameters
     ----------
     ignore_interrupts
-        Leave Ctrl-C, which the terminal sends to all processes, to the parent.
+        Whether to ignore SIGINT. The terminal sends Ctrl-C to all processes; the parent then handles it alone.
     """
     if ignore_interrupts:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
