@@ -13,6 +13,7 @@ from random import Random
 from typing import Final, Self, TypeAlias, final
 
 from balancekit._selection.pickers import NO_PICKERS, Pickers, pickers_of
+from balancekit._support.functions import has_methods
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.loads import ExpectedDelay
 from balancekit.outcome import Completion
@@ -110,7 +111,7 @@ class ChildSelectors:
         if not callable(make):
             raise ConfigurationError("child", make, "a selector class, or a function that makes selectors")
         first = make()
-        if isinstance(first, type) or not callable(getattr(first, "select", None)):
+        if not has_methods(first, "select"):
             raise ConfigurationError("child", make, "a selector class, or a function that makes selectors")
         self._make = make
         self._children: dict[Hashable, Selector] = {}

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
     F = TypeVar("F")
 
-__all__ = ["is_coroutine_function", "plain_function", "refuse_coroutine", "require_arguments"]
+__all__ = [
+    "has_methods",
+    "is_coroutine_function",
+    "plain_function",
+    "refuse_coroutine",
+    "require_arguments",
+]
 
 _ASYNCHRONOUS: Final = 0x80 | 0x200
 """``inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR``. The import of ``inspect`` takes 7 ms."""
@@ -77,6 +83,17 @@ def require_arguments(parameter: str, value: Any, count: int, allowed: str) -> N
         signature.bind(*[None] * count)
     except TypeError as error:
         raise ConfigurationError(parameter, value, f"{allowed}; {error}") from None
+
+
+def has_methods(value: object, *names: str) -> bool:
+    """Return whether a value is an object that has these methods. A class is none: it was to be called.
+
+    Example
+    -------
+    >>> has_methods([], "append", "pop"), has_methods(list, "append")
+    (True, False)
+    """
+    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in names)
 
 
 def refuse_coroutine(result: object) -> None:

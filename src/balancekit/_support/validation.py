@@ -18,6 +18,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from balancekit._support.functions import has_methods
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.plain import is_truth
 from balancekit._support.text import encodable, plain
@@ -28,6 +29,7 @@ __all__ = [
     "exclusions",
     "flag",
     "ids",
+    "instance",
     "integer",
     "items",
     "key",
@@ -246,6 +248,13 @@ def request(key_: object, cost: object, attributes: object) -> None:
     number("cost", cost, above=0.0)
     if attributes is not None and not isinstance(attributes, Mapping):
         raise ConfigurationError("attributes", attributes, "a mapping")
+
+
+def instance(parameter: str, value: T, *methods: str, allowed: str) -> T:
+    """Return an object that has these methods; a class, which was to be called, is refused."""
+    if not has_methods(value, *methods):
+        raise ConfigurationError(parameter, value, allowed)
+    return value
 
 
 def clock(parameter: str, value: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 from balancekit._support import validation as valid
-from balancekit._support.functions import is_coroutine_function
+from balancekit._support.functions import has_methods, is_coroutine_function
 from balancekit._support.headers import without_secrets
 from balancekit._support.record import Record
 from balancekit._support.tables import one_of
@@ -93,7 +93,7 @@ def source(what: object, *, name: str | None = None, refresh: Refresh | None = N
         own = what
     elif isinstance(what, str):
         own = _parsed(plain(what))
-    elif not isinstance(what, type) and callable(getattr(what, "resolve", None)):
+    elif has_methods(what, "resolve"):
         resolver = cast("Resolver", what)
         own = Source(name=type(what).__name__, resolver=resolver, refresh=_suggested(resolver))
     elif not isinstance(what, type) and callable(what):

@@ -38,8 +38,8 @@ def child_policies(parameter: str, children: object) -> dict[str, Policy]:
     found: dict[str, Policy] = {}
     try:
         for name, policy in pairs:  # type: ignore[attr-defined]  # anything else raises, as it should
-            if not callable(getattr(policy, "answer", None)):
-                raise ConfigurationError(parameter, policy, "policies: objects with answer() and members()")
+            allowed = "policies: objects with answer() and members()"
+            valid.instance(parameter, policy, "answer", allowed=allowed)
             found[valid.text(parameter, name)] = policy
     except (TypeError, ValueError):
         raise ConfigurationError(parameter, children, "pairs of a name and a policy") from None

@@ -16,7 +16,7 @@ from typing import Final, Protocol, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.calls import checked_call
-from balancekit.errors import ConfigurationError, PoolEmptyError, UnknownEndpointError, brief
+from balancekit.errors import PoolEmptyError, UnknownEndpointError, brief
 
 __all__ = ["BoundedPlacement", "HashStructure", "load_bound"]
 
@@ -108,9 +108,9 @@ class BoundedPlacement:
 
     @checked_call
     def __init__(self, structure: HashStructure, *, factor: float = FACTOR) -> None:
-        if not callable(getattr(structure, "candidates", None)):
-            raise ConfigurationError("structure", structure, "a structure with candidates(key)")
-        self._structure: HashStructure = structure
+        self._structure: HashStructure = valid.instance(
+            "structure", structure, "candidates", allowed="a structure with candidates(key)"
+        )
         self._factor: float = valid.number("factor", factor, minimum=1.0)
         self._loads: dict[str, int] = {}
         self._total: int = 0

@@ -112,21 +112,18 @@ class PrefixAffinity(ConstructorRepr):
         spill: float | None = 1.25,
         scorers: Sequence[NodeScorer] = (),
     ) -> None:
-        if isinstance(rule, type) or not callable(getattr(rule or Product(), "scores", None)):
-            raise ConfigurationError(
-                "rule", rule, "Product(), RelativeLoad(), StickyMatch() or another PrefixRule"
-            )
-        self._rule: PrefixRule = Product() if rule is None else rule
+        rules = "Product(), RelativeLoad(), StickyMatch() or another PrefixRule"
+        self._rule: PrefixRule = (
+            Product() if rule is None else valid.instance("rule", rule, "scores", allowed=rules)
+        )
         self._block: int = valid.integer("block", block, minimum=8)
         if block % 8:
             raise ConfigurationError("block", block, "a multiple of 8")
         self._spill: float | None = None if spill is None else valid.number("spill", spill, minimum=1.0)
-        for scorer in scorers:
-            if isinstance(scorer, type) or not callable(getattr(scorer, "busier", None)):
-                raise ConfigurationError(
-                    "scorers", scorer, "CacheUtilization(...), LoadedAdapters(...) or another NodeScorer"
-                )
-        self._scorers = tuple(scorers)
+        allowed = "CacheUtilization(...), LoadedAdapters(...) or another NodeScorer"
+        self._scorers = tuple(
+            [valid.instance("scorers", scorer, "busier", allowed=allowed) for scorer in scorers]
+        )
         self._lock = new_lock()  # before the table, because its error explains why there is no copy
         self._table = PrefixTable(capacity)
         self._members: dict[str, tuple[Node, int]] = {}

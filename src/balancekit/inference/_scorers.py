@@ -58,8 +58,7 @@ class NodeScorer(Protocol):
 
 
 def _checked(attributes: Any) -> None:
-    if isinstance(attributes, type) or not callable(getattr(attributes, "value", None)):
-        raise ConfigurationError("attributes", attributes, "NodeAttributes()")
+    valid.instance("attributes", attributes, "value", allowed="NodeAttributes()")
 
 
 class CacheUtilization(Policy):

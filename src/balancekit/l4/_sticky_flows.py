@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias, cast, final
 from balancekit._selection.grouping import WHOLE_POOL, ChildSelectors, Learn
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import has_methods
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.l4._flow_table import FlowTable
 from balancekit.outcome import Completion
@@ -141,9 +142,9 @@ class StickyFlows(ConstructorRepr, makers=("child",)):
 
 def _maker(child: Selector | MakeSelector) -> MakeSelector:
     """Return what makes the child: the child itself, if it is one already."""
-    if isinstance(child, type) or not callable(getattr(child, "select", None)):
-        return cast("MakeSelector", child)
-    return lambda: cast("Selector", child)
+    if has_methods(child, "select"):
+        return lambda: cast("Selector", child)
+    return cast("MakeSelector", child)
 
 
 def _flow(key: Key) -> bytes:

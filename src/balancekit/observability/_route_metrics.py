@@ -83,10 +83,8 @@ class RouteCollector(StateRepr):
     def __init__(
         self, name: str, source: SupportsRouteStats, *, registry: CollectorRegistry | None = None
     ) -> None:
-        if not callable(getattr(source, "stats", None)):
-            raise ConfigurationError(
-                "source", source, "RouteStatistics, a routed transport or a routing middleware"
-            )
+        allowed = "RouteStatistics, a routed transport or a routing middleware"
+        valid.instance("source", source, "stats", allowed=allowed)
         self._name = valid.text("name", name)
         self._source = weakly(source)
         self._exporter = _exporter_of(REGISTRY if registry is None else registry)

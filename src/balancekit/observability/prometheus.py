@@ -255,8 +255,7 @@ def _runners(given: Iterable[SupportsDiscoveryStats]) -> tuple[SupportsDiscovery
         raise ConfigurationError("discovery", given, "a list of runners")
     runners = tuple(given)
     for runner in runners:
-        if not callable(getattr(runner, "stats", None)):
-            raise ConfigurationError("discovery", runner, "runners with a method stats()")
+        valid.instance("discovery", runner, "stats", allowed="runners with a method stats()")
     return runners
 
 

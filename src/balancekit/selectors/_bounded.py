@@ -11,7 +11,6 @@ from balancekit._selection.pickers import Pickers, keyless
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
-from balancekit.errors import ConfigurationError
 from balancekit.hashing import load_bound
 from balancekit.loads import InFlight
 from balancekit.scheduling import OpenTotal
@@ -94,9 +93,8 @@ class BoundedLoad(ConstructorRepr):
 
     def __init__(self, selector: RankingSelector | None = None, *, factor: float = 1.25) -> None:
         chosen = RingHash() if selector is None else selector
-        if isinstance(chosen, type) or not callable(getattr(chosen, "ranking", None)):
-            raise ConfigurationError("selector", selector, "RingHash(), MaglevHash() or RendezvousHash()")
-        self._selector: RankingSelector = chosen
+        allowed = "RingHash(), MaglevHash() or RendezvousHash()"
+        self._selector: RankingSelector = valid.instance("selector", chosen, "ranking", allowed=allowed)
         self._factor: float = valid.number("factor", factor, minimum=1.0)
         self._open: Open | None = None
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.functions import has_methods
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.loop import is_alive, raise_cancellation, raise_lost_cancellation
 from balancekit._support.runner import join
@@ -78,7 +79,7 @@ class RedisStore(ConstructorRepr):
     """
 
     def __init__(self, client: Redis, *, name: str, period: float = 0.5, ttl: float | None = None) -> None:
-        if not callable(getattr(client, "eval", None)) or _awaits(client):
+        if not has_methods(client, "eval") or _awaits(client):
             raise ConfigurationError("client", client, "a client of redis-py, redis.Redis(...)")
         self.core: StoreCore = StoreCore(name, period=period, ttl=ttl)
         """What is written and read."""
@@ -209,7 +210,7 @@ class AsyncRedisStore(ConstructorRepr):
     def __init__(
         self, client: AsyncRedis, *, name: str, period: float = 0.5, ttl: float | None = None
     ) -> None:
-        if not callable(getattr(client, "eval", None)) or not _awaits(client):
+        if not has_methods(client, "eval") or not _awaits(client):
             raise ConfigurationError("client", client, "a client of redis-py, redis.asyncio.Redis(...)")
         self.core: StoreCore = StoreCore(name, period=period, ttl=ttl)
         """What is written and read."""

@@ -18,7 +18,7 @@ from uuid import uuid4
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
 from balancekit._support.log import contain_error, log_change
-from balancekit.errors import ConfigurationError, brief_error
+from balancekit.errors import brief_error
 from balancekit.sharing._exchange import NO_PLACE, Counts, Place
 
 __all__ = [
@@ -299,9 +299,8 @@ S = TypeVar("S")
 
 def require_store(store: S) -> S:
     """Return a store; refuse any other value, such as an address."""
-    if isinstance(store, type) or not callable(getattr(store, "exchange", None)):
-        raise ConfigurationError("store", store, "a RedisStore(...) or an AsyncRedisStore(...)")
-    return store
+    allowed = "a RedisStore(...) or an AsyncRedisStore(...)"
+    return valid.instance("store", store, "exchange", allowed=allowed)
 
 
 def _read(answer: dict[str, Any]) -> tuple[list[int], list[Hint], list[float]]:

@@ -200,8 +200,7 @@ class ClosedLoop(Record):
 
     def _check(self) -> None:
         valid.integer("count", self.count, minimum=1)
-        if not callable(getattr(self.pause, "sample", None)):
-            raise ConfigurationError("pause", self.pause, "times such as Exponential(mean=1.0)")
+        valid.instance("pause", self.pause, "sample", allowed="times such as Exponential(mean=1.0)")
 
     def times(self, rng: Random, /) -> Iterator[float]:
         """Yield the first request of each caller; the others follow from the answers."""

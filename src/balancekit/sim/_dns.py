@@ -148,9 +148,8 @@ class DnsSimulation(ConstructorRepr):
         subnets: bool = True,
         seed: int = 1,
     ) -> None:
-        if not all(callable(getattr(policy, name, None)) for name in ("answer", "members")):
-            raise ConfigurationError("policy", policy, "a policy of balancekit.gslb")
-        self._policy: Final = policy
+        allowed = "a policy of balancekit.gslb"
+        self._policy: Final = valid.instance("policy", policy, "answer", "members", allowed=allowed)
         count = valid.integer("resolvers", resolvers, minimum=1, maximum=1 << 16)
         valid.flag("subnets", subnets)
         if clients is None:

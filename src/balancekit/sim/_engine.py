@@ -110,8 +110,7 @@ class Simulation(ConstructorRepr):
         for server in servers.values():
             if not isinstance(server, Server):
                 raise ConfigurationError("servers", server, "Server objects")
-        if not callable(getattr(arrivals, "times", None)):
-            raise ConfigurationError("arrivals", arrivals, "arrivals such as Poisson(rate=100.0)")
+        valid.instance("arrivals", arrivals, "times", allowed="arrivals such as Poisson(rate=100.0)")
         self._servers = dict(servers)
         self._arrivals = arrivals
         self._make = balancer

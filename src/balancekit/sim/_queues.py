@@ -64,8 +64,8 @@ class Server(Record):
     discipline: str = "fifo"
 
     def _check(self) -> None:
-        if not callable(getattr(self.service, "sample", None)):
-            raise ConfigurationError("service", self.service, "service times such as Exponential(mean=0.05)")
+        allowed = "service times such as Exponential(mean=0.05)"
+        valid.instance("service", self.service, "sample", allowed=allowed)
         valid.integer("workers", self.workers, minimum=1)
         valid.number("speed", self.speed, minimum=1e-9, maximum=1e9)
         valid.number("weight", self.weight, minimum=0.0)

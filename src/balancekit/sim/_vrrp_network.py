@@ -256,8 +256,7 @@ class VrrpSimulation(ConstructorRepr):
     def _start(self, node: _Node) -> None:
         """Start or restart a router; a cut wire is a fault from the beginning."""
         speaker = node.make()
-        if not callable(getattr(speaker, "receive_packet", None)):
-            raise ConfigurationError("routers", speaker, "functions that make a VrrpSpeaker")
+        valid.instance("routers", speaker, "receive_packet", allowed="functions that make a VrrpSpeaker")
         node.speaker, node.frozen = speaker, False
         node.backlog.clear()
         self._carry_out(node, speaker.start(now=self._now))

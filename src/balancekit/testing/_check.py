@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from balancekit._support import validation as valid
+from balancekit._support.functions import has_methods
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import LoadPolicy, Selector
 from balancekit.testing._broken import LawBroken
@@ -49,7 +50,7 @@ def check_selector(
     >>> from balancekit import SmoothWeightedRoundRobin
     >>> check_selector(SmoothWeightedRoundRobin, examples=5)
     """
-    if not callable(make) or not callable(getattr(first := _made(make), "select", None)):
+    if not callable(make) or not has_methods(first := _made(make), "select"):
         raise ConfigurationError("make", make, "a function that makes a selector: an object with select()")
     if make() is first:
         raise ConfigurationError("make", make, "a function that makes a fresh selector at each call")

@@ -21,6 +21,7 @@ from typing import Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import has_methods
 from balancekit._support.whole import whole_graph
 from balancekit.compat.envoy._balancer import Balancer, BalancerOptions, Level
 from balancekit.compat.envoy._health import Health
@@ -118,9 +119,9 @@ class Cluster(ConstructorRepr):
         configured = distinct(hosts)
         nodes = [Node(host.endpoint(), InFlight()) for host in configured]
         sample = policy() if callable(policy) else None
-        if not callable(getattr(sample, "select", None)):
+        if not has_methods(sample, "select"):
             raise ConfigurationError("policy", policy, "a function that makes a selector")
-        if not all(callable(getattr(one, "value", None)) for one in hash_policy):
+        if not all(has_methods(one, "value") for one in hash_policy):
             raise ConfigurationError(
                 "hash_policy", hash_policy, "Header, QueryParameter, SourceAddress and the like"
             )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.text import decimal, to_bytes
 from balancekit.compat.nginx._methods import Method, RoundRobin
 from balancekit.compat.nginx._peers import Group, Peer, Server
-from balancekit.errors import ConfigurationError
 from balancekit.loads import InFlight
 from balancekit.outcome import FAILURES, Completion, Outcome
 from balancekit.snapshot import Node, PickContext, Snapshot
@@ -66,8 +66,8 @@ class AsNginx(ConstructorRepr):
         max_fails: int = 1,
         fail_timeout: float = 10.0,
     ) -> None:
-        if method is not None and not callable(getattr(method, "search", None)):
-            raise ConfigurationError("method", method, "a balancing method such as LeastConn()")
+        if method is not None:
+            valid.instance("method", method, "search", allowed="a balancing method such as LeastConn()")
         self._method: Method = RoundRobin() if method is None else method
         self._template = Server(name="any", max_fails=max_fails, fail_timeout=fail_timeout)
         self._peers: dict[str, Peer] = {}

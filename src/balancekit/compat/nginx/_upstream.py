@@ -78,8 +78,8 @@ class Upstream(ConstructorRepr):
         backup = [Peer(server) for server in listed if server.backup]
         if not main:
             raise ConfigurationError("servers", listed, "at least one server that is no backup")
-        if method is not None and not callable(getattr(method, "search", None)):
-            raise ConfigurationError("method", method, "a balancing method such as LeastConn()")
+        if method is not None:
+            valid.instance("method", method, "search", allowed="a balancing method such as LeastConn()")
         self._groups = [Group(main, single=len(listed) == 1)]
         if backup:
             self._groups.append(Group(backup))
