@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -40,6 +40,8 @@ from balancekit.protocols import Selector
 from balancekit.snapshot import Node, PickContext
 
 __all__ = ["Cluster"]
+
+T = TypeVar("T")
 
 NOT_SERVING: Final = frozenset({Health.UNHEALTHY, Health.DRAINING})
 """Health after which a host that takes requests again warms up."""
@@ -117,59 +119,46 @@ class Cluster(ConstructorRepr):
         now: float = 0.0,
     ) -> None:
         configured = distinct(hosts)
-        nodes = [Node(host.endpoint(), InFlight()) for host in configured]
-        sample = policy() if callable(policy) else None
-        if not has_methods(sample, "select"):
-            raise ConfigurationError("policy", policy, "a function that makes a selector")
         if not all(has_methods(one, "value") for one in hash_policy):
             raise ConfigurationError(
                 "hash_policy", hash_policy, "Header, QueryParameter, SourceAddress and the like"
             )
-        if not isinstance(slow_start, SlowStart | None):
-            raise ConfigurationError("slow_start", slow_start, "a SlowStart or None")
-        if not isinstance(outlier_detection, OutlierDetection | None):
-            raise ConfigurationError("outlier_detection", outlier_detection, "an OutlierDetection or None")
-        self._now = valid.number("now", now)
-        self._rng = Random() if rng is None else rng
-        self._hash_policy = tuple(hash_policy)
-        self._keyed = bool(getattr(sample, "keyed", False))
         weights = _zone_weights(locality_weights)
-        if zone_aware is not None and (weights is not None or not isinstance(zone_aware, ZoneAware)):
-            raise ConfigurationError(
-                "zone_aware", zone_aware, "a ZoneAware or None, not with locality_weights"
-            )
-        if not isinstance(subsets, Subsets | None):
-            raise ConfigurationError("subsets", subsets, "a Subsets or None")
+        self._keyed = _hashes(policy)
         self._options = BalancerOptions(
             policy,
             valid.integer("overprovisioning_factor", overprovisioning_factor, minimum=100),
             valid.integer("healthy_panic_threshold", healthy_panic_threshold, minimum=0, maximum=100),
             weights,
-            zone_aware,
+            _zone_aware(zone_aware, weights),
             self._keyed,
         )
+        self._now = valid.number("now", now)
+        self._rng = Random() if rng is None else rng
+        self._hash_policy = tuple(hash_policy)
         self._window = valid.number("update_merge_window", update_merge_window, minimum=0.0)
-        self._slow_start = slow_start
+        self._slow_start = _optional("slow_start", slow_start, SlowStart)
         self._listeners = tuple(listeners)
-        self._nodes = {node.id: node for node in nodes}
+        self._nodes = {host.name: Node(host.endpoint(), InFlight()) for host in configured}
         self._health: dict[str, Health] = {}
         """What is known of hosts that are not healthy."""
         self._ejected: set[str] = set()
         """Hosts that outlier detection has out, after the events delivered so far: those of one tick are delivered one by one."""
         self._warming: dict[str, float] = {}
+        detection = _optional("outlier_detection", outlier_detection, OutlierDetection)
         self._detector: OutlierDetector | None = None
-        if outlier_detection is not None:
-            self._detector = OutlierDetector(self._nodes, outlier_detection, now=self._now, rng=self._rng)
-        self._all = self._balancer(nodes)
-        self._balancers: list[Balancer] = [self._all]
+        if detection is not None:
+            self._detector = OutlierDetector(self._nodes, detection, now=self._now, rng=self._rng)
+        chosen = _optional("subsets", subsets, Subsets)
         self._subsets: SubsetIndex | None = None
-        self._by_subset: dict[Criteria, Balancer] = {}
-        if subsets is not None:
-            self._subsets = SubsetIndex(subsets, {host.name: host.metadata for host in configured})
-            for criteria, names in self._subsets.hosts.items():
-                balancer = self._balancer([self._nodes[name] for name in names])
-                self._by_subset[criteria] = balancer
-                self._balancers.append(balancer)
+        if chosen is not None:
+            self._subsets = SubsetIndex(chosen, {host.name: host.metadata for host in configured})
+        self._all = self._balancer(self._nodes)
+        self._by_subset: dict[Criteria, Balancer] = {
+            criteria: self._balancer(names)
+            for criteria, names in (self._subsets.hosts.items() if self._subsets is not None else ())
+        }
+        self._balancers: list[Balancer] = [self._all, *self._by_subset.values()]
 
     # ------------------------------------------------------------------ requests
 
@@ -307,9 +296,13 @@ class Cluster(ConstructorRepr):
                 self._apply(self._detector.advance(now=due))
         self._now = max(self._now, now)
 
-    def _balancer(self, nodes: Sequence[Node]) -> Balancer:
+    def _balancer(self, hosts: Iterable[str]) -> Balancer:
         return Balancer(
-            nodes, self._options, healthy=self.healthy, degraded=self._degraded, draining=self._draining
+            [self._nodes[host] for host in hosts],
+            self._options,
+            healthy=self.healthy,
+            degraded=self._degraded,
+            draining=self._draining,
         )
 
     def _chosen(self, request: Request | None) -> Iterable[Balancer]:
@@ -371,6 +364,28 @@ class Cluster(ConstructorRepr):
             self._nodes[host].ramp = share
             if share == 1.0:
                 del self._warming[host]
+
+
+def _hashes(policy: Callable[[], Selector]) -> bool:
+    """Return whether the policies that this makes hash."""
+    sample = policy() if callable(policy) else None
+    if not has_methods(sample, "select"):
+        raise ConfigurationError("policy", policy, "a function that makes a selector")
+    return bool(getattr(sample, "keyed", False))
+
+
+def _optional(parameter: str, value: T | None, kind: type[T]) -> T | None:
+    """Return an object of a kind, or ``None``."""
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(parameter, value, f"{kind.__name__}(...) or None")
+    return value
+
+
+def _zone_aware(zones: ZoneAware | None, weights: Mapping[str, int] | None) -> ZoneAware | None:
+    """Return zone-aware routing, which goes without locality weights."""
+    if zones is not None and (weights is not None or not isinstance(zones, ZoneAware)):
+        raise ConfigurationError("zone_aware", zones, "a ZoneAware or None, not with locality_weights")
+    return zones
 
 
 def _zone_weights(weights: Mapping[str, int] | None) -> Mapping[str, int] | None:
