@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import anyio
+import httpx
+import httpx2
 import pytest
 import requests
 import trustme
 
 from balancekit import Endpoint, First, LoadBalancer, Outcome
 from balancekit.adapters import aiohttp as for_aiohttp
+from balancekit.adapters import httpx as for_httpx
+from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters import requests as for_requests
 
 from ._server import Server
@@ -135,4 +143,80 @@ def test_a_session_that_is_closed_under_its_requests_blames_no_endpoint(server: 
     asyncio.run(main())
     assert lb.stats().inflight == 0
     assert set(outcomes(lb)) == {Outcome.IGNORED}
+    assert [endpoint.state for endpoint in lb.stats().endpoints] == ["healthy", "healthy"]
+
+
+MAX_WAIT_S = 10.0
+"""For what hangs."""
+
+
+def _is_seen(server: Server) -> bool:
+    """Wait until the server has received a request."""
+    deadline = time.monotonic() + MAX_WAIT_S
+    while not server.seen and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return bool(server.seen)
+
+
+@pytest.mark.parametrize("path", ["/slow?seconds=0.3", "/drip?n=20&gap=0.1"], ids=["head", "body"])
+@pytest.mark.parametrize(
+    ("module", "adapter"), [(httpx, for_httpx), (httpx2, for_httpx2)], ids=["httpx", "httpx2"]
+)
+def test_a_client_that_another_thread_closes_blames_no_endpoint(
+    module: Any, adapter: Any, path: str, server: Server
+) -> None:
+    """The request that it breaks raises, and opens no connection after the client is closed; its endpoint stays healthy."""
+    lb = LoadBalancer([Endpoint("a", server.address), Endpoint("b", server.address)], selector=First())
+    transport = adapter.BalancedTransport(lb)
+    raised: list[Exception] = []
+
+    def send() -> None:
+        try:
+            client.get(f"http://orders{path}")
+        except Exception as error:
+            raised.append(error)
+
+    with module.Client(transport=transport) as client:
+        thread = threading.Thread(target=send)
+        thread.start()
+        assert _is_seen(server)
+        time.sleep(0.05)  # a body has begun
+    thread.join(MAX_WAIT_S)
+    assert [isinstance(error, module.TransportError) for error in raised] == [True]
+    assert len(server.seen) == 1
+    assert outcomes(lb) == {Outcome.IGNORED: 1}
+    assert lb.stats().inflight == 0
+    assert [endpoint.state for endpoint in lb.stats().endpoints] == ["healthy", "healthy"]
+    assert not transport._pool._routes
+
+
+@pytest.mark.parametrize("path", ["/slow?seconds=0.3", "/drip?n=5&gap=0.1"], ids=["head", "body"])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("module", "adapter"), [(httpx, for_httpx), (httpx2, for_httpx2)], ids=["httpx", "httpx2"]
+)
+def test_a_client_that_another_task_closes_blames_no_endpoint(
+    module: Any, adapter: Any, backend: str, path: str, server: Server
+) -> None:
+    """Whether the client breaks the request or lets it end, its endpoint stays healthy and no lease stays open."""
+    lb = LoadBalancer([Endpoint("a", server.address), Endpoint("b", server.address)], selector=First())
+    transport = adapter.AsyncBalancedTransport(lb)
+
+    async def main() -> None:
+        client = module.AsyncClient(transport=transport)
+
+        async def send() -> None:
+            with contextlib.suppress(module.TransportError):
+                await client.get(f"http://orders{path}")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await anyio.to_thread.run_sync(_is_seen, server)
+            await anyio.sleep(0.05)
+            await client.aclose()
+
+    anyio.run(main, backend=backend)
+    assert len(server.seen) == 1
+    assert outcomes(lb).keys() <= {Outcome.IGNORED, Outcome.SUCCESS, Outcome.CANCELLED}
+    assert lb.stats().inflight == 0
     assert [endpoint.state for endpoint in lb.stats().endpoints] == ["healthy", "healthy"]

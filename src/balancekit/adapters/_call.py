@@ -20,6 +20,7 @@ from balancekit._support.shortage import is_shortage
 from balancekit.adapters._call_info import CallInfo
 from balancekit.adapters._classification import (
     CANCELLED,
+    CUT_OFF,
     FINE,
     IDEMPOTENT_METHODS,
     Classification,
@@ -33,6 +34,7 @@ from balancekit.adapters._request_options import RequestOptions, current_options
 from balancekit.adapters._retry_after import quota_reset, retry_after
 from balancekit.adapters._sse import ends_stream
 from balancekit.adapters._target import Address
+from balancekit.adapters._transports import Opening
 from balancekit.errors import UnavailableError, brief_error
 from balancekit.events import Retried, RetryRefused
 from balancekit.lease import Lease
@@ -67,6 +69,7 @@ class Call:
         "handled",
         "key",
         "lease",
+        "opening",
         "pause",
         "tried",
     )
@@ -87,6 +90,8 @@ class Call:
         self._upgraded = False
         self.body_raised: bool = False
         """Whether the body of the request raised while the present attempt sent it: the caller's code did."""
+        self.opening: Opening | None = None
+        """The opening of the transports that send it; ``None`` where the client tells of its closing by its errors."""
         self.handled: int = handled_now()
         """What the caller was handling when it sent the request; what was raised before is not this request's."""
         self.tried: list[str] = []
@@ -358,7 +363,14 @@ class Call:
         """Record that reading the answer failed."""
         if classification.outcome in _IN_TIME and self.over:
             classification = CANCELLED  # it was our time that was up, and not the endpoint's
+        if self.cut_off:
+            classification = CUT_OFF
         self.lease.release(classification.outcome, retry_after=self._cool_down)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the transports that send it were closed under it."""
+        return self.opening is not None and self.opening.closed
 
     def info(self) -> CallInfo:
         """Return how the request was answered."""

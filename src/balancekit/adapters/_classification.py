@@ -38,6 +38,7 @@ from balancekit.outcome import Outcome, classify_exception
 __all__ = [
     "BODY_RAISED",
     "CANCELLED",
+    "CUT_OFF",
     "FINE",
     "IDEMPOTENT_METHODS",
     "SHORTAGE",
@@ -89,6 +90,8 @@ UNDECODABLE: Final = Classification(Outcome.FAILURE)
 """A body that is not what its ``Content-Encoding`` says; the caller has its head already."""
 BODY_RAISED: Final = Classification(Outcome.IGNORED)
 """The body of the request raised, whatever the class of the error: one that is read from elsewhere raises a client's errors."""
+CUT_OFF: Final = Classification(Outcome.IGNORED)
+"""The client was closed under the request, by another thread or task: it broke the connection, and has none for another attempt."""
 SHORTAGE: Final = Classification(Outcome.IGNORED)
 """No connection could be made, for this process has no file descriptor or memory left."""
 UNUSABLE: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNUSABLE, "unusable")

@@ -27,7 +27,7 @@ from balancekit._support.interrupts import raised_by_signal
 from balancekit._support.log import log_change
 from balancekit._support.shortage import is_shortage
 from balancekit.adapters._call import Call
-from balancekit.adapters._classification import BODY_RAISED, SHORTAGE, Classification
+from balancekit.adapters._classification import BODY_RAISED, CUT_OFF, SHORTAGE, Classification
 from balancekit.adapters._target import Address
 from balancekit.errors import UnavailableError, brief_error
 from balancekit.outcome import Outcome
@@ -117,6 +117,8 @@ def _following(call: Call, request: Any, rules: Rules, came: Answer[Any] | BaseE
     classification = rules.classify(came)
     if call.body_raised and isinstance(came, Exception):
         classification = BODY_RAISED
+    if call.cut_off and isinstance(came, Exception):
+        classification = CUT_OFF
     if classification.outcome is Outcome.CONNECT_FAILED and is_shortage(came, call.handled):
         classification = SHORTAGE
     retried = call.failed(classification, request, replayable=rules.replayable)

@@ -117,7 +117,9 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
         return self._fallback
 
     def _call(self, request: httpx2.Request) -> Call:
-        return begin_call(self._config, request, request.extensions.get("balancekit"))
+        call = begin_call(self._config, request, request.extensions.get("balancekit"))
+        call.opening = self._pool.opening
+        return call
 
     def _next(self, request: httpx2.Request, call: Call) -> tuple[InnerTransport, Address, httpx2.Request]:
         """Return the transport of the next attempt, its address, and the request as the endpoint gets it."""

@@ -27,12 +27,22 @@ from balancekit.lease import Lease
 from balancekit.protocols import Clock, ObservableBalancer
 from balancekit.snapshot import Node
 
-__all__ = ["Route", "TransportPool"]
+__all__ = ["Opening", "Route", "TransportPool"]
 
 InnerTransport = TypeVar("InnerTransport")
 
 MAX_TLS_NAMES: Final = 64
 """Names for which an endpoint keeps connections; with one more, those of the oldest are closed as if it had been removed."""
+
+
+@final
+class Opening:
+    """The time until the transports of an adapter are closed, all of them. That breaks the requests of this time."""
+
+    __slots__ = ("closed",)
+
+    def __init__(self) -> None:
+        self.closed: bool = False
 
 
 @final
@@ -78,6 +88,7 @@ class TransportPool(Generic[InnerTransport]):
         "_routes",
         "_stop",
         "departed",
+        "opening",
     )
 
     def __init__(
@@ -99,6 +110,8 @@ class TransportPool(Generic[InnerTransport]):
         """Ids of the pool since the last change of members, made on first use."""
         self.departed = False
         """Whether some endpoint has left, so that :meth:`leave` is worth a call."""
+        self.opening: Opening = Opening()
+        """The present one; :meth:`close` ends it."""
         self._stop: Callable[[], None] | None = None
         self._listen()
         call_in_child(self)
@@ -171,6 +184,8 @@ class TransportPool(Generic[InnerTransport]):
         if stop is not None:
             stop()
         with self._lock:
+            self.opening.closed = True
+            self.opening = Opening()
             self._stop = self._present = None
             self._closing = self._open()  # no loop under a lock
             self._routes.clear()
