@@ -17,8 +17,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit._support.version import __version__ as __version__
     from balancekit.balancer import LoadBalancer
     from balancekit.endpoint import Endpoint, endpoints
@@ -137,48 +135,49 @@ PACKAGES = (
 )
 """Packages and modules that are attributes; a name that the top level has not is looked for in this order."""
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_support.version": ("__version__",),
-        "balancer": ("LoadBalancer",),
-        "endpoint": ("Endpoint", "endpoints"),
-        "errors": (
-            "AllIneligibleError",
-            "AttemptsExhaustedError",
-            "BalancekitError",
-            "ConfigurationError",
-            "LeaseError",
-            "MissingKeyError",
-            "PoolEmptyError",
-            "SaturatedError",
-            "UnavailableError",
-            "UnknownEndpointError",
-        ),
-        "lease": ("Lease",),
-        "outcome": ("Outcome", "classify_exception"),
-        "protocols": ("Balancer", "Selector"),
-        "selectors": (
-            "BoundedLoad",
-            "First",
-            "LeastRequest",
-            "LeastResponseTime",
-            "MaglevHash",
-            "PowerOfChoices",
-            "UniformRandom",
-            "RendezvousHash",
-            "RingHash",
-            "RoundRobin",
-            "ShortestExpectedDelay",
-            "SmoothWeightedRoundRobin",
-            "SourceHash",
-            "StrideScheduling",
-            "WeightedRandom",
-        ),
-        "snapshot": ("Key", "Node", "PickContext", "Snapshot"),
-    },
-    packages=PACKAGES,
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_support.version": ("__version__",),
+            "balancer": ("LoadBalancer",),
+            "endpoint": ("Endpoint", "endpoints"),
+            "errors": (
+                "AllIneligibleError",
+                "AttemptsExhaustedError",
+                "BalancekitError",
+                "ConfigurationError",
+                "LeaseError",
+                "MissingKeyError",
+                "PoolEmptyError",
+                "SaturatedError",
+                "UnavailableError",
+                "UnknownEndpointError",
+            ),
+            "lease": ("Lease",),
+            "outcome": ("Outcome", "classify_exception"),
+            "protocols": ("Balancer", "Selector"),
+            "selectors": (
+                "BoundedLoad",
+                "First",
+                "LeastRequest",
+                "LeastResponseTime",
+                "MaglevHash",
+                "PowerOfChoices",
+                "UniformRandom",
+                "RendezvousHash",
+                "RingHash",
+                "RoundRobin",
+                "ShortestExpectedDelay",
+                "SmoothWeightedRoundRobin",
+                "SourceHash",
+                "StrideScheduling",
+                "WeightedRandom",
+            ),
+            "snapshot": ("Key", "Node", "PickContext", "Snapshot"),
+        },
+        packages=PACKAGES,
+    )
 
 
 def __dir__() -> list[str]:

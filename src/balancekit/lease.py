@@ -262,9 +262,11 @@ class Lease(Generic[T_co]):
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def __await__(self) -> NoReturn:
-        self.release(Outcome.CANCELLED)
-        raise TypeError("acquire() never waits: write `with lb.acquire() as lease:`, in coroutines too")
+    if not TYPE_CHECKING:  # type checkers say so themselves
+
+        def __await__(self) -> NoReturn:
+            self.release(Outcome.CANCELLED)
+            raise TypeError("acquire() never waits: write `with lb.acquire() as lease:`, in coroutines too")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a lease cannot be copied or pickled: it ends once; acquire one for each request")

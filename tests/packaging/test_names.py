@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +110,36 @@ with lb.acquire(): pass
 print(threading.active_count())
 """
     assert run(code) == "1"
+
+
+LAZY = [
+    path
+    for path in sorted(Path(balancekit.__path__[0]).rglob("__init__.py"))
+    if "__getattr__" in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("path", LAZY, ids=lambda path: path.parent.name)
+def test_type_checkers_know_each_lazy_name_and_no_other(path):
+    """A package's ``__getattr__`` is hidden from type checkers, which would take any misspelt name for one it finds; all of ``__all__`` is imported for them."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    names = {name for node in body if isinstance(node, ast.Assign) for name in _assigned(node)}
+    known = set()
+    for node in body:
+        shown = not (isinstance(node, ast.If) and ast.unparse(node.test) == "not TYPE_CHECKING")
+        for each in ast.walk(node) if shown else ():
+            if isinstance(each, ast.Import | ast.ImportFrom):
+                known |= {alias.asname or alias.name.partition(".")[0] for alias in each.names}
+            elif isinstance(each, ast.FunctionDef | ast.ClassDef):
+                known.add(each.name)
+            elif isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+                known.add(each.target.id)
+    assert "__getattr__" not in known | names
+    package = importlib.import_module(
+        ".".join(("balancekit", *path.parent.relative_to(balancekit.__path__[0]).parts))
+    )
+    assert set(package.__all__) <= known | names
+
+
+def _assigned(node: ast.Assign) -> list[str]:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import assert_type
 
+import balancekit
 from balancekit import (
     Balancer,
     Endpoint,
@@ -17,6 +18,7 @@ from balancekit import (
     Selector,
     Snapshot,
     endpoints,
+    hashing,
 )
 from balancekit.events import Event
 from balancekit.health import Lifecycle
@@ -128,3 +130,10 @@ def machines(load: Load, health: HealthPolicy) -> None:
     """Machines are told the time."""
     assert_type(load.value(now=1.0), float)
     assert_type(health.eligible, bool)
+
+
+async def mistakes_are_found(lb: LoadBalancer[str]) -> None:
+    """Take a misspelt name of a package, or the await of a lease, for an error: each mark is needed."""
+    repr(balancekit.LoadBalancr)  # type: ignore[attr-defined]  # misspelt
+    repr(hashing.HashRig)  # type: ignore[attr-defined]  # misspelt
+    await lb.acquire()  # type: ignore[misc]  # it never waits

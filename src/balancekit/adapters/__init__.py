@@ -12,8 +12,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.adapters._call_info import CallInfo
     from balancekit.adapters._chat import chat_prefix
     from balancekit.adapters._config import AdapterOptions, CallOptions
@@ -41,20 +39,21 @@ __all__ = [
     "request_options",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_call_info": ("CallInfo",),
-        "_chat": ("chat_prefix",),
-        "_config": ("CallOptions", "AdapterOptions"),
-        "_hedge": ("hedge",),
-        "_info": ("info",),
-        "_keys": ("from_cookie", "from_header", "from_query"),
-        "_request_options": ("RequestOptions", "request_options"),
-        "_route_statistics": ("RouteStatistics", "RouteStats"),
-        "_target": ("HttpTarget",),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_call_info": ("CallInfo",),
+            "_chat": ("chat_prefix",),
+            "_config": ("CallOptions", "AdapterOptions"),
+            "_hedge": ("hedge",),
+            "_info": ("info",),
+            "_keys": ("from_cookie", "from_header", "from_query"),
+            "_request_options": ("RequestOptions", "request_options"),
+            "_route_statistics": ("RouteStatistics", "RouteStats"),
+            "_target": ("HttpTarget",),
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -13,8 +13,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.bench._cards import CARDS
     from balancekit.bench._claims import Claim, Column, Findings, Step, Table
     from balancekit.bench._gallery import card
@@ -42,18 +40,19 @@ __all__ = [
     "write_scenario",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_cards": ("CARDS",),
-        "_gallery": ("card",),
-        "_claims": ("Claim", "Column", "Findings", "Step", "Table"),
-        "_report": ("draw", "write", "write_scenario"),
-        "_results": ("TITLES", "Results", "measure", "steps"),
-        "_timing": ("Timer", "Timing", "machine"),
-    },
-    extra="plots",
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_cards": ("CARDS",),
+            "_gallery": ("card",),
+            "_claims": ("Claim", "Column", "Findings", "Step", "Table"),
+            "_report": ("draw", "write", "write_scenario"),
+            "_results": ("TITLES", "Results", "measure", "steps"),
+            "_timing": ("Timer", "Timing", "machine"),
+        },
+        extra="plots",
+    )
 
 
 def __dir__() -> list[str]:

@@ -13,8 +13,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.capacity._demand import Demand
     from balancekit.capacity._documents import read_plan
     from balancekit.capacity._erlang import Waiting, erlang_c
@@ -39,17 +37,18 @@ __all__ = [
     "read_plan",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_demand": ("Demand",),
-        "_documents": ("read_plan",),
-        "_erlang": ("Waiting", "erlang_c"),
-        "_plan": ("CapacityPlan", "plan_capacity"),
-        "_sites": ("Need", "SitePlan", "TierPlan"),
-        "_tiers": ("L4", "L7", "Backends", "Gslb", "Load"),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_demand": ("Demand",),
+            "_documents": ("read_plan",),
+            "_erlang": ("Waiting", "erlang_c"),
+            "_plan": ("CapacityPlan", "plan_capacity"),
+            "_sites": ("Need", "SitePlan", "TierPlan"),
+            "_tiers": ("L4", "L7", "Backends", "Gslb", "Load"),
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.checks._asyncio import AsyncChecks
     from balancekit.checks._dependencies import SharedDependencies
     from balancekit.checks._load_probes import AsyncProbes, LoadProbe, ThreadProbes
@@ -56,28 +54,29 @@ __all__ = [
     "read_gauges",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_asyncio": ("AsyncChecks",),
-        "_dependencies": ("SharedDependencies",),
-        "_result": ("ProbeExchange", "ProbeResult", "NetworkCheck", "Peer"),
-        "_load_probes": ("AsyncProbes", "LoadProbe", "ThreadProbes"),
-        "_metrics_probe": (
-            "INFERENCE_ATTRIBUTES",
-            "INFERENCE_METRICS",
-            "Gauges",
-            "MetricsPage",
-            "MetricsProbe",
-            "read_gauges",
-        ),
-        "_once": ("check_once",),
-        "_probes": ("DeepCheck", "HttpCheck", "TcpCheck"),
-        "_schedule": ("Schedule", "CheckTimer"),
-        "_scrapes": ("AsyncScrapes", "ThreadScrapes"),
-        "_threads": ("ThreadChecks",),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_asyncio": ("AsyncChecks",),
+            "_dependencies": ("SharedDependencies",),
+            "_result": ("ProbeExchange", "ProbeResult", "NetworkCheck", "Peer"),
+            "_load_probes": ("AsyncProbes", "LoadProbe", "ThreadProbes"),
+            "_metrics_probe": (
+                "INFERENCE_ATTRIBUTES",
+                "INFERENCE_METRICS",
+                "Gauges",
+                "MetricsPage",
+                "MetricsProbe",
+                "read_gauges",
+            ),
+            "_once": ("check_once",),
+            "_probes": ("DeepCheck", "HttpCheck", "TcpCheck"),
+            "_schedule": ("Schedule", "CheckTimer"),
+            "_scrapes": ("AsyncScrapes", "ThreadScrapes"),
+            "_threads": ("ThreadChecks",),
+        },
+    )
 
 
 def __dir__() -> list[str]:

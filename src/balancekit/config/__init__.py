@@ -27,8 +27,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.config._configuration import Configuration, Retries
     from balancekit.config._endpoints import endpoints_of
     from balancekit.config._load import load, read
@@ -37,16 +35,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Configuration", "Recipe", "Retries", "endpoints_of", "load", "read", "recipe", "schema"]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_configuration": ("Configuration", "Retries"),
-        "_endpoints": ("endpoints_of",),
-        "_load": ("load", "read"),
-        "_recipe": ("Recipe", "recipe"),
-        "_schema": ("schema",),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_configuration": ("Configuration", "Retries"),
+            "_endpoints": ("endpoints_of",),
+            "_load": ("load", "read"),
+            "_recipe": ("Recipe", "recipe"),
+            "_schema": ("schema",),
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.discovery._addresses import SystemResolver
     from balancekit.discovery._asyncio import AsyncDiscovery
     from balancekit.discovery._dns import DnsResolver, SrvResolver
@@ -56,26 +54,27 @@ __all__ = [
     "source",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_addresses": ("SystemResolver",),
-        "_asyncio": ("AsyncDiscovery",),
-        "_dns": ("DnsResolver", "SrvResolver"),
-        "_file": ("FileSdResolver",),
-        "_subscription": ("DiscoveryStats", "SourceChanged"),
-        "_http": ("HttpSdResolver",),
-        "_kubernetes": ("KubernetesResolver",),
-        "_slices": ("EndpointSlices", "WatchExpiredError"),
-        "_reconciler": ("Reconciler", "State"),
-        "_refresh": ("Refresh",),
-        "_resolution": ("AsyncResolver", "Resolution", "Resolver", "SupportsWatch"),
-        "_source": ("Source", "source"),
-        "_static": ("AsyncFunctionResolver", "FunctionResolver", "StaticResolver"),
-        "_targets": ("InvalidTargetsError", "parse_targets"),
-        "_threads": ("ThreadDiscovery",),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_addresses": ("SystemResolver",),
+            "_asyncio": ("AsyncDiscovery",),
+            "_dns": ("DnsResolver", "SrvResolver"),
+            "_file": ("FileSdResolver",),
+            "_subscription": ("DiscoveryStats", "SourceChanged"),
+            "_http": ("HttpSdResolver",),
+            "_kubernetes": ("KubernetesResolver",),
+            "_slices": ("EndpointSlices", "WatchExpiredError"),
+            "_reconciler": ("Reconciler", "State"),
+            "_refresh": ("Refresh",),
+            "_resolution": ("AsyncResolver", "Resolution", "Resolver", "SupportsWatch"),
+            "_source": ("Source", "source"),
+            "_static": ("AsyncFunctionResolver", "FunctionResolver", "StaticResolver"),
+            "_targets": ("InvalidTargetsError", "parse_targets"),
+            "_threads": ("ThreadDiscovery",),
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -25,8 +25,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.gslb._anycast import Site, SiteMachine, Topology, catchments, moved
     from balancekit.gslb._change import ChangePlan
     from balancekit.gslb._fail_back import FAIL_BACK, FailBack, FailBackMachine, SiteState, SiteTrigger
@@ -111,33 +109,34 @@ __all__ = [
     "zone_file",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_anycast": ("Site", "SiteMachine", "Topology", "catchments", "moved"),
-        "_change": ("ChangePlan",),
-        "_fail_back": ("FAIL_BACK", "FailBack", "FailBackMachine", "SiteState", "SiteTrigger"),
-        "_failover": ("Failover",),
-        "_geo": ("Geo", "Regional"),
-        "_geo_map": ("GeoMap", "nearest"),
-        "_hashed": ("HashedOne",),
-        "_intervals": ("IntervalMap",),
-        "_locations": ("Location", "Locations", "read_csv", "read_mmdb"),
-        "_observers": ("Detector", "RegionalHealth"),
-        "_query": ("Answer", "Client", "Exhausted", "Policy", "Query", "Step"),
-        "_resolver": ("ResolverCache", "stale_share"),
-        "_selector": ("PolicySelector",),
-        "_sets": ("AllUp", "PrimaryBackup", "Rotation"),
-        "_spill": ("Spill", "waterfall"),
-        "_standing": ("Standing", "Standings", "fixed_standings", "standings_of"),
-        "_subnet": ("SUBNET_OPTION", "SubnetError", "decode_subnet", "encode_subnet"),
-        "_ttl": ("Ttl",),
-        "_weighted": ("GroupedOne", "GroupedSubset", "WeightedOne", "WeightedSubset"),
-        "_zone_file": ("ZoneFile", "zone_file"),
-        "_records": ("ResourceRecord", "Soa", "StaticRecords"),
-        "_zone": ("Reply", "Zone"),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_anycast": ("Site", "SiteMachine", "Topology", "catchments", "moved"),
+            "_change": ("ChangePlan",),
+            "_fail_back": ("FAIL_BACK", "FailBack", "FailBackMachine", "SiteState", "SiteTrigger"),
+            "_failover": ("Failover",),
+            "_geo": ("Geo", "Regional"),
+            "_geo_map": ("GeoMap", "nearest"),
+            "_hashed": ("HashedOne",),
+            "_intervals": ("IntervalMap",),
+            "_locations": ("Location", "Locations", "read_csv", "read_mmdb"),
+            "_observers": ("Detector", "RegionalHealth"),
+            "_query": ("Answer", "Client", "Exhausted", "Policy", "Query", "Step"),
+            "_resolver": ("ResolverCache", "stale_share"),
+            "_selector": ("PolicySelector",),
+            "_sets": ("AllUp", "PrimaryBackup", "Rotation"),
+            "_spill": ("Spill", "waterfall"),
+            "_standing": ("Standing", "Standings", "fixed_standings", "standings_of"),
+            "_subnet": ("SUBNET_OPTION", "SubnetError", "decode_subnet", "encode_subnet"),
+            "_ttl": ("Ttl",),
+            "_weighted": ("GroupedOne", "GroupedSubset", "WeightedOne", "WeightedSubset"),
+            "_zone_file": ("ZoneFile", "zone_file"),
+            "_records": ("ResourceRecord", "Soa", "StaticRecords"),
+            "_zone": ("Reply", "Zone"),
+        },
+    )
 
 
 def __dir__() -> list[str]:

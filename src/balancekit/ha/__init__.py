@@ -20,8 +20,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.ha._announce import gratuitous_arp, unsolicited_na
     from balancekit.ha._effects import Announce, Became, Effect, Send, Withdraw
     from balancekit.ha._group import MemberEffect, SyncGroup, SyncGroupMachine, packets
@@ -108,33 +106,41 @@ __all__ = [
     "vrrp_page",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_announce": ("gratuitous_arp", "unsolicited_na"),
-        "_effects": ("Announce", "Became", "Effect", "Send", "Withdraw"),
-        "_group": ("MemberEffect", "SyncGroup", "SyncGroupMachine", "packets"),
-        "_packet": (
-            "IPV4_GROUP",
-            "IPV6_GROUP",
-            "MAX_INTERVAL_S",
-            "PROTOCOL",
-            "Advert",
-            "Ipv4Checksum",
-            "RejectedAdvert",
-            "decode_advert",
-            "encode_advert",
-        ),
-        "_placement": ("place", "priorities_for"),
-        "_quorum": ("Majority", "MajorityMachine", "Quorum", "QuorumMachine", "QuorumState", "VoteMachine"),
-        "_replay": ("AdvertReplay", "LoggedAdvert", "read_advert_log", "replay_adverts"),
-        "_roles": ("VRRP", "Action", "Role", "Step", "VrrpTrigger", "vrrp_page"),
-        "_router": ("VirtualRouter",),
-        "_settings": ("OWNER", "RouterSettings"),
-        "_tracking": ("SupportsTracking", "TrackedCheck", "TrackedState", "Tracking", "TrackingMachine"),
-        "_vrrp": ("VrrpMachine",),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_announce": ("gratuitous_arp", "unsolicited_na"),
+            "_effects": ("Announce", "Became", "Effect", "Send", "Withdraw"),
+            "_group": ("MemberEffect", "SyncGroup", "SyncGroupMachine", "packets"),
+            "_packet": (
+                "IPV4_GROUP",
+                "IPV6_GROUP",
+                "MAX_INTERVAL_S",
+                "PROTOCOL",
+                "Advert",
+                "Ipv4Checksum",
+                "RejectedAdvert",
+                "decode_advert",
+                "encode_advert",
+            ),
+            "_placement": ("place", "priorities_for"),
+            "_quorum": (
+                "Majority",
+                "MajorityMachine",
+                "Quorum",
+                "QuorumMachine",
+                "QuorumState",
+                "VoteMachine",
+            ),
+            "_replay": ("AdvertReplay", "LoggedAdvert", "read_advert_log", "replay_adverts"),
+            "_roles": ("VRRP", "Action", "Role", "Step", "VrrpTrigger", "vrrp_page"),
+            "_router": ("VirtualRouter",),
+            "_settings": ("OWNER", "RouterSettings"),
+            "_tracking": ("SupportsTracking", "TrackedCheck", "TrackedState", "Tracking", "TrackingMachine"),
+            "_vrrp": ("VrrpMachine",),
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -20,8 +20,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.hashing._anchor import AnchorHash
     from balancekit.hashing._jump import JumpHash, jump
     from balancekit.hashing._keys import HashFunction, hash32, hash64, hash_function, keyed
@@ -53,20 +51,21 @@ __all__ = [
     "vnodes_for",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_anchor": ("AnchorHash",),
-        "_jump": ("JumpHash", "jump"),
-        "_keys": ("HashFunction", "hash32", "hash64", "hash_function", "keyed"),
-        "_maglev": ("MaglevTable",),
-        "_multiprobe": ("MultiProbeHash",),
-        "_placement": ("BoundedPlacement", "HashStructure", "load_bound"),
-        "_rendezvous": ("RendezvousHash",),
-        "_ring": ("HashRing",),
-        "_sizing": ("expected_peak", "table_size_for", "vnodes_for"),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_anchor": ("AnchorHash",),
+            "_jump": ("JumpHash", "jump"),
+            "_keys": ("HashFunction", "hash32", "hash64", "hash_function", "keyed"),
+            "_maglev": ("MaglevTable",),
+            "_multiprobe": ("MultiProbeHash",),
+            "_placement": ("BoundedPlacement", "HashStructure", "load_bound"),
+            "_rendezvous": ("RendezvousHash",),
+            "_ring": ("HashRing",),
+            "_sizing": ("expected_peak", "table_size_for", "vnodes_for"),
+        },
+    )
 
 
 def __dir__() -> list[str]:

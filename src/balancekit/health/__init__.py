@@ -10,8 +10,6 @@ from balancekit.outcome import CheckResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.health._accrued import AccruedFailures, AccruedFailuresMachine
     from balancekit.health._damping import Damper, Damping, FlapDamping
     from balancekit.health._ejection import Ejection
@@ -88,35 +86,36 @@ __all__ = [
     "shown",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_accrued": ("AccruedFailures", "AccruedFailuresMachine"),
-        "_damping": ("Damper", "Damping", "FlapDamping"),
-        "_ejection": ("Ejection",),
-        "_failures": ("ConsecutiveFailures", "FailureRun", "Run"),
-        "_lifecycle": ("Lifecycle",),
-        "_machine": ("LifecycleMachine",),
-        "_maxfails": ("Fails", "MaxFails", "MaxFailsMachine"),
-        "_membership": ("MEMBERSHIP", "Membership", "Move"),
-        "_outlier": (
-            "FailurePercentage",
-            "FailurePercentageAbove",
-            "MedianFailures",
-            "MedianLatency",
-            "SuccessRateOutlier",
-        ),
-        "_probation": ("Probation", "Trial", "TrialMachine"),
-        "_rate": ("LatencyLimit", "SuccessRate"),
-        "_report": ("EndpointReport",),
-        "_states": ("ELIGIBLE", "START_STATES", "TRANSITIONS", "Health", "Trigger", "after", "shown"),
-        "_sweep": ("Rule", "OutlierSweep"),
-        "_table": ("Table", "following"),
-        "_tables": ("TABLES",),
-        "_threshold": ("CheckState", "Detection", "ThresholdMachine", "Thresholds"),
-        "_warmup": ("Warmth", "WarmUp", "WarmUpMachine"),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_accrued": ("AccruedFailures", "AccruedFailuresMachine"),
+            "_damping": ("Damper", "Damping", "FlapDamping"),
+            "_ejection": ("Ejection",),
+            "_failures": ("ConsecutiveFailures", "FailureRun", "Run"),
+            "_lifecycle": ("Lifecycle",),
+            "_machine": ("LifecycleMachine",),
+            "_maxfails": ("Fails", "MaxFails", "MaxFailsMachine"),
+            "_membership": ("MEMBERSHIP", "Membership", "Move"),
+            "_outlier": (
+                "FailurePercentage",
+                "FailurePercentageAbove",
+                "MedianFailures",
+                "MedianLatency",
+                "SuccessRateOutlier",
+            ),
+            "_probation": ("Probation", "Trial", "TrialMachine"),
+            "_rate": ("LatencyLimit", "SuccessRate"),
+            "_report": ("EndpointReport",),
+            "_states": ("ELIGIBLE", "START_STATES", "TRANSITIONS", "Health", "Trigger", "after", "shown"),
+            "_sweep": ("Rule", "OutlierSweep"),
+            "_table": ("Table", "following"),
+            "_tables": ("TABLES",),
+            "_threshold": ("CheckState", "Detection", "ThresholdMachine", "Thresholds"),
+            "_warmup": ("Warmth", "WarmUp", "WarmUpMachine"),
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -15,8 +15,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.inference._blocks import prompt_blocks, prompt_key, token_key
     from balancekit.inference._prefix_affinity import PrefixAffinity
     from balancekit.inference._prefix_match import PrefixMatch
@@ -51,24 +49,25 @@ __all__ = [
     "token_key",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_blocks": ("prompt_blocks", "prompt_key", "token_key"),
-        "_prefix_affinity": ("PrefixAffinity",),
-        "_prefix_match": ("PrefixMatch",),
-        "_prefix_table": ("PrefixTable",),
-        "_scorers": (
-            "ADAPTER_PREFIX",
-            "FREE_ADAPTERS",
-            "CacheUtilization",
-            "LoadedAdapters",
-            "NodeFigures",
-            "NodeScorer",
-        ),
-        "_scoring": ("PrefixRule", "Product", "PromptView", "RelativeLoad", "StickyMatch"),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_blocks": ("prompt_blocks", "prompt_key", "token_key"),
+            "_prefix_affinity": ("PrefixAffinity",),
+            "_prefix_match": ("PrefixMatch",),
+            "_prefix_table": ("PrefixTable",),
+            "_scorers": (
+                "ADAPTER_PREFIX",
+                "FREE_ADAPTERS",
+                "CacheUtilization",
+                "LoadedAdapters",
+                "NodeFigures",
+                "NodeScorer",
+            ),
+            "_scoring": ("PrefixRule", "Product", "PromptView", "RelativeLoad", "StickyMatch"),
+        },
+    )
 
 
 def __dir__() -> list[str]:

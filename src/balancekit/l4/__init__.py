@@ -22,8 +22,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.l4 import client_hello, proxy_protocol
     from balancekit.l4._dsr import DsrBook, Traffic
     from balancekit.l4._ecmp import Ecmp
@@ -55,27 +53,27 @@ __all__ = [
     "proxy_protocol",
 ]
 
-_find: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_dsr": ("DsrBook", "Traffic"),
-        "_ecmp": ("Ecmp",),
-        "_flow_key": ("flow_key",),
-        "_flow_routes": ("FlowMatch", "FlowRoutes"),
-        "_flow_table": ("FlowTable", "FlowTableStats"),
-        "_nat": ("Nat", "NatStats"),
-        "_pins": ("Steer",),
-        "_resilient": ("ResilientGroup",),
-        "_results": ("NeedMore",),
-        "_sticky_flows": ("StickyFlows",),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    _find = lazily(
+        __name__,
+        {
+            "_dsr": ("DsrBook", "Traffic"),
+            "_ecmp": ("Ecmp",),
+            "_flow_key": ("flow_key",),
+            "_flow_routes": ("FlowMatch", "FlowRoutes"),
+            "_flow_table": ("FlowTable", "FlowTableStats"),
+            "_nat": ("Nat", "NatStats"),
+            "_pins": ("Steer",),
+            "_resilient": ("ResilientGroup",),
+            "_results": ("NeedMore",),
+            "_sticky_flows": ("StickyFlows",),
+        },
+    )
 
-
-def __getattr__(name: str) -> object:
-    if name in {"client_hello", "proxy_protocol"}:
-        return __import__(f"{__name__}.{name}", fromlist=[name])
-    return _find(name)
+    def __getattr__(name: str) -> object:
+        if name in {"client_hello", "proxy_protocol"}:
+            return __import__(f"{__name__}.{name}", fromlist=[name])
+        return _find(name)
 
 
 def __dir__() -> list[str]:

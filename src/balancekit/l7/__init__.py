@@ -30,8 +30,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.l7._changes import RouteChange, RoutePlan
     from balancekit.l7._check import RouteProblem
     from balancekit.l7._explanation import RouteAnswer, RouteExplanation
@@ -78,22 +76,23 @@ __all__ = [
     "text_prefix",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_changes": ("RouteChange", "RoutePlan"),
-        "_check": ("RouteProblem",),
-        "_explanation": ("RouteAnswer", "RouteExplanation"),
-        "_patterns": ("PathPattern", "exact", "prefix", "regex", "template", "text_prefix"),
-        "_request": ("Headers", "Request"),
-        "_route": ("Route",),
-        "_route_file": ("route_table",),
-        "_spelling": ("Spelling",),
-        "_split": ("Split",),
-        "_table": ("Match", "RouteTable"),
-        "_values": ("Value", "ValueCondition", "cookie", "header", "query"),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_changes": ("RouteChange", "RoutePlan"),
+            "_check": ("RouteProblem",),
+            "_explanation": ("RouteAnswer", "RouteExplanation"),
+            "_patterns": ("PathPattern", "exact", "prefix", "regex", "template", "text_prefix"),
+            "_request": ("Headers", "Request"),
+            "_route": ("Route",),
+            "_route_file": ("route_table",),
+            "_spelling": ("Spelling",),
+            "_split": ("Split",),
+            "_table": ("Match", "RouteTable"),
+            "_values": ("Value", "ValueCondition", "cookie", "header", "query"),
+        },
+    )
 
 
 def __dir__() -> list[str]:

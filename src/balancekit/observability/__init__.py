@@ -11,17 +11,16 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.observability._event_counters import EventCounters, reason
     from balancekit.observability.logs import log_events
 
 __all__ = ["EventCounters", "log_events", "reason"]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {"_event_counters": ("EventCounters", "reason"), "logs": ("log_events",)},
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {"_event_counters": ("EventCounters", "reason"), "logs": ("log_events",)},
+    )
 
 
 def __dir__() -> list[str]:

@@ -15,8 +15,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.proxyconfig._config import ProxyConfig
     from balancekit.proxyconfig._envoy import read_envoy
     from balancekit.proxyconfig._export import Export, export_config
@@ -74,33 +72,34 @@ __all__ = [
     "read_nginx",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_config": ("ProxyConfig",),
-        "_envoy": ("read_envoy",),
-        "_export": ("Export", "export_config"),
-        "_export_facts": ("Difference",),
-        "_export_pool": ("ExportPool", "export_pool"),
-        "_haproxy": ("read_haproxy",),
-        "_kind": ("kind_of_text", "read_config"),
-        "_lint": ("lint_config",),
-        "_lint_finding": ("LintFinding",),
-        "_model": (
-            "Chooser",
-            "Decision",
-            "NotModelled",
-            "Origin",
-            "Pool",
-            "PoolServer",
-            "ProxyConfigError",
-            "ProxyRequest",
-            "Routing",
-        ),
-        "_nginx": ("read_nginx",),
-        "_plan": ("PoolChange", "ProxyPlan", "plan_change"),
-        "_plan_log": ("AccessLog", "read_log"),
-        "_pool_model": ("PoolModel", "pool_model"),
-    },
-    extra="proxyconfig",
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_config": ("ProxyConfig",),
+            "_envoy": ("read_envoy",),
+            "_export": ("Export", "export_config"),
+            "_export_facts": ("Difference",),
+            "_export_pool": ("ExportPool", "export_pool"),
+            "_haproxy": ("read_haproxy",),
+            "_kind": ("kind_of_text", "read_config"),
+            "_lint": ("lint_config",),
+            "_lint_finding": ("LintFinding",),
+            "_model": (
+                "Chooser",
+                "Decision",
+                "NotModelled",
+                "Origin",
+                "Pool",
+                "PoolServer",
+                "ProxyConfigError",
+                "ProxyRequest",
+                "Routing",
+            ),
+            "_nginx": ("read_nginx",),
+            "_plan": ("PoolChange", "ProxyPlan", "plan_change"),
+            "_plan_log": ("AccessLog", "read_log"),
+            "_pool_model": ("PoolModel", "pool_model"),
+        },
+        extra="proxyconfig",
+    )

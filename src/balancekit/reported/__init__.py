@@ -19,8 +19,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.reported._attributes import NodeAttributes
     from balancekit.reported._headers import HeaderReports
     from balancekit.reported._latency_by_load import LatencyByLoad
@@ -68,21 +66,28 @@ __all__ = [
     "utilization",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_attributes": ("NodeAttributes",),
-        "_headers": ("HeaderReports",),
-        "_latency_by_load": ("LatencyByLoad",),
-        "_load_headers": ("AsgiLoadReports", "WsgiLoadReports"),
-        "_meter": ("Arrival", "LoadMeter", "ProbedLoad"),
-        "_orca": ("LOAD_HEADER", "LOAD_HEADER_BINARY", "InvalidLoadReportError", "format_orca", "parse_orca"),
-        "_prequal": ("Prequal", "ProbePool", "ProbePoolMachine"),
-        "_probed": ("Probed",),
-        "_round_robin": ("ReportedRoundRobin",),
-        "_weights": ("MissingWeight", "ReportedWeights", "ReportedWeightsMachine", "utilization"),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_attributes": ("NodeAttributes",),
+            "_headers": ("HeaderReports",),
+            "_latency_by_load": ("LatencyByLoad",),
+            "_load_headers": ("AsgiLoadReports", "WsgiLoadReports"),
+            "_meter": ("Arrival", "LoadMeter", "ProbedLoad"),
+            "_orca": (
+                "LOAD_HEADER",
+                "LOAD_HEADER_BINARY",
+                "InvalidLoadReportError",
+                "format_orca",
+                "parse_orca",
+            ),
+            "_prequal": ("Prequal", "ProbePool", "ProbePoolMachine"),
+            "_probed": ("Probed",),
+            "_round_robin": ("ReportedRoundRobin",),
+            "_weights": ("MissingWeight", "ReportedWeights", "ReportedWeightsMachine", "utilization"),
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -17,8 +17,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.sharing._ejections import SharedEjections
     from balancekit.sharing._file import in_flight
     from balancekit.sharing._load import SharedLoad
@@ -39,18 +37,19 @@ __all__ = [
     "in_flight",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_ejections": ("SharedEjections",),
-        "_file": ("in_flight",),
-        "_load": ("SharedLoad",),
-        "_policy": ("Shared", "SharedPool"),
-        "_rate_limit": ("SharedRateLimit",),
-        "_redis": ("AsyncRedisStore", "RedisStore"),
-        "_store": ("Hint",),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_ejections": ("SharedEjections",),
+            "_file": ("in_flight",),
+            "_load": ("SharedLoad",),
+            "_policy": ("Shared", "SharedPool"),
+            "_rate_limit": ("SharedRateLimit",),
+            "_redis": ("AsyncRedisStore", "RedisStore"),
+            "_store": ("Hint",),
+        },
+    )
 
 
 def __dir__() -> list[str]:

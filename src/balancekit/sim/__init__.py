@@ -11,8 +11,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.sim._arrivals import Arrivals, Bursty, ClosedLoop, Diurnal, Poisson, RecordedArrivals
     from balancekit.sim._claims import Claim, Finding
     from balancekit.sim._context import MakeBalancer
@@ -135,116 +133,117 @@ __all__ = [
     "vrrp_scenarios",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_arrivals": (
-            "Arrivals",
-            "Bursty",
-            "ClosedLoop",
-            "Diurnal",
-            "Poisson",
-            "RecordedArrivals",
-        ),
-        "_claims": (
-            "Claim",
-            "Finding",
-        ),
-        "_context": ("MakeBalancer",),
-        "_dns": (
-            "DnsReport",
-            "DnsRequest",
-            "DnsSimulation",
-            "EndpointChange",
-        ),
-        "_engine": (
-            "Simulation",
-            "simulate",
-        ),
-        "_faults": (
-            "Add",
-            "Crash",
-            "Drain",
-            "FailFast",
-            "FailSlow",
-            "Fault",
-            "Flap",
-            "Hang",
-            "Partial",
-            "Remove",
-            "Slow",
-        ),
-        "_model_servers": (
-            "MODEL_WORKLOADS",
-            "ModelReport",
-            "ModelServers",
-            "ModelWorkload",
-            "simulate_models",
-        ),
-        "_queues": ("Server",),
-        "_recorder": (
-            "RecordedLease",
-            "Recorder",
-        ),
-        "_replay": (
-            "Recording",
-            "read_recording",
-            "replay",
-        ),
-        "_report": (
-            "QUANTILES",
-            "SimulationReport",
-            "jain_index",
-        ),
-        "_scenario": (
-            "Scenario",
-            "builtin_scenarios",
-            "load_scenario",
-            "scenario_text",
-        ),
-        "_services": (
-            "Bimodal",
-            "Deterministic",
-            "Exponential",
-            "Lognormal",
-            "Pareto",
-            "Recorded",
-            "Service",
-        ),
-        "_sweep": ("sweep",),
-        "_timeline": ("Timeline",),
-        "_vrrp_events": (
-            "VrrpDo",
-            "VrrpEvent",
-        ),
-        "_vrrp_network": (
-            "VrrpSimulation",
-            "VrrpSpeaker",
-        ),
-        "_vrrp_report": (
-            "SentAdvert",
-            "Spell",
-            "VrrpChange",
-            "VrrpReport",
-        ),
-        "_vrrp_scenarios": (
-            "VrrpClaim",
-            "VrrpFound",
-            "VrrpScenario",
-            "vrrp_scenarios",
-        ),
-        "tiers": (
-            "Loss",
-            "Nodes",
-            "Site",
-            "TierReport",
-            "TierScenario",
-            "TierSimulation",
-            "scenario_of",
-        ),
-    },
-    packages=("tiers",),
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_arrivals": (
+                "Arrivals",
+                "Bursty",
+                "ClosedLoop",
+                "Diurnal",
+                "Poisson",
+                "RecordedArrivals",
+            ),
+            "_claims": (
+                "Claim",
+                "Finding",
+            ),
+            "_context": ("MakeBalancer",),
+            "_dns": (
+                "DnsReport",
+                "DnsRequest",
+                "DnsSimulation",
+                "EndpointChange",
+            ),
+            "_engine": (
+                "Simulation",
+                "simulate",
+            ),
+            "_faults": (
+                "Add",
+                "Crash",
+                "Drain",
+                "FailFast",
+                "FailSlow",
+                "Fault",
+                "Flap",
+                "Hang",
+                "Partial",
+                "Remove",
+                "Slow",
+            ),
+            "_model_servers": (
+                "MODEL_WORKLOADS",
+                "ModelReport",
+                "ModelServers",
+                "ModelWorkload",
+                "simulate_models",
+            ),
+            "_queues": ("Server",),
+            "_recorder": (
+                "RecordedLease",
+                "Recorder",
+            ),
+            "_replay": (
+                "Recording",
+                "read_recording",
+                "replay",
+            ),
+            "_report": (
+                "QUANTILES",
+                "SimulationReport",
+                "jain_index",
+            ),
+            "_scenario": (
+                "Scenario",
+                "builtin_scenarios",
+                "load_scenario",
+                "scenario_text",
+            ),
+            "_services": (
+                "Bimodal",
+                "Deterministic",
+                "Exponential",
+                "Lognormal",
+                "Pareto",
+                "Recorded",
+                "Service",
+            ),
+            "_sweep": ("sweep",),
+            "_timeline": ("Timeline",),
+            "_vrrp_events": (
+                "VrrpDo",
+                "VrrpEvent",
+            ),
+            "_vrrp_network": (
+                "VrrpSimulation",
+                "VrrpSpeaker",
+            ),
+            "_vrrp_report": (
+                "SentAdvert",
+                "Spell",
+                "VrrpChange",
+                "VrrpReport",
+            ),
+            "_vrrp_scenarios": (
+                "VrrpClaim",
+                "VrrpFound",
+                "VrrpScenario",
+                "vrrp_scenarios",
+            ),
+            "tiers": (
+                "Loss",
+                "Nodes",
+                "Site",
+                "TierReport",
+                "TierScenario",
+                "TierSimulation",
+                "scenario_of",
+            ),
+        },
+        packages=("tiers",),
+    )
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Generic, NoReturn, Self, TypeVar, cast, final
+from typing import TYPE_CHECKING, Final, Generic, NoReturn, Self, TypeVar, cast, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -317,9 +317,11 @@ class RecordedLease(StateRepr, Generic[T_co], prints=("endpoint", "cost", "activ
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def __await__(self) -> NoReturn:
-        self.release(Outcome.CANCELLED)
-        self._lease.__await__()
+    if not TYPE_CHECKING:  # type checkers say so themselves
+
+        def __await__(self) -> NoReturn:
+            self.release(Outcome.CANCELLED)
+            self._lease.__await__()
 
     def __reduce__(self) -> NoReturn:
         self._lease.__reduce__()

@@ -21,8 +21,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.testing._broken import LawBroken
     from balancekit.testing._check import check_selector
     from balancekit.testing._check_health import check_health
@@ -48,19 +46,20 @@ __all__ = [
     "share_z",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_broken": ("LawBroken",),
-        "_check": ("check_selector",),
-        "_check_health": ("check_health",),
-        "_check_load": ("check_load",),
-        "_clock": ("ManualClock",),
-        "_factories": ("make_context", "make_nodes", "make_snapshot"),
-        "_statistics": ("Z", "chi_square_z", "share_z"),
-        "_machine": ("BalancerMachine", "check_balancer"),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_broken": ("LawBroken",),
+            "_check": ("check_selector",),
+            "_check_health": ("check_health",),
+            "_check_load": ("check_load",),
+            "_clock": ("ManualClock",),
+            "_factories": ("make_context", "make_nodes", "make_snapshot"),
+            "_statistics": ("Z", "chi_square_z", "share_z"),
+            "_machine": ("BalancerMachine", "check_balancer"),
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -13,8 +13,6 @@ from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balancekit.waiting._handover import RoomClosedError, WaitingTimeoutError
     from balancekit.waiting._lines import Waiter
     from balancekit.waiting._queue import Order, WaitingQueue
@@ -31,16 +29,17 @@ __all__ = [
     "WaitingTimeoutError",
 ]
 
-__getattr__: Callable[[str], object] = lazily(
-    __name__,
-    {
-        "_handover": ("RoomClosedError", "WaitingTimeoutError"),
-        "_lines": ("Waiter",),
-        "_queue": ("Order", "WaitingQueue"),
-        "_room": ("WaitingRoom",),
-        "_throttle": ("ClientThrottle",),
-    },
-)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other names
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_handover": ("RoomClosedError", "WaitingTimeoutError"),
+            "_lines": ("Waiter",),
+            "_queue": ("Order", "WaitingQueue"),
+            "_room": ("WaitingRoom",),
+            "_throttle": ("ClientThrottle",),
+        },
+    )
 
 
 def __dir__() -> list[str]:
