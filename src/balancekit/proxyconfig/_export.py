@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -119,44 +119,54 @@ def export_config(
         raise ConfigurationError("kind", kind, " or ".join(map(repr, EXPORT_KINDS)))
     if not _is_address(listen):
         raise ConfigurationError("listen", listen, "an IP address and a port, such as '127.0.0.1:8080'")
-    listed = list(pools)
-    names = [pool.name for pool in listed if isinstance(pool, ExportPool)]
-    if not listed or len(names) < len(listed) or len(set(names)) < len(names):
-        raise ConfigurationError("pools", names, "ExportPool objects, at least one, each name once")
-    if routes is None and len(listed) > 1:
+    found = _distinct(pools)
+    names = [pool.name for pool in found]
+    if routes is None and len(found) > 1:
         raise ConfigurationError("routes", routes, f"a RouteTable that leads to {', '.join(names)}")
-    differences: list[Difference] = []
-    written = [Exported(kind, pool, differences) for pool in listed]
-    rules = [] if routes is None else rules_of(routes, names)
+    noted: list[Difference] = []
+    written = [Exported(kind, pool, noted) for pool in found]
+    rules: list[RouteRule] = []
     if routes is not None:
-        differences.append(
-            Difference(
-                where="",
-                text="requests that the table rejects are sent on: the proxy reads paths its own way",
-            )
-        )
-    differences += [
-        Difference(where=f"route {rule.name}", text="its time-out, attempts and retry_on are not written")
-        for rule in rules
-        if kind != "envoy" and (rule.timeout is not None or rule.attempts > 1 or rule.retry_on)
-    ]
-    differences += [
-        Difference(
-            where=f"route {rule.name}",
-            text=f"no time is longer than {MAX_TIME_S[kind]:,} s; {rule.timeout:g} s is cut",
-        )
-        for rule in rules
-        if rule.timeout is not None and rule.timeout > MAX_TIME_S[kind]
-    ]
+        rules = rules_of(routes, names)
+        noted += _differences_of_routes(kind, rules)
     text = EXPORT_KINDS[kind](written, rules, listen)
-    differences = list(dict.fromkeys(differences))
-    head = [f"# Written by balancekit for {kind}."]
-    if differences:
-        head += ["# What differs from the configuration that it was made of:"]
-        head += [f"#   {comment(str(one))}" for one in differences]
+    differences = tuple(dict.fromkeys(noted))
     return Export(
         kind=kind,
-        text="\n".join(head) + "\n" + text,
-        differences=tuple(differences),
+        text=_head(kind, differences) + text,
+        differences=differences,
         fidelity={pool.pool.name: pool.fidelity for pool in written},
     )
+
+
+def _distinct(pools: Iterable[ExportPool]) -> list[ExportPool]:
+    """Return the pools: at least one, and no name twice."""
+    found = list(pools)
+    names = [pool.name for pool in found if isinstance(pool, ExportPool)]
+    if not found or len(names) < len(found) or len(set(names)) < len(names):
+        raise ConfigurationError("pools", names, "ExportPool objects, at least one, each name once")
+    return found
+
+
+def _differences_of_routes(kind: str, rules: Sequence[RouteRule]) -> Iterator[Difference]:
+    """Yield what the proxy does otherwise than the route table."""
+    yield Difference(
+        where="", text="requests that the table rejects are sent on: the proxy reads paths its own way"
+    )
+    longest = MAX_TIME_S[kind]
+    for rule in rules:
+        where = f"route {rule.name}"
+        if kind != "envoy" and (rule.timeout is not None or rule.attempts > 1 or rule.retry_on):
+            yield Difference(where=where, text="its time-out, attempts and retry_on are not written")
+        if rule.timeout is not None and rule.timeout > longest:
+            text = f"no time is longer than {longest:,} s; {rule.timeout:g} s is cut"
+            yield Difference(where=where, text=text)
+
+
+def _head(kind: str, differences: Sequence[Difference]) -> str:
+    """Return the comments at the head of a configuration."""
+    lines = [f"# Written by balancekit for {kind}."]
+    if differences:
+        lines += ["# What differs from the configuration that it was made of:"]
+        lines += [f"#   {comment(str(one))}" for one in differences]
+    return "\n".join(lines) + "\n"
