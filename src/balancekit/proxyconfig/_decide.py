@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from balancekit.proxyconfig._model import (
     Chooser,
@@ -12,6 +12,7 @@ from balancekit.proxyconfig._model import (
     NotModelled,
     Origin,
     Pool,
+    PoolServer,
     ProxyRequest,
     Routing,
 )
@@ -38,50 +39,58 @@ MAX_PICKS: Final = 5_000
 def decide(config: Source, request: ProxyRequest, *, seed: int) -> Decision:
     """Return where a request goes, and why."""
     routing = config.route(request)
-    why = [routing.rule]
-    shares: Mapping[str, float] = {}
-    server, key = None, None
     pool = None if routing.pool is None else config.pools.get(routing.pool)
-    if routing.shares:
-        why.append(
-            "the pool is drawn: " + ", ".join(f"{name} {share:.2%}" for name, share in routing.shares.items())
-        )
-    elif routing.pool is not None and pool is None:
-        why.append(f"no pool named {routing.pool!r}")
-    if pool is not None:
-        if pool.key_of is not None:
-            key = pool.key_of(request, routing)
-        why.append(_method(pool, key))
-        if pool.start is not None:
-            name = pool.start(Random(seed)).pick(request, routing)
-            server = next((one for one in pool.servers if one.name == name), None)
-            if key is None or not pool.keyed:
-                shares = expected_shares(pool, request, routing)
-                if server is not None and len(pool.servers) > 1:
-                    order = (
-                        "drawn"
-                        if not pool.deterministic
-                        else "the first after a start; others follow in turn"
-                    )
-                    why.append(order)
-            if name is None:
-                why.append("no server may take it")
-        else:
-            why.append(
-                "its method, or a part of its servers, is not modelled"
-                if pool.servers
-                else "no server of it is known here"
-            )
+    choice = _Choice() if pool is None else _choose(pool, request, routing, seed)
     return Decision(
         request=request,
         routing=routing,
         pool=pool,
-        server=server,
-        key=key,
-        shares=shares,
-        why=tuple(why),
+        server=choice.server,
+        key=choice.key,
+        shares=choice.shares,
+        why=(routing.rule, *_why_this_pool(routing, pool), *choice.why),
         not_modelled=tuple(_relevant(config, pool)),
     )
+
+
+class _Choice(NamedTuple):
+    """The server that a pool gives a request, and why."""
+
+    server: PoolServer | None = None
+    key: str | None = None
+    shares: Mapping[str, float] = {}
+    why: tuple[str, ...] = ()
+
+
+def _choose(pool: Pool, request: ProxyRequest, routing: Routing, seed: int) -> _Choice:
+    """Return what a pool that has just been started does with a request."""
+    key = None if pool.key_of is None else pool.key_of(request, routing)
+    method = _method(pool, key)
+    if pool.start is None:
+        unknown = (
+            "its method, or a part of its servers, is not modelled"
+            if pool.servers
+            else "no server of it is known here"
+        )
+        return _Choice(key=key, why=(method, unknown))
+    name = pool.start(Random(seed)).pick(request, routing)
+    server = next((one for one in pool.servers if one.name == name), None)
+    why = [method]
+    shares: Mapping[str, float] = {}
+    if key is None or not pool.keyed:
+        shares = expected_shares(pool, request, routing)
+        if server is not None and len(pool.servers) > 1:
+            why.append("the first after a start; others follow in turn" if pool.deterministic else "drawn")
+    if name is None:
+        why.append("no server may take it")
+    return _Choice(server, key, shares, tuple(why))
+
+
+def _why_this_pool(routing: Routing, pool: Pool | None) -> tuple[str, ...]:
+    if routing.shares:
+        shares = ", ".join(f"{name} {share:.2%}" for name, share in routing.shares.items())
+        return (f"the pool is drawn: {shares}",)
+    return (f"no pool named {routing.pool!r}",) if routing.pool is not None and pool is None else ()
 
 
 def follow(
