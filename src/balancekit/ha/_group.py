@@ -20,7 +20,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
 from balancekit._support.record import Record
-from balancekit._support.whole import whole
+from balancekit._support.whole import put_back, whole
 from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Effect, Send
 from balancekit.ha._packet import Advert, RejectedAdvert, decode_advert, encode_advert, ip
@@ -225,12 +225,12 @@ class SyncGroupMachine(StateRepr, prints=("role", "deadline")):
 
     def _saved(self) -> tuple[Any, ...]:
         """Return the state of every member, which an interrupted call goes back to."""
-        return set(self._held), [machine._saved() for machine in self.machines.values()]  # noqa: SLF001 - its own members
+        return set(self._held), [put_back(machine) for machine in self.machines.values()]
 
     def _restore(self, saved: tuple[Any, ...]) -> None:
-        self._held, states = saved
-        for machine, state in zip(self.machines.values(), states, strict=True):
-            machine._restore(state)  # noqa: SLF001 - the same
+        self._held, restores = saved
+        for restore in restores:
+            restore()
 
     def _named(self, member: str | None) -> Iterable[str]:
         if member is None:
