@@ -97,16 +97,15 @@ class Recorder(ConstructorRepr, Generic[T]):
             valid.clock("clock", clock)
         self.balancer: ObservableBalancer[T] = balancer
         self._clock: Clock = time.monotonic if clock is None else clock
-        self._epoch = time.time() - time.monotonic() if clock is None else 0.0
-        self._writer = LineWriter(file)
+        self._log = _RequestLog(file, self._clock, time.time() - time.monotonic() if clock is None else 0.0)
         self._blocks = 0
         """How many blocks it is in."""
-        weakref.finalize(self, self._writer.close)
+        weakref.finalize(self, self._log.writer.close)
 
     @property
     def dropped(self) -> int:
         """Lines that could not be written."""
-        return self._writer.dropped
+        return self._log.writer.dropped
 
     def acquire(
         self,
@@ -119,7 +118,7 @@ class Recorder(ConstructorRepr, Generic[T]):
     ) -> Lease[T]:
         """Pick an endpoint and open a lease on it, as :meth:`balancekit.LoadBalancer.acquire` does."""
         lease = self.balancer.acquire(key, cost=cost, exclude=exclude, attributes=attributes)
-        return cast("Lease[T]", RecordedLease(self, lease, key, cost, self._clock()))
+        return cast("Lease[T]", RecordedLease(self._log, lease, key, cost, self._clock()))
 
     def attempts(
         self,
@@ -188,7 +187,7 @@ class Recorder(ConstructorRepr, Generic[T]):
 
     def close(self) -> None:
         """Write what has not been written. Leases that end later are dropped."""
-        self._writer.close()
+        self._log.writer.close()
 
     def __enter__(self) -> Self:
         self._blocks += 1
@@ -206,20 +205,43 @@ class Recorder(ConstructorRepr, Generic[T]):
 
     def _attempts(self, leases: Iterable[Lease[T]], key: Key | None, cost: float) -> Iterator[Lease[T]]:
         for lease in leases:
-            recorded = RecordedLease(self, lease, key, cost, self._clock())
+            recorded = RecordedLease(self._log, lease, key, cost, self._clock())
             yield cast("Lease[T]", recorded)
             recorded.release(Outcome.FAILURE)
 
-    def _write(self, lease: RecordedLease[T], outcome: Outcome) -> None:
-        began, cost, duration = lease._began, float(lease._cost), self._clock() - lease._began  # noqa: SLF001 - two classes, one mechanism
+
+@final
+class _RequestLog:
+    """The log of a recorder.
+
+    Parameters
+    ----------
+    file
+        Where lines are appended.
+    clock
+        Answers seconds.
+    epoch
+        What is added to them, so that they count from 1970.
+    """
+
+    __slots__ = ("_clock", "_epoch", "writer")
+
+    def __init__(self, file: str | Path, clock: Clock, epoch: float) -> None:
+        self.writer: LineWriter = LineWriter(file)
+        self._clock = clock
+        self._epoch = epoch
+
+    def write(self, endpoint: str, key: Key | None, cost: float, began: float, outcome: Outcome) -> None:
+        """Write down a request that ends now."""
+        duration = self._clock() - began
         try:
-            key = _in_json(lease._key)  # noqa: SLF001 - two classes, one mechanism
+            written = _in_json(key)
         except ValueError:  # a number of more digits than may be written
-            self._writer.drop()
+            self.writer.drop()
             return
         # By hand: json.dumps of a dictionary would take three times as long as all the rest.
-        self._writer.add(
-            f'{{"time":{began + self._epoch!r},"key":{key},"cost":{cost!r},"endpoint":{QUOTE(lease.endpoint.id)},'
+        self.writer.add(
+            f'{{"time":{began + self._epoch!r},"key":{written},"cost":{float(cost)!r},"endpoint":{QUOTE(endpoint)},'
             f'"duration":{duration!r},"outcome":"{outcome.value}"}}'
         )
 
@@ -228,13 +250,13 @@ class Recorder(ConstructorRepr, Generic[T]):
 class RecordedLease(StateRepr, Generic[T_co], prints=("endpoint", "cost", "active")):
     """A lease whose end is written down. Made by :meth:`Recorder.acquire`, used like a :class:`~balancekit.Lease`."""
 
-    __slots__ = ("_began", "_cost", "_key", "_lease", "_recorder")
+    __slots__ = ("_began", "_cost", "_key", "_lease", "_log")
 
     @checked_arguments
     def __init__(
-        self, recorder: Recorder[T_co], lease: Lease[T_co], key: Key | None, cost: float, began: float
+        self, log: _RequestLog, lease: Lease[T_co], key: Key | None, cost: float, began: float
     ) -> None:
-        self._recorder = recorder
+        self._log = log
         self._lease = lease
         self._key = key
         self._cost = cost
@@ -291,7 +313,7 @@ class RecordedLease(StateRepr, Generic[T_co], prints=("endpoint", "cost", "activ
         """End the lease and write it down; see :meth:`balancekit.Lease.release`."""
         ended = self._lease.release(outcome, retry_after=retry_after)
         if ended:
-            self._recorder._write(self, outcome)  # noqa: SLF001 - two classes, one mechanism
+            self._log.write(self._lease.endpoint.id, self._key, self._cost, self._began, outcome)
         return ended
 
     def __enter__(self) -> Self:
