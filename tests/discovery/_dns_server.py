@@ -19,6 +19,8 @@ class Zone:
     def __init__(self):
         self.says = {}
         self.asked = []
+        self.most_by_udp = None
+        """How many records an answer over UDP has, without saying that there are more."""
         self.negative_ttl = 17
 
     def a(self, name, *addresses, ttl=30):
@@ -61,7 +63,8 @@ class Zone:
             said(reply)
             return reply
         if isinstance(said, list):
-            reply.add_answer(*said)
+            most = self.most_by_udp if handler.protocol == "udp" else None
+            reply.add_answer(*said[:most])
             return reply
         reply.header.rcode = said
         if said in (NXDOMAIN, EMPTY):

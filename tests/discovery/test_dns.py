@@ -13,7 +13,7 @@ from dnslib import CNAME, NS, QTYPE, RR, SOA, TXT, A
 from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, SILENCE, dns_server
 
 from balancekit import ConfigurationError
-from balancekit.discovery import DnsResolver, InvalidTargetsError, SrvResolver, SystemResolver
+from balancekit.discovery import DnsResolver, InvalidTargetsError, SrvResolver, SystemResolver, source
 
 MAX_WAIT_S = 10.0
 
@@ -136,9 +136,9 @@ def test_half_the_addresses_are_no_list(served):
     assert len(addresses(place, "half.example", kinds=["A"]).resolve().endpoints) == 1
 
 
-def services(place, name="_http._tcp.orders.example"):
+def services(place, name="_http._tcp.orders.example", **options):
     """Return a resolver of services that asks the server."""
-    return SrvResolver(name, nameservers=[place], timeout=0.5)
+    return SrvResolver(name, nameservers=[place], timeout=0.5, **options)
 
 
 def test_services_have_port_priority_and_weight(served):
@@ -374,3 +374,35 @@ def test_without_dnspython_one_is_told_what_to_install():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
     )
     assert "balancekit[dns]" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["addresses", "services"])
+def test_answers_over_tcp_are_whole(kind):
+    """A server that leaves records out of answers over UDP, and does not say so, names all of them with ``tcp``."""
+    with dns_server(tcp=True) as (zone, place):
+        zone.most_by_udp = 3
+        if kind == "addresses":
+            zone.a("orders.example", *[f"10.0.0.{number}" for number in range(20)])
+            text, made = f"dns_ttl:orders.example:80?nameserver={place}", addresses
+        else:
+            zone.srv("_http._tcp.orders.example", *[(0, 1, 80, f"s{number}.example") for number in range(20)])
+            text, made = f"srv:_http._tcp.orders.example?nameserver={place}", services
+        assert len(source(text).resolver.resolve().endpoints) == 3
+        assert len(source(f"{text}&tcp=true").resolver.resolve().endpoints) == 20
+        assert len(made(place, tcp=True).resolve().endpoints) == 20
+
+
+def test_a_server_without_tcp_means_nothing_is_known(served):
+    """With ``tcp``, a server that refuses connections has not answered, whatever it would say over UDP."""
+    zone, place = served
+    zone.a("orders.example", "10.0.0.1")
+    with pytest.raises(dns.exception.DNSException):
+        addresses(place, tcp=True).resolve()
+
+
+@pytest.mark.parametrize("written", ["yes", "", "1", "True"])
+@pytest.mark.parametrize("text", ["dns_ttl:orders.svc:80?tcp=", "srv:_http._tcp.orders?tcp="])
+def test_an_option_that_is_neither_true_nor_false_is_refused(text, written):
+    """The error names the option and what is allowed."""
+    with pytest.raises(ConfigurationError, match=r'tcp=.*expected "true" or "false"'):
+        source(text + written)

@@ -30,6 +30,8 @@ from balancekit.discovery import (
         ("dns:orders.svc:8080?interval=30", "SystemResolver"),
         ("dns:[::1]:8080", "SystemResolver"),
         ("dns_ttl:orders.svc:8080?nameserver=127.0.0.1:5353", "DnsResolver"),
+        ("dns_ttl:orders.svc:8080?nameserver=127.0.0.1:8600&tcp=true", "DnsResolver"),
+        ("srv:_http._tcp.orders.example?tcp=false", "SrvResolver"),
         ("srv:_http._tcp.orders.example", "SrvResolver"),
         ("file:orders.json", "FileSdResolver"),
         ("file:/etc/orders.json", "FileSdResolver"),

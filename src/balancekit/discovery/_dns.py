@@ -10,6 +10,10 @@ An answer is one of three kinds:
 - *A server's failure, no answer in time, or an unusable answer* (truncated, about another name, a referral, or an alias
   without its target) is a failure, and the last good list stays in use.
 
+An answer over UDP that says that it was truncated is queried again over TCP. Some servers leave records out and do not say so:
+Consul answers with three random addresses of many (``udp_answer_limit``), and the list changes with each query. Set ``tcp``
+for such a server.
+
 Search domains are those of the system, tried in the order of the C library. The first name with records of any queried
 type counts; a domain whose servers fail is skipped if a later name has records.
 
@@ -63,6 +67,8 @@ class DnsResolver(ConstructorRepr):
         configured at the time of the query.
     timeout
         The longest time to wait for an answer, in seconds, > 0.
+    tcp
+        Whether to query over TCP at once, where answers are whole. Needs a round trip more.
 
     Raises
     ------
@@ -78,6 +84,7 @@ class DnsResolver(ConstructorRepr):
         kinds: Iterable[str] = _KINDS,
         nameservers: Iterable[str] | None = None,
         timeout: float = 5.0,
+        tcp: bool = False,
     ) -> None:
         self._host = _dns_name("host", host)
         self._port = valid.integer("port", port, minimum=1, maximum=65535)
@@ -87,13 +94,15 @@ class DnsResolver(ConstructorRepr):
         timeout = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
         self._timeout = timeout
         self._client = _client(nameservers, timeout)
+        self._tcp = valid.flag("tcp", tcp)
         self.refresh: Refresh = Refresh(timeout=2.0 * timeout)
 
     @classmethod
-    def parse(cls, address: str, *, nameserver: str | None = None) -> Self:
+    def parse(cls, address: str, *, nameserver: str | None = None, tcp: str = "false") -> Self:
         """Make one from ``"host:port"``."""
         host, port = host_and_port(address)
-        return cls(host, port, nameservers=None if nameserver is None else nameserver.split(","))
+        servers = None if nameserver is None else nameserver.split(",")
+        return cls(host, port, nameservers=servers, tcp=_flag("tcp", tcp))
 
     def resolve(self) -> Resolution:
         """Query DNS.
@@ -103,7 +112,8 @@ class DnsResolver(ConstructorRepr):
         dns.exception.DNSException
             If there is no answer.
         """
-        answers = _search(self._client or _system_client(self._timeout), self._host, self._kinds)
+        client = self._client or _system_client(self._timeout)
+        answers = _search(client, self._host, self._kinds, tcp=self._tcp)
         addresses = [str(record.address) for records, _ in answers for record in records]
         found = [Endpoint(joined(address, self._port)) for address in reachable(addresses)]
         return Resolution(endpoints=found, ttl=_least(answers))
@@ -121,7 +131,7 @@ class SrvResolver(ConstructorRepr):
     ----------
     name
         For example ``"_http._tcp.orders.example"``.
-    nameservers, timeout
+    nameservers, timeout, tcp
         As for :class:`DnsResolver`.
 
     Raises
@@ -136,16 +146,19 @@ class SrvResolver(ConstructorRepr):
         *,
         nameservers: Iterable[str] | None = None,
         timeout: float = 5.0,
+        tcp: bool = False,
     ) -> None:
         self._name = _dns_name("name", name)
         self._timeout = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
         self._client = _client(nameservers, self._timeout)
+        self._tcp = valid.flag("tcp", tcp)
         self.refresh: Refresh = Refresh(timeout=self._timeout)
 
     @classmethod
-    def parse(cls, address: str, *, nameserver: str | None = None) -> Self:
+    def parse(cls, address: str, *, nameserver: str | None = None, tcp: str = "false") -> Self:
         """Make one from a name."""
-        return cls(address, nameservers=None if nameserver is None else nameserver.split(","))
+        servers = None if nameserver is None else nameserver.split(",")
+        return cls(address, nameservers=servers, tcp=_flag("tcp", tcp))
 
     def resolve(self) -> Resolution:
         """Query DNS.
@@ -157,7 +170,8 @@ class SrvResolver(ConstructorRepr):
         InvalidTargetsError
             If no record has a port, or none names a host.
         """
-        answers = _search(self._client or _system_client(self._timeout), self._name, ("SRV",))
+        client = self._client or _system_client(self._timeout)
+        answers = _search(client, self._name, ("SRV",), tcp=self._tcp)
         hosts = [record for records, _ in answers for record in records if record.target.to_text() != "."]
         ported = [record for record in hosts if record.port]
         if hosts and not ported:
@@ -189,7 +203,7 @@ Answer: TypeAlias = tuple[list[Any], float | None]
 """Records and their TTL; the TTL is ``None`` if there are neither records nor an SOA record."""
 
 
-def _search(client: Client, name: str, kinds: Sequence[str]) -> list[Answer]:
+def _search(client: Client, name: str, kinds: Sequence[str], *, tcp: bool) -> list[Answer]:
     """Return the records of each type of the first name that has any; if none has, the answers of all names."""
     import dns.resolver  # noqa: PLC0415 - 0.5 s, only for resolvers that query DNS themselves
 
@@ -201,7 +215,7 @@ def _search(client: Client, name: str, kinds: Sequence[str]) -> list[Answer]:
         for kind in kinds:
             left = min(client.lifetime, deadline - time.monotonic())
             try:
-                answers.append(_query(client, candidate, kind, lifetime=left))
+                answers.append(_query(client, candidate, kind, lifetime=left, tcp=tcp))
             except dns.resolver.NoNameservers as caught:
                 if not _is_servfail(caught):
                     raise
@@ -248,12 +262,12 @@ def _is_servfail(error: NoNameservers) -> bool:
     return all(response is not None and response.rcode() is rcode.SERVFAIL for response in responses)
 
 
-def _query(client: Client, name: Name, kind: str, *, lifetime: float) -> Answer:
+def _query(client: Client, name: Name, kind: str, *, lifetime: float, tcp: bool) -> Answer:
     """Return the records of a name; none if there is no such name, or it has none of this type."""
     import dns.resolver  # noqa: PLC0415 - see above
 
     try:
-        answer = client.resolve(name, kind, raise_on_no_answer=False, lifetime=lifetime)
+        answer = client.resolve(name, kind, tcp=tcp, raise_on_no_answer=False, lifetime=lifetime)
     except dns.resolver.NXDOMAIN as error:
         raised: Any = error
         return [], _negative_ttl(raised.response(name))
@@ -344,6 +358,13 @@ def _dns_name(parameter: str, value: object) -> str:
     if is_address(name):
         raise ConfigurationError(parameter, name, "a name; an address needs no DNS: use static:")
     return name
+
+
+def _flag(name: str, written: str) -> bool:
+    """Return what an option of a text says."""
+    if written not in ("true", "false"):
+        raise ConfigurationError(name, written, '"true" or "false"')
+    return written == "true"
 
 
 def _nameserver(place: str) -> tuple[str, int]:
