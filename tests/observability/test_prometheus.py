@@ -222,7 +222,7 @@ def test_a_collector_cannot_be_registered_twice() -> None:
     registry = CollectorRegistry()
     collector = BalancerCollector(LoadBalancer(["a"]), service="s", registry=registry)
     for one in (registry, CollectorRegistry()):
-        with pytest.raises(ConfigurationError, match="when made"):
+        with pytest.raises(ConfigurationError, match="registers the collector"):
             one.register(collector)
     scrape(registry)
 

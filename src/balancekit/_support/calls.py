@@ -1,4 +1,4 @@
-"""Errors of calls that a signature does not allow: which parameters there are, and which one was probably meant."""
+"""Errors of calls with wrong parameters: the error lists the parameters, and the one that was probably meant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def checked_call(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function or an ``__init__``: the ``TypeError`` of a call that it does not allow lists its parameters.
+    """Decorate a function or an ``__init__`` so that the ``TypeError`` of a wrong call lists its parameters.
 
     Cost: one call.
 
@@ -43,14 +43,14 @@ def checked_call(function: Callable[P, R]) -> Callable[P, R]:
 def explain_call(
     error: Exception, function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """Add the parameters of a function to the error of a call that it does not allow; leave other errors as they are.
+    """Add the parameters of a function to the error of a call that does not match its signature. Ignore other errors.
 
     Parameters
     ----------
     error
-        What the call raised, caught in the frame that called.
+        The exception of the call, caught in the frame that made the call.
     function, args, kwargs
-        The call.
+        The function and the arguments of the call.
     """
     if not isinstance(error, TypeError) or error.__traceback__ is None or error.__traceback__.tb_next:
         return  # raised by the function itself, or by what it calls
@@ -67,7 +67,7 @@ def explain_call(
 
 
 def _shown(parameter: inspect.Parameter) -> str:
-    """Return a parameter as it is given: ``name=`` by keyword only."""
+    """Return the text of a parameter: ``name=`` for a keyword-only one."""
     if parameter.kind is parameter.KEYWORD_ONLY:
         return f"{parameter.name}="
     stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
@@ -80,6 +80,6 @@ def listed_parameters(names: Collection[str]) -> str:
 
 
 def meant(name: str, known: Collection[str]) -> str:
-    """Return a clause with the known name that is close to one, empty if none is."""
+    """Return a clause with the known name that is most similar to ``name``; an empty string if none is similar."""
     close = difflib.get_close_matches(name[:100], known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -47,7 +47,7 @@ def is_coroutine_function(function: object) -> bool:
 
 
 def plain_function(parameter: str, value: F, allowed: str, *, takes: int | None = None) -> F:
-    """Return a function that can be called without ``await``, with ``takes`` arguments by position if that is given.
+    """Return a function after checking that it is no coroutine function and accepts ``takes`` positional arguments.
 
     Raises
     ------

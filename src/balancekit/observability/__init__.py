@@ -1,8 +1,8 @@
-"""Metrics, traces and logs of a balancer: one module each, with its own extra.
+"""Metrics, traces and logs of a balancer.
 
-``prometheus`` is a collector that reads the balancer at each scrape. ``opentelemetry`` has observable instruments and a
-span event for retries. ``logs`` turns events into records of the standard library's ``logging``. None of them is on the path
-of a pick; only the duration histogram is written when a request ends.
+``prometheus`` has collectors that read the balancer at each scrape (extra ``prometheus``). ``opentelemetry`` has
+observable instruments, and events of spans for retries (extra ``otel``). ``logs`` writes events to ``logging`` of the
+standard library. None of them adds cost to a pick. The histogram of durations adds cost to the end of a request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writer of the metrics of one balancer, for several processes; it writes at each change what a scrape would read.
+"""Writer of the metrics of one balancer, for several processes. It writes the metrics when they change.
 
 A forked child starts at 0; requests in flight in its parent stay with the parent.
 
@@ -32,26 +32,26 @@ ANSWERS_PERIOD_S: Final = 1.0
 
 
 class Cause(enum.Enum):
-    """The causes for writing the figures that are not written each time."""
+    """The causes for writing those metrics that are written at most once per second."""
 
     ANSWER = enum.auto()
     """A request with a first byte has ended."""
     END = enum.auto()
     """Another request has ended."""
     OTHER = enum.auto()
-    """Something else."""
+    """Any other event."""
 
 
 @final
 class DirectWriter:
-    """The writer of one process for one balancer.
+    """The writer of the metrics of one balancer in one process.
 
     Parameters
     ----------
     direct
         The metrics to write to.
     service
-        The label of all series.
+        The value of the label ``service``.
     names
         The labels of endpoints.
     balancer
@@ -87,7 +87,7 @@ class DirectWriter:
         """The earliest times of the next visit to sources and, after the end of a request, to all endpoints."""
 
     def begin(self, endpoints: Iterable[EndpointStats], kinds: Iterable[str]) -> None:
-        """Write the existing figures, once starts of requests are reported."""
+        """Write the present values. Call this after the balancer reports starts of requests."""
         call_in_child(self)
         begun: Counter[str] = Counter()
         for one in endpoints:
@@ -105,12 +105,12 @@ class DirectWriter:
         self._write_if_due(Cause.OTHER)
 
     def on_refusal(self, kind: str) -> None:
-        """Write that no endpoint could be picked."""
+        """Count a request for which no endpoint could be picked."""
         self._direct.failures.labels(self._service, kind).inc()
         self._write_if_due(Cause.OTHER)
 
     def on_start(self, endpoint: Endpoint[Any]) -> None:
-        """Write the requests in flight at the start of a request."""
+        """Increment the requests in flight."""
         name = self._names.label(endpoint.id)
         with self._lock:
             if self._closed:
@@ -119,7 +119,7 @@ class DirectWriter:
         self._direct.inflight.labels(self._service, name).inc()
 
     def on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
-        """Write the outcome of a request."""
+        """Count the outcome of a request, and decrement the requests in flight."""
         direct, service, name = self._direct, self._service, self._names.label(endpoint.id)
         direct.requests.labels(service, name, completion.outcome.value).inc()
         with self._lock:
@@ -132,7 +132,7 @@ class DirectWriter:
         self._write_if_due(Cause.END if completion.first_byte_at is None else Cause.ANSWER)
 
     def on_event(self, event: Event) -> None:
-        """Count an event, and write the states that may have followed."""
+        """Count an event, and write the states of all endpoints."""
         direct, service = self._direct, self._service
         match event:
             case Retried():
@@ -163,12 +163,12 @@ class DirectWriter:
             self._direct.inflight.labels(self._service, name).dec(count)
 
     def after_fork(self) -> None:
-        """Ignore the leases of the parent; a forked child writes its own figures, from 0."""
+        """Forget the leases of the parent. A forked child counts from 0."""
         self._begun.clear()
         self._writing = False
 
     def _write_if_due(self, cause: Cause) -> None:
-        """Write the figures that are written at most once per second and cause; the first time at once."""
+        """Write those metrics that are written at most once per second and cause. The first call writes at once."""
         now, due = time.monotonic(), self._due
         if now >= due[cause]:
             with self._lock:

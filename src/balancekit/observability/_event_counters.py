@@ -1,6 +1,6 @@
-"""Counters of rare events: ejections, retries, hedges.
+"""Counters of events: ejections, retries, hedges.
 
-Metrics are totals, and a balancer emits each event once. Counting starts when the counters are created.
+Counting starts when the counters are created; a balancer keeps no totals of its events.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ _FIRST: Final = {"check": "check", "latency": "latency", "success": "success_rat
 
 @checked_arguments
 def reason(cause: str) -> str:
-    """Return a label for a cause; causes contain figures, but labels must be few.
+    """Return a metric label for the text of a cause. Causes contain numbers, but a label must have few different values.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``cause`` is no string.
 
     Example
     -------
@@ -39,7 +44,9 @@ def reason(cause: str) -> str:
 
 @final
 class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refused")):
-    """Totals of a balancer's events.
+    """Totals of the events of one balancer.
+
+    The counters reference the balancer weakly. Threads may read them at any time; each property returns a copy.
 
     Parameters
     ----------
@@ -81,7 +88,7 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
 
     @property
     def retries(self) -> Counter[str]:
-        """By reason."""
+        """Retries by reason."""
         with self._lock:
             return self._retries.copy()
 
@@ -93,7 +100,7 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
 
     @property
     def refused(self) -> int:
-        """The number of retries for which the budget was used up."""
+        """The number of retries that were not made because the budget was exhausted."""
         return self._refused
 
     def _on_event(self, event: Event) -> None:

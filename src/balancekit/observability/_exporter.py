@@ -1,6 +1,7 @@
-"""The exporter of one registry for all its balancers, because a name may be exported only once.
+"""The exporter of one registry for all its balancers. A registry accepts each metric name from one exporter only.
 
-A balancer without other references is collected; its collector leaves at the next scrape, or when another one joins.
+A balancer without other references is garbage-collected. Its collector is then removed at the next scrape, or when
+another one joins.
 """
 
 from __future__ import annotations
@@ -45,17 +46,17 @@ class Member(Protocol):
         ...
 
     def discovered(self) -> Iterator[Any]:
-        """Read the runners of discovery."""
+        """Return the statistics of the runners of discovery."""
         ...
 
     def close(self) -> None:
-        """Leave."""
+        """Stop observing the balancer, and remove its metrics."""
         ...
 
 
 @final
 class Exporter(Collector):
-    """All balancers of one registry, because a name may be exported only once."""
+    """The exporter of all balancers of one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         several = "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
@@ -73,7 +74,13 @@ class Exporter(Collector):
             registry.register(self)
 
     def join(self, member: Member) -> None:
-        """Add a balancer."""
+        """Add a balancer.
+
+        Raises
+        ------
+        ConfigurationError
+            If the registry already has a balancer with the same ``service``.
+        """
         self._living()
         with self._lock:
             if any(other.service == member.service for other in self._members):
@@ -83,7 +90,7 @@ class Exporter(Collector):
             self._members.append(member)
 
     def leave(self, member: Member) -> None:
-        """Take one away."""
+        """Remove a balancer."""
         with self._lock:
             self._members = list(filter(partial(is_not, member), self._members))
 
@@ -92,7 +99,7 @@ class Exporter(Collector):
         return [*self.duration.describe(), *families().values()]
 
     def collect(self) -> Iterable[Metric]:
-        """Read everything."""
+        """Return all metrics with their present values."""
         found = families()
         for member, balancer in self._living():
             _read(member, balancer, found)
@@ -132,7 +139,7 @@ def _read(member: Member, balancer: ObservableBalancer[Any], found: Mapping[str,
 
 
 class _Sums:
-    """Samples of one balancer; samples with equal labels, as of endpoints beyond the limit, are added up."""
+    """The samples of one balancer. Samples with equal labels, such as those of endpoints beyond the limit, are added up."""
 
     def __init__(self, service: str) -> None:
         self._service = service

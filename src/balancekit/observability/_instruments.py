@@ -32,29 +32,29 @@ EACH: Final = ("service", "endpoint")
 """The labels of metrics per endpoint."""
 
 TEXTS: Final[Mapping[str, str]] = {
-    "requests": "Requests that have ended.",
-    "duration": "Seconds a success took, to the first byte where that is known.",
-    "inflight": "Open leases.",
-    "tokens": "Tokens of answers, as reported.",
-    "speed": "Tokens a second of an answer after its first one, in the median of recent ones.",
-    "first_byte": "Seconds to the first byte, in the median of recent requests that reported it.",
-    "weight": "Weight as configured.",
-    "state": "1 for the state an endpoint is in.",
-    "ejections": "Times that health took an endpoint out.",
-    "retries": "Attempts that were made elsewhere after one that failed.",
-    "exhausted": "Retries for which there was no budget.",
-    "hedges": "Second attempts that were started before the first had ended.",
-    "failures": "Requests for which no endpoint could be picked.",
-    "panic": "1 while health is being ignored.",
-    "refreshes": "Answers of a source of endpoints.",
-    "success": "When a source of endpoints last answered.",
-    "endpoints": "Endpoints that a source names.",
+    "requests": "Number of ended requests, by outcome.",
+    "duration": "Duration of successful requests in seconds, up to the first byte if the application reports it.",
+    "inflight": "Number of requests in flight (open leases).",
+    "tokens": "Number of tokens in answers, as the application reports them.",
+    "speed": "Median of recent answers: tokens per second after the first token.",
+    "first_byte": "Median of recent requests: seconds to the first byte, if the application reports it.",
+    "weight": "Configured weight of the endpoint.",
+    "state": "1 for the present state of the endpoint, 0 for every other state.",
+    "ejections": "Number of ejections of the endpoint, by reason.",
+    "retries": "Number of retries after a failed attempt, by reason.",
+    "exhausted": "Number of retries that were not made because the retry budget was exhausted.",
+    "hedges": "Number of hedged requests (a second attempt started before the first ended), by result: won or lost.",
+    "failures": "Number of requests for which no endpoint could be picked, by reason.",
+    "panic": "1 while health is ignored because too few endpoints are healthy, else 0.",
+    "refreshes": "Number of answers of the resolver, by result.",
+    "success": "Unix time of the last successful answer of the resolver, in seconds.",
+    "endpoints": "Number of endpoints in the last answer of the resolver.",
 }
 """The help text of each metric."""
 
 
 class Direct:
-    """The instruments for several processes, which are written directly."""
+    """The metrics of one registry for several processes. They are written directly, and not read at a scrape."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -88,7 +88,7 @@ class Direct:
 
 
 def families() -> dict[str, Any]:
-    """Return the families that are filled at a scrape, without samples, by the keys of :data:`TEXTS`."""
+    """Return the metric families of a scrape, without samples, by the keys of :data:`TEXTS`."""
     return {
         "requests": CounterMetricFamily("balancekit_requests", TEXTS["requests"], labels=(*EACH, "outcome")),
         "inflight": GaugeMetricFamily("balancekit_inflight_requests", TEXTS["inflight"], labels=EACH),

@@ -1,4 +1,4 @@
-"""Prometheus collector for routes: read at each scrape.
+"""Prometheus metrics of routes, read at each scrape.
 
 =============================================  =====================================================
 ``balancekit_route_requests_total{result}``    finished requests: ``ok`` or ``failed``
@@ -49,24 +49,25 @@ class SupportsRouteStats(Protocol):
 
 @final
 class RouteCollector(StateRepr):
-    """Export the statistics of a table's routes.
+    """Prometheus collector of the statistics of the routes of one table.
 
     Parameters
     ----------
     name
-        The value of the label ``table``; one table of that name per registry.
+        The value of the label ``table``. A registry may have one table of each name.
     source
-        ``RouteStatistics``, a routed transport or a routing middleware. It is referenced weakly; once it is collected, there
-        are no samples.
+        ``RouteStatistics``, a routed transport or a routing middleware. It is referenced weakly; once it is collected,
+        there are no samples.
     registry
-        The registry; the default one if left out.
+        The registry; by default, that of ``prometheus_client``.
 
     Raises
     ------
     ConfigurationError
-        If the source has no ``stats``, or the registry already has the name.
+        If ``name`` is empty, ``source`` has no method ``stats``, ``registry`` is no registry, or the registry already
+        has a table of that name.
 
-    *When not to use it:* with several processes that share one scrape target; quantiles do not add up.
+    *When not to use it:* with several processes behind one scrape target, because quantiles cannot be added up.
 
     Example
     -------
@@ -131,7 +132,7 @@ class _Exporter(Collector):
             self._members = (*living, member)
 
     def leave(self, member: RouteCollector) -> None:
-        """Take one away."""
+        """Remove a table."""
         with self._lock:
             self._members = tuple(filter(partial(is_not, member), self._members))
 
@@ -185,12 +186,16 @@ def _families() -> _Families:
     labels = ["table", "route"]
     return (
         CounterMetricFamily(
-            "balancekit_route_requests", "Requests that have ended.", labels=[*labels, "result"]
+            "balancekit_route_requests",
+            "Number of ended requests of the route, by result: ok or failed.",
+            labels=[*labels, "result"],
         ),
-        CounterMetricFamily("balancekit_route_retries", "Attempts beyond the first.", labels=labels),
+        CounterMetricFamily(
+            "balancekit_route_retries", "Number of retries of requests of the route.", labels=labels
+        ),
         GaugeMetricFamily(
             "balancekit_route_latency_seconds",
-            "Latency to the headers of the answer, over the last 256 requests.",
+            "Quantiles of the seconds to the headers of the answer, of the last 256 requests of the route.",
             labels=[*labels, "quantile"],
         ),
     )

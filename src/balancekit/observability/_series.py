@@ -1,4 +1,4 @@
-"""Labels with unknown values (ids of endpoints, reasons), up to a limit."""
+"""Values of the labels ``endpoint`` and ``reason``, up to a limit, so that the number of series is bounded."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Final, final
 __all__ = ["MAX_LABELLED_ENDPOINTS", "MAX_REASONS", "OTHER", "SeriesNames"]
 
 MAX_LABELLED_ENDPOINTS: Final = 500
-"""The most endpoints with a series of their own; the others share ``endpoint="other"``."""
+"""Endpoints of a balancer that have series of their own. The others share ``endpoint="other"``."""
 MAX_REASONS: Final = 50
-"""The most reasons with a series of their own; balancekit and its adapters use some twenty."""
+"""Reasons that have series of their own. The library uses about twenty."""
 OTHER: Final = "other"
 """The label of endpoints and reasons without a series of their own."""
 
 
 @final
 class SeriesNames:
-    """The labels that one collector has assigned to endpoints or reasons.
+    """The values that one collector has used for a label.
 
     Parameters
     ----------
     limit
-        The most values with a label of their own.
+        The largest number of different values.
 
     Example
     -------
@@ -46,11 +46,11 @@ class SeriesNames:
         return endpoint
 
     def forget(self, endpoint: str) -> None:
-        """Free the place of a removed endpoint."""
+        """Remove the value of an endpoint, so that another one may use its place."""
         self._given.discard(endpoint)
 
     def without(self, labels: set[str]) -> set[str]:
-        """Return the assigned labels without some."""
+        """Return the used values that are not in ``labels``."""
         return self._given - labels
 
     def __contains__(self, endpoint: str) -> bool:

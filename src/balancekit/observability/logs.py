@@ -1,8 +1,9 @@
-"""Structured logging: one record per event, with its fields in addition to the text.
+"""Structured logging: one log record per event, with the fields of the event as attributes.
 
-Needs only the standard library's ``logging``. Fields are in the record (``extra``), so a JSON formatter, or structlog through
-its bridge, gets them as data. Times are in seconds of the balancer's clock, as is ``balancekit_at``; the text shows seconds
-from the event instead. Targets, headers and keys are never logged.
+Only ``logging`` of the standard library is needed. The fields are in the record (``extra``), so a JSON formatter, or
+structlog through its bridge, receives them as data. Times, such as ``balancekit_at``, are seconds of the balancer's
+clock. The text of a record has seconds after the event instead, because that clock has an arbitrary start. Targets,
+headers and keys are never logged.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ LEVELS: Final[Mapping[type[Event], int]] = MappingProxyType(
         Suppressed: logging.WARNING,
     }
 )
-"""The level of each kind of event; all others are logged at INFO."""
+"""The log level by class of event. Events of other classes are logged at INFO."""
 _TIMES: Final = frozenset({"until", "deadline"})
 """The fields that are times of the balancer's clock."""
 
@@ -55,7 +56,7 @@ def log_events(
     logger: logging.Logger | None = None,
     levels: Mapping[type[Event], int] = LEVELS,
 ) -> Callable[[], None]:
-    """Log every event of a balancer; return a function that stops this.
+    """Log every event of a balancer. Return a function that stops this.
 
     Parameters
     ----------
@@ -64,9 +65,9 @@ def log_events(
     service
         The balancer's name in the records.
     logger
-        The logger; ``balancekit`` if left out.
+        The logger; by default, the logger named ``balancekit``.
     levels
-        The level by kind of event; INFO for kinds that are not in it.
+        The log level by class of event. Events of other classes are logged at INFO.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def log_events(
 
 
 def _shown(name: str, value: object, at: float) -> object:
-    """Return the text of a field; times are shown as seconds from the event, because the clock has an arbitrary start."""
+    """Return the text of a field. A time is shown as seconds after the event, because the clock has an arbitrary start."""
     if name in _TIMES and isinstance(value, float):
         return f"+{value - at:.1f} s"
     return printable(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""OpenTelemetry: seven observable instruments, and an event on the caller's span.
+"""OpenTelemetry metrics of a balancer in seven observable instruments, and retries as events of the current span.
 
 =================================  =======  ===================================================
 ``balancekit.client.attempts``     counter  ended leases, by endpoint and outcome
@@ -10,9 +10,10 @@
 ``balancekit.client.token_speed``  gauge    median tokens per second of an answer, by endpoint
 =================================  =======  ===================================================
 
-The last three exist for endpoints whose requests report first bytes or tokens. The SDK reads the instruments when it
-collects, so they add no cost to a pick. Durations and spans come from the instrumentation of the HTTP client, which records
-each attempt with its actual address. A retry is an event ``balancekit.retry`` on the current span.
+The last three have values for endpoints whose requests report first bytes or tokens. The SDK reads the instruments when
+it collects, so they add no cost to a pick. This module records no durations and no spans; use the instrumentation of
+the HTTP client, which records each attempt with its address. A retry is an event ``balancekit.retry`` on the current
+span.
 
 Needs the extra ``otel``, which installs the API only. Without an SDK in the application, nothing is reported.
 """
@@ -55,21 +56,23 @@ def instrument(
     service: str,
     meter: Meter | None = None,
 ) -> Callable[[], None]:
-    """Create the instruments of a balancer; return a function that stops its figures and span events.
+    """Report the metrics and retries of a balancer to OpenTelemetry. Return a function that stops this.
 
-    All balancers of a meter share its instruments, because an SDK collects a name once; they differ by the service.
+    All balancers of a meter share its instruments, because an SDK collects each name once. Their values differ in the
+    attribute ``balancekit.service``.
 
-    Instruments cannot be removed, so they reference balancers weakly. A balancer without other references is collected, and
-    no longer reported.
+    OpenTelemetry cannot remove instruments. So the instruments reference a balancer weakly: a balancer without other
+    references is garbage-collected, and no longer reported.
 
     Parameters
     ----------
     balancer
         The balancer.
     service
-        Its logical name, for ``server.address`` and ``balancekit.service``; unique per balancer.
+        The logical name of the balancer, for ``server.address`` and ``balancekit.service``. It must be unique per
+        balancer.
     meter
-        The meter; that of the global provider if left out.
+        The meter; by default, one of the global provider.
 
     Raises
     ------
@@ -110,7 +113,7 @@ class _Source(NamedTuple):
     """The balancer; ``None`` once it is collected."""
     counters: EventCounters
     common: dict[str, str | int]
-    """Attributes of all its figures."""
+    """The attributes of all its values."""
 
 
 @final
@@ -121,34 +124,40 @@ class _Instruments:
         self._sources: tuple[_Source, ...] = ()
         self._lock = new_lock()
         meter.create_observable_counter(
-            "balancekit.client.attempts", [self._attempts], "{attempt}", "Leases that have ended."
+            "balancekit.client.attempts",
+            [self._attempts],
+            "{attempt}",
+            "Number of ended leases, by endpoint and outcome.",
         )
         meter.create_observable_up_down_counter(
-            "balancekit.client.inflight", [self._inflight], "{request}", "Open leases."
+            "balancekit.client.inflight", [self._inflight], "{request}", "Number of open leases, by endpoint."
         )
         meter.create_observable_counter(
             "balancekit.client.ejections",
             [self._ejections],
             "{ejection}",
-            "Times that health took an endpoint out.",
+            "Number of ejections, by endpoint and reason.",
         )
         meter.create_observable_counter(
             "balancekit.client.retries",
             [self._retries],
             "{retry}",
-            "Attempts elsewhere after one that failed.",
+            "Number of retries after a failed attempt, by reason.",
         )
         meter.create_observable_gauge(
             "balancekit.client.first_byte",
             [self._first_bytes],
             "s",
-            "Median time to the first byte of recent requests.",
+            "Median of recent requests: seconds to the first byte, by endpoint.",
         )
         meter.create_observable_counter(
-            "balancekit.client.tokens", [self._tokens], "{token}", "Tokens of answers."
+            "balancekit.client.tokens", [self._tokens], "{token}", "Number of tokens in answers, by endpoint."
         )
         meter.create_observable_gauge(
-            "balancekit.client.token_speed", [self._speeds], "{token}/s", "Median speed of recent answers."
+            "balancekit.client.token_speed",
+            [self._speeds],
+            "{token}/s",
+            "Median of recent answers: tokens per second after the first token, by endpoint.",
         )
 
     def add(self, source: _Source) -> None:

@@ -1,35 +1,38 @@
-"""Prometheus collector, read at each scrape, so that it adds no cost to a pick.
+"""Prometheus metrics of a balancer. They are read at each scrape, so they add no cost to a pick.
 
 ========================================================  ==================================================
-``balancekit_requests_total{outcome}``                    finished requests
-``balancekit_request_duration_seconds``                   a histogram, to the first byte if it is known
+``balancekit_requests_total{outcome}``                    ended requests
+``balancekit_request_duration_seconds``                   histogram; to the first byte if that is reported
 ``balancekit_inflight_requests``                          open leases
-``balancekit_first_byte_seconds``                         median of recent requests that reported it
-``balancekit_tokens_total``                               tokens of answers, as reported
-``balancekit_tokens_per_second``                          median of recent answers, after their first token
-``balancekit_endpoint_weight``                            as configured
-``balancekit_endpoint_state{state}``                      1 for the state an endpoint is in, else 0
+``balancekit_first_byte_seconds``                         median of recent requests, if reported
+``balancekit_tokens_total``                               tokens in answers, as reported
+``balancekit_tokens_per_second``                          median of recent answers, after the first token
+``balancekit_endpoint_weight``                            configured weight
+``balancekit_endpoint_state{state}``                      1 for the present state, 0 for every other
 ``balancekit_ejections_total{reason}``                    ejections of the endpoint
-``balancekit_retries_total{reason}``                      without an endpoint, like all that follow
-``balancekit_retry_budget_exhausted_total``               retries without budget
-``balancekit_hedges_total{result}``                       second attempts: won or lost
+``balancekit_retries_total{reason}``                      retries of all endpoints
+``balancekit_retry_budget_exhausted_total``               retries that the budget did not allow
+``balancekit_hedges_total{result}``                       hedged requests: ``won`` or ``lost``
 ``balancekit_pick_failures_total{reason}``                requests for which no endpoint could be picked
-``balancekit_panic``                                      1 while health is being ignored
-``balancekit_resolver_refreshes_total{resolver,result}``  answers of a source of endpoints
-``balancekit_resolver_last_success_timestamp_seconds``    time of its last good answer
-``balancekit_resolver_endpoints``                         number of its endpoints
+``balancekit_panic``                                      1 while health is ignored, else 0
+``balancekit_resolver_refreshes_total{resolver,result}``  answers of a resolver
+``balancekit_resolver_last_success_timestamp_seconds``    Unix time of its last successful answer
+``balancekit_resolver_endpoints``                         endpoints in its last answer
 ========================================================  ==================================================
 
-All have the label ``service``, and the first nine also ``endpoint``, which holds ids, never URLs, keys or users.
+All have the label ``service``; the first nine also have ``endpoint``. Its values are ids, never URLs, keys or users.
+Above 500 endpoints, the others share the value ``other``.
 
-*Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): metrics that are read at a scrape do not work there. So the same
-metrics are written directly, when requests start, end or are refused, and at events. Series of a removed endpoint stay, at 0.
+*Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): prometheus_client cannot read metrics at a scrape there.
+So the same metrics are written when a request starts, ends or is refused, and at events. The series of a removed
+endpoint remain, with the value 0.
 
-Closing a collector removes its requests in flight. If its balancer is collected, they are removed when another collector
-joins the registry. A forked child starts at 0; requests in flight in its parent stay with the parent.
+Closing a collector subtracts its requests in flight. If its balancer was garbage-collected, they are subtracted when
+another collector joins the registry. A forked child counts from 0; requests in flight in its parent belong to the
+parent.
 
-First bytes, tokens and resolvers are written with the next of these, at most once per second, and when the collector is
-closed. A median is the last one that any process wrote.
+First bytes, tokens and resolvers are written with one of those changes, at most once per second, and when the collector
+is closed. A median is the last one that any of the processes has written.
 
 Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures the cost of the histogram.
 """
@@ -75,7 +78,7 @@ __all__ = [
 
 
 class SupportsDiscoveryStats(Protocol):
-    """A runner of ``balancekit.discovery``."""
+    """A runner of ``balancekit.discovery``, as the collector reads it."""
 
     def stats(self) -> Any:
         """Return a ``DiscoveryStats``."""
@@ -84,24 +87,27 @@ class SupportsDiscoveryStats(Protocol):
 
 @final
 class BalancerCollector(StateRepr, prints=("balancer",)):
-    """The metrics of one balancer.
+    """Prometheus collector of the metrics of one balancer. It registers itself.
 
     Parameters
     ----------
     balancer
-        The balancer. It is referenced weakly; once it is collected, its metrics end. Durations need a balancer that measures
-        time: ``timed=True``, or a load that measures it, such as the default one.
+        The balancer. It is referenced weakly; its metrics end when it is garbage-collected. Durations need a balancer
+        that measures time: ``timed=True``, or a load that uses times, such as the default one.
     service
-        The label of all its series; one balancer of that name per registry.
+        The value of the label ``service``. A registry may have one balancer of each name.
     registry
-        The registry; prometheus_client's own if left out.
+        The registry; by default, that of ``prometheus_client``.
     discovery
-        The runners of ``balancekit.discovery`` of this balancer.
+        The runners of ``balancekit.discovery`` that update this balancer.
 
     Raises
     ------
     ConfigurationError
-        For an invalid value, or a service that the registry already has.
+        If ``balancer`` is no balancer, ``service`` is empty or already in the registry, ``registry`` is no registry, or
+        ``discovery`` is no iterable of runners with a method ``stats``.
+
+    Cost: O(endpoints) per scrape; one observation of a histogram per successful request.
 
     Example
     -------
@@ -184,19 +190,19 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
             self._forget(endpoint)
 
     def describe(self) -> Iterable[Metric]:
-        """Refuse registration, because a collector registers itself and a name may be exported only once.
+        """Refuse a call of ``registry.register()``. The constructor has already registered the collector.
 
         Raises
         ------
         ConfigurationError
-            Always.
+            In every call.
         """
         raise ConfigurationError(
-            "collector", self, "no call of register(): a collector joins its registry when made"
+            "collector", self, "no call of register(): the constructor registers the collector"
         )
 
     def discovered(self) -> Iterator[Any]:
-        """Read the runners."""
+        """Yield the statistics of the runners of discovery. An error of a runner is logged."""
         listener = self._listener()
         for runner in () if listener is None else listener.runners:
             try:
@@ -208,12 +214,12 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
                 yield found
 
     def label(self, endpoint: str) -> str:
-        """Return the label of an endpoint: its id, up to the limit."""
+        """Return the value of the label ``endpoint``: the id of the endpoint, or ``other`` beyond the limit."""
         return self._names.label(endpoint)
 
     def _on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
-        """Add the duration of a success to the histogram, and write the figures that a scrape would not read."""
-        if self._closed:  # an interrupt came before the stop function was stored
+        """Add the duration of a success to the histogram. With several processes, write the other metrics too."""
+        if self._closed:  # an interrupt has prevented the end of the subscription
             return
         seconds = completion.latency
         if completion.outcome is Outcome.SUCCESS and not math.isnan(seconds):
@@ -250,7 +256,7 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
 
 
 def _runners(given: Iterable[SupportsDiscoveryStats]) -> tuple[SupportsDiscoveryStats, ...]:
-    """Return runners of discovery; refuse any other value."""
+    """Return the runners of discovery as a tuple, after checking that each has a method ``stats``."""
     if not isinstance(given, Iterable):
         raise ConfigurationError("discovery", given, "a list of runners")
     runners = tuple(given)
@@ -261,7 +267,7 @@ def _runners(given: Iterable[SupportsDiscoveryStats]) -> tuple[SupportsDiscovery
 
 @final
 class _Listener:
-    """Forwarder of events that keeps the runners of discovery alive, because a balancer references its listeners."""
+    """Forwarder of events. The balancer references it as a listener, and it keeps the runners of discovery alive."""
 
     __slots__ = ("__weakref__", "_on_event", "runners")
 
