@@ -153,7 +153,7 @@ ERRORS = [
         "balancer.options.vnodes",
         "",
     ),
-    ({"endpoints": ["a"], "balancer": {"options": {"vnodes": 5}}}, "balancer.options", "no words"),
+    ({"endpoints": ["a"], "balancer": {"options": {"vnodes": 5}}}, "balancer.options", "an empty table"),
     ({"endpoints": ["a"], "balancer": {"load": "Inflight"}}, "balancer.load.kind", "did you mean 'InFlight'"),
     (
         {"endpoints": ["a"], "balancer": {"health": {"ejection": {"bas": 1}}}},

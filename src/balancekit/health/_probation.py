@@ -69,7 +69,8 @@ class Probation(Policy):
     patience
         Seconds, > 0, after which one more request may be on the endpoint if the trial has not ended. The next may
         follow after twice as long, and so on: of an endpoint that answers nothing, ``n`` requests are sent in
-        ``(2 ** (n - 1) - 1) * patience`` seconds. Infinity sends no more.
+        ``(2 ** (n - 1) - 1) * patience`` seconds. Longer than most time-outs, so that an endpoint that hangs gets one
+        request for each. Infinity sends no more.
 
     Raises
     ------
@@ -88,7 +89,7 @@ class Probation(Policy):
 
     successes: int = 1
     concurrency: int = 1
-    patience: float = 5.0
+    patience: float = 10.0
 
     def _check(self) -> None:
         valid.integer("successes", self.successes, minimum=1)

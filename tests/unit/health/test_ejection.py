@@ -84,7 +84,7 @@ def test_time_out_trial_and_back():
     assert machine.advance(now=0.999) == []
     assert machine.advance(now=1.0) == [Probing(endpoint="a", at=1.0)]
     assert machine.eligible
-    assert machine.deadline == 6.0, "when the trial takes another request"
+    assert machine.deadline == 11.0, "when the trial takes another request"
     assert machine.advance(now=2.0) == []
     assert hear(machine, Outcome.SUCCESS, 2.0) == [Restored(endpoint="a", at=2.0)]
     assert machine.health is Health.HEALTHY

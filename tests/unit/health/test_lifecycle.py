@@ -427,7 +427,7 @@ def test_a_trial_without_requests_widens_by_one():
     a.wait(10.0)
     a.wait(3600.0)
     assert a.machine.trial == 2
-    assert a.machine.deadline == a.now + 10.0
+    assert a.machine.deadline == a.now + 20.0
 
 
 @pytest.mark.parametrize("start", [Health.PROBING, Health.HEALTHY])
@@ -447,7 +447,7 @@ def test_an_endpoint_that_starts_on_trial_waits_from_the_first_advance():
     a = Endpoint(PLAIN.replace(start=Health.PROBING))
     assert a.machine.deadline == -math.inf
     a.wait(0.0)
-    assert (a.machine.trial, a.machine.deadline) == (1, a.now + 5.0)
+    assert (a.machine.trial, a.machine.deadline) == (1, a.now + 10.0)
     assert kinds(a.succeed()) == ["Restored"]
 
 
