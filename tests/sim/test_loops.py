@@ -11,7 +11,7 @@ from balancekit import First, LeastRequest, LoadBalancer, PowerOfChoices, RoundR
 from balancekit.health import Lifecycle
 from balancekit.loads import InFlight
 from balancekit.sim import Deterministic, Exponential, Lognormal, Poisson, RecordedArrivals, Server
-from balancekit.sim._arrivals import moments
+from balancekit.sim._arrivals import arrival_times
 from balancekit.sim._context import SimContext
 from balancekit.sim._event_loop import Rules, Run
 from balancekit.sim._fast_loop import play
@@ -66,7 +66,7 @@ def test_the_fast_loop_writes_what_the_other_would_have_written(pool, balancers,
     """The fast loop writes what the other loop would have written, byte for byte, and leaves the balancers alike."""
     servers, arrivals = POOLS[pool], ARRIVALS[pool]
     fast, full = context(servers, maker, balancers), context(servers, maker, balancers)
-    one = play(fast, moments(arrivals, fast.chance("arrivals"), 2_000))
+    one = play(fast, arrival_times(arrivals, fast.generator("arrivals"), 2_000))
     two = Run(full, RULES, ()).play(arrivals, 2_000)
     assert columns(one) == columns(two)
     assert len(one.where) == 2_000
@@ -84,7 +84,7 @@ def test_no_endpoint_to_ask_is_a_failure_in_both():
 
     servers = POOLS["random"]
     fast, full = context(servers, empty), context(servers, empty)
-    one = play(fast, moments(Poisson(rate=1.0), fast.chance("arrivals"), 20))
+    one = play(fast, arrival_times(Poisson(rate=1.0), fast.generator("arrivals"), 20))
     two = Run(full, RULES, ()).play(Poisson(rate=1.0), 20)
     assert columns(one) == columns(two)
     report = measure(one, servers, 0, ())

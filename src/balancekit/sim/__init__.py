@@ -1,8 +1,8 @@
-"""Simulation: the balancers of production in virtual time.
+"""Simulation of production balancers in virtual time.
 
-:class:`Simulation` joins servers (:class:`Server`, with service times), arrivals and faults with balancers made
-by any function. :class:`SimulationReport` says what came of it. :class:`TierSimulation` puts resolvers, sites, L4 and L7
-nodes in front of the servers.
+:class:`Simulation` sends simulated requests through real balancers to simulated servers. It takes servers
+(:class:`Server`), arrivals, faults, and a function that makes a balancer; it returns a :class:`SimulationReport`.
+:class:`TierSimulation` adds resolvers, sites, L4 nodes and L7 nodes in front of the servers.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
-"""Arrival processes: times in ascending order, drawn from a given generator.
+"""Arrival processes: times in ascending order, drawn from a given random generator.
 
-=========================  ===================================================================
-:class:`Poisson`           independent callers, so many a second
-:class:`Bursty`            quiet and busy spells, alternating
-:class:`Diurnal`           a day's curve
-:class:`RecordedArrivals`  what was measured
-:class:`ClosedLoop`        so many callers, each of which waits for its answer (a closed loop)
-=========================  ===================================================================
+=========================  ======================================================================
+:class:`Poisson`           independent callers at a constant mean rate
+:class:`Bursty`            alternating quiet and busy periods
+:class:`Diurnal`           a rate that follows a sine curve, such as that of a day
+:class:`RecordedArrivals`  times that were measured
+:class:`ClosedLoop`        a fixed number of callers, each of which waits for its response
+=========================  ======================================================================
 
-Several open processes can be merged with ``heapq.merge``.
+Merge several open processes with ``heapq.merge``.
 
-*Open or closed?* The users of a site do not wait for each other: open. A fixed set of workers does: closed, and it
-flatters a slow system, for a waiting client sends nothing (coordinated omission).
+*Open or closed?* In an open process, requests arrive whether or not earlier ones have been answered. Use it for the users
+of a site. In a closed process, a caller sends its next request only after a response. Use it for a fixed set of workers.
+A closed process hides how slow a system is, because a waiting caller sends nothing (coordinated omission).
 """
 
 from __future__ import annotations
@@ -30,24 +31,29 @@ from balancekit._support.record import Record, field
 from balancekit.errors import ConfigurationError
 from balancekit.sim._services import Exponential, Service, draws
 
-__all__ = ["Arrivals", "Bursty", "ClosedLoop", "Diurnal", "Poisson", "RecordedArrivals", "moments"]
+__all__ = ["Arrivals", "Bursty", "ClosedLoop", "Diurnal", "Poisson", "RecordedArrivals", "arrival_times"]
 
 BLOCK: Final = 1024
 """Times drawn at once."""
 MIN_PER_CYCLE: Final = 1e-6
-"""Requests in a quiet and a busy spell together. Far below, it takes for ever to draw one."""
+"""Minimum mean number of requests in one quiet and one busy period together. With far fewer, drawing one time takes forever."""
 
 
 class Arrivals(Protocol):
-    """When requests come."""
+    """The times at which requests arrive. Implement this protocol for an arrival process of your own."""
 
     def times(self, rng: Random, /) -> Iterator[float]:
-        """Yield times in seconds, ascending, from 0 on."""
+        """Yield times in seconds, >= 0, in ascending order. Draw all randomness from ``rng``."""
         ...
 
 
 class Poisson(Record):
-    """Independent callers, ``rate`` requests a second on average, > 0.
+    """A Poisson process: independent callers at a constant mean rate.
+
+    Parameters
+    ----------
+    rate
+        Mean requests per second, > 0.
 
     Raises
     ------
@@ -71,19 +77,24 @@ class Poisson(Record):
 
 
 class Bursty(Record):
-    """Quiet and busy spells, alternating, of exponential lengths; a Poisson process in either.
+    """Quiet and busy periods that alternate, beginning with a quiet one.
+
+    The lengths of periods are exponentially distributed. Within a period, arrivals are a Poisson process.
 
     Parameters
     ----------
-    quiet, busy
-        Requests a second in either spell, >= 0 and > 0.
+    quiet
+        Mean requests per second in a quiet period, >= 0.
+    busy
+        Mean requests per second in a busy period, > 0.
     quiet_length, busy_length
-        Mean lengths of the spells in seconds, > 0.
+        Mean lengths of the periods in seconds, > 0.
 
     Raises
     ------
     ConfigurationError
-        If a parameter is outside its bounds, or two spells have too few requests on average.
+        If a parameter is outside its bounds, or a quiet and a busy period together have fewer than a millionth of a
+        request on average.
     """
 
     quiet: float
@@ -97,12 +108,14 @@ class Bursty(Record):
         valid.number("quiet_length", self.quiet_length, above=0.0)
         valid.number("busy_length", self.busy_length, above=0.0)
         if self.quiet * self.quiet_length + self.busy * self.busy_length < MIN_PER_CYCLE:
-            allowed = f"a length with {MIN_PER_CYCLE:g} requests or more in two spells"
+            allowed = (
+                f"a length with {MIN_PER_CYCLE:g} requests or more in a quiet and a busy period together"
+            )
             raise ConfigurationError("busy_length", self.busy_length, allowed)
 
     @property
     def rate(self) -> float:
-        """Requests a second on average."""
+        """Mean requests per second."""
         sent = self.quiet * self.quiet_length + self.busy * self.busy_length
         return sent / (self.quiet_length + self.busy_length)
 
@@ -119,16 +132,18 @@ class Bursty(Record):
 
 
 class Diurnal(Record):
-    """A day's curve: ``rate * (1 + swing * sin)`` with a period in seconds, by thinning.
+    """A Poisson process whose rate follows a sine curve, such as that of a day.
+
+    At time ``t`` the rate is ``rate * (1 + swing * sin(2 * pi * t / period))``. Times are drawn by thinning.
 
     Parameters
     ----------
     rate
-        Requests a second on average, > 0.
+        Mean requests per second, > 0.
     swing
-        How far it goes up and down, 0 to 1.
+        Amplitude of the curve relative to ``rate``, 0 to 1.
     period
-        Seconds, > 0.
+        Length of the curve in seconds, > 0.
 
     Raises
     ------
@@ -157,7 +172,12 @@ class Diurnal(Record):
 
 
 class RecordedArrivals(Record):
-    """Times that were measured, ascending, in seconds.
+    """Measured arrival times.
+
+    Parameters
+    ----------
+    seconds
+        Times in seconds, >= 0, in ascending order.
 
     Raises
     ------
@@ -180,14 +200,14 @@ class RecordedArrivals(Record):
 
 
 class ClosedLoop(Record):
-    """A fixed number of callers; each waits for its answer, pauses, and sends the next request.
+    """A fixed number of callers. Each waits for its response, pauses, and sends the next request.
 
     Parameters
     ----------
     count
-        How many, >= 1.
+        Number of callers, >= 1.
     pause
-        Seconds between an answer and the next request.
+        Distribution of the pause between a response and the next request, in seconds.
 
     Raises
     ------
@@ -203,17 +223,17 @@ class ClosedLoop(Record):
         valid.instance("pause", self.pause, "sample", allowed="times such as Exponential(mean=1.0)")
 
     def times(self, rng: Random, /) -> Iterator[float]:
-        """Yield the first request of each caller; the others follow from the answers."""
+        """Yield the time of the first request of each caller. The simulation computes later ones from the responses."""
         yield from sorted(islice(draws(self.pause, rng, "pause"), self.count))
 
 
-def moments(arrivals: Arrivals, rng: Random, total: int) -> array[float]:
-    """Return when the first requests come, at most ``total``.
+def arrival_times(arrivals: Arrivals, rng: Random, total: int) -> array[float]:
+    """Return the times of the first requests, at most ``total`` of them.
 
     Raises
     ------
     ConfigurationError
-        If the times are no numbers, not finite, not ascending, or negative.
+        If a time is not a number, not finite, negative, or less than the one before.
     """
     allowed = "times that are finite, >= 0 and ascending"
     try:

@@ -1,12 +1,17 @@
-"""Claims about a scenario, each with the figure that proves it.
+"""Claims about a scenario, each with a measure and the bounds of its value.
 
-A claim names a measure of one balancer, or its ratio to the same measure of another, and the bounds it must lie in. The
-bounds are wide enough for another seed and narrow enough to fail if the statement is wrong.
+A claim names a measure of one balancer, or the ratio of that measure to the same measure of another balancer. It holds if
+the value lies within its bounds. Choose bounds that are wide enough for another seed, and narrow enough to fail if the
+statement is wrong.
 
-Measures: ``mean``, ``p50``, ``p95``, ``p99``, ``p99.9``, ``errors``, ``retries``, ``hedges``, ``attempts``, ``evenness``,
-``overload``, ``disruption``, ``in_system``; ``share ID`` and ``busy ID`` of an endpoint; ``ejections`` (how often health
-took one out), ``failover`` (seconds from the first fault to the first ejection from then on) and ``drain`` (seconds from
-the beginning of the first drain to its end).
+Measures:
+
+- ``mean``, ``p50``, ``p95``, ``p99``, ``p99.9``, ``errors``, ``retries``, ``hedges``, ``attempts``, ``evenness``,
+  ``overload``, ``disruption`` and ``in_system``: see :class:`~balancekit.sim.SimulationReport`.
+- ``share ID`` and ``busy ID``: the share and the utilization of the endpoint with that id.
+- ``ejections``: the number of ejections.
+- ``failover``: seconds from the first fault to the first ejection after it.
+- ``drain``: seconds from the beginning of the first drain to its end.
 """
 
 from __future__ import annotations
@@ -51,21 +56,23 @@ class Claim(Record):
     text
         The statement.
     balancer
-        The name of the balancer it is about.
+        The name of the balancer that is measured.
     measure
-        What is measured, of those that the module lists.
+        The name of the measure: ``"mean"``, ``"p50"``, ``"p95"``, ``"p99"``, ``"p99.9"``, ``"errors"``, ``"retries"``,
+        ``"hedges"``, ``"attempts"``, ``"evenness"``, ``"overload"``, ``"disruption"``, ``"in_system"``, ``"share ID"``,
+        ``"busy ID"``, ``"ejections"``, ``"failover"`` or ``"drain"``.
     low, high
-        The value is at least this and at most that, in seconds or shares.
+        The claim holds if ``low <= value <= high``. The unit is that of the measure. At least one bound must be finite.
     over
-        The name of another balancer: the value is divided by the other's.
+        The name of another balancer. If given, the value is the measure of ``balancer`` divided by that of ``over``.
     source
-        Where the right figure comes from.
+        Where the expected value comes from.
 
     Raises
     ------
     ConfigurationError
-        If a text is empty, ``measure`` is unknown, a bound is no number, or ``low`` is above ``high``. If
-        neither bound is finite.
+        If ``text``, ``balancer`` or ``measure`` is empty, ``measure`` is unknown, a bound is no number, ``low`` is
+        above ``high``, or neither bound is finite.
     """
 
     text: str
@@ -95,18 +102,18 @@ class Claim(Record):
 
     @property
     def endpoint(self) -> str:
-        """The id of the endpoint that is measured, empty if it is none."""
+        """The id of the endpoint that is measured; empty if the measure is not of one endpoint."""
         return self.measure.partition(" ")[2]
 
     def find(self, reports: Mapping[str, SimulationReport], fault: float = 0.0) -> Finding:
-        """Measure.
+        """Return the value of the measure.
 
         Parameters
         ----------
         reports
-            By name of the balancer.
+            Reports of one scenario, by name of the balancer.
         fault
-            When the first fault began, in seconds.
+            Time of the first fault, in seconds.
 
         Raises
         ------
@@ -132,7 +139,7 @@ class Claim(Record):
 
 
 class Finding(Record):
-    """A claim and what was measured; NaN if there was nothing to measure."""
+    """A claim and the value that was measured; NaN if there was nothing to measure."""
 
     claim: Claim
     value: float
@@ -143,7 +150,7 @@ class Finding(Record):
         return self.claim.low <= self.value <= self.claim.high
 
     def data(self) -> dict[str, object]:
-        """Return it as JSON has it."""
+        """Return the claim and its value as plain values for JSON. A number that is not finite becomes ``None``."""
         claim = self.claim
         facts = {"low": claim.low, "high": claim.high, "value": self.value}
         return {
@@ -158,13 +165,13 @@ class Finding(Record):
 
 
 def _failover(report: SimulationReport, fault: float) -> float:
-    """Return how long after the fault the first ejection was; NaN if there was none."""
+    """Return the seconds from the fault to the first ejection after it; NaN if there was none."""
     ejected = [event.at for event in report.events if isinstance(event, Ejected) and event.at >= fault]
     return min(ejected, default=math.nan) - fault
 
 
 def _drain(report: SimulationReport) -> float:
-    """Return how long the first drain took; NaN if there was none, or it did not end."""
+    """Return the length of the first drain in seconds; NaN if there was none, or it did not end."""
     first = next((event for event in report.events if isinstance(event, Draining)), None)
     if first is None:
         return math.nan

@@ -1,7 +1,8 @@
-"""A configuration as a scenario: its endpoints become servers, its balancer the first one that is compared.
+"""Conversion of a configuration to a scenario.
 
-``[simulation]`` holds the words of a scenario. Without ``servers`` every endpoint is a server as ``[simulation.server]``
-describes it; the balancer of the file is called ``configured``, and ``[[simulation.balancers]]`` are compared with it.
+The table ``[simulation]`` of a configuration holds the keys of a scenario. If it has no ``servers``, each endpoint of the
+configuration becomes a server with the settings of ``[simulation.server]``. The balancer of the configuration is the first
+one that is compared; its name is ``configured``. It is compared with those under ``[[simulation.balancers]]``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["scenario_tables"]
 
 CONFIGURED: Final = "configured"
 SHARED: Final = ("attempts", "timeout", "hedge")
-"""Words of ``[retry]`` that are words of a scenario, too."""
+"""Keys that the table ``[retry]`` and a scenario have in common."""
 
 
 def scenario_tables(
@@ -31,16 +32,17 @@ def scenario_tables(
     facts
         The tables of the configuration.
     discovered
-        Lists the endpoints of the source that ``[discovery]`` names.
+        Function that returns the endpoints of the source that ``[discovery]`` names.
 
     Raises
     ------
     ConfigurationError
-        If there is no ``[simulation]`` table, or neither endpoints nor servers to simulate.
+        If there is no table ``[simulation]``. If that table has no ``servers``, and there is no ``[simulation.server]``
+        or no list of endpoints.
     """
     if "simulation" not in facts:
         raise ConfigurationError(
-            "simulation", None, "a table with arrivals and a server, to simulate this configuration"
+            "simulation", None, "a table with arrivals and a server, which describes the simulation"
         )
     scenario = tables.table("simulation", facts["simulation"])
     server = scenario.pop("server", None)
@@ -70,7 +72,7 @@ def scenario_tables(
 def _listed(
     facts: Mapping[str, Any], discovered: Callable[[str], Iterable[Endpoint[Any]]] | None
 ) -> Iterable[Endpoint[Any]] | None:
-    """Return the endpoints of a configuration, if they are known."""
+    """Return the endpoints of a configuration; ``None`` if it lists none and they cannot be discovered."""
     if "endpoints" in facts:
         return endpoints_of("endpoints", facts["endpoints"], environ=None)
     if discovered is None:

@@ -1,7 +1,7 @@
 """Context of a running simulation: balancers, a clock, and streams of random numbers.
 
-Every source of chance has its own generator, seeded from the seed of the run and its name: the arrivals of a run do not
-depend on its servers, nor the service times of one server on those of another.
+Each use of randomness has its own generator. Its seed is made from the seed of the run and the name of the use. So the
+arrivals of a run do not depend on its servers, and the service times of a server do not depend on other servers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Clock", "MakeBalancer", "SimContext"]
 MakeBalancer: TypeAlias = Callable[
     [list[Endpoint[str]], Callable[[], float], Random], ObservableBalancer[str]
 ]
-"""Makes a balancer from endpoints, a clock and a generator."""
+"""Function that makes a balancer from endpoints, a clock and a random generator."""
 
 
 class Clock:
-    """The virtual time, in seconds."""
+    """Virtual clock of a run. Calling it returns the current time in seconds."""
 
     __slots__ = ("now",)
 
@@ -38,20 +38,25 @@ class Clock:
 
 
 class SimContext:
-    """The things of one run.
+    """State that the loops of one run share.
 
     Parameters
     ----------
     servers
-        By endpoint id.
+        Servers by endpoint id.
     make
-        Makes a balancer.
+        Function that makes a balancer.
     balancers
-        How many.
+        Number of balancers.
     absent
-        Ids of endpoints that are not in the pool yet.
+        Ids of endpoints that are not in the pool at the beginning.
     seed
-        Of all randomness.
+        Seed of all randomness.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``make`` returns something other than a balancer, or a balancer with other endpoints.
     """
 
     def __init__(
@@ -70,7 +75,7 @@ class SimContext:
         later = set(absent)
         pool = [Endpoint(id, weight=one.weight) for id, one in servers.items() if id not in later]
         self.balancers: list[Any] = [  # they may have more methods than those of the protocol, for faults
-            make(list(pool), self.clock, self.chance(f"balancer {number}")) for number in range(balancers)
+            make(list(pool), self.clock, self.generator(f"balancer {number}")) for number in range(balancers)
         ]
         for balancer in self.balancers:
             require_balancer(balancer)
@@ -80,19 +85,19 @@ class SimContext:
                     "balancer", unknown[0], f"a balancer of the endpoints {', '.join(servers)}"
                 )
             balancer.on_event(self.events.append)
-        self.spread = self.chance("spread")
-        """Draws the balancer a request goes through."""
+        self.spread = self.generator("spread")
+        """Draws the balancer that handles a request."""
 
-    def chance(self, name: str) -> Random:
-        """Return the generator of that name, new."""
+    def generator(self, name: str) -> Random:
+        """Return a new random generator for the use with this name."""
         return Random(f"{self._seed} {name}")
 
     def lengths(self, id: str) -> Iterator[float]:
-        """Return the service times of a server, from the first one on."""
-        return draws(self.servers[id].service, self.chance(f"service {id}"))
+        """Return an endless iterator of the service times of a server, from the first one on."""
+        return draws(self.servers[id].service, self.generator(f"service {id}"))
 
     def queues(self) -> Iterator[tuple[str, FifoQueue[object], Iterator[float]]]:
-        """Yield id, queue and service times of every server, in order."""
+        """Yield id, queue and service times of each server, in the order of ``servers``."""
         for id, server in self.servers.items():
             yield id, FifoQueue(server, _ignore), self.lengths(id)
 

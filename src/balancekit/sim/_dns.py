@@ -1,12 +1,12 @@
-"""DNS in virtual time: a policy, monitors, and resolvers that cache its answers.
+"""Simulation of DNS in virtual time: a policy, monitors, and resolvers that cache its answers.
 
-Caches decide what a DNS change does. Here each resolver has one: it queries the policy when its answer has
-expired, and sends its clients' requests to what it holds, alive or not. So it is known how long requests go to a dead
-site::
+The caches of resolvers determine how fast a change of DNS answers takes effect. In this model each resolver has one cache.
+It queries the policy when its cached answer has expired. Its clients send their requests to the endpoint in the cached
+answer, whether that endpoint is up or not. This gives a bound for how long requests go to an endpoint that is down::
 
-    last failed request <= death + detection + TTL
+    last failed request <= time of failure + detection + TTL
 
-with ``detection`` of the monitor: ``fall`` checks, ``interval`` apart.
+where ``detection`` is at most ``fall`` checks of the monitor, ``interval`` seconds apart.
 """
 
 from __future__ import annotations
@@ -32,83 +32,91 @@ __all__ = ["DnsReport", "DnsRequest", "DnsSimulation", "EndpointChange"]
 
 
 class EndpointChange(NamedTuple):
-    """Something that happens to endpoints: from a time on they are up, or not."""
+    """A change of endpoints: they go down or come back at a time."""
 
     at: float
-    """Seconds."""
+    """Time in seconds from the beginning."""
     endpoints: tuple[str, ...]
+    """Ids of the endpoints."""
     up: bool
+    """Whether the endpoints are up from then on."""
 
 
 class DnsRequest(NamedTuple):
     """One request of a client behind a resolver."""
 
     at: float
+    """Time in seconds from the beginning."""
     resolver: int
+    """Number of the resolver, from 0."""
     endpoint: str | None
-    """Where it went; ``None`` if the answer was empty."""
+    """The endpoint that the client used; ``None`` if the answer was empty."""
     served: bool
-    """Whether the endpoint was up."""
+    """Whether that endpoint was up."""
     cached: bool
-    """Whether the resolver had the answer."""
+    """Whether the answer came from the resolver's cache."""
 
 
 class DnsReport(Record):
-    """What a simulation saw.
+    """Result of a DNS simulation. Made by :meth:`DnsSimulation.run`.
 
     Parameters
     ----------
     requests
-        All requests, in order.
+        All requests, in the order of their times.
     detected
-        When monitors changed what they say of an endpoint: time, endpoint, up.
+        Changes of state that monitors detected, each as time in seconds, endpoint, and whether it is up.
     """
 
     requests: tuple[DnsRequest, ...]
     detected: tuple[tuple[float, str, bool], ...]
 
     def last_failure(self) -> float | None:
-        """Return when the last request failed, for its endpoint was down or its answer empty; ``None`` if none did."""
+        """Return the time of the last failed request in seconds; ``None`` if none failed.
+
+        A request fails if its endpoint is down or its DNS answer is empty.
+        """
         return max((request.at for request in self.requests if not request.served), default=None)
 
     @checked_arguments
     def shares(self, start: float, end: float, /) -> dict[str | None, float]:
-        """Return which share of the requests in ``[start, end)`` went where."""
+        """Return the share of the requests in ``[start, end)`` that each endpoint received."""
         found = Counter(request.endpoint for request in self.requests if start <= request.at < end)
         total = sum(found.values())
         return {endpoint: count / total for endpoint, count in found.items()}
 
     @checked_arguments
     def failed_share(self, start: float, end: float, /) -> float:
-        """Return which share of the requests in ``[start, end)`` failed."""
+        """Return the share of the requests in ``[start, end)`` that failed; 0 if there were none."""
         inside = [request.served for request in self.requests if start <= request.at < end]
         return 1.0 - sum(inside) / len(inside) if inside else 0.0
 
 
 @final
 class DnsSimulation(ConstructorRepr):
-    """Resolvers with caches in front of a policy whose endpoints are monitored.
+    """Simulation of resolvers with caches, a policy that answers them, and monitors of its endpoints.
 
     Parameters
     ----------
     policy
-        What answers. A policy with a fail-back keeps its machines: make a new one for each run.
+        The policy that answers queries. A policy with a fail-back has state: make a new one for each run.
     resolvers
-        How many; each has a /24 of its own in 10.0.0.0/8 and sends it as client subnet.
+        Number of resolvers, 1 to 65,536. Each has a /24 network of its own in 10.0.0.0/8.
     clients
-        One resolver for each of these instead.
+        Addresses of the resolvers. If given, there is one resolver for each, and ``resolvers`` is ignored.
     ttl
-        Limits of TTLs.
+        Bounds for the TTLs of answers.
     detection
-        The monitor of each endpoint.
+        The rule by which the monitor of an endpoint decides from its checks whether the endpoint is up.
     interval
-        Seconds between its checks, > 0.
+        Seconds between two checks of one endpoint, > 0.
     every
-        Mean seconds between the requests of one resolver's clients, > 0; times are exponential.
+        Mean seconds between two requests of one resolver's clients, > 0. Times are exponentially distributed.
     subnets
-        Whether resolvers send client subnets; without, all answers are by the resolver's address.
+        Whether resolvers send their /24 network as client subnet. If not, the policy sees only the resolver's address.
+        It has no effect if ``clients`` is given.
     seed
-        Of everything that is random.
+        Seed of all randomness, >= 0.
 
     Raises
     ------
@@ -116,12 +124,14 @@ class DnsSimulation(ConstructorRepr):
         If ``policy`` is no policy, ``clients`` is empty, a number is outside its bounds, or ``subnets`` is no
         bool.
 
-    The first answer in each cache expires at a random phase of its TTL, as in caches that have been in use.
+    Notes
+    -----
+    The first answer in each cache expires after a random part of its TTL, as if the resolver had been in use before.
 
-    *Guarantee.* Equal arguments give equal reports. No request fails later than ``detection + TTL`` after the
-    endpoint's death, where detection is at most ``fall`` intervals.
+    *Guarantee.* Equal arguments give equal reports. If an endpoint goes down and the policy has another one, no request
+    fails more than ``detection + TTL`` after that, where ``detection`` is at most ``fall`` intervals.
 
-    *When not to use it:* for queues and latencies inside a site: :class:`Simulation`.
+    *When not to use it:* for queues and latencies inside a site. Use :class:`Simulation`.
 
     Example
     -------
@@ -165,21 +175,22 @@ class DnsSimulation(ConstructorRepr):
 
     @checked_arguments
     def run(self, seconds: float, changes: Sequence[EndpointChange] = (), /) -> DnsReport:
-        """Simulate some seconds, in which endpoints go down and come back.
+        """Simulate for a number of seconds, in which endpoints go down and come back.
 
         Parameters
         ----------
         seconds
-            How long, > 0.
+            Length of the simulation in seconds, > 0.
         changes
-            What happens; of changes of one endpoint at one time the last counts.
+            Changes of endpoints. If one endpoint has several changes at the same time, the last one takes effect.
 
         Raises
         ------
         ConfigurationError
-            If ``seconds`` is not > 0, or a change names an endpoint that the policy does not have.
+            If ``seconds`` is not > 0, a change is no ``EndpointChange`` or has a negative time, or a change names an
+            endpoint that the policy does not have.
 
-        Cost: about 15 us a request.
+        Cost: about 15 µs per request.
         """
         seconds = valid.number("seconds", seconds, above=0.0)
         rng = Random(self._seed)
@@ -200,7 +211,9 @@ class DnsSimulation(ConstructorRepr):
             if answer is None:
                 answer = self._policy.answer(query, monitors.standing, now=now, rng=rng)
                 ttl = float(self._ttl.of(answer.ttl))
-                if number not in queried:  # as if it had queried before the beginning, at any phase
+                if (
+                    number not in queried
+                ):  # as if the resolver had queried at a random time before the beginning
                     queried.add(number)
                     ttl *= rng.random()
                 cache.store(query, answer._replace(ttl=ttl), now=now)
@@ -222,7 +235,7 @@ def _checked(changes: Sequence[EndpointChange]) -> list[EndpointChange]:
     Raises
     ------
     ConfigurationError
-        For what is no change.
+        If one is no ``EndpointChange``, or one of its values is not allowed.
     """
     for change in changes:
         if not isinstance(change, EndpointChange):
@@ -234,7 +247,7 @@ def _checked(changes: Sequence[EndpointChange]) -> list[EndpointChange]:
 
 
 class _Monitors:
-    """What is true of endpoints by changes in the order of their times, and what their monitors say of them."""
+    """The true state of each endpoint over time, and the state that its monitor has detected."""
 
     def __init__(
         self,
@@ -263,7 +276,7 @@ class _Monitors:
             machine.observe(passed=self.up(endpoint, 0.0), now=0.0)
 
     def up(self, endpoint: str, now: float) -> bool:
-        """Return whether an endpoint is up in truth."""
+        """Return whether an endpoint is really up at a time."""
         times, states = self._truth[endpoint]
         return states[bisect_right(times, now) - 1]
 
@@ -280,7 +293,7 @@ class _Monitors:
                 self.detected.append((at, endpoint, bool(machine.up)))
 
     def standing(self, endpoint: str) -> Standing:
-        """Return what the monitor says, and until when it cannot say anything else."""
+        """Return the state that the monitor has detected, and the earliest time at which it can change."""
         machine = self._machines[endpoint]
         until = self._checked[endpoint] + machine.checks_left * self._interval
         return Standing(up=bool(machine.up), until=until)

@@ -1,8 +1,8 @@
-"""Simulations: a balancer of the library, simulated servers, virtual time.
+"""Simulations: real balancers and simulated servers in virtual time.
 
-:class:`Simulation` is the model; a run of it takes one of two loops. ``_fast_loop.py`` has the requests whose end is known
-when they arrive, ``_event_loop.py`` all others; where both could, they write the same trace. ``_report_builder.py`` makes the
-report of it. The same seed gives the same run, whichever loop, process or machine.
+:class:`Simulation` is the model. A run uses one of two loops. ``_fast_loop.py`` handles simulations in which the end of
+each request is known when it arrives; ``_event_loop.py`` handles all others. Where both apply, they write the same trace.
+``_report_builder.py`` makes the report from the trace. The same seed gives the same run in each loop, process and machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from balancekit._support.signature import spelled
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.sim._arrivals import Arrivals, ClosedLoop, moments
+from balancekit.sim._arrivals import Arrivals, ClosedLoop, arrival_times
 from balancekit.sim._context import MakeBalancer, SimContext
 from balancekit.sim._event_loop import Rules, Run
 from balancekit.sim._fast_loop import play
@@ -35,10 +35,12 @@ __all__ = ["Simulation", "simulate"]
 F = TypeVar("F")
 
 MAX_REQUESTS: Final = 100_000_000
-"""Each takes some seventy bytes while a run goes on."""
+"""Maximum number of requests of a run. Each needs about 70 bytes of memory during the run."""
 
 
-def _plain(endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Random) -> LoadBalancer[str]:
+def _default_balancer(
+    endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Random
+) -> LoadBalancer[str]:
     return LoadBalancer(endpoints, clock=clock, rng=rng)
 
 
@@ -48,37 +50,45 @@ class Simulation(ConstructorRepr):
     Parameters
     ----------
     servers
-        By endpoint id; at least one.
+        Servers by endpoint id; at least one.
     arrivals
-        When requests come; :class:`ClosedLoop` for callers who wait for their answers.
+        The arrival process. :class:`ClosedLoop` is for callers that wait for their responses.
     balancer
-        Makes a balancer; ``LoadBalancer`` with its defaults if left out.
+        Function that makes a balancer from endpoints, a clock and a random generator. The default makes a
+        ``LoadBalancer`` with default options.
     balancers
-        How many there are, >= 1, each in a program of its own; a request goes through any of them, those of one of the
-        ``ClosedLoop`` always through the same. Each sees only its own requests.
+        Number of balancers, >= 1. They model separate client processes: each sees only its own requests. Each request
+        goes through a random one; requests of one caller of a ``ClosedLoop`` always go through the same one.
     attempts
-        How often a request is tried, >= 1, each time elsewhere.
+        Maximum attempts per request, >= 1, each at another endpoint. Hedges are not counted.
     timeout
-        Seconds after which an attempt is given up, > 0; ``None`` for never.
+        Seconds after which the caller gives up an attempt, > 0; ``None`` for no limit.
     hedge
-        Seconds after which a request that has not been answered is sent a second time, elsewhere, > 0; the first answer
-        counts, and the other attempt is cancelled. ``None`` for never. Not one of the ``attempts``.
+        Seconds after which a request without a response is sent to a second endpoint as well, > 0. The first response
+        is used, and the other attempt is cancelled. ``None`` for no hedging.
     faults
-        What goes wrong. An endpoint whose first change is that it is added is not there until then.
+        Faults of endpoints. An endpoint whose first change is an ``Add`` is not in the pool until then.
     keys
-        Draws the key of a request from a generator; ``None`` for requests without keys.
+        Function that draws the key of a request from a random generator; ``None`` for requests without keys.
     costs
-        Draws what a request costs relative to an ordinary one, > 0; its service takes as many times as long. ``None``
-        if all are ordinary.
+        Function that draws the cost of a request from a random generator, > 0. The service time is multiplied by it.
+        ``None`` for a cost of 1.
     seed
-        Of all randomness.
+        Seed of all randomness, >= 0.
 
     Raises
     ------
     ConfigurationError
-        If ``servers`` is empty or holds something other than ``Server``, or ``arrivals`` has no ``times``
-        method. If a number is outside its bounds, ``keys`` or ``costs`` cannot be called, or a fault names
-        another endpoint.
+        If ``servers`` is empty or holds something other than ``Server``, or ``arrivals`` has no method
+        ``times``. If a number is outside its bounds, ``keys`` or ``costs`` is not callable, a fault names an
+        unknown endpoint, or faults add all endpoints later.
+
+    Notes
+    -----
+    *Guarantee.* Equal arguments give equal reports, in any process and on any machine.
+
+    *When not to use it:* for several tiers of balancers, use :class:`TierSimulation`; for DNS caches, use
+    :class:`DnsSimulation`.
 
     Example
     -------
@@ -95,7 +105,7 @@ class Simulation(ConstructorRepr):
         servers: Mapping[str, Server],
         arrivals: Arrivals,
         *,
-        balancer: MakeBalancer = _plain,
+        balancer: MakeBalancer = _default_balancer,
         balancers: int = 1,
         attempts: int = 1,
         timeout: float | None = None,
@@ -129,24 +139,30 @@ class Simulation(ConstructorRepr):
         self._absent = absent_at_first(self._faults)
         if len(self._absent) == len(self._servers):
             raise ConfigurationError(
-                "faults", self._faults, "an endpoint that is there at first: all are added later"
+                "faults", self._faults, "at least one endpoint that is in the pool at the beginning"
             )
         self._seed = valid.integer("seed", seed, minimum=0)
 
     def run(self, *, requests: int, warm_up: int = 0) -> SimulationReport:
-        """Simulate until so many requests have been answered after the warm-up.
+        """Simulate ``warm_up`` requests that are not counted and ``requests`` that are, until each has ended.
 
         Parameters
         ----------
         requests
-            How many to count, 1 to a hundred million; fewer if no more arrive.
+            Number of requests to count, 1 to a hundred million. Fewer are counted if the arrival process ends earlier.
         warm_up
-            How many come before, not counted, 0 to a hundred million.
+            Number of requests before them that are not counted, 0 to a hundred million.
+
+        Raises
+        ------
+        ConfigurationError
+            If a number is outside its bounds. If ``balancer`` returns something other than a balancer of the servers,
+            or one without a method that a fault needs. If arrivals, service times, keys or costs have wrong values.
         """
         requests = valid.integer("requests", requests, minimum=1, maximum=MAX_REQUESTS)
         warm_up = valid.integer("warm_up", warm_up, minimum=0, maximum=MAX_REQUESTS)
         context = self._context()
-        trace = (self._undisturbed if self._nothing_can_happen() else self._in_full)(
+        trace = (self._run_fast if self._fast_loop_suffices() else self._run_events)(
             context, requests + warm_up
         )
         return measure(trace, self._servers, warm_up, context.events)
@@ -167,8 +183,8 @@ class Simulation(ConstructorRepr):
                 )
         return context
 
-    def _nothing_can_happen(self) -> bool:
-        """Return whether the end of every request is known when it arrives."""
+    def _fast_loop_suffices(self) -> bool:
+        """Return whether the fast loop can run this: the end of each request is known when it arrives."""
         rules = self._rules
         return (
             not self._faults
@@ -177,10 +193,10 @@ class Simulation(ConstructorRepr):
             and all(server.discipline == "fifo" for server in self._servers.values())
         )
 
-    def _undisturbed(self, context: SimContext, total: int) -> Trace:
-        return play(context, moments(self._arrivals, context.chance("arrivals"), total))
+    def _run_fast(self, context: SimContext, total: int) -> Trace:
+        return play(context, arrival_times(self._arrivals, context.generator("arrivals"), total))
 
-    def _in_full(self, context: SimContext, total: int) -> Trace:
+    def _run_events(self, context: SimContext, total: int) -> Trace:
         return Run(context, self._rules, self._faults).play(self._arrivals, total)
 
 
@@ -194,16 +210,16 @@ def simulate(
     Parameters
     ----------
     servers, arrivals
-        As for :class:`Simulation`.
+        See :class:`Simulation`.
     requests
-        As for :meth:`Simulation.run`.
+        See :meth:`Simulation.run`.
     options
-        ``warm_up`` is for :meth:`Simulation.run`; the others are for :class:`Simulation`.
+        ``warm_up`` of :meth:`Simulation.run`, and the keyword arguments of :class:`Simulation`.
 
     Raises
     ------
     ConfigurationError
-        If :class:`Simulation` refuses an argument, or ``requests`` or ``warm_up`` is outside its bounds.
+        If :class:`Simulation` or :meth:`Simulation.run` refuses an argument.
 
     Example
     -------

@@ -1,13 +1,12 @@
-"""The event loop of a simulation: attempts, time-outs, hedges and faults.
+"""The event loop of a simulation: attempts, timeouts, hedges and faults.
 
-The loop takes the next event off a heap, sets the clock, and does what a program would do: acquire, wait, release.
-Selectors, loads, health and leases are the very ones that production runs, and nothing in them knows that the clock is
-not real.
+The loop takes the next event from a heap, sets the clock to its time, and calls the balancer as a client would: acquire,
+wait, release. Selectors, loads, health rules and leases are those of production.
 
-*A server finishes what its caller has given up*: an attempt that timed out or lost to its hedge is over for its caller
-and its balancer, but the server completes it all the same.
+*Abandoned work.* A server completes each request that it has begun. An attempt that timed out, or that lost to its hedge,
+has ended for its caller and its balancer, but still occupies the server.
 
-Cost: several times that of ``_fast_loop.py``, which takes the requests to which none of this can happen.
+Cost: several times that of ``_fast_loop.py``, which runs simulations without timeouts, hedges and faults.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
 from balancekit.protocols import ObservableBalancer
-from balancekit.sim._arrivals import Arrivals, ClosedLoop, moments
+from balancekit.sim._arrivals import Arrivals, ClosedLoop, arrival_times
 from balancekit.sim._context import SimContext
-from balancekit.sim._faults import Fault, Step, What
-from balancekit.sim._queues import InfiniteServer, Station, station
+from balancekit.sim._faults import Fault, FaultAction, Step
+from balancekit.sim._queues import InfiniteServer, JobQueue, make_queue
 from balancekit.sim._services import draws
 from balancekit.sim._trace import FIRST, HEDGE, RETRY, Trace
 from balancekit.snapshot import Key
 
 __all__ = ["Rules", "Run"]
 
-Happening: TypeAlias = tuple[float, int, Callable[[Any], None], Any]
-"""When, a serial number, what to do, and with what."""
+ScheduledEvent: TypeAlias = tuple[float, int, Callable[[Any], None], Any]
+"""Time in seconds, serial number, function to call, and its argument."""
 
 
 class Rules(Record):
-    """What callers do; see :class:`~balancekit.sim.Simulation`."""
+    """Options of the clients; see :class:`~balancekit.sim.Simulation`."""
 
     attempts: int
     timeout: float | None
@@ -51,7 +50,7 @@ class Rules(Record):
 
 @final
 class Request:
-    """One request on its way."""
+    """One request in progress."""
 
     __slots__ = ("balancer", "caller", "cost", "key", "number", "open", "sent", "tried")
 
@@ -64,86 +63,103 @@ class Request:
         self.cost: float = cost
         self.caller: int | None = caller
         self.sent: int = 0
-        """Attempts but for hedges."""
+        """Number of attempts so far, without hedges."""
         self.tried: tuple[str, ...] = ()
+        """Ids of the endpoints that have received an attempt."""
         self.open: list[Attempt] = []
-        """Those that are waited for."""
+        """Attempts that the caller still waits for."""
 
 
 @final
 class Attempt:
-    """One try of a request on one endpoint."""
+    """One attempt of a request at one endpoint."""
 
-    __slots__ = ("due", "lease", "outcome", "place", "request", "row", "station")
+    __slots__ = ("due", "lease", "outcome", "queue", "request", "row", "server")
 
-    def __init__(self, request: Request, lease: Lease[str], place: Place, row: int) -> None:
+    def __init__(self, request: Request, lease: Lease[str], server: SimulatedServer, row: int) -> None:
         self.request: Request = request
         self.lease: Lease[str] | None = lease
-        """``None`` when nothing waits for it any more."""
-        self.place: Place = place
+        """``None`` once the caller no longer waits for the attempt."""
+        self.server: SimulatedServer = server
         self.row: int = row
         self.outcome: Outcome = Outcome.SUCCESS
         self.due: float = nan
-        """When it ends; a happening that comes at another time is void."""
-        self.station: Station[Attempt] | None = None
-        """Where it is: with the workers of its server, or with what fails without them."""
+        """When the attempt ends. An end event at any other time is outdated and ignored."""
+        self.queue: JobQueue[Attempt] | None = None
+        """The queue that holds the attempt: ``server.queue`` or ``server.failing``."""
 
 
 @final
-class Place:
-    """A server, and what is wrong with it."""
+class SimulatedServer:
+    """A server and its current faults."""
 
-    __slots__ = ("after", "down", "failing", "lengths", "number", "share", "slower", "station")
+    __slots__ = (
+        "down",
+        "failing",
+        "failing_share",
+        "failure_delay",
+        "lengths",
+        "number",
+        "queue",
+        "slowdowns",
+    )
 
     def __init__(
         self, context: SimContext, number: int, id: str, schedule: Callable[[Attempt, float], None]
     ) -> None:
         self.number: int = number
-        self.station: Station[Attempt] = station(context.servers[id], schedule)
-        self.failing: Station[Attempt] = InfiniteServer(schedule)
-        """What will fail without having been worked on."""
+        self.queue: JobQueue[Attempt] = make_queue(context.servers[id], schedule)
+        self.failing: JobQueue[Attempt] = InfiniteServer(schedule)
+        """Attempts that will fail without occupying a worker."""
         self.lengths = context.lengths(id)
         self.down: bool = False
-        self.slower: list[float] = []
-        """By what factors, at the moment."""
-        self.share: float = 0.0
-        """Of requests that fail."""
-        self.after: float | None = None
-        """Seconds until they do; ``None`` for those of a request that is served."""
+        self.slowdowns: list[float] = []
+        """Factors of the slowdowns in effect."""
+        self.failing_share: float = 0.0
+        """The share of attempts that fail."""
+        self.failure_delay: float | None = None
+        """Seconds until a failing attempt fails; ``None`` if it fails after its normal service."""
 
 
 class Run:
-    """One run: everything that changes."""
+    """The state of one run."""
 
     def __init__(self, context: SimContext, rules: Rules, faults: Sequence[Fault]) -> None:
         self._context = context
         self._clock = context.clock
         self._rules = rules
         self._trace = Trace()
-        self._heap: list[Happening] = []
+        self._heap: list[ScheduledEvent] = []
         self._serial = count().__next__
-        self._places = {
-            id: Place(context, number, id, self._schedule) for number, id in enumerate(context.servers)
+        self._servers = {
+            id: SimulatedServer(context, number, id, self._schedule)
+            for number, id in enumerate(context.servers)
         }
-        self._luck = context.chance("luck")
-        self._key_chance = context.chance("keys")
-        self._cost_chance = context.chance("costs")
+        self._failure_rng = context.generator("luck")
+        self._key_rng = context.generator("keys")
+        self._cost_rng = context.generator("costs")
         self._pauses: Iterator[float] = iter(())
         self._total = 0
         self._open = 0
-        # In the order of their times: a fault that ends when another one begins ends first.
+        # Sorted by time: if one fault ends when another one begins, the end comes first.
         for fault in sorted(faults, key=lambda fault: fault.at):
             for step in fault.steps():
-                self._at(step.at, self._happen, (fault.endpoint, step))
+                self._at(step.at, self._apply_fault, (fault.endpoint, step))
 
     def play(self, arrivals: Arrivals, total: int) -> Trace:
-        """Let at most ``total`` requests happen, and every one end."""
+        """Run until at most ``total`` requests have arrived and each has ended; return the trace.
+
+        Raises
+        ------
+        ConfigurationError
+            If the costs of requests are so high that a request does not end.
+        """
         self._total = total
         closed = isinstance(arrivals, ClosedLoop)
         most = arrivals.count if isinstance(arrivals, ClosedLoop) else total
-        times = iter(moments(arrivals, self._context.chance("arrivals"), most))
+        times = iter(arrival_times(arrivals, self._context.generator("arrivals"), most))
         if isinstance(arrivals, ClosedLoop):
-            self._pauses = draws(arrivals.pause, self._context.chance("pauses"), "pause")
+            self._pauses = draws(arrivals.pause, self._context.generator("pauses"), "pause")
             for caller, time in enumerate(times):
                 self._at(time, self._call, caller)
         heap, clock, arrived = self._heap, self._clock, self._trace.arrived
@@ -157,13 +173,15 @@ class Run:
                 self._call(None)
                 upcoming = next(times, inf)
             else:
-                raise ConfigurationError("costs", self._rules.costs, "costs of requests that end some day")
+                raise ConfigurationError(
+                    "costs", self._rules.costs, "finite costs, so that each request ends"
+                )
         return self._trace
 
     # -------------------------------------------------------------------- callers
 
     def _call(self, caller: int | None) -> None:
-        """Begin a request, unless there have been enough."""
+        """Begin a request, unless the run has had all its requests."""
         rules, balancers = self._rules, self._context.balancers
         if len(self._trace.arrived) == self._total:
             return
@@ -174,15 +192,15 @@ class Run:
             which = int(self._context.spread.random() * many) if caller is None else caller % many
         key = None
         if rules.keys is not None:
-            key = rules.keys(self._key_chance)
+            key = rules.keys(self._key_rng)
             self._trace.keys.append(key)
-        cost = 1.0 if rules.costs is None else rules.costs(self._cost_chance)
+        cost = 1.0 if rules.costs is None else rules.costs(self._cost_rng)
         number = self._trace.arrive(self._clock.now)
         self._open += 1
         self._send(Request(number, balancers[which], key, cost, caller), FIRST)
 
     def _send(self, request: Request, kind: int) -> None:
-        """Try a request somewhere."""
+        """Send an attempt of a request to an endpoint that the balancer picks."""
         try:
             if request.tried or request.key is not None or request.cost != 1.0:
                 lease = request.balancer.acquire(request.key, cost=request.cost, exclude=request.tried)
@@ -193,8 +211,8 @@ class Run:
                 self._finish(request, served=False)
             return
         now, id = self._clock.now, lease.endpoint.id
-        place = self._places[id]
-        attempt = Attempt(request, lease, place, self._trace.send(request.number, kind, place.number, now))
+        server = self._servers[id]
+        attempt = Attempt(request, lease, server, self._trace.send(request.number, kind, server.number, now))
         request.open.append(attempt)
         request.tried = (*request.tried, id)
         request.sent += kind != HEDGE
@@ -213,7 +231,7 @@ class Run:
             self._send(request, HEDGE)
 
     def _answer(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Record how an attempt ended that was waited for."""
+        """End an attempt that its caller waits for: finish the request, or retry it."""
         request, lease, attempt.lease = attempt.request, attempt.lease, None
         assert lease is not None
         request.open.remove(attempt)
@@ -243,82 +261,82 @@ class Run:
     # -------------------------------------------------------------------- servers
 
     def _serve(self, attempt: Attempt) -> None:
-        """Bring an attempt to its server."""
-        place, now = attempt.place, self._clock.now
-        if place.down:
+        """Put an attempt into the queue of its server."""
+        server, now = attempt.server, self._clock.now
+        if server.down:
             attempt.outcome = Outcome.CONNECT_FAILED
             self._trace.left[attempt.row] = now
             self._schedule(attempt, now)
             return
-        if place.share and self._luck.random() < place.share:
+        if server.failing_share and self._failure_rng.random() < server.failing_share:
             attempt.outcome = Outcome.FAILURE
-            if place.after is not None:
+            if server.failure_delay is not None:
                 self._trace.left[attempt.row] = now
-                attempt.station = place.failing
-                place.failing.enter(now, attempt, place.after)
+                attempt.queue = server.failing
+                server.failing.enter(now, attempt, server.failure_delay)
                 return
-        attempt.station = place.station
-        place.station.enter(now, attempt, next(place.lengths) * attempt.request.cost)
+        attempt.queue = server.queue
+        server.queue.enter(now, attempt, next(server.lengths) * attempt.request.cost)
 
     def _end(self, attempt: Attempt) -> None:
         now = self._clock.now
         if attempt.due != now:
             return
         attempt.due = nan
-        place = attempt.place
-        if attempt.station is not None:
-            attempt.station.leave(now, attempt)
-        if attempt.station is place.station:
+        server = attempt.server
+        if attempt.queue is not None:
+            attempt.queue.leave(now, attempt)
+        if attempt.queue is server.queue:
             self._trace.left[attempt.row] = now
         if attempt.lease is not None:
             self._answer(attempt, attempt.outcome)
 
-    def _crash(self, place: Place) -> None:
-        """Break at once what a server was working on, and refuse what comes."""
-        place.down = True
+    def _crash(self, server: SimulatedServer) -> None:
+        """Fail all attempts on a server at once. The server refuses later ones until it recovers."""
+        server.down = True
         now = self._clock.now
-        working = place.station.clear(now)
+        working = server.queue.clear(now)
         for attempt in working:
             self._trace.left[attempt.row] = now
-        lost = [*working, *place.failing.clear(now)]
+        lost = [*working, *server.failing.clear(now)]
         for attempt in lost:
             attempt.due = nan
         for attempt in lost:
             if attempt.lease is not None:
                 self._answer(attempt, Outcome.FAILURE)
 
-    # -------------------------------------------------------------------- happenings
+    # -------------------------------------------------------------------- faults
 
-    def _happen(self, what: tuple[str, Step]) -> None:
-        """Let a fault begin or end."""
+    def _apply_fault(self, what: tuple[str, Step]) -> None:
+        """Apply one step of a fault."""
         id, step = what
-        place = self._places[id]
-        match step.what:
-            case What.CRASH:
-                self._crash(place)
-            case What.RECOVER:
-                place.down = False
-            case What.SLOW:
-                place.slower.append(step.factor)
-                self._change_pace(place)
-            case What.SLOW_NO_MORE:
-                place.slower.remove(step.factor)
-                self._change_pace(place)
-            case What.FAIL:
-                place.share, place.after = step.share, step.after
-            case What.ADD:
+        server = self._servers[id]
+        match step.action:
+            case FaultAction.CRASH:
+                self._crash(server)
+            case FaultAction.RECOVER:
+                server.down = False
+            case FaultAction.SLOW:
+                server.slowdowns.append(step.factor)
+                self._change_pace(server)
+            case FaultAction.SLOW_NO_MORE:
+                server.slowdowns.remove(step.factor)
+                self._change_pace(server)
+            case FaultAction.FAIL:
+                server.failing_share, server.failure_delay = step.share, step.after
+            case FaultAction.ADD:
                 for balancer in self._context.balancers:
                     balancer.add(Endpoint(id, weight=self._context.servers[id].weight))
-            case What.REMOVE:
+            case FaultAction.REMOVE:
                 for balancer in self._context.balancers:
                     balancer.remove(id)
-            case What.DRAIN:
+            case FaultAction.DRAIN:
                 for balancer in self._context.balancers:
                     balancer.drain(id)
 
-    def _change_pace(self, place: Place) -> None:
-        for one in (place.station, place.failing):
-            one.change_pace(self._clock.now, prod(place.slower))
+    def _change_pace(self, server: SimulatedServer) -> None:
+        for one in (server.queue, server.failing):
+            one.change_pace(self._clock.now, prod(server.slowdowns))
 
     def _schedule(self, attempt: Attempt, end: float) -> None:
         attempt.due = end

@@ -1,10 +1,12 @@
 """The fast loop of a simulation, for runs in which nothing fails.
 
-For requests to which nothing can happen: no time-out, no hedge, no faults, queues that are first in, first out. Their end
-is known when they arrive, so the loop has one heap entry per request and writes two columns; the others follow from
-them. ``_event_loop.py`` writes the same trace, byte for byte, at several times the cost; a test compares them.
+It runs simulations without timeouts, hedges, faults, keys and costs, whose servers are first in, first out. There the end
+of a request is known when it arrives. So the loop needs one heap entry per request and writes two columns; the other
+columns are computed from them. ``_event_loop.py`` writes the same trace, byte for byte, at several times the cost. A test
+compares the two.
 
-Cost: with a constant pick about twice what acquiring and releasing a lease costs; ``benchmarks/sim.py`` measures it.
+Cost: with a selector that always picks the same endpoint, about twice the cost of acquiring and releasing a lease.
+``benchmarks/sim.py`` measures it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ NO_SERVER = -1
 
 
 def play(context: SimContext, arrived: Sequence[float]) -> Trace:
-    """Let the requests that come at these times happen, and every one end."""
+    """Run the requests that arrive at these times until each has ended; return the trace."""
     clock = context.clock
     ended, where = array("d"), array("q")
     end_at, went_to = ended.append, where.append
@@ -52,7 +54,7 @@ def play(context: SimContext, arrived: Sequence[float]) -> Trace:
             went_to(NO_SERVER)
             continue
         index, free, scale, lengths = servers[lease.node.id]
-        # What follows is FifoQueue.end, written out: a call would be a tenth of the loop.
+        # The next lines are FifoQueue.end inlined: a call would take a tenth of the loop.
         length = next(lengths) * scale
         end = free[0] + length if free[0] > now else now + length
         heapreplace(free, end)
@@ -66,7 +68,7 @@ def play(context: SimContext, arrived: Sequence[float]) -> Trace:
 
 
 def _trace(arrived: Sequence[float], ended: Sequence[float], where: Sequence[int]) -> Trace:
-    """Return the whole trace: one attempt for each request that went somewhere, there from its arrival to its end."""
+    """Return the whole trace: one attempt for each request that was sent, from its arrival to its end."""
     trace = Trace()
     begins, ends, places = np.array(arrived), np.array(ended), np.array(where, dtype=np.int64)
     served = places != NO_SERVER

@@ -1,19 +1,19 @@
 """Faults of simulated endpoints.
 
-=================  =====================================================================
-:class:`Crash`     requests in progress break, new ones are refused at once
-:class:`Hang`      nothing is answered until it is over; callers run into their time-out
-:class:`FailFast`  answers at once, wrongly: the black hole
-:class:`FailSlow`  answers late, wrongly: what waits for a dead database
-:class:`Partial`   a share of the requests fails, after being worked on as usual
-:class:`Slow`      everything takes several times as long
-:class:`Flap`      down and up again, over and over
-=================  =====================================================================
+=================  ============================================================================
+:class:`Crash`     requests in progress fail; new ones are refused at once
+:class:`Hang`      no request is answered while it lasts; callers run into their timeout
+:class:`FailFast`  requests fail at once (a black hole for least-request selection)
+:class:`FailSlow`  requests fail after a delay, as when a database is unreachable
+:class:`Partial`   a share of the requests fails after normal service
+:class:`Slow`      all requests take several times as long
+:class:`Flap`      the endpoint goes down and comes back repeatedly
+=================  ============================================================================
 
-And what operators do: :class:`Add`, :class:`Remove`, :class:`Drain`.
+:class:`Add`, :class:`Remove` and :class:`Drain` are changes that operators make.
 
-Factors of slowness multiply while they overlap on one endpoint; of two crashes or two kinds of failure that do, what
-happens later counts. A fault that ends when another one begins ends first.
+If several ``Slow`` faults of one endpoint overlap, their factors multiply. If other faults of the same kind overlap, the
+latest step takes effect. If one fault ends when another one begins, the end comes first.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ __all__ = [
     "FailFast",
     "FailSlow",
     "Fault",
+    "FaultAction",
     "Flap",
     "Hang",
     "Partial",
     "Remove",
     "Slow",
     "Step",
-    "What",
     "absent_at_first",
 ]
 
 MAX_CYCLES: Final = 1_000_000
-"""Crashes of a flap."""
+"""Maximum number of crashes of one ``Flap``."""
 
 
-class What(enum.Enum):
-    """The things that can happen to an endpoint."""
+class FaultAction(enum.Enum):
+    """Action of one step of a fault."""
 
     CRASH = "crash"
     RECOVER = "recover"
@@ -64,27 +64,28 @@ class What(enum.Enum):
 
 
 class Step(NamedTuple):
-    """One thing that happens at one time."""
+    """One step of a fault: an action at a time."""
 
     at: float
-    what: What
+    """Time in seconds."""
+    action: FaultAction
     factor: float = 1.0
-    """How many times as long everything takes, infinity for a standstill (SLOW and SLOW_NO_MORE)."""
+    """Factor by which service times are multiplied; infinity stops the server (SLOW and SLOW_NO_MORE)."""
     share: float = 0.0
-    """Which part of the requests fails (FAIL)."""
+    """The share of requests that fails (FAIL)."""
     after: float | None = None
-    """After how many seconds they fail; ``None`` when they would have been served (FAIL)."""
+    """Seconds until such a request fails; ``None`` if it fails after its normal service (FAIL)."""
 
 
 class Fault(Record, ABC):
-    """Something that happens to one endpoint.
+    """A fault or a change of one endpoint. Base class; use one of its subclasses.
 
     Parameters
     ----------
     endpoint
-        Its id.
+        Id of the endpoint.
     at
-        Seconds, >= 0.
+        Time at which it begins, in seconds, >= 0.
 
     Raises
     ------
@@ -101,11 +102,11 @@ class Fault(Record, ABC):
 
     @abstractmethod
     def steps(self) -> Iterator[Step]:
-        """Yield what happens when."""
+        """Yield the steps of the fault."""
 
 
-class _Spell(Fault):
-    """A fault that ends, ``seconds`` later."""
+class _TemporaryFault(Fault):
+    """A fault that ends after ``seconds``, > 0."""
 
     seconds: float
 
@@ -114,30 +115,48 @@ class _Spell(Fault):
         valid.number("seconds", self.seconds, above=0.0)
         if not self.at < self.at + self.seconds < inf:
             raise ConfigurationError(
-                "seconds", self.seconds, f"a time that counts beside at={self.at!r}, and ends"
+                "seconds",
+                self.seconds,
+                f"a finite length that is not lost to rounding when added to at={self.at!r}",
             )
 
 
-class Crash(_Spell):
-    """The process dies, and is started again."""
+class Crash(_TemporaryFault):
+    """The server process dies and is started again after ``seconds``.
+
+    Requests in progress fail at once. New requests are refused until the end of the fault.
+    """
 
     def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield Step(self.at, What.CRASH)
-        yield Step(self.at + self.seconds, What.RECOVER)
+        yield Step(self.at, FaultAction.CRASH)
+        yield Step(self.at + self.seconds, FaultAction.RECOVER)
 
 
-class Hang(_Spell):
-    """The process is stopped; requests wait, and are worked on when it goes on."""
+class Hang(_TemporaryFault):
+    """The server process is stopped for ``seconds``. Requests wait, and are served when it continues."""
 
     def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield Step(self.at, What.SLOW, factor=inf)
-        yield Step(self.at + self.seconds, What.SLOW_NO_MORE, factor=inf)
+        yield Step(self.at, FaultAction.SLOW, factor=inf)
+        yield Step(self.at + self.seconds, FaultAction.SLOW_NO_MORE, factor=inf)
 
 
-class FailFast(_Spell):
-    """A share of the answers are failures that come after ``after`` seconds of the server's time, before any work.
+class FailFast(_TemporaryFault):
+    """A share of the requests fails after a short delay, without occupying a worker.
+
+    Parameters
+    ----------
+    endpoint
+        Id of the endpoint.
+    at
+        Time at which the fault begins, in seconds, >= 0.
+    seconds
+        Length of the fault, > 0.
+    share
+        The share of requests that fails, 0 to 1.
+    after
+        Seconds until a failing request fails, >= 0. They are multiplied by the factors of ``Slow`` faults.
 
     Raises
     ------
@@ -156,18 +175,29 @@ class FailFast(_Spell):
 
     def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield Step(self.at, What.FAIL, share=self.share, after=self.after)
-        yield Step(self.at + self.seconds, What.FAIL)
+        yield Step(self.at, FaultAction.FAIL, share=self.share, after=self.after)
+        yield Step(self.at + self.seconds, FaultAction.FAIL)
 
 
 class FailSlow(FailFast):
-    """As :class:`FailFast`, but late."""
+    """A share of the requests fails after a long delay: :class:`FailFast` with ``after`` of 5 seconds by default."""
 
     after: float = 5.0
 
 
-class Partial(_Spell):
-    """A share of the requests fails after being worked on as usual.
+class Partial(_TemporaryFault):
+    """A share of the requests fails after normal service.
+
+    Parameters
+    ----------
+    endpoint
+        Id of the endpoint.
+    at
+        Time at which the fault begins, in seconds, >= 0.
+    seconds
+        Length of the fault, > 0.
+    share
+        The share of requests that fails, 0 to 1.
 
     Raises
     ------
@@ -183,12 +213,23 @@ class Partial(_Spell):
 
     def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield Step(self.at, What.FAIL, share=self.share)
-        yield Step(self.at + self.seconds, What.FAIL)
+        yield Step(self.at, FaultAction.FAIL, share=self.share)
+        yield Step(self.at + self.seconds, FaultAction.FAIL)
 
 
-class Slow(_Spell):
-    """Everything takes ``factor`` times as long, a billionth to a billion, also what is queued.
+class Slow(_TemporaryFault):
+    """All requests take ``factor`` times as long, including those already in the queue.
+
+    Parameters
+    ----------
+    endpoint
+        Id of the endpoint.
+    at
+        Time at which the fault begins, in seconds, >= 0.
+    seconds
+        Length of the fault, > 0.
+    factor
+        Factor by which service times are multiplied, a billionth to a billion.
 
     Raises
     ------
@@ -205,18 +246,31 @@ class Slow(_Spell):
 
     def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield Step(self.at, What.SLOW, factor=self.factor)
-        yield Step(self.at + self.seconds, What.SLOW_NO_MORE, factor=self.factor)
+        yield Step(self.at, FaultAction.SLOW, factor=self.factor)
+        yield Step(self.at + self.seconds, FaultAction.SLOW_NO_MORE, factor=self.factor)
 
 
-class Flap(_Spell):
-    """Down for ``down`` seconds, up for ``up``, until ``seconds`` have passed, a million times at most.
+class Flap(_TemporaryFault):
+    """The server crashes and recovers repeatedly until ``seconds`` have passed.
+
+    Parameters
+    ----------
+    endpoint
+        Id of the endpoint.
+    at
+        Time of the first crash, in seconds, >= 0.
+    seconds
+        Length of the fault, > 0, at most a million times ``down + up``.
+    down
+        Seconds from a crash to its recovery, > 0.
+    up
+        Seconds from a recovery to the next crash, > 0.
 
     Raises
     ------
     ConfigurationError
         If ``endpoint`` is empty, ``at`` is negative, or another time is not > 0. If ``seconds`` is more than
-        a million times down and up.
+        a million times ``down + up``.
     """
 
     down: float = 1.0
@@ -227,48 +281,48 @@ class Flap(_Spell):
         valid.number("down", self.down, above=0.0)
         valid.number("up", self.up, above=0.0)
         if self.seconds > MAX_CYCLES * (self.down + self.up):
-            raise ConfigurationError("seconds", self.seconds, f"at most {MAX_CYCLES} times down and up")
+            raise ConfigurationError("seconds", self.seconds, f"at most {MAX_CYCLES} times down + up")
 
     def steps(self) -> Iterator[Step]:
-        """Yield every crash and recovery."""
+        """Yield each crash and recovery."""
         period = self.down + self.up
         for number in range(math.ceil(self.seconds / period)):
             begin = number * period
-            yield Step(self.at + begin, What.CRASH)
-            yield Step(self.at + min(begin + self.down, self.seconds), What.RECOVER)
+            yield Step(self.at + begin, FaultAction.CRASH)
+            yield Step(self.at + min(begin + self.down, self.seconds), FaultAction.RECOVER)
 
 
 class Add(Fault):
-    """The endpoint joins the pool; until then it is not there."""
+    """The endpoint is added to the pool. If this is its first change, it is not in the pool before."""
 
     def steps(self) -> Iterator[Step]:
         """Yield the one step."""
-        yield Step(self.at, What.ADD)
+        yield Step(self.at, FaultAction.ADD)
 
 
 class Remove(Fault):
-    """The endpoint is taken out of the pool; what it works on is finished."""
+    """The endpoint is removed from the pool. Its requests in progress are completed."""
 
     def steps(self) -> Iterator[Step]:
         """Yield the one step."""
-        yield Step(self.at, What.REMOVE)
+        yield Step(self.at, FaultAction.REMOVE)
 
 
 class Drain(Fault):
-    """The endpoint is drained."""
+    """The endpoint is drained: it receives no new requests, and those in progress are completed."""
 
     def steps(self) -> Iterator[Step]:
         """Yield the one step."""
-        yield Step(self.at, What.DRAIN)
+        yield Step(self.at, FaultAction.DRAIN)
 
 
 def absent_at_first(faults: Iterable[Fault]) -> frozenset[str]:
-    """Return the ids of endpoints that are not in the pool at the beginning: those that are added before anything else.
+    """Return the ids of endpoints that are not in the pool at the beginning: those whose first change is an ``Add``.
 
     Raises
     ------
     ConfigurationError
-        If an endpoint is added that is there, or removed or drained while it is not.
+        If an endpoint is added while it is in the pool, or removed or drained while it is not.
     """
     there: dict[str, bool] = {}
     absent = set[str]()
@@ -280,7 +334,7 @@ def absent_at_first(faults: Iterable[Fault]) -> frozenset[str]:
             absent.add(id)
         elif there.get(id, True) is adds:
             raise ConfigurationError(
-                "faults", fault, f"an endpoint that is {'not ' * adds}there at that time"
+                "faults", fault, f"an endpoint that is {'not ' * adds}in the pool at that time"
             )
         there[id] = not isinstance(fault, Remove)
     return frozenset(absent)

@@ -1,10 +1,10 @@
-"""Buffered writer of lines to a file, which neither blocks requests for long nor fails them.
+"""Buffered writer of lines to a file. It does not block requests for long, and an error of the file does not fail them.
 
-Lines are kept until there are some and then written at once, past all other buffers: so nothing is written twice by a
-process and its fork, it is known which lines a full disk did not take, and a line that was torn off is completed before
-the next.
+Lines are collected and written in batches, without any buffer of Python or the C library. So a process and its fork do not
+write a line twice, the writer knows which lines were lost on a full disk, and it completes a partly written line before
+the next one.
 
-Cost: about 2 empty method calls a line, and one write of the system for 64 lines.
+Cost: about 2 empty method calls per line, and one system call for 64 lines.
 """
 
 from __future__ import annotations
@@ -20,35 +20,45 @@ from balancekit._support.fork import call_in_child, new_lock
 __all__ = ["LineWriter"]
 
 BATCH_SIZE: Final = 64
-"""Lines written at once."""
+"""Number of lines written at once."""
 
 
 class _Batch(NamedTuple):
-    """What a writer has not written; replaced as a whole, so that an interrupt finds the old one or the new one."""
+    """Lines that have not been written yet.
+
+    A batch is replaced as a whole, so an interrupt leaves either the old batch or the new one.
+    """
 
     lines: list[str]
-    """Added and not encoded yet."""
+    """Lines that have been added and are not encoded yet."""
     written: list[int | None]
-    """How many bytes of ``data`` each write has taken. The list grows within the call that writes."""
+    """Number of bytes of ``data`` that each write has accepted. The call that writes also appends to this list."""
     data: bytes = b""
     """Encoded lines that are being written."""
     torn: bool = False
     """Whether ``data`` begins inside a line."""
     dropped: int = 0
-    """Lines that could not be written."""
+    """Number of lines that could not be written."""
 
 
 @final
 class LineWriter:
-    r"""A file of lines. Safe to share between threads, and with a forked child.
+    r"""Writer that appends lines to a file. Safe to share between threads and with a forked child.
 
-    An interrupt, at whatever place, loses no line that was added and writes none twice: what is left is written by the next
+    An interrupt at any point loses no added line and writes none twice. The lines that are left are written with the next
     batch or by :meth:`close`, which may be called again.
 
     Parameters
     ----------
     file
-        A path. What is in the file stays.
+        Path of the file. Existing content is kept.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``file`` is no path.
+    OSError
+        If the file cannot be opened.
 
     Example
     -------
@@ -69,11 +79,11 @@ class LineWriter:
 
     @property
     def dropped(self) -> int:
-        """Lines that could not be written."""
+        """Number of lines that could not be written."""
         return self._batch.dropped
 
     def add(self, line: str) -> None:
-        """Have a line written, without a line end of its own, some time until :meth:`close`."""
+        """Add a line, which is written with its batch or by :meth:`close`. It must not contain a line end."""
         with self._lock:
             self._batch.lines.append(line)
             if len(self._batch.lines) >= BATCH_SIZE or self._file.closed:
@@ -85,16 +95,16 @@ class LineWriter:
             self._batch = self._batch._replace(dropped=self._batch.dropped + 1)
 
     def close(self) -> None:
-        """Write what has not been written. What is added later is dropped."""
+        """Write the lines that have not been written. Lines that are added later are dropped."""
         with self._lock:
             self._write()
             rest = self._batch
             self._batch = _Batch([], [], dropped=rest.dropped + bool(rest.data))
-            with contextlib.suppress(OSError):  # what has not been written has been counted
+            with contextlib.suppress(OSError):  # lines that were not written have been counted
                 self._file.close()
 
     def after_fork(self) -> None:
-        """Leave the lines of the parent to the parent."""
+        """Discard the lines of the parent process, which the parent writes itself."""
         self._batch = _Batch([], [], dropped=self._batch.dropped)
 
     def _write(self) -> None:
@@ -102,9 +112,9 @@ class LineWriter:
         try:
             while self._batch.data:
                 batch = self._batch
-                # One call in C: no signal is handled between the write and the note of how much it took.
+                # One call in C: no signal is handled between the write and the record of its result.
                 batch.written.extend(map(self._file.write, (batch.data,)))
-                if not batch.written[-1]:  # a pipe that is full and does not wait
+                if not batch.written[-1]:  # a full non-blocking pipe
                     raise BlockingIOError
                 self._gather()
         except (OSError, ValueError):  # a full disk, a file that has been closed
@@ -114,7 +124,7 @@ class LineWriter:
             self._batch = _Batch([], [], rest, torn=batch.torn, dropped=batch.dropped + lost)
 
     def _gather(self) -> None:
-        """Put what was added behind what is left of the data."""
+        """Encode the added lines and append them to the data that is left."""
         batch = self._batch
         done = sum(filter(None, batch.written))
         torn = batch.data[done - 1 : done] != b"\n" if done else batch.torn

@@ -1,18 +1,21 @@
-"""Language-model servers in virtual time: prefill, decode, a cache of prompts, conversations.
+"""Simulation of language-model servers in virtual time: prefill, decode, prompt caches and conversations.
 
-A server computes prompts one after the other, as many tokens a second as it can, except those that its cache holds; then it
-writes the answers of all its requests at the same time, each the slower the more requests there were when it came. Its cache
-forgets what was used longest ago, from the end: the last tokens of a conversation go first, and a system prompt goes after
-all its conversations, as in vLLM and SGLang. Conversations begin at random, with a system prompt drawn by Zipf's law; each
-turn sends the whole conversation so far.
+*Server.* A server computes prompts one after the other at a fixed rate of tokens per second. It skips the leading tokens
+that its cache holds. It then generates the answers of all its requests at the same time. The more requests were open when
+a request arrived, the slower its answer. The cache evicts the least recently used entry first, from its end: the last
+tokens of a conversation are evicted first, and a system prompt is evicted after all its conversations, as in vLLM and
+SGLang.
 
-Turns are counted from a fifth of the duration on, until the last conversation has ended. So a report has two parts: while
-conversations begin, the caches are under pressure; then the load falls.
+*Workload.* Conversations begin at random. Their system prompts are drawn by Zipf's law. Each turn sends the whole
+conversation so far as its prompt. Prompts are bytes, four for each token.
 
-The balancer is the real one; it sees what it sends, and nothing of the servers. Prompts are bytes, four for each token.
+*Measurement.* Turns are counted from a fifth of the duration until the last conversation has ended. While conversations
+begin, the caches are full; after that, the load falls.
 
-Trust the ranking and large differences; ignore the third digit. Arrivals are random, the lengths of a model's answers are
-made up, and a real engine computes prompts in batches.
+The balancer is a real one. It sees the requests that it sends, and no state of the servers.
+
+*Limits.* Arrivals are random, the lengths of answers are invented, and a real engine computes prompts in batches. Trust the
+ranking and large differences; ignore the third digit.
 """
 
 from __future__ import annotations
@@ -41,22 +44,22 @@ __all__ = ["MODEL_WORKLOADS", "ModelReport", "ModelServers", "ModelWorkload", "s
 
 TOKEN_BYTES: Final = 4
 HALF_PACE_REQUESTS: Final = 64
-"""Requests at a time at which a server writes half as fast as for one."""
+"""Number of open requests at which a server takes twice ``token_time`` for one token of an answer."""
 WARM_UP_SHARE: Final = 0.2
-"""The share of the duration in which turns are not counted."""
+"""The share of the duration, at the beginning, in which turns are not counted."""
 
 
 class ModelServers(Record):
-    """A pool of model servers, all alike.
+    """A pool of identical model servers.
 
     Parameters
     ----------
     count
-        How many, >= 1.
+        Number of servers, >= 1.
     prompt_rate
-        Prompt tokens that one computes in a second, > 0.
+        Prompt tokens that one server computes per second, > 0.
     cache
-        Tokens that its cache holds, >= 0.
+        Capacity of the prompt cache of one server in tokens, >= 0.
     token_time
         Seconds for one token of an answer on an idle server, > 0.
 
@@ -79,22 +82,22 @@ class ModelServers(Record):
 
 
 class ModelWorkload(Record):
-    """Conversations that begin at random.
+    """Conversations that begin at random times, as a Poisson process.
 
     Parameters
     ----------
     rate
-        New conversations a second, > 0.
+        Mean number of new conversations per second, > 0.
     system_prompts
-        How many there are, >= 1; each has 500 to 5,000 tokens.
+        Number of different system prompts, >= 1. Each has 500 to 5,000 tokens.
     skew
-        The exponent of Zipf's law by which they are drawn, >= 0.
+        Exponent of Zipf's law by which the system prompt of a conversation is drawn, >= 0.
     turns
-        Mean turns of a conversation, >= 1.
+        Mean number of turns of a conversation, >= 1.
     hot
-        The share of conversations that have the first system prompt whatever is drawn, 0 to 1.
+        The share of conversations that use the first system prompt instead of the drawn one, 0 to 1.
     duration
-        Seconds in which conversations begin, > 0.
+        Seconds in which conversations begin, > 0. The simulation goes on until the last one has ended.
 
     Raises
     ------
@@ -124,27 +127,29 @@ MODEL_WORKLOADS: Final = {
     "many cold prompts": ModelWorkload(rate=4.0, system_prompts=200, skew=0.6),
     "one hot prompt": ModelWorkload(rate=4.0, system_prompts=200, skew=0.6, hot=0.3),
 }
-"""Workloads by name, each below what eight servers with caches can take."""
+"""Workloads by name. Each is below the capacity of eight default servers with their caches."""
 
 
 class ModelReport(NamedTuple):
-    """What came of one simulation; times in seconds."""
+    """Result of one simulation of model servers. Times in seconds."""
 
     requests: int
+    """Number of turns that were counted."""
     hit_rate: float
-    """The share of prompt tokens that did not have to be computed."""
+    """The share of prompt tokens that were in the cache of their server."""
     steady_hit_rate: float
-    """The same of turns that came while conversations still began."""
+    """The hit rate of the turns that arrived while new conversations still began."""
     ttft_mean: float
-    """To the first token; NaN if no turn was counted, as is the quantile."""
+    """Mean time to the first token; NaN if no turn was counted."""
     ttft_p99: float
+    """The 99th percentile of the time to the first token; NaN if no turn was counted."""
     busiest: float
-    """The mean open requests of the busiest server while conversations began, relative to the mean of all."""
+    """Mean number of open requests of the busiest server while conversations began, divided by the mean of all servers."""
 
 
 @final
 class _Cache:
-    """The system prompts and conversations that a server remembers."""
+    """Prompt cache of one server: leading tokens of system prompts and of conversations."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -152,12 +157,12 @@ class _Cache:
         self._tokens = 0
 
     def found(self, system: int, size: int, conversation: object, history: int) -> int:
-        """Return how many leading tokens of a prompt are there."""
+        """Return the number of leading tokens of a prompt that are in the cache."""
         held = self._held.get(system, 0)
         return held if held < size else size + min(history, self._held.get(conversation, 0))
 
     def put(self, name: object, tokens: int) -> None:
-        """Remember tokens, and forget the ends of what was used longest ago beyond the capacity."""
+        """Store an entry. If the capacity is exceeded, evict tokens from the ends of the least recently used entries."""
         held = self._held
         self._tokens += tokens - held.pop(name, 0)
         held[name] = tokens
@@ -180,7 +185,7 @@ class _Server:
         self.open_seconds = 0.0
 
     def change(self, by: int, now: float, begin: float, end: float) -> None:
-        """Count a request in or out, and add up how many were open."""
+        """Add ``by`` to the number of open requests, and integrate that number over time between ``begin`` and ``end``."""
         self.open_seconds += self.open * max(0.0, min(now, end) - max(self.since, begin))
         self.since = now
         self.open += by
@@ -188,13 +193,13 @@ class _Server:
 
 @final
 class _Conversation:
-    __slots__ = ("history", "name", "said", "system", "turns")
+    __slots__ = ("history", "name", "system", "transcript", "turns")
 
     def __init__(self, name: str, system: int, turns: int) -> None:
         self.name = name
         self.system = system
         self.turns = turns
-        self.said = b""
+        self.transcript = b""
         self.history = 0
 
 
@@ -213,22 +218,23 @@ def simulate_models(
     Parameters
     ----------
     selector
-        Makes the selector.
+        Function that makes the selector.
     workload, servers
-        Defaults if left out.
+        The workload and the servers; the defaults of their classes if left out.
     seed
-        Of arrivals, lengths and the balancer, >= 0.
+        Seed of all randomness, >= 0.
     load
-        Of the balancer; the selector's own if left out. The cost of a request is its prompt in tokens.
+        Load of the balancer; the default load of the selector if left out. The cost of a request is the number of its
+        prompt tokens.
     by_conversation
-        Whether the key is the name of the conversation, in place of the prompt.
+        Whether the key of a request is the name of its conversation. Otherwise it is the prompt.
 
     Raises
     ------
     ConfigurationError
-        If ``selector`` cannot be called, or ``seed`` is not a whole number >= 0.
+        If ``selector`` is not callable, or ``seed`` is not a whole number >= 0.
 
-    Cost: about 0.2 milliseconds a request.
+    Cost: about 0.2 ms per request.
 
     Example
     -------
@@ -285,7 +291,7 @@ class _Simulation:
     def run(self, *, by_conversation: bool) -> ModelReport:
         self.by_conversation = by_conversation
         t, random = 0.0, self.arrivals
-        # What is left of an exponential time without its fraction has the mean 1 / (exp(rate) - 1).
+        # The integer part of an exponential variable with this rate has the mean 1 / (exp(rate) - 1).
         rate = math.log1p(1.0 / (self.workload.turns - 1.0)) if self.workload.turns > 1.0 else math.inf
         for number in count():
             t += random.expovariate(self.workload.rate)
@@ -319,7 +325,7 @@ class _Simulation:
         text = random.randbytes(sent * TOKEN_BYTES)
         prompt = size + conversation.history + sent
         key: Key = (
-            conversation.name if self.by_conversation else self.texts[system] + conversation.said + text
+            conversation.name if self.by_conversation else self.texts[system] + conversation.transcript + text
         )
         lease = self.balancer.acquire(key, cost=float(prompt))
         server = self.servers[lease.node.id]
@@ -335,7 +341,7 @@ class _Simulation:
                 self.steady_tokens += prompt
                 self.steady_hits += cached
         conversation.history += sent + answered
-        conversation.said += text + random.randbytes(answered * TOKEN_BYTES)
+        conversation.transcript += text + random.randbytes(answered * TOKEN_BYTES)
         conversation.turns -= 1
         server.cache.put(conversation.name, conversation.history)
         server.cache.put(system, size)
@@ -344,7 +350,7 @@ class _Simulation:
         self.at(first + answered * pace, lambda: self.ended(lease, server, conversation))
 
     def ended(self, lease: Lease[Any], server: _Server, conversation: _Conversation) -> None:
-        """End an answer; the next turn comes after a while."""
+        """End an answer. The next turn follows after an exponential pause of 8 s on average."""
         lease.release()
         server.change(-1, self.now, self.begin, self.end)
         if conversation.turns:

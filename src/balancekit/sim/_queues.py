@@ -1,16 +1,17 @@
-"""Queues of simulated servers: first in first out, shared processor, and no queue at all.
+"""Queues of simulated servers: first in first out, processor sharing, and infinitely many workers.
 
-*First in, first out* (:class:`FifoQueue`): the end of a request is known when it comes, for it begins when the worker that
-is free soonest is free. So an undisturbed request costs the simulator one event, not two. *Processor sharing*
-(:class:`ProcessorSharing`): all are worked on at once, and slower the more there are; the next end is known only until a request
-comes or goes. What needs no server (:class:`InfiniteServer`) ends by itself.
+- *First in, first out* (:class:`FifoQueue`). A request begins when the first worker becomes free. So its end is known when
+  it arrives, and a request without faults costs the simulator one event.
+- *Processor sharing* (:class:`ProcessorSharing`). All requests are served at once. The more there are, the slower each is
+  served. So the next end changes whenever a request arrives or leaves.
+- *Infinite server* (:class:`InfiniteServer`). No request waits for another.
 
-**A server has its own time** (:class:`ServerClock`). It runs as fast as ours, slower while the server is slow, and stands still
-while it hangs; what is queued is due at a server's time, so a disturbance changes one number and the dates of the
-events, not the queue.
+**Server time** (:class:`ServerClock`). Each server has a clock of its own. It is slower than the simulation's clock while
+the server is slow, and it stops while the server hangs. The ends of requests are stored in server time. So a change of
+speed leaves the queue as it is; only the events are scheduled again.
 
-Cost: O(log workers) to enter a queue, O(log present) to enter and to leave a shared processor, O(present) for a change of
-pace.
+Cost: O(log workers) to enter a first-in-first-out queue. O(log n) to enter and to leave processor sharing with n requests.
+O(n) for a change of speed.
 Source: Kleinrock, Queueing Systems I (1975) and II (1976), 4.4 for processor sharing by virtual time.
 """
 
@@ -27,7 +28,15 @@ from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.sim._services import Service
 
-__all__ = ["FifoQueue", "InfiniteServer", "ProcessorSharing", "Server", "ServerClock", "Station", "station"]
+__all__ = [
+    "FifoQueue",
+    "InfiniteServer",
+    "JobQueue",
+    "ProcessorSharing",
+    "Server",
+    "ServerClock",
+    "make_queue",
+]
 
 J = TypeVar("J")
 
@@ -40,21 +49,27 @@ class Server(Record):
     Parameters
     ----------
     service
-        How long its requests take.
+        Distribution of the service times.
     workers
-        How many it works on at once, >= 1; the others wait, or all of them get slower.
+        Number of workers, >= 1. Each serves one request at a time. With more requests than workers, requests wait
+        (``"fifo"``) or all are served more slowly (``"sharing"``).
     speed
-        What service times are divided by, a billionth to a billion.
+        Service times are divided by this, a billionth to a billion.
     weight
-        Of the endpoint, >= 0.
+        Weight of the endpoint, >= 0.
     discipline
-        ``"fifo"``, first in, first out; or ``"sharing"``: the workers are shared by all that are present.
+        ``"fifo"`` for first in, first out, or ``"sharing"`` for processor sharing.
 
     Raises
     ------
     ConfigurationError
-        If ``service`` has no ``sample`` method, a number is outside its bounds, or ``discipline`` is another
-        word.
+        If ``service`` has no method ``sample``, a number is outside its bounds, or ``discipline`` is unknown.
+
+    Example
+    -------
+    >>> from balancekit.sim import Exponential
+    >>> Server(service=Exponential(mean=0.05), workers=4).speed
+    1.0
     """
 
     service: Service
@@ -74,37 +89,38 @@ class Server(Record):
 
 
 Schedule: TypeAlias = Callable[[J, float], None]
-"""Called with the time at which a job will end; infinity while it is unknown. Each call replaces the one before."""
+"""Called with a job and the time at which it will end; infinity while that is unknown. A later call for a job replaces
+earlier ones."""
 
 
-class Station(Protocol[J]):
+class JobQueue(Protocol[J]):
     """The queue of a server in one run. Jobs are distinguished by identity."""
 
     def enter(self, now: float, job: J, length: float) -> None:
-        """Take on a job of so many seconds of work at speed 1."""
+        """Add a job with ``length`` seconds of work at speed 1."""
         ...
 
     def leave(self, now: float, job: J) -> None:
-        """Record that a job has ended, at the time scheduled."""
+        """Remove a job at its scheduled end."""
         ...
 
     def change_pace(self, now: float, factor: float) -> None:
-        """Make everything take ``factor`` times as long as at the server's own speed; infinity stops it."""
+        """Multiply all service times by ``factor``, relative to the server's own speed. Infinity stops the server."""
         ...
 
     def clear(self, now: float) -> list[J]:
-        """Lose everything; return the jobs that were there, in the order in which they came."""
+        """Remove all jobs; return them in the order of their arrival."""
         ...
 
 
 @final
 class ServerClock:
-    """A server's own time, and its conversion to ours.
+    """Conversion between the time of the simulation and the time of one server.
 
     Example
     -------
     >>> clock = ServerClock()
-    >>> clock.change(10.0, 2.0)      # from 10 on, everything takes twice as long
+    >>> clock.change(10.0, 2.0)      # from 10 s on, all work takes twice as long
     >>> clock.theirs(14.0), clock.ours(13.0)
     (12.0, 16.0)
     >>> clock.change(14.0, inf)      # the server stops
@@ -120,22 +136,22 @@ class ServerClock:
         self._factor = 1.0
 
     def theirs(self, now: float) -> float:
-        """Return the server's time when it is ``now`` for us."""
+        """Return the server time at the simulation time ``now``."""
         return self._theirs + (now - self._ours) / self._factor
 
     def ours(self, time: float) -> float:
-        """Return when it will be ``time`` for the server, which is not in its past."""
+        """Return the simulation time of a server time that is not in the past; infinity while the server is stopped."""
         return inf if self._factor == inf else self._ours + (time - self._theirs) * self._factor
 
     def change(self, now: float, factor: float) -> None:
-        """Go on at another pace."""
+        """Let server time run ``factor`` times as slowly as simulation time from now on."""
         self._theirs = self.theirs(now)
         self._ours = now
         self._factor = factor
 
 
 class InfiniteServer(Generic[J]):
-    """As many workers as there are jobs: none waits for another."""
+    """A queue with infinitely many workers: no job waits for another."""
 
     __slots__ = ("_clock", "_due", "_schedule")
 
@@ -145,27 +161,27 @@ class InfiniteServer(Generic[J]):
         self._schedule = schedule
 
     def end(self, now: float, length: float) -> float:
-        """Take on work without keeping account of it; return when it will be done, both in the server's time."""
+        """Return the end of a job that arrives now, without storing the job. Both times are in server time."""
         return now + length
 
     def enter(self, now: float, job: J, length: float) -> None:
-        """Begin with a job, or queue it."""
+        """Add a job and schedule its end."""
         clock = self._clock
         self._due[job] = end = self.end(clock.theirs(now), length)
         self._schedule(job, clock.ours(end))
 
     def leave(self, now: float, job: J) -> None:
-        """Forget a job that is over."""
+        """Remove a job that has ended."""
         del self._due[job]
 
     def change_pace(self, now: float, factor: float) -> None:
-        """Go on at another pace."""
+        """Multiply all service times by ``factor`` and schedule the ends again."""
         self._clock.change(now, factor)
         for job, due in self._due.items():
             self._schedule(job, self._clock.ours(due))
 
     def clear(self, now: float) -> list[J]:
-        """Lose everything."""
+        """Remove all jobs; return them in the order of their arrival."""
         lost = list(self._due)
         self._due.clear()
         return lost
@@ -173,43 +189,43 @@ class InfiniteServer(Generic[J]):
 
 @final
 class FifoQueue(InfiniteServer[J]):
-    """First in, first out."""
+    """A queue whose jobs are served first in, first out, by a number of workers."""
 
     __slots__ = ("free", "scale")
 
     def __init__(self, server: Server, schedule: Schedule[J]) -> None:
         super().__init__(schedule)
         self.scale: float = 1.0 / server.speed
-        """Seconds that a second of work takes."""
+        """Seconds of server time for one second of work."""
         self.free: list[float] = [0.0] * server.workers
-        """When each worker is free, in the server's time; a heap."""
+        """Server time at which each worker becomes free; a heap."""
 
     def end(self, now: float, length: float) -> float:
-        """Have the worker take it on that is free soonest."""
+        """Assign a job to the worker that becomes free first; return the job's end in server time."""
         end = max(now, self.free[0]) + length * self.scale
         heapreplace(self.free, end)
         return end
 
     def clear(self, now: float) -> list[J]:
-        """Lose everything."""
+        """Remove all jobs and free all workers; return the jobs in the order of their arrival."""
         self.free = [0.0] * len(self.free)
         return super().clear(now)
 
 
 @final
 class ProcessorSharing(Generic[J]):
-    """All are worked on at once.
+    """A queue whose jobs are all served at once and share the workers.
 
-    ``_done`` is the work that a job present since the beginning would have been given; a job that comes when it is
-    ``d`` and needs ``l`` ends when it is ``d + l``. It grows by ``min(1, workers / present)`` in a second of the server's
-    time.
+    ``_done`` is the work in seconds that one job would have received if it had been there since the beginning. With n jobs
+    it grows by ``min(1, workers / n)`` per second of server time. A job with ``l`` seconds of work that arrives when
+    ``_done`` is ``d`` ends when ``_done`` is ``d + l``.
     """
 
     __slots__ = ("_at", "_clock", "_done", "_present", "_schedule", "_serial", "_workers", "scale")
 
     def __init__(self, server: Server, schedule: Schedule[J]) -> None:
         self.scale: float = 1.0 / server.speed
-        """Seconds that a second of work takes a worker."""
+        """Seconds of server time that one worker needs for one second of work."""
         self._workers = server.workers
         self._present: list[tuple[float, int, J]] = []
         self._serial: Iterator[int] = count()
@@ -219,7 +235,7 @@ class ProcessorSharing(Generic[J]):
         self._schedule = schedule
 
     def enter(self, now: float, job: J, length: float) -> None:
-        """Begin with a job, at the cost of the others."""
+        """Add a job, which slows the others down if there are more jobs than workers."""
         self._move_to(now)
         if self._present:
             self._schedule(self._present[0][2], inf)
@@ -227,26 +243,26 @@ class ProcessorSharing(Generic[J]):
         self._schedule_end()
 
     def leave(self, now: float, job: J) -> None:
-        """Let the others have what it leaves."""
+        """Remove the job that has ended, and schedule the next end."""
         self._move_to(now)
-        self._done = heappop(self._present)[0]  # what it was but for rounding
+        self._done = heappop(self._present)[0]  # the same value, without the rounding error
         self._schedule_end()
 
     def change_pace(self, now: float, factor: float) -> None:
-        """Work on everything at another pace."""
+        """Multiply all service times by ``factor`` and schedule the next end again."""
         self._move_to(now)
         self._clock.change(now, factor)
         self._schedule_end()
 
     def clear(self, now: float) -> list[J]:
-        """Lose everything."""
+        """Remove all jobs; return them in the order of their arrival."""
         self._move_to(now)
         lost = [job for _, _, job in sorted(self._present, key=lambda entry: entry[1])]
         self._present.clear()
         return lost
 
     def _rate(self) -> float:
-        """Return the work each job gets in a second of the server's time."""
+        """Return the work that each job receives per second of server time."""
         return min(1.0, self._workers / len(self._present))
 
     def _move_to(self, now: float) -> None:
@@ -256,12 +272,12 @@ class ProcessorSharing(Generic[J]):
         self._at = time
 
     def _schedule_end(self) -> None:
-        """Schedule the first end, if none comes or goes until then."""
+        """Schedule the end of the job that ends first if no job arrives or leaves before."""
         if self._present:
             end, _, job = self._present[0]
             self._schedule(job, self._clock.ours(self._at + max(0.0, end - self._done) / self._rate()))
 
 
-def station(server: Server, schedule: Schedule[J]) -> FifoQueue[J] | ProcessorSharing[J]:
-    """Return the queue of a server."""
+def make_queue(server: Server, schedule: Schedule[J]) -> FifoQueue[J] | ProcessorSharing[J]:
+    """Return a new queue for a server, by its discipline."""
     return FifoQueue(server, schedule) if server.discipline == "fifo" else ProcessorSharing(server, schedule)

@@ -1,12 +1,13 @@
 """Replay of recorded requests through another algorithm.
 
-A log says when requests came and how long each took where it went. How long it *would have taken elsewhere* is not in it.
-:func:`replay` answers with a model: every endpoint of the log serves as many requests at once as it is said to, first in
-first out, and the time it needs for one is drawn from those it needed for others.
+A log contains the arrival time of each request and its duration at the endpoint that served it. It does not contain how
+long the request would have taken at another endpoint. :func:`replay` uses a model for that: each endpoint is a
+first-in-first-out server with a given number of workers, and its service times are drawn from those in the log.
 
-**Service without the waiting.** A duration that was measured is waiting plus service. For a server of so many workers, first
-in first out, the log itself says which is which: a request began when it came or when the first worker became free,
-and both are known. If the endpoints are such servers and the log has all of their requests, that is exact.
+**Service times from durations.** A measured duration is waiting time plus service time. For a first-in-first-out server
+with a known number of workers, the two can be separated: a request began when it arrived or when the first worker became
+free, whichever was later. Both times follow from the log. This is exact if the endpoints are such servers and the log has
+all their requests.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ __all__ = ["Recording", "Row", "read_recording", "replay"]
 V = TypeVar("V")
 
 REFUSED_OUTCOMES: Final = frozenset({Outcome.CONNECT_FAILED, Outcome.OVERLOADED})
-"""Outcomes of requests that no worker worked on."""
+"""Outcomes of requests that never occupied a worker."""
 UNKNOWN_LENGTH: Final = frozenset({Outcome.CANCELLED, Outcome.IGNORED}) | REFUSED_OUTCOMES
-"""Outcomes of requests whose duration does not say how long they would have taken."""
+"""Outcomes of requests whose duration is not a complete service."""
 
 
 class Row(NamedTuple):
@@ -61,12 +62,12 @@ class Row(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether it counts against the endpoint."""
+        """Whether the outcome is a failure of the endpoint."""
         return self.outcome in FAILURES
 
 
 class Recording(Record):
-    """What a :class:`~balancekit.sim.Recorder` wrote, in the order in which requests came.
+    """Requests from the log of a :class:`~balancekit.sim.Recorder`, in the order of their arrival.
 
     Made by :func:`read_recording`.
     """
@@ -79,10 +80,23 @@ class Recording(Record):
         return tuple(sorted({row.endpoint for row in self.rows}))
 
     def report(self, *, workers: int | Mapping[str, int] | None = None, warm_up: int = 0) -> SimulationReport:
-        """Return what did happen, in the form in which simulations report; to compare a replay with.
+        """Return a report of the recorded requests, to compare with the report of a replay.
 
-        ``workers`` and ``warm_up`` are those of :func:`replay`; without workers no endpoint is ever overloaded. Requests that
-        were cancelled or ignored count as served, as they do in a replay, their durations as latencies.
+        Requests that were cancelled or ignored count as served, as they do in a replay. Their durations count as
+        latencies.
+
+        Parameters
+        ----------
+        workers
+            Number of workers of an endpoint, >= 1, for all endpoints or by id. It is used for ``busy`` and ``overload``.
+            With ``None``, no endpoint is ever overloaded.
+        warm_up
+            Number of requests at the beginning that are not counted, >= 0.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``workers`` lacks an endpoint, or a number is outside its bounds.
         """
         number = {id: number for number, id in enumerate(self.endpoints)}
         trace = Trace()
@@ -101,7 +115,7 @@ class Recording(Record):
 
 @checked_stream
 def read_recording(source: str | Path | Iterable[str]) -> Recording:
-    """Read a log.
+    """Read the log of a :class:`~balancekit.sim.Recorder`.
 
     Parameters
     ----------
@@ -111,13 +125,14 @@ def read_recording(source: str | Path | Iterable[str]) -> Recording:
     Raises
     ------
     ConfigurationError
-        If it is no file, if a line is not one that a recorder writes, or if there are none.
+        If the file cannot be read or is not UTF-8, if a line is not one that a recorder writes, or if there are no
+        lines.
     """
     if isinstance(source, str | Path):
         try:
             lines: Iterable[str] = Path(source).read_text(encoding="utf-8").splitlines()
         except OSError as error:
-            raise ConfigurationError("log", str(source), f"a file ({error.strerror})") from None
+            raise ConfigurationError("log", str(source), f"a readable file ({error.strerror})") from None
         except UnicodeDecodeError:
             raise ConfigurationError("log", str(source), "a text in UTF-8") from None
     else:
@@ -141,41 +156,47 @@ def replay(
     warm_up: int = 0,
     seed: int = 0,
 ) -> SimulationReport:
-    """Drive the requests of a log through another algorithm.
+    """Simulate the requests of a log with another algorithm.
 
     Parameters
     ----------
     log
-        The path of a file, its lines, or what :func:`read_recording` made of them.
+        The path of a file, its lines, or a :class:`Recording`.
     workers
-        How many requests an endpoint works on at once, >= 1, for all or by id. ``None``: as many as come; then what was
-        measured is taken as it is, and how long a request takes does not depend on how many there are.
+        Number of requests that an endpoint serves at once, >= 1, for all endpoints or by id. ``None`` for no limit:
+        durations in the log are taken as service times, and no request waits for another.
     selector, load
-        Of the balancer; its defaults if left out.
+        Selector and load of the balancer; the defaults of ``LoadBalancer`` if left out.
     balancer
-        Makes the balancer, instead of the two.
+        Function that makes the balancer from endpoints, a clock and a random generator. It replaces ``selector`` and
+        ``load``.
     attempts
-        How often a request is tried, >= 1, each time elsewhere.
+        Maximum attempts per request, >= 1, each at another endpoint.
     warm_up
-        How many requests at the beginning are not counted.
+        Number of requests at the beginning that are not counted, >= 0.
     seed
-        Of all randomness.
+        Seed of all randomness, >= 0.
 
     Raises
     ------
     ConfigurationError
-        If ``balancer`` is given with ``selector`` or ``load``, ``workers`` lacks an endpoint, or a number is
-        outside its bounds.
+        If the log cannot be read, ``balancer`` is given with ``selector`` or ``load``, ``workers`` lacks an endpoint,
+        or a number is outside its bounds.
 
     Notes
     -----
-    *What it cannot know.* How long a request would have taken elsewhere: it is drawn from what others took there, so
-    requests that are long wherever they go are long by chance here (give a ``cost`` to ``acquire`` if you know it: times are
-    drawn a unit of cost). What an endpoint would have done under a load it never had: it is assumed to get a longer
-    queue, not slower. When an endpoint failed: the share of failures is spread evenly over the log. How many balancers
-    there were: one sees all. And requests that would have come, or not, had the answers been quicker or slower: those
-    of the log come, when they came, each retry as a request of its own. Trust the ranking and large differences; ignore
-    the third digit.
+    *Assumptions.*
+
+    - The service time of a request is drawn at random from those of its endpoint. A request that was long in the log is
+      not long in the replay, unless its length is expressed by its ``cost``: service times are drawn per unit of cost. So
+      pass a ``cost`` to ``acquire`` if you know it.
+    - An endpoint with more requests than in the log gets a longer queue; its service does not become slower.
+    - The failures of an endpoint are spread evenly over the log.
+    - One balancer handles all requests, even if several wrote the log.
+    - Requests arrive at the times in the log, whatever the latencies of the replay. Each retry in the log is a request
+      of its own.
+
+    Trust the ranking and large differences; ignore the third digit.
 
     Example
     -------
@@ -211,7 +232,7 @@ def replay(
 
 
 def _workers(recording: Recording, workers: int | Mapping[str, int] | None) -> dict[str, int]:
-    """Return how many workers each endpoint has."""
+    """Return the number of workers of each endpoint."""
     ids = recording.endpoints
     if workers is None:
         return dict.fromkeys(ids, len(recording.rows))
@@ -224,7 +245,7 @@ def _workers(recording: Recording, workers: int | Mapping[str, int] | None) -> d
 
 
 def _lengths(rows: Iterable[Row], workers: Mapping[str, int]) -> dict[str, list[float]]:
-    """Return the service times of every endpoint for a unit of cost, without the waiting."""
+    """Return the service times of each endpoint per unit of cost, without waiting times."""
     free = {id: [-inf] * count for id, count in workers.items()}
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
@@ -239,7 +260,7 @@ def _lengths(rows: Iterable[Row], workers: Mapping[str, int]) -> dict[str, list[
 
 
 def _faults(rows: Sequence[Row]) -> list[Partial]:
-    """Return the failures of every endpoint that had some, as a share of its requests from beginning to end."""
+    """Return a fault for each endpoint with failures: their share, for the whole length of the log."""
     ended: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
         ended[row.endpoint].append(row.failed)
@@ -259,7 +280,7 @@ def _maker(selector: Selector | None, load: LoadPolicy | None) -> MakeBalancer:
 
 
 def _one_by_one(values: Sequence[V]) -> Callable[[Random], V]:
-    """Return a function that hands out the values one after the other."""
+    """Return a function that returns the values one after the other and ignores its generator."""
     following: Iterator[V] = iter(values)
     return lambda _: next(following)
 

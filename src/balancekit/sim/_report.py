@@ -21,41 +21,48 @@ __all__ = ["QUANTILES", "SimulationReport", "jain_index"]
 Times: TypeAlias = NDArray[np.float64]
 
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-"""Those that reports state, by name."""
+"""Quantiles of latency that reports contain, by name."""
 
 
 class SimulationReport(Record):
-    """The outcome of one simulation. Times in seconds; latencies of requests that succeeded.
+    """The result of one simulation. Times are in seconds. Latencies are of requests that succeeded.
 
-    All is counted over the requests after the warm-up; what is averaged over time, from the arrival of the first of them
-    to the arrival of the last. Equal runs have equal reports, whose pickles are equal byte for byte.
+    Only requests after the warm-up are counted. Averages over time are from the arrival of the first of them to the arrival
+    of the last. Equal runs have equal reports, and their pickles are equal byte for byte.
 
     Parameters
     ----------
-    requests, failures, retries, hedges
-        Those that came, those that no attempt served, attempts after a failed one, attempts parallel to a slow one.
+    requests
+        Number of requests.
+    failures
+        Number of requests that no attempt served.
+    retries
+        Number of attempts that followed a failed attempt.
+    hedges
+        Number of attempts that ran in parallel with a slow attempt.
     seconds
-        How long was counted.
+        Length of the time over which averages are taken.
     latency
-        Shape (n,), float64, in the order of arrival: from arrival to answer, retries included.
+        Latency of each served request from arrival to response, retries included. Shape (n,), float64, in the order of
+        arrival.
     picks
-        Attempts per endpoint.
+        Number of attempts per endpoint.
     busy
-        Share of the time each endpoint's workers worked.
+        Utilization of each endpoint: the share of time in which its workers worked, 0 to 1.
     overload
-        Seconds in which an endpoint had more requests than workers, so that some waited or all were slowed down, added up
-        over endpoints: two endpoints that are overloaded for the same second count two.
+        Seconds in which an endpoint had more requests than workers, summed over endpoints. Two endpoints that are
+        overloaded in the same second count as 2 s.
     in_system
-        Requests in the system on average over time.
+        Mean number of requests in the system over time.
     seen
-        Requests in the system on average as arrivals found it.
+        Mean number of requests in the system that an arriving request found.
     disruption
-        The share of keys, of those that came more than once, whose requests did not all go to the same endpoint at their
-        first attempt; ``None`` for requests without keys.
+        Of the keys that occurred more than once, the share whose first attempts did not all go to the same endpoint.
+        ``None`` if no request has a key.
     events
-        Of the balancers, in order.
+        Events of the balancers, in the order of their occurrence.
     timeline
-        Requests, failures, retries and latency over time.
+        Requests, failures, retries and latencies in equal intervals of time.
     """
 
     requests: int
@@ -75,11 +82,22 @@ class SimulationReport(Record):
 
     @property
     def mean(self) -> float:
-        """Mean latency; NaN if nothing was served."""
+        """Mean latency; NaN if no request was served."""
         return float(self.latency.mean()) if len(self.latency) else math.nan
 
     def quantile(self, share: float) -> float:
-        """Return a quantile of latency, ``share`` from 0 to 1; NaN if nothing was served."""
+        """Return a quantile of latency; NaN if no request was served.
+
+        Parameters
+        ----------
+        share
+            The quantile, 0 to 1: 0.5 is the median.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``share`` is outside [0, 1].
+        """
         share = valid.number("share", share, minimum=0.0, maximum=1.0)
         return float(np.quantile(self.latency, share)) if len(self.latency) else math.nan
 
@@ -90,7 +108,7 @@ class SimulationReport(Record):
 
     @property
     def attempts(self) -> float:
-        """Attempts a request, hedges included."""
+        """Mean number of attempts per request, hedges included."""
         return sum(self.picks.values()) / self.requests if self.requests else 0.0
 
     @property
@@ -101,7 +119,7 @@ class SimulationReport(Record):
 
     @property
     def evenness(self) -> float:
-        """Jain's index of the attempts."""
+        """Jain's fairness index of the attempts per endpoint; see :func:`jain_index`."""
         return jain_index(list(self.picks.values()))
 
     def _repr_html_(self) -> str:
@@ -111,7 +129,7 @@ class SimulationReport(Record):
         return html_table(caption, ("endpoint", "share", "busy"), rows)
 
     def data(self) -> dict[str, Any]:
-        """Return all but the single latencies and events, as JSON has it: strings, numbers, lists, tables, null.
+        """Return the report as plain values for JSON, without the single latencies and events and without the timeline.
 
         Example
         -------
@@ -143,7 +161,7 @@ class SimulationReport(Record):
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        # Plain bytes: an array's pickle depends on where the array has been.
+        # Plain bytes: the pickle of an array depends on how the array was made.
         return self.__dict__ | {"latency": self.latency.tobytes()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -160,13 +178,15 @@ class SimulationReport(Record):
 
 
 def _number(value: float) -> float | None:
-    """Return a number that JSON has."""
+    """Return a finite number as it is, and ``None`` for others, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 
 @checked_arguments
 def jain_index(values: Sequence[float]) -> float:
-    """Return Jain's fairness index: 1 if all are equal, 1/n if one has everything.
+    """Return Jain's fairness index, ``sum(x)**2 / (n * sum(x**2))``.
+
+    It is 1 if all values are equal, and 1/n if all but one are 0. It is 1 if all values are 0 or there are none.
 
     Parameters
     ----------
@@ -176,7 +196,9 @@ def jain_index(values: Sequence[float]) -> float:
     Raises
     ------
     ConfigurationError
-        For any other value.
+        If a value is negative, not finite, or no number.
+
+    Source: Jain, Chiu and Hawe, DEC Research Report TR-301 (1984).
 
     Example
     -------
@@ -187,5 +209,5 @@ def jain_index(values: Sequence[float]) -> float:
     most = max(found, default=0.0)
     if not most:
         return 1.0
-    parts = [value / most for value in found]  # their squares neither overflow nor vanish
+    parts = [value / most for value in found]  # scaled, so that squares neither overflow nor underflow to 0
     return math.fsum(parts) ** 2 / (len(parts) * math.fsum([part * part for part in parts]))

@@ -1,11 +1,11 @@
-"""Reports from traces: averages over time, what arrivals saw, and how long servers were overloaded.
+"""Computation of reports from traces: averages over time, queue lengths at arrivals, and overload of servers.
 
-All is counted from the arrival of the first request after the warm-up to the arrival of the last one; what follows is
-the end of the run, not how the system is.
+Averages are taken from the arrival of the first request after the warm-up to the arrival of the last one. The time after
+that is left out: no more requests arrive, so it does not represent the system.
 
-*How many are present*, at a server or in the whole, goes up by one at an entry and down by one at an exit. Workers are
-never idle while a request waits, so with ``n`` present ``min(n, workers)`` of them work, and there is more than they can
-do while ``n > workers``. So nothing but entries and exits needs to be written down while a run goes on.
+The number ``n`` of requests at a server is computed from their entries and exits. No worker is idle while a request waits,
+so ``min(n, workers)`` workers are busy, and the server is overloaded while ``n > workers``. So the trace of a run needs
+only the times of entries and exits.
 
 Cost: O(n log n) for n attempts, in numpy.
 """
@@ -32,18 +32,18 @@ Numbers = NDArray[np.int64]
 
 
 class Span(NamedTuple):
-    """The time that is counted."""
+    """The time over which averages are taken."""
 
     begin: float
     end: float
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Length in seconds."""
         return self.end - self.begin
 
     def average(self, total: float) -> float:
-        """Return something per second; 0 if no time passed."""
+        """Return ``total`` divided by the length; 0 if the length is 0."""
         return total / self.seconds if self.seconds > 0.0 else 0.0
 
 
@@ -55,13 +55,13 @@ def measure(
     Parameters
     ----------
     trace
-        The rows.
+        The trace of the run.
     servers
-        By endpoint id, in the order of their numbers.
+        Servers by endpoint id, in the order of their numbers in the trace.
     warm_up
-        How many requests at the beginning are not counted.
+        Number of requests at the beginning that are not counted.
     events
-        Of the balancers.
+        Events of the balancers.
     """
     arrived, ended = np.frombuffer(trace.arrived), np.frombuffer(trace.ended)
     served = np.frombuffer(trace.served, dtype=np.int8).astype(bool)
@@ -75,7 +75,7 @@ def measure(
     picks = np.bincount(where[tries], minlength=len(servers))
     busy, overload = _occupation(entered, left, where, servers, span)
     stays = np.clip(ended, *span) - np.clip(arrived, *span)
-    lasting = ended > arrived  # whatever ends as it comes is seen by none, and not by itself
+    lasting = ended > arrived  # no arrival can find a request that ended at the time of its own arrival
     come: Numbers = np.cumsum(lasting) - lasting
     before = come[warm_up:] - np.searchsorted(np.sort(ended[lasting]), arrived[warm_up:], side="right")
     answered = served.copy()
@@ -109,7 +109,7 @@ def measure(
 def _occupation(
     entered: Floats, left: Floats, where: Numbers, servers: Mapping[str, Server], span: Span
 ) -> tuple[dict[str, float], float]:
-    """Return how busy each server's workers were, and how long servers had more to do than workers, added up."""
+    """Return the utilization of each server, and the seconds of overload summed over servers."""
     busy: dict[str, float] = {}
     overload = 0.0
     order = np.argsort(where, kind="stable")
@@ -127,7 +127,7 @@ def _occupation(
 
 
 def _disruption(keys: Sequence[Key | None], request: Numbers, where: Numbers) -> float:
-    """Return the share of keys, of those that came more than once, that did not always go to the same endpoint."""
+    """Return the share of the keys with several requests that did not always go to the same endpoint."""
     owner: dict[Key, int] = {}
     seen: dict[Key, bool] = {}
     for number, place in zip(request.tolist(), where.tolist(), strict=True):

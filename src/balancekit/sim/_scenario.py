@@ -1,5 +1,7 @@
 """Scenarios in files: servers, arrivals, faults, and the balancers to compare.
 
+A scenario is a TOML file:
+
 .. code-block:: toml
 
     title = "One server of four is slow"
@@ -32,9 +34,10 @@
     low = 0.24
     high = 0.26
 
-A group of servers with a ``count`` becomes ``fast-0``, ``fast-1`` and so on; one without is called as its group.
-Every balancer meets the same arrivals and the same seed. ``attempts``, ``timeout`` and ``hedge`` hold for all balancers, or
-for the one in whose table they stand. A wrong word is a ``ConfigurationError`` that names it.
+A group of servers with a ``count`` is named ``fast-0``, ``fast-1`` and so on. A group without a ``count`` is one server
+with the name of the group. All balancers are simulated with the same arrivals and the same seed. ``attempts``, ``timeout``
+and ``hedge`` apply to all balancers; in the table of a balancer they apply to that balancer only. An unknown key raises a
+``ConfigurationError`` that names it.
 """
 
 from __future__ import annotations
@@ -86,40 +89,51 @@ SCENARIO_WORDS: Final = (
     "claims",
 )
 RULES: Final = ("attempts", "timeout", "hedge")
-"""What a balancer's table may say otherwise than the scenario."""
+"""Keys of a scenario that the table of a balancer can override."""
 
 
 class Scenario(Record):
-    """One situation, and the balancers that are compared in it. Made by :func:`load_scenario`."""
+    """Servers, arrivals and faults, and the balancers that are compared with them. Made by :func:`load_scenario`.
+
+    Fields without a description are those of :class:`~balancekit.sim.Simulation`.
+    """
 
     title: str
+    """One line that describes the situation."""
     servers: Mapping[str, Server]
     arrivals: Arrivals
     faults: tuple[Fault, ...]
     balancers: Mapping[str, MakeBalancer | None]
-    """Makers by name; ``None`` is the central queue."""
+    """Functions that make a balancer, by name; ``None`` stands for the central queue."""
     requests: int
+    """Number of requests that are counted."""
     warm_up: int
+    """Number of requests before them that are not counted."""
     attempts: int
     timeout: float | None
     seed: int
     hedge: float | None = None
     clients: int = 1
-    """Balancers that share the servers, each with a share of the requests."""
+    """Number of balancers that share the servers. Each handles a share of the requests."""
     keys: Callable[[Random], Key] | None = None
     rules: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    """What single balancers do otherwise, by name."""
+    """Values of ``attempts``, ``timeout`` and ``hedge`` that a balancer overrides, by name of the balancer."""
     claims: tuple[Claim, ...] = ()
     why: str = ""
-    """What the scenario shows, and the reason."""
+    """What the scenario shows, and why that is so."""
 
     def run(self, balancer: str) -> SimulationReport:
         """Simulate with one of the balancers.
 
+        Parameters
+        ----------
+        balancer
+            The name of the balancer.
+
         Raises
         ------
         ConfigurationError
-            If there is none of that name.
+            If the scenario has no balancer with that name, or :meth:`Simulation.run` refuses the scenario.
         """
         if balancer not in self.balancers:
             raise ConfigurationError("balancer", balancer, f"one of {', '.join(self.balancers)}")
@@ -143,12 +157,17 @@ class Scenario(Record):
         return simulation.run(requests=self.requests, warm_up=self.warm_up)
 
     def check(self, reports: Mapping[str, SimulationReport]) -> list[Finding]:
-        """Measure what the scenario claims.
+        """Measure the claims of the scenario.
 
         Parameters
         ----------
         reports
-            Of every balancer, by name.
+            Reports of all balancers, by name.
+
+        Raises
+        ------
+        ConfigurationError
+            If a report that a claim needs is missing.
 
         Example
         -------
@@ -161,7 +180,7 @@ class Scenario(Record):
 
 
 def builtin_scenarios() -> dict[str, str]:
-    """Return the texts of the scenarios that come with the library, by name."""
+    """Return the texts of the scenarios that the library contains, by name."""
     folder = resources.files("balancekit.sim").joinpath("scenarios")
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     return {
@@ -180,16 +199,17 @@ def load_scenario(
     Parameters
     ----------
     source
-        The path of a scenario, or of a configuration with a ``[simulation]`` table, or the name of a scenario that comes
-        with the library.
+        The name of a built-in scenario, the path of a scenario file, or the path of a configuration with a
+        ``[simulation]`` table.
     discovered
-        Lists the endpoints of a source such as ``"dns:orders.svc:8080"``, for a configuration with ``[discovery]``. Left out,
-        such a configuration needs ``[simulation.servers]``.
+        Function that returns the endpoints of a source such as ``"dns:orders.svc:8080"``, for a configuration with
+        ``[discovery]``. Without it, such a configuration needs ``[simulation.servers]``.
 
     Raises
     ------
     ConfigurationError
-        If it is neither, no TOML, or says something we do not know.
+        If ``source`` is no such name or file, or the file is not valid TOML, has an unknown key, or a value that is not
+        allowed.
 
     Example
     -------
@@ -212,7 +232,12 @@ def load_scenario(
 
 @checked_arguments
 def scenario_text(source: str | Path) -> str:
-    """Return the text of a scenario's file, or of one that comes with the library.
+    """Return the text of a built-in scenario, or of a scenario file.
+
+    Parameters
+    ----------
+    source
+        The name of a built-in scenario, or the path of a file.
 
     Raises
     ------
@@ -249,7 +274,7 @@ def _scenario(facts: dict[str, Any]) -> Scenario:
         for server in scenario.servers.values()
     ):
         raise ConfigurationError(
-            "balancers", words.CENTRAL, "servers with one service between them, of whatever speeds"
+            "balancers", words.CENTRAL, "a central queue only if all servers have the same service"
         )
     for claim in scenario.claims:
         if claim.endpoint and claim.endpoint not in scenario.servers:
@@ -262,7 +287,7 @@ def _scenario(facts: dict[str, Any]) -> Scenario:
 def _tables(facts: dict[str, Any], name: str) -> list[dict[str, Any]]:
     listed = facts.pop(name, [])
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-        raise ConfigurationError(name, listed, f"tables, each under [[{name}]]")
+        raise ConfigurationError(name, listed, f"a list of tables, each under [[{name}]]")
     return listed
 
 
@@ -275,7 +300,7 @@ def _balancers(
         facts = dict(one)
         name = valid.text("name", facts.pop("name", facts.get("selector", "default")))
         if name in makers:
-            raise ConfigurationError("balancers", name, "names, each once")
+            raise ConfigurationError("balancers", name, "a name that no other balancer has")
         rules[name] = {
             word: _rule(f"balancers.{name}.{word}", word, facts.pop(word)) for word in RULES if word in facts
         }
@@ -303,7 +328,7 @@ def _seconds(parameter: str, value: Any) -> float | None:
 
 
 def _central(servers: Mapping[str, Server]) -> Server:
-    """Return one server with the workers of all, of their mean speed."""
+    """Return one server with the workers of all servers and their mean speed."""
     workers = sum(server.workers for server in servers.values())
     speed = math.fsum(server.speed * server.workers for server in servers.values()) / workers
     first = next(iter(servers.values()))

@@ -1,6 +1,6 @@
-"""Words of a scenario: from tables of plain values to servers, arrivals, faults and balancers.
+"""Parser of scenarios: makes servers, arrivals, faults, keys and balancers from tables of plain values.
 
-Balancers are read by ``balancekit.config``, so a scenario and a configuration use the same words.
+Balancers are parsed by ``balancekit.config``, so a scenario and a configuration use the same keys.
 """
 
 from __future__ import annotations
@@ -51,21 +51,33 @@ FAULTS: Final[Kinds] = {
 }
 SERVER_WORDS: Final = ("service", "workers", "speed", "weight", "discipline")
 CENTRAL: Final = "central queue"
-"""Not a balancer: one queue with the workers of all servers, of their mean speed, and without the faults. If the servers are
-equal, no balancer does better."""
+"""One queue with the workers of all servers, at their mean speed and without faults, in place of a balancer. If the servers
+are equal, it is a lower bound for the mean latency of all balancers."""
 MAX_SERVERS: Final = 100_000
 MAX_KEYS: Final = 10_000_000
 
 
 def made(where: str, facts: object, kinds: Kinds) -> Any:
-    """Make one of several kinds of thing from a table with a ``kind``."""
+    """Make an object from a table. Its key ``kind`` selects the class.
+
+    Raises
+    ------
+    ConfigurationError
+        If the kind is unknown, or the class refuses the other keys.
+    """
     if isinstance(facts, dict) and facts.get("kind") == "closed" and "pause" in facts:
         facts = {**facts, "pause": made(f"{where}.pause", facts["pause"], SERVICES)}
     return tables.make(where, facts, kinds)
 
 
 def servers(groups: object) -> dict[str, Server]:
-    """Make servers from groups of them."""
+    """Make servers from a table of groups.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no group, a group has a wrong value, or two servers have the same id.
+    """
     if not isinstance(groups, dict) or not groups:
         raise ConfigurationError("servers", groups, "groups of servers, at least one")
     found: dict[str, Server] = {}
@@ -80,7 +92,7 @@ def servers(groups: object) -> dict[str, Server]:
             ids = [f"{name}-{number}" for number in range(number_of)]
         for id in ids:
             if id in found:
-                raise ConfigurationError(f"servers.{name}", id, "servers whose names differ from all others")
+                raise ConfigurationError(f"servers.{name}", id, "ids that no other server has")
             found[id] = server
     return found
 
@@ -93,7 +105,10 @@ def one_server(where: str, facts: dict[str, Any]) -> Server:
 
 
 def keys(facts: object) -> Callable[[Random], Key] | None:
-    """Make a source of keys: so many, at random, the k-th one ``k ** -skew`` times as often as the first (Zipf)."""
+    """Return a function that draws one of ``count`` keys by Zipf's law; ``None`` if ``facts`` is ``None``.
+
+    The k-th key is drawn ``k ** -skew`` times as often as the first.
+    """
     if facts is None:
         return None
     options = tables.table("keys", facts)
@@ -106,7 +121,7 @@ def keys(facts: object) -> Callable[[Random], Key] | None:
 
 
 def balancer(where: str, facts: dict[str, Any]) -> MakeBalancer | None:
-    """Make a maker of balancers from a table; ``None`` is the central queue."""
+    """Return a function that makes a balancer from a table; ``None`` if the table is for the central queue."""
     if facts.get("selector") == CENTRAL:
         tables.reject_unknown(where, [word for word in facts if word != "selector"], ("selector",))
         return None

@@ -1,17 +1,17 @@
-"""Service times, drawn from a given generator.
+"""Distributions of service times, drawn from a given random generator.
 
-All have a mean in seconds; what differs is how often a request takes many times as long:
+Each has a mean in seconds. They differ in how often a request takes many times as long as the mean:
 
-======================  ===============================================
-:class:`Deterministic`  the same each time
-:class:`Exponential`    memoryless; squared coefficient of variation 1
-:class:`Lognormal`      most short, some long: what web servers measure
-:class:`Pareto`         a heavy tail: the mean is made by few
-:class:`Bimodal`        two kinds of request: hits and misses
-:class:`Recorded`       what was measured, in random order
-======================  ===============================================
+======================  ==============================================================================
+:class:`Deterministic`  constant
+:class:`Exponential`    memoryless; the squared coefficient of variation is 1
+:class:`Lognormal`      most requests are short and some are long, as typically measured at web servers
+:class:`Pareto`         heavy-tailed: a few requests make up most of the mean
+:class:`Bimodal`        two kinds of requests, such as cache hits and misses
+:class:`Recorded`       measured times, drawn at random
+======================  ==============================================================================
 
-Cost: a simulation draws a thousand at a time (:func:`draws`), for a call per draw would be a tenth of a request.
+Cost: a simulation draws 1024 times at once (:func:`draws`). One call per request would take a tenth of a simulated request.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from balancekit.errors import ConfigurationError
 __all__ = ["Bimodal", "Deterministic", "Exponential", "Lognormal", "Pareto", "Recorded", "Service", "draws"]
 
 BLOCK: Final = 1024
-"""Times drawn at once."""
+"""Number of times drawn at once."""
 MAX_TOTAL_S: Final = 1e15
-"""Seconds that they may take together. Far beyond, a clock of floating point stands still."""
+"""Maximum sum of one block in seconds. Far beyond, adding a short time to a floating-point clock has no effect."""
 
 
 class Service(Protocol):
-    """How long requests take."""
+    """A distribution of service times. Implement this protocol for a distribution of your own."""
 
     def sample(self, rng: Random, /) -> float:
         """Draw one service time in seconds, >= 0."""
@@ -43,7 +43,12 @@ class Service(Protocol):
 
 
 class Deterministic(Record):
-    """Every request takes ``mean`` seconds, > 0.
+    """A constant service time.
+
+    Parameters
+    ----------
+    mean
+        The service time in seconds, > 0.
 
     Raises
     ------
@@ -57,12 +62,17 @@ class Deterministic(Record):
         valid.number("mean", self.mean, above=0.0)
 
     def sample(self, rng: Random, /) -> float:
-        """Return the mean."""
+        """Return ``mean``."""
         return self.mean
 
 
 class Exponential(Record):
-    """Memoryless, with a mean of ``mean`` seconds, > 0.
+    """An exponential distribution.
+
+    Parameters
+    ----------
+    mean
+        Mean in seconds, > 0.
 
     Raises
     ------
@@ -81,7 +91,14 @@ class Exponential(Record):
 
 
 class Lognormal(Record):
-    """The logarithm is normal with standard deviation ``sigma``, > 0; the mean is ``mean`` seconds, > 0.
+    """A lognormal distribution.
+
+    Parameters
+    ----------
+    mean
+        Mean in seconds, > 0.
+    sigma
+        Standard deviation of the natural logarithm, > 0.
 
     Raises
     ------
@@ -102,7 +119,14 @@ class Lognormal(Record):
 
 
 class Pareto(Record):
-    """A power-law tail of exponent ``shape``, > 1; the mean is ``mean`` seconds, > 0.
+    """A Pareto distribution, whose tail follows a power law.
+
+    Parameters
+    ----------
+    mean
+        Mean in seconds, > 0.
+    shape
+        Exponent of the tail, > 1. The variance is infinite for ``shape`` <= 2.
 
     Raises
     ------
@@ -123,7 +147,14 @@ class Pareto(Record):
 
 
 class Bimodal(Record):
-    """A share of ``slow_share`` takes ``slow`` seconds on average, the rest ``fast``; both exponential.
+    """A mixture of two exponential distributions, for fast and slow requests.
+
+    Parameters
+    ----------
+    fast, slow
+        Mean of the fast and of the slow requests in seconds, > 0.
+    slow_share
+        The share of slow requests, 0 to 1.
 
     Raises
     ------
@@ -152,7 +183,12 @@ class Bimodal(Record):
 
 
 class Recorded(Record):
-    """Times that were measured, drawn in random order; at least one, all >= 0.
+    """Measured service times, drawn at random with replacement.
+
+    Parameters
+    ----------
+    seconds
+        Times in seconds, >= 0; at least one.
 
     Raises
     ------
@@ -179,12 +215,13 @@ class Recorded(Record):
 
 
 def draws(service: Service, rng: Random, parameter: str = "service") -> Iterator[float]:
-    """Return service times without end: those that ``service.sample`` would draw one by one.
+    """Return an endless iterator of service times. They are those that ``service.sample`` draws one by one.
 
     Raises
     ------
     ConfigurationError
-        When the next is drawn, if one of them is no time: negative, infinite, NaN, or no number.
+        When a block is drawn, if one of its times is negative, infinite, NaN or no number, or if their sum is 1e15 s
+        or more. The error names ``parameter``.
 
     Example
     -------
@@ -203,7 +240,7 @@ def draws(service: Service, rng: Random, parameter: str = "service") -> Iterator
             return [sample(rng) for _ in range(BLOCK)]
 
     def checked() -> list[float]:
-        allowed = "times that are finite and >= 0, and end some day"
+        allowed = f"times >= 0, less than {MAX_TOTAL_S:g} s in total"
         try:
             times = block()
         except OverflowError as error:

@@ -1,10 +1,10 @@
-"""Parameter sweeps: many simulations, on all processors.
+"""Parameter sweeps: many simulations on all processors.
 
-Each case is a function call with its own arguments, seed included, so its result does not depend on where, when or with
-whichever process runs it. Any ``concurrent.futures.Executor`` will do: processes, or the executor of a dask cluster
+Each case is a function call with its own arguments, including the seed. So its result does not depend on when and in
+which process it runs. Any ``concurrent.futures.Executor`` can run the cases, such as the executor of a dask cluster
 (``distributed.Client(...).get_executor()``) for many machines.
 
-Cost: about a millisecond a chunk besides the cases, and the start of the processes: half a second.
+Cost: besides the cases, about 1 ms per chunk, and half a second to start the processes.
 """
 
 from __future__ import annotations
@@ -32,26 +32,27 @@ def sweep(
     executor: Executor | None = None,
     chunk: int = 1,
 ) -> list[R]:
-    """Call ``run(**case)`` for every case; return the results in the order of the cases.
+    """Call ``run(**case)`` for each case; return the results in the order of the cases.
 
     Parameters
     ----------
     run
-        A function at the top of a module, so that other processes can import it.
+        A function at module level, so that other processes can import it.
     cases
-        Keyword arguments, picklable.
+        Keyword arguments of each call. Arguments and results must be picklable if processes run them.
     executor
-        Where to run; processes on this machine if left out.
+        Executor that runs the cases. If left out, one process per processor of this machine runs them.
     chunk
-        How many cases are sent at once, >= 1. More than one pays if a case takes less than about 10 ms.
+        Number of cases that are sent to a process at once, >= 1. Use more than one if a case takes less than about
+        10 ms.
 
     Raises
     ------
     ConfigurationError
-        If ``run`` cannot be called, or a case is no mapping.
+        If ``run`` is not callable, a case is no mapping, or ``chunk`` is not a whole number >= 1.
     Exception
-        What the first of the cases that failed raised, with a note that names the case. Those that have not begun are
-        given up.
+        The exception of the first case that failed, with a note that names the case. Cases that have not begun are
+        cancelled.
 
     Example
     -------
@@ -91,7 +92,7 @@ def _sweep(
 
 
 def _run_chunk(run: Callable[..., R], start: int, cases: Sequence[Mapping[str, Any]]) -> list[R]:
-    """Run some cases one after the other, wherever we are."""
+    """Run cases one after the other in the current process or thread."""
     results = []
     for number, case in enumerate(cases, start):
         try:
@@ -103,5 +104,5 @@ def _run_chunk(run: Callable[..., R], start: int, cases: Sequence[Mapping[str, A
 
 
 def _start_method() -> str:
-    """Return how to start processes: forking a program that has threads can hang, so not that."""
+    """Return the start method for processes. It is never ``fork``: forking a process that has threads can deadlock."""
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"

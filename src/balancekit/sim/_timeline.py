@@ -1,7 +1,8 @@
-"""Course of a simulation over time: requests, failures, retries and quantiles in equal intervals.
+"""Timeline of a simulation: requests, failures, retries and latency quantiles in equal intervals.
 
-Requests count in the interval of their arrival, attempts in that of their beginning. Cost: O(n log n) for n requests, in
-numpy.
+A request counts in the interval of its arrival, and an attempt in the interval of its beginning.
+
+Cost: O(n log n) for n requests, in numpy.
 """
 
 from __future__ import annotations
@@ -18,29 +19,34 @@ from balancekit._support.record import Record
 __all__ = ["INTERVALS", "Timeline", "course"]
 
 INTERVALS: Final = 100
-"""Intervals of a report: enough to see a failover of one per cent of the run."""
+"""Number of intervals of a report. A failover that takes 1 % of the run is visible."""
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 
 class Timeline(Record):
-    """What happened in each of some equal intervals.
+    """Counts and latency quantiles of a simulation in 100 equal intervals. Part of :class:`SimulationReport`.
+
+    All sequences have one entry per interval. They are empty if ``width`` is 0.
 
     Parameters
     ----------
     begin
-        When the first interval begins, in seconds of the simulation.
+        Begin of the first interval, in seconds of the simulation.
     width
-        Seconds of an interval; 0 if no time passed.
-    requests, failures
-        Requests that arrived in each, and those of them that no attempt served.
+        Length of an interval in seconds; 0 if no time passed.
+    requests
+        Number of requests that arrived.
+    failures
+        Number of requests that arrived and that no attempt served.
     retries
-        Attempts after a failed one, or parallel to a slow one, that began in each.
+        Number of retries and hedges that began.
     p50, p99
-        Quantiles of latency of the requests that arrived in each and succeeded, in seconds; ``None`` if none did.
+        Median and 99th percentile of latency in seconds, of the requests that arrived and were served; ``None`` if
+        there were none.
     attempts
-        Attempts that began in each, per endpoint.
+        Number of attempts that began, per endpoint.
     """
 
     begin: float
@@ -54,7 +60,7 @@ class Timeline(Record):
 
     @property
     def middles(self) -> list[float]:
-        """Middle of each interval, in seconds of the simulation."""
+        """Midpoint of each interval, in seconds of the simulation."""
         return [self.begin + (place + 0.5) * self.width for place in range(len(self.requests))]
 
 
@@ -69,13 +75,14 @@ def course(
     Parameters
     ----------
     span
-        Begin and end of what is counted, in seconds.
+        Begin and end of the timeline in seconds.
     requests
-        Of each request its arrival, its end, both shape (n,) and float64, and whether it was served.
+        Three arrays of shape (n,): arrival and end of each request, float64, and whether it was served.
     attempts
-        Of each attempt its beginning, shape (m,), float64; the number of its endpoint; and whether it was a first one.
+        Three arrays of shape (m,): beginning of each attempt, float64, number of its endpoint, and whether it was the
+        first attempt of its request.
     endpoints
-        Their ids, by number.
+        Ids of the endpoints, by number.
     """
     begin, end = span
     width = (end - begin) / INTERVALS
@@ -110,7 +117,7 @@ def course(
 
 
 def _places(times: Floats, begin: float, width: float) -> Numbers:
-    """Return the interval of each time."""
+    """Return the number of the interval of each time. Times outside the timeline are moved to its first or last interval."""
     found: Numbers = np.clip((times - begin) / width, 0, INTERVALS - 1).astype(np.int64)
     return found
 

@@ -1,7 +1,7 @@
-"""Trace of a run: columns that the loops append to and the report is computed from.
+"""Trace of a run: columns to which the loops append, and from which the report is computed.
 
-A request has one row, and an attempt has one. Columns of plain numbers cost 30 ns an entry to write, and everything that
-is computed afterwards (averages over time, what arrivals saw, lengths of queues) is array arithmetic outside the loop.
+There is one row per request and one row per attempt. Appending a number costs about 30 ns. Averages over time and queue
+lengths are computed after the run with array arithmetic.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEDGE: Final = 2
 
 @final
 class Trace:
-    """The rows of one run."""
+    """The columns of one run. Times in seconds."""
 
     __slots__ = ("arrived", "ended", "entered", "keys", "kind", "left", "request", "served", "where")
 
@@ -30,9 +30,9 @@ class Trace:
         self.arrived = array("d")
         self.ended = array("d")
         self.served = array("b")
-        """1 if some attempt succeeded, else 0."""
+        """1 if an attempt succeeded, else 0."""
         self.keys: list[Key | None] = []
-        """Empty if no request has one."""
+        """The key of each request; empty if the run has no keys."""
         # Attempts, in the order of their beginning.
         self.request = array("q")
         """The row of the request."""
@@ -41,10 +41,10 @@ class Trace:
         """The number of the endpoint."""
         self.entered = array("d")
         self.left = array("d")
-        """When the server was done with it; infinite if it was not when the run ended."""
+        """When the attempt left its server; infinity if it had not left when the run ended."""
 
     def arrive(self, now: float) -> int:
-        """Open the row of a request; return its number."""
+        """Append the row of a request; return its number."""
         number = len(self.arrived)
         self.arrived.append(now)
         self.ended.append(inf)
@@ -52,7 +52,7 @@ class Trace:
         return number
 
     def send(self, request: int, kind: int, where: int, now: float) -> int:
-        """Open the row of an attempt; return its number."""
+        """Append the row of an attempt; return its number."""
         number = len(self.where)
         self.request.append(request)
         self.kind.append(kind)

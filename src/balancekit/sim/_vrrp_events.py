@@ -1,4 +1,4 @@
-"""Events of a simulated network of VRRP routers: what happens to which router, and when.
+"""Events of a simulated network of VRRP routers.
 
 Cost: O(1) to make one.
 """
@@ -16,49 +16,54 @@ from balancekit.errors import ConfigurationError
 __all__ = ["VrrpDo", "VrrpEvent"]
 
 PRIORITIES: Final = range(1, 255)
-"""Of routers that do not own the addresses (RFC 9568, section 5.2.4)."""
+"""Priorities of routers that do not own the addresses (RFC 9568, section 5.2.4)."""
 
 
 class VrrpDo(enum.StrEnum):
-    """What an event does."""
+    """Action of an event."""
 
     START = "start"
+    """Start or restart the router."""
     STOP = "stop"
-    """Resign, then end."""
+    """Stop the router after it has sent its resignation."""
     KILL = "kill"
-    """End without a word."""
+    """Stop the router at once, without a resignation."""
     FREEZE = "freeze"
-    """Stop running; packets wait in the socket."""
+    """Suspend the router's process. Packets wait in its socket."""
     THAW = "thaw"
+    """Resume a frozen router."""
     CUT = "cut"
-    """Lose the link, and notice it."""
+    """Cut the router's link. The router detects it as a fault."""
     JOIN = "join"
-    """Have the link back."""
+    """Restore the router's link."""
     SPLIT = "split"
-    """Let the named routers reach each other, and none of the others."""
+    """Split the network: the named routers reach each other, and none of the others."""
     HEAL = "heal"
-    """Let all routers reach each other."""
+    """End the split: all routers reach each other."""
     LOSE = "lose"
     """Lose the share ``value`` of all packets from now on."""
     PRIORITY = "priority"
-    """Set the priority ``value``."""
+    """Set the router's priority to ``value``."""
     FAULT = "fault"
+    """Set a fault of the router, as a failed track script does."""
     CLEAR = "clear"
+    """Clear that fault."""
 
 
 class VrrpEvent(Record):
-    """Something that happens to a router or to the network.
+    """An event that affects routers or the network.
 
     Parameters
     ----------
     at
         Seconds from the beginning, >= 0.
     do
-        What happens.
+        The action.
     nodes
-        The routers it happens to; all of them if left out.
+        Names of the routers that are affected; all routers if empty. ``LOSE`` and ``HEAL`` ignore it.
     value
-        The share that is lost, or the priority, 1 to 254.
+        For ``LOSE`` the share of packets that is lost, 0 to 1. For ``PRIORITY`` the priority, 1 to 254. Other actions
+        ignore it.
 
     Raises
     ------
@@ -83,7 +88,7 @@ class VrrpEvent(Record):
 
 
 def _names(parameter: str, value: object) -> list[str]:
-    """Return names; a bare string is refused, it would be read letter by letter."""
+    """Return names as a list. A bare string is refused, because it is an iterable of its letters."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ConfigurationError(parameter, value, "names of routers")
     return [valid.text(parameter, name) for name in value]

@@ -1,11 +1,11 @@
-"""Simulated network of VRRP routers in virtual time.
+"""Simulation of a network of VRRP routers in virtual time.
 
-It shows which router holds the addresses, and for how long none or two do.
+It shows which router is active at each time, and for how long no router or several routers are.
 
-Routers are the very machines that drivers run, packets the very bytes that they send. Events kill, stop, freeze and
-restart routers, cut wires, split the network and lose packets.
+Routers are the state machines of :mod:`balancekit.ha`, and packets are the bytes that they send. Events kill, stop, freeze
+and restart routers, cut links, split the network and lose packets.
 
-Cost: about 50 microseconds a packet and receiver.
+Cost: about 50 µs per packet and receiver.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SINGLE: Final = "router"
 
 
 class VrrpSpeaker(Protocol):
-    """What is simulated: :class:`~balancekit.ha.SyncGroupMachine`, or a machine that is called like it."""
+    """The interface of a simulated router. :class:`~balancekit.ha.SyncGroupMachine` implements it."""
 
     @property
     def routers(self) -> Mapping[str, VirtualRouter]:
@@ -51,7 +51,7 @@ class VrrpSpeaker(Protocol):
 
     @property
     def deadline(self) -> float | None:
-        """When to call :meth:`advance` next."""
+        """Time of the next call of :meth:`advance`, in seconds; ``None`` if none is needed."""
         ...
 
     def start(self, *, now: float) -> tuple[MemberEffect, ...]:
@@ -69,7 +69,7 @@ class VrrpSpeaker(Protocol):
         ...
 
     def advance(self, *, now: float) -> tuple[MemberEffect, ...]:
-        """Do what is due."""
+        """Process the timers that have expired."""
         ...
 
     def set_priority(self, priority: int, *, now: float) -> tuple[MemberEffect, ...]:
@@ -77,11 +77,11 @@ class VrrpSpeaker(Protocol):
         ...
 
     def fault(self, reason: str, *, now: float) -> tuple[MemberEffect, ...]:
-        """Fault all members."""
+        """Set a fault of all members."""
         ...
 
     def clear(self, reason: str, *, now: float) -> tuple[MemberEffect, ...]:
-        """Clear a fault of all members."""
+        """Clear the fault with this reason of all members."""
         ...
 
 
@@ -93,7 +93,7 @@ _SPEAKER_CALLS: Final[Mapping[VrrpDo, Callable[[VrrpSpeaker, float, float], tupl
     VrrpDo.FAULT: lambda speaker, _, now: speaker.fault("fault", now=now),
     VrrpDo.CLEAR: lambda speaker, _, now: speaker.clear("fault", now=now),
 }
-"""The call that each event makes on a running router, of the speaker, the event's value and the time."""
+"""Function for each action on a running router. Arguments: the speaker, the event's value, the time."""
 
 
 class _Node:
@@ -110,7 +110,7 @@ class _Node:
 
 
 class VrrpSimulation(ConstructorRepr):
-    """Routers, a network between them and what happens to both.
+    """Simulation of VRRP routers, the network between them, and events of both. Run it with :meth:`run`.
 
     Parameters
     ----------
@@ -118,18 +118,22 @@ class VrrpSimulation(ConstructorRepr):
         Routers by name: a :class:`~balancekit.ha.VirtualRouter`, a :class:`~balancekit.ha.SyncGroup`, or any
         callable that makes a :class:`VrrpSpeaker`.
     events
-        What happens. A router without a ``START`` starts at 0, before anything else. A wire can be cut while its router does
-        not run.
+        The events. A router without a ``START`` event starts at time 0, before all other events. The link of a router
+        can be cut while the router is stopped.
     latency
-        The shortest and the longest time of a packet on its way, in seconds; each is drawn uniformly.
+        Minimum and maximum latency of a packet in seconds. Latencies are distributed uniformly between them.
     seed
-        Of the latencies and losses, >= 0.
+        Seed of latencies and losses, >= 0.
 
     Raises
     ------
     ConfigurationError
-        If ``routers`` is empty, ``latency`` does not ascend from >= 0, ``seed`` is negative, or an event
-        names another router.
+        If ``routers`` is empty or holds something other than routers, a latency is negative or the second is less than
+        the first, ``seed`` is negative, or an event names an unknown router.
+
+    Notes
+    -----
+    *Guarantee.* Equal arguments give equal reports.
 
     Example
     -------
@@ -176,12 +180,12 @@ class VrrpSimulation(ConstructorRepr):
             self._at(event.at, self._happen, event)
 
     def inject(self, at: float, data: bytes, *, source: str, destination: str, hop_limit: int = 255) -> None:
-        """Let a packet arrive at every router at a time, from any source.
+        """Schedule a packet that arrives at each router at time ``at``. The source can be any address.
 
         Raises
         ------
         ConfigurationError
-            For a time that is negative or no number, or addresses that are none.
+            If ``at`` is negative or no number, or ``source`` or ``destination`` is no IP address.
         """
         for parameter, address in (("source", source), ("destination", destination)):
             valid.text(parameter, address)
@@ -193,12 +197,14 @@ class VrrpSimulation(ConstructorRepr):
         self._at(at, self._arrive_everywhere, data, source, destination, hop_limit)
 
     def call(self, at: float, name: str, action: Callable[[Any, float], tuple[MemberEffect, ...]]) -> None:
-        """Call ``action(speaker, now)`` at a time, if that router runs, and carry out its effects.
+        """Schedule a call of ``action(speaker, now)`` at time ``at``, and apply the effects that it returns.
+
+        Nothing is called if the router with this name does not run at that time.
 
         Raises
         ------
         ConfigurationError
-            For a time that is negative or no number, a name of no router, or what cannot be called.
+            If ``at`` is negative or no number, ``name`` is no router, or ``action`` is not callable.
         """
         if name not in self._nodes:
             raise ConfigurationError("name", name, f"one of {', '.join(self._nodes)}")
@@ -206,7 +212,13 @@ class VrrpSimulation(ConstructorRepr):
         self._at(valid.number("at", at, minimum=0.0), self._act, name, action)
 
     def run(self, seconds: float) -> VrrpReport:
-        """Run until a time, >= 0, and return what happened so far. May be called again with a later time."""
+        """Run until ``seconds``, >= 0, and return a report from the beginning. May be called again with a later time.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``seconds`` is negative or no number, or a router is no ``VrrpSpeaker``.
+        """
         seconds = valid.number("seconds", seconds, minimum=0.0)
         while self._heap and self._heap[0][0] <= seconds:
             self._now, _, action, arguments = heapq.heappop(self._heap)
@@ -236,7 +248,7 @@ class VrrpSimulation(ConstructorRepr):
         if event.do is VrrpDo.START:
             self._start(node)
             return
-        if event.do in {VrrpDo.CUT, VrrpDo.JOIN}:  # the wire, whether or not a router runs at its end
+        if event.do in {VrrpDo.CUT, VrrpDo.JOIN}:  # the link exists whether or not the router runs
             node.cut = event.do is VrrpDo.CUT
         if node.speaker is None:
             return
@@ -254,7 +266,7 @@ class VrrpSimulation(ConstructorRepr):
             self._thaw(node)
 
     def _start(self, node: _Node) -> None:
-        """Start or restart a router; a cut wire is a fault from the beginning."""
+        """Start or restart a router. If its link is cut, it has a fault from the beginning."""
         speaker = node.make()
         valid.instance("routers", speaker, "receive_packet", allowed="functions that make a VrrpSpeaker")
         node.speaker, node.frozen = speaker, False
@@ -264,7 +276,7 @@ class VrrpSimulation(ConstructorRepr):
             self._carry_out(node, speaker.fault("link", now=self._now))
 
     def _thaw(self, node: _Node) -> None:
-        """Let a router read the packets that arrived while it was frozen, then do what is due."""
+        """Deliver the packets that arrived while a router was frozen, then process its expired timers."""
         node.frozen = False
         while node.backlog:
             self._receive(node, *node.backlog.popleft())

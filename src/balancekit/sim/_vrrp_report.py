@@ -1,4 +1,4 @@
-"""Results of a VRRP simulation: role changes, adverts, and the times in which none or several routers are active."""
+"""Report of a VRRP simulation: role changes, adverts, outages and overlaps."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ class VrrpChange(NamedTuple):
     """One change of a router's role."""
 
     t: float
+    """Time in seconds."""
     node: str
+    """Name of the router."""
     member: str
+    """Name of the member of its sync group; ``"router"`` if it is in none."""
     role: Role | None
     """The new role; ``None`` if the router was killed."""
     why: str
+    """The reason."""
 
 
 class SentAdvert(NamedTuple):
-    """One packet that a router put on the wire."""
+    """One packet that a router sent."""
 
     t: float
+    """Time in seconds."""
     node: str
     source: str
     destination: str
@@ -32,29 +37,36 @@ class SentAdvert(NamedTuple):
 
 
 class Spell(NamedTuple):
-    """A time in which something was so."""
+    """An interval of time in which an outage or an overlap lasted. Times in seconds."""
 
     begin: float
     end: float
 
     @property
     def seconds(self) -> float:
-        """How long it was."""
+        """Length in seconds."""
         return self.end - self.begin
 
 
 class VrrpReport(NamedTuple):
-    """What happened in a simulation. Made by :class:`VrrpSimulation`.
+    """Result of a VRRP simulation. Made by :meth:`VrrpSimulation.run`.
 
-    A frozen router counts as active: its kernel still answers for the addresses. A killed one does not.
+    A router that is frozen while active still counts as active, because its kernel still answers for the addresses. A
+    killed router does not.
     """
 
     changes: tuple[VrrpChange, ...]
+    """All changes of roles, in the order of their times."""
     sent: tuple[SentAdvert, ...]
+    """All packets that were sent, in the order of their times."""
     end: float
+    """End of the simulation in seconds."""
 
     def holders(self, t: float, *, member: str | None = None) -> tuple[str, ...]:
-        """Return the routers that are active at a time, sorted; without ``member`` those of which any member is."""
+        """Return the names of the routers that are active at time ``t``, sorted.
+
+        With ``member``, only that member of each router counts. Without it, a router is active if any member is.
+        """
         active: tuple[str, ...] = ()
         for at, found in self._history(member):
             if at > t:
@@ -63,11 +75,11 @@ class VrrpReport(NamedTuple):
         return active
 
     def outages(self, *, after: float = 0.0, member: str | None = None) -> list[Spell]:
-        """Return the times in which no router was active."""
+        """Return the intervals in which no router was active, from time ``after`` on."""
         return self._spells(lambda active: not active, after, member)
 
     def overlaps(self, *, after: float = 0.0, member: str | None = None) -> list[Spell]:
-        """Return the times in which several routers were active."""
+        """Return the intervals in which several routers were active, from time ``after`` on."""
         return self._spells(lambda active: len(active) > 1, after, member)
 
     def _history(self, member: str | None) -> Iterator[tuple[float, tuple[str, ...]]]:
@@ -77,11 +89,13 @@ class VrrpReport(NamedTuple):
                 (active.add if change.role is Role.ACTIVE else active.discard)((change.node, change.member))
                 yield change.t, tuple(sorted({node for node, _ in active}))
 
-    def _spells(self, so: Callable[[tuple[str, ...]], bool], after: float, member: str | None) -> list[Spell]:
+    def _spells(
+        self, matches: Callable[[tuple[str, ...]], bool], after: float, member: str | None
+    ) -> list[Spell]:
         found: list[Spell] = []
-        begin: float | None = 0.0 if so(()) else None
+        begin: float | None = 0.0 if matches(()) else None
         for t, active in self._history(member):
-            if so(active):
+            if matches(active):
                 begin = t if begin is None else begin
             elif begin is not None:
                 found.append(Spell(begin, t))

@@ -1,8 +1,6 @@
-"""Scenarios of VRRP, each with claims that are measured.
+"""Built-in VRRP scenarios with claims: a split network, a frozen process, a cut link, and lost adverts.
 
-A split network, a frozen process, a cut wire, lost adverts.
-
-``balancekit vrrp simulate`` plays them.
+``balancekit vrrp simulate`` runs them.
 """
 
 from __future__ import annotations
@@ -26,45 +24,59 @@ FIRST: Final = VirtualRouter(
 )
 SECOND: Final = FIRST.replace(source="192.0.2.12", priority=100)
 DOWN_S: Final = SECOND.down(INTERVAL_S)
-"""The down time of the second router."""
+"""Active_Down_Interval of the second router in seconds: it becomes active if it receives no advert for so long."""
 ROUTERS: Final = MappingProxyType({"r1": FIRST, "r2": SECOND})
 SETTLED_S: Final = 3.0
-"""By then the first election is over."""
+"""Time in seconds at which the first election has ended."""
 LOST_SHARE: Final = 0.2
+"""The share of packets that the scenario ``lost-adverts`` loses."""
 LOSSY_S: Final = 600.0
+"""Length of that scenario in seconds."""
 DEVIATIONS: Final = 4.5
+"""Allowed deviation of the number of false takeovers, in standard deviations."""
 
 
 class VrrpFound(NamedTuple):
-    """What was measured for a claim."""
+    """The result of a claim."""
 
     text: str
+    """The statement."""
     holds: bool
+    """Whether the statement is true of the report."""
     found: str
+    """The measured value, as text."""
 
 
 class VrrpClaim(NamedTuple):
-    """A claim and how it is measured."""
+    """A statement about a VRRP scenario, and the function that measures it."""
 
     text: str
+    """The statement."""
     measure: Callable[[VrrpReport], tuple[bool, str]]
+    """Function of a report. It returns whether the statement is true, and the measured value as text."""
 
     def __repr__(self) -> str:
         return call("VrrpClaim", self, {})
 
 
 class VrrpScenario(NamedTuple):
-    """What happens to two routers of priority 150 and 100, at an interval of 0.5 s."""
+    """A scenario with two routers, ``r1`` of priority 150 and ``r2`` of priority 100, and an advert interval of 0.5 s."""
 
     title: str
+    """One line that describes the scenario."""
     why: str
+    """What the scenario shows, and why that is so."""
     events: tuple[VrrpEvent, ...]
+    """The events."""
     seconds: float
+    """Length of the simulation in seconds."""
     claims: tuple[VrrpClaim, ...]
+    """The claims, which :meth:`check` measures."""
     seed: int = 1
+    """Seed of latencies and losses."""
 
     def run(self) -> VrrpReport:
-        """Simulate it.
+        """Simulate the scenario.
 
         Example
         -------
@@ -78,17 +90,17 @@ class VrrpScenario(NamedTuple):
         return VrrpSimulation(ROUTERS, self.events, seed=self.seed).run(self.seconds)
 
     def check(self, report: VrrpReport) -> list[VrrpFound]:
-        """Measure what the scenario claims."""
+        """Measure the claims of the scenario."""
         return [VrrpFound(claim.text, *claim.measure(report)) for claim in self.claims]
 
 
 def vrrp_scenarios() -> dict[str, VrrpScenario]:
-    """Return the scenarios that come with the library, by name."""
+    """Return the built-in VRRP scenarios, by name."""
     return {
         "split-brain": VrrpScenario(
             "The network splits, and heals",
-            "VRRP has no quorum: a router that receives nothing for a down time takes over, and cannot know whether the\n"
-            "other one is dead or out of sight. Where two holders do harm, use a Majority with a witness.",
+            "VRRP has no quorum. A router that receives no advert for a down time takes over. It cannot know whether the\n"
+            "other router is dead or only unreachable. Where two active routers do harm, use a Majority with a witness.",
             (
                 VrrpEvent(at=SETTLED_S, do=VrrpDo.SPLIT, nodes=("r1",)),
                 VrrpEvent(at=7.0, do=VrrpDo.HEAL),
@@ -96,14 +108,17 @@ def vrrp_scenarios() -> dict[str, VrrpScenario]:
             10.0,
             (
                 VrrpClaim("both are active one down time after the split", _both_active),
-                VrrpClaim("one interval after it heals, only the higher priority is", _one_active(7.0)),
-                VrrpClaim("no moment is without a holder", _no_outage),
+                VrrpClaim(
+                    "one interval after it heals, only the router of higher priority is active",
+                    _one_active(7.0),
+                ),
+                VrrpClaim("at each moment a router is active", _no_outage),
             ),
         ),
         "frozen": VrrpScenario(
             "The active router's process is frozen, and goes on",
-            "Its kernel answers for the address all the time. Awake, it must assume that another router is active: it steps\n"
-            "down and listens for a down time before it sends anything.",
+            "Its kernel answers for the address all the time. When its process continues, it must assume that another\n"
+            "router is active: it becomes backup and listens for a down time before it sends anything.",
             (
                 VrrpEvent(at=SETTLED_S, do=VrrpDo.FREEZE, nodes=("r1",)),
                 VrrpEvent(at=7.0, do=VrrpDo.THAW, nodes=("r1",)),
@@ -112,35 +127,43 @@ def vrrp_scenarios() -> dict[str, VrrpScenario]:
             (
                 VrrpClaim("the other router takes over", lambda report: _holds(report, 6.9, ("r1", "r2"))),
                 VrrpClaim(
-                    "the woken router is backup at once", lambda report: _holds(report, 7.001, ("r2",))
+                    "the resumed router is backup at once", lambda report: _holds(report, 7.001, ("r2",))
                 ),
-                VrrpClaim("it sends nothing for a down time", _silent_after(7.0)),
+                VrrpClaim("the resumed router sends nothing for a down time", _silent_after(7.0)),
             ),
         ),
         "cut-wire": VrrpScenario(
-            "The active router's wire is cut, and plugged in again",
-            "A lost carrier is a fault: the router gives the address up, but its resignation cannot arrive. So the other one\n"
-            "waits for its whole down time.",
+            "The active router's link is cut, and restored",
+            "A lost carrier is a fault: the router gives the address up, but its resignation cannot arrive. So the other\n"
+            "router waits for its whole down time.",
             (
                 VrrpEvent(at=SETTLED_S, do=VrrpDo.CUT, nodes=("r1",)),
                 VrrpEvent(at=7.0, do=VrrpDo.JOIN, nodes=("r1",)),
             ),
             12.0,
             (
-                VrrpClaim("the outage is between down - interval and down", _outage_of_a_death),
-                VrrpClaim("no two are active for longer than a packet takes", _overlaps_under(0.001)),
-                VrrpClaim("plugged in, it takes over again", lambda report: _holds(report, 12.0, ("r1",))),
+                VrrpClaim(
+                    "the outage lasts between a down time less an interval, and a down time",
+                    _outage_of_a_death,
+                ),
+                VrrpClaim(
+                    "two routers are never active for longer than a packet takes", _overlaps_under(0.001)
+                ),
+                VrrpClaim(
+                    "with its link restored, the router takes over again",
+                    lambda report: _holds(report, 12.0, ("r1",)),
+                ),
             ),
         ),
         "lost-adverts": VrrpScenario(
             "A fifth of all packets is lost",
-            "Three adverts lost in a row look like a death. The false takeover ends as soon as one packet gets through: the\n"
-            "active router answers inferior adverts at once.",
+            "Three adverts lost in a row look like a failure of the router. The false takeover ends when one packet gets\n"
+            "through: the active router answers adverts of lower priority at once.",
             (VrrpEvent(at=SETTLED_S, do=VrrpDo.LOSE, value=LOST_SHARE),),
             LOSSY_S,
             (
                 VrrpClaim("false takeovers are as frequent as three losses in a row", _false_takeovers),
-                VrrpClaim("no moment is without a holder", _no_outage),
+                VrrpClaim("at each moment a router is active", _no_outage),
                 VrrpClaim("each overlap ends within ten intervals", _overlaps_under(10 * INTERVAL_S)),
             ),
         ),
@@ -196,7 +219,10 @@ def _overlaps_under(seconds: float) -> Callable[[VrrpReport], tuple[bool, str]]:
 
 
 def _false_takeovers(report: VrrpReport) -> tuple[bool, str]:
-    """Compare with ``adverts * p**3 * (1 - p)``, the runs of three losses or more, within 4.5 deviations."""
+    """Compare the number of false takeovers with that of runs of three or more losses, ``adverts * p**3 * (1 - p)``.
+
+    The claim holds if they differ by at most 4.5 standard deviations.
+    """
     adverts = sum([sent.node == "r1" and sent.t > SETTLED_S for sent in report.sent])
     expected = adverts * LOST_SHARE**3 * (1.0 - LOST_SHARE)
     found = sum(

@@ -30,7 +30,7 @@ class Schedule(Protocol):
 
 
 @final
-class Watched:
+class CheckedTarget:
     """One thing that is checked."""
 
     __slots__ = ("change", "last", "machine", "name", "passes")
@@ -86,15 +86,15 @@ class Checks:
         self._at = at
         self._detected = detected
         self._phases = phases
-        self._sites: dict[str, Watched] = {}
+        self._sites: dict[str, CheckedTarget] = {}
 
     def watch(self, site: SiteState) -> None:
         """Check a site for the policy, and each of its L7 nodes for each of its L4 nodes."""
-        self._sites[site.id] = self._begin(site.id, site.serves, _leave_to_policy)
+        self._sites[site.id] = self._begin(site.id, site.serves, _ignore_change)
         for node in site.l4.values():
             alive = set(site.l7)
             for name, l7 in site.l7.items():
-                self._begin(f"{node.name} of {name}", l7.answers, _steering(site, node, alive, name))
+                self._begin(f"{node.name} of {name}", l7.answers, _steering_update(site, node, alive, name))
 
     def standing(self, site: str) -> Standing:
         """Return what the checks say of a site, and until when they cannot say anything else."""
@@ -102,14 +102,14 @@ class Checks:
         machine = watched.machine
         return Standing(up=bool(machine.up), until=watched.last + machine.checks_left * self._interval)
 
-    def _begin(self, name: str, passes: Callable[[], bool], change: Callable[[bool], None]) -> Watched:
+    def _begin(self, name: str, passes: Callable[[], bool], change: Callable[[bool], None]) -> CheckedTarget:
         machine = self._rule()
         machine.observe(passed=True, now=0.0)
-        watched = Watched(name, passes, change, machine)
+        watched = CheckedTarget(name, passes, change, machine)
         self._at(self._phases.random() * self._interval, self._check, watched)
         return watched
 
-    def _check(self, watched: Watched, _turn: int) -> None:
+    def _check(self, watched: CheckedTarget, _turn: int) -> None:
         machine = watched.machine
         now = watched.last = self._clock.now
         before = machine.up
@@ -120,11 +120,11 @@ class Checks:
         self._at(now + self._interval, self._check, watched)
 
 
-def _leave_to_policy(up: bool) -> None:  # noqa: FBT001 - what a check says
+def _ignore_change(up: bool) -> None:  # noqa: FBT001 - what a check says
     """Do nothing: the policy reads standings."""
 
 
-def _steering(site: SiteState, node: L4Node, alive: set[str], name: str) -> Callable[[bool], None]:
+def _steering_update(site: SiteState, node: L4Node, alive: set[str], name: str) -> Callable[[bool], None]:
     """Return what counts an L7 node among those alive or not, and has an L4 node steer new flows to these."""
 
     def change(up: bool) -> None:  # noqa: FBT001 - what a check says

@@ -18,7 +18,7 @@ from balancekit.gslb import Ttl
 from balancekit.sim._queues import Server
 from balancekit.sim._services import Exponential
 from balancekit.sim.tiers._report import TierReport
-from balancekit.sim.tiers._simulation import USUAL_TTL, TierSimulation
+from balancekit.sim.tiers._simulation import DEFAULT_TTL, TierSimulation
 from balancekit.sim.tiers._sites import Loss, Nodes, Site
 
 __all__ = ["TierScenario", "scenario_of"]
@@ -81,7 +81,7 @@ def scenario_of(
     attempts: int = 4,
     timeout: float = 2.0,
     pause: float = 0.5,
-    ttl: Ttl = USUAL_TTL,
+    ttl: Ttl = DEFAULT_TTL,
     interval: float = 1.0,
     l4_down: float = 3.0,
     seed: int = 0,

@@ -29,16 +29,18 @@ from balancekit.sim.tiers._sites import TIERS, Loss, Site
 from balancekit.sim.tiers._tier_loop import Rules, TierRun
 from balancekit.sim.tiers._trace import TierTrace
 
-__all__ = ["USUAL_TTL", "TierSimulation"]
+__all__ = ["DEFAULT_TTL", "TierSimulation"]
 
-USUAL_CHECKS: Final = AccruedFailures(fall=2, reset=2, rise=2)
-USUAL_TTL: Final = Ttl(minimum=30, maximum=30)
+DEFAULT_CHECKS: Final = AccruedFailures(fall=2, reset=2, rise=2)
+DEFAULT_TTL: Final = Ttl(minimum=30, maximum=30)
 NAME: Final = "www"
 
 T = TypeVar("T")
 
 
-def _plain(endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Random) -> LoadBalancer[str]:
+def _default_balancer(
+    endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Random
+) -> LoadBalancer[str]:
     return LoadBalancer(endpoints, clock=clock, rng=rng)
 
 
@@ -137,15 +139,15 @@ class TierSimulation(ConstructorRepr):
         resolvers: int = 200,
         stubborn: int = 0,
         stubborn_ttl: float = 3_600.0,
-        ttl: Ttl = USUAL_TTL,
+        ttl: Ttl = DEFAULT_TTL,
         attempts: int = 4,
         server_attempts: int = 2,
         timeout: float = 2.0,
         pause: float = 0.5,
-        checks: AccruedFailures = USUAL_CHECKS,
+        checks: AccruedFailures = DEFAULT_CHECKS,
         interval: float = 1.0,
         l4_down: float = 3.0,
-        balancer: MakeBalancer = _plain,
+        balancer: MakeBalancer = _default_balancer,
         routes: MakeRoutes = _one_route,
         paths: Sequence[str] = ("/",),
         losses: Iterable[Loss] = (),
@@ -177,8 +179,8 @@ class TierSimulation(ConstructorRepr):
             pause=valid.number("pause", pause, minimum=0.0),
             paths=tuple([_path(path) for path in paths]),
             policy=policy,
-            ttl=_a("ttl", ttl, Ttl),
-            checks=_a("checks", checks, AccruedFailures),
+            ttl=_instance("ttl", ttl, Ttl),
+            checks=_instance("checks", checks, AccruedFailures),
             interval=valid.number("interval", interval, above=0.0),
             l4_down=valid.number("l4_down", l4_down, minimum=0.0),
         )
@@ -187,7 +189,7 @@ class TierSimulation(ConstructorRepr):
                 raise ConfigurationError(parameter, value, "a function")
         self._balancer: Final = balancer
         self._routes: Final = routes
-        self._losses: Final = _apart([self._checked(loss) for loss in losses])
+        self._losses: Final = _non_overlapping([self._checked(loss) for loss in losses])
         self._seed: Final = valid.integer("seed", seed, minimum=0)
 
     def run(self, seconds: float, /) -> TierReport:
@@ -196,12 +198,12 @@ class TierSimulation(ConstructorRepr):
         clock = Clock()
         sites = {
             id: SiteState(
-                id, site, make=self._balancer, routes=self._routes, clock=clock, chance=self._chance
+                id, site, make=self._balancer, routes=self._routes, clock=clock, generator=self._generator
             )
             for id, site in self._sites.items()
         }
         queries = [_query(number) for number in range(self._resolvers)]
-        run = TierRun(sites, queries, self._caches(), self._rules, self._losses, clock, self._chance)
+        run = TierRun(sites, queries, self._caches(), self._rules, self._losses, clock, self._generator)
         trace = run.play(seconds)
         return _measure(
             trace, seconds, {id: _busy(site, max(seconds, clock.now)) for id, site in sites.items()}
@@ -226,12 +228,12 @@ class TierSimulation(ConstructorRepr):
             )
         return loss
 
-    def _chance(self, name: str) -> Random:
+    def _generator(self, name: str) -> Random:
         """Return the generator of that name, new."""
         return Random(f"{self._seed} {name}")
 
 
-def _a(parameter: str, value: object, kind: type[T]) -> T:
+def _instance(parameter: str, value: object, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise ConfigurationError(parameter, value, f"a {kind.__name__}")
     return value
@@ -244,7 +246,7 @@ def _path(path: object) -> str:
     return text
 
 
-def _apart(losses: list[Loss]) -> tuple[Loss, ...]:
+def _non_overlapping(losses: list[Loss]) -> tuple[Loss, ...]:
     """Return losses in the order of their times, no two of the same thing at the same time."""
     until: dict[tuple[str, str, int], float] = {}
     losses = sorted(losses, key=lambda loss: loss.at)

@@ -46,7 +46,7 @@ MAGLEV_SIZE = 65_537
 class Flow:
     """A client's connection: where it goes is decided when its first request comes."""
 
-    __slots__ = ("group", "hash31", "key", "l4", "l7", "left", "life", "resolver", "site", "slot")
+    __slots__ = ("group", "hash31", "incarnation", "key", "l4", "l7", "left", "resolver", "site", "slot")
 
     def __init__(self, slot: int, resolver: int, key: bytes, hash31: int, left: int) -> None:
         self.slot: int = slot
@@ -62,7 +62,7 @@ class Flow:
         self.l4: L4Node | None = None
         self.l7: str | None = None
         """The L7 node that has the connection."""
-        self.life: int | None = None
+        self.incarnation: int | None = None
         """Which start of that node has it: once started again, the node has it no more."""
 
 
@@ -70,8 +70,22 @@ class Flow:
 class Request:
     """One request on its way."""
 
-    __slots__ = ("arrived", "chosen", "flow", "lease", "length", "life", "node", "path", "reached", "sent", "server",
-                 "tried", "tries", "turn")  # fmt: skip
+    __slots__ = (
+        "arrived",
+        "chosen",
+        "flow",
+        "incarnation",
+        "lease",
+        "length",
+        "node",
+        "path",
+        "reached",
+        "sent",
+        "server",
+        "tried",
+        "tries",
+        "turn",
+    )  # fmt: skip
 
     def __init__(self, flow: Flow, path: int, arrived: float) -> None:
         self.flow: Flow = flow
@@ -85,7 +99,7 @@ class Request:
         """When it was sent to a server."""
         self.length: float = 0.0
         """Seconds of work."""
-        self.life: int = 0
+        self.incarnation: int = 0
         """Which start of the L4 node it was sent to."""
         self.tries: int = 1
         self.turn: int = 0
@@ -99,7 +113,7 @@ class Request:
 class Node:
     """A node that takes one request after another."""
 
-    __slots__ = ("busy", "cost", "down", "free", "life", "name")
+    __slots__ = ("busy", "cost", "down", "free", "incarnation", "name")
 
     def __init__(self, name: str, requests_per_second: float) -> None:
         self.name: str = name
@@ -109,7 +123,7 @@ class Node:
         self.free: float = 0.0
         """When it is done with all of it."""
         self.down: bool = False
-        self.life: int = 0
+        self.incarnation: int = 0
         """How often it has been started."""
 
     def take(self, now: float) -> float:
@@ -143,7 +157,7 @@ class L4Node(Node):
 
     def restart(self) -> None:
         """Begin with an empty table."""
-        self.life += 1
+        self.incarnation += 1
         self.table: FlowTable = FlowTable(capacity=8_000_000)
 
 
@@ -168,7 +182,7 @@ class L7Node(Node):
     def restart(self) -> None:
         """Begin with a balancer that knows nothing."""
         make, routes = self._make
-        self.life += 1
+        self.incarnation += 1
         self.pool: ObservableBalancer[str] = make(self.name)
         require_balancer(self.pool)
         self.routes: RouteTable[ObservableBalancer[str]] = _made("routes", routes(self.pool), RouteTable)
@@ -210,7 +224,7 @@ class SiteState:
         make: MakeBalancer,
         routes: MakeRoutes,
         clock: Clock,
-        chance: Callable[[str], Random],
+        generator: Callable[[str], Random],
     ) -> None:
         self.id: str = id
         self.site: Site = site
@@ -223,12 +237,12 @@ class SiteState:
         self.servers: dict[str, ServerState] = {}
         for number in range(site.servers):
             name = f"{id}/server-{number}"
-            lengths = draws(site.server.service, chance(f"service {name}"))
+            lengths = draws(site.server.service, generator(f"service {name}"))
             self.servers[name] = ServerState(site, lengths)
         endpoints = [Endpoint(name) for name in self.servers]
 
         def balancer(name: str) -> ObservableBalancer[str]:
-            return make(list(endpoints), clock, chance(f"balancer {name}"))
+            return make(list(endpoints), clock, generator(f"balancer {name}"))
 
         self.l7: dict[str, L7Node] = {
             f"{id}/l7-{n}": L7Node(f"{id}/l7-{n}", self, balancer, routes) for n in range(site.l7.count)

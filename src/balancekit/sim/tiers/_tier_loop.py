@@ -37,7 +37,7 @@ from balancekit.sim.tiers._trace import TierTrace
 
 __all__ = ["Rules", "TierRun"]
 
-Happening: TypeAlias = tuple[float, int, Action, Any, int]
+ScheduledEvent: TypeAlias = tuple[float, int, Action, Any, int]
 """When, a serial number, what to do, with what, and in which turn of it."""
 
 FIRST_PORT: Final = 1024
@@ -75,24 +75,24 @@ class TierRun:
         rules: Rules,
         losses: Sequence[Loss],
         clock: Clock,
-        chance: Callable[[str], Random],
+        generator: Callable[[str], Random],
     ) -> None:
         self._sites = sites
         self._queries = queries
         self._caches = caches
         self._rules = rules
         self._clock = clock
-        self._chance = chance
+        self._generator = generator
         self._requests = [HttpRequest(path) for path in rules.paths]
-        self._answers = chance("answers")
-        self._heap: list[Happening] = []
+        self._answers = generator("answers")
+        self._heap: list[ScheduledEvent] = []
         self._serial = count().__next__
         self._flows: list[Flow | None] = [None] * rules.connections
         self._opened = 0
         self._open = 0
         self.trace: TierTrace = TierTrace()
         self._checks = Checks(
-            rules.checks, rules.interval, clock, self._at, self.trace.detected, chance("checks")
+            rules.checks, rules.interval, clock, self._at, self.trace.detected, generator("checks")
         )
         for site in sites.values():
             self._checks.watch(site)
@@ -103,7 +103,7 @@ class TierRun:
 
     def play(self, seconds: float) -> TierTrace:
         """Let requests arrive for so long, and let every one end."""
-        rng, rate, heap, clock = self._chance("arrivals"), self._rules.rate, self._heap, self._clock
+        rng, rate, heap, clock = self._generator("arrivals"), self._rules.rate, self._heap, self._clock
         draw, slots = rng.random, self._rules.connections
         now = rng.expovariate(rate)
         while now < seconds:
@@ -152,18 +152,18 @@ class TierRun:
             self._fail(request, now, "gslb")
             return
         if site.down:
-            self._vanish(request, now, "site")
+            self._leave_unanswered(request, now, "site")
             return
         group = site.group
         if group is None:
-            self._vanish(request, now, "l4")
+            self._leave_unanswered(request, now, "l4")
             return
         if flow.group is not group:
             flow.group = group
             flow.l4 = site.announced[group.pick(flow.hash31)]
         node: L4Node = flow.l4  # type: ignore[assignment]  # chosen with the group
         if node.down:
-            self._vanish(request, now, "l4")
+            self._leave_unanswered(request, now, "l4")
             return
         owner = node.table.steer(flow.key, now=now, owner=node.owner, alive=node.alive).owner
         if flow.l7 is None:
@@ -173,7 +173,7 @@ class TierRun:
             self.trace.broken += not gone
             self._fail(request, now, "l7" if gone else "l4")
             return
-        request.life = node.life
+        request.incarnation = node.incarnation
         end = node.take(now)
         heappush(self._heap, (end, self._serial(), self._reach, request, request.turn))
         self._limit(request, now, end, "l4")
@@ -188,9 +188,9 @@ class TierRun:
         flow.site = self._sites[answer.chosen[0]] if answer.chosen else None
         return flow.site
 
-    def _vanish(self, request: Request, now: float, tier: str) -> None:
+    def _leave_unanswered(self, request: Request, now: float, tier: str) -> None:
         """Let a request go unanswered: the client finds out when its time is over."""
-        self._void(request)
+        self._detach(request)
         self._at(max(now, request.sent + self._rules.timeout), self._time_out, (request, tier), request.turn)
 
     def _limit(self, request: Request, now: float, end: float, tier: str) -> None:
@@ -206,7 +206,7 @@ class TierRun:
 
     def _fail(self, request: Request, now: float, tier: str) -> None:
         """End an attempt that failed; the client makes another over a new connection if it may."""
-        self._void(request)
+        self._detach(request)
         self.trace.lost.append((now, tier))
         slot = request.flow.slot
         if self._flows[slot] is request.flow:
@@ -242,7 +242,7 @@ class TierRun:
         trace.tries.append(request.tries)
         self._open -= 1
 
-    def _void(self, request: Request) -> None:
+    def _detach(self, request: Request) -> None:
         """Take a request out of wherever it is; what was scheduled for it does not happen."""
         request.turn += 1
         if request.server is not None:
@@ -265,16 +265,16 @@ class TierRun:
         site: SiteState = flow.site  # type: ignore[assignment]  # it was sent there
         node = site.l7[flow.l7]  # type: ignore[index]  # by an L4 node
         if site.down:
-            self._vanish(request, now, "site")
+            self._leave_unanswered(request, now, "site")
             return
         l4: L4Node = flow.l4  # type: ignore[assignment]  # it came through one
-        if l4.down or l4.life != request.life:  # it was in the queue that was lost
-            self._vanish(request, now, "l4")
+        if l4.down or l4.incarnation != request.incarnation:  # it was in the queue that was lost
+            self._leave_unanswered(request, now, "l4")
             return
-        if node.down or flow.life not in {None, node.life}:
+        if node.down or flow.incarnation not in {None, node.incarnation}:
             self._fail(request, now, "l7")
             return
-        flow.life = node.life
+        flow.incarnation = node.incarnation
         request.reached = now
         request.node = node
         node.present.add(request)
@@ -317,7 +317,7 @@ class TierRun:
         now = self._clock.now
         site: SiteState = request.flow.site  # type: ignore[assignment]  # it was served there
         if site.down:
-            self._vanish(request, now, "site")
+            self._leave_unanswered(request, now, "site")
             return
         lease, server, node = request.lease, request.server, request.node
         lease.__exit__(None, None, None)  # type: ignore[union-attr]  # a success, as ``with`` ends one: the short way
@@ -346,7 +346,7 @@ class TierRun:
             name, l4 = _nth(site.l4, loss.node)
             l4.down = True
             l4.stop(now)
-            self._at(now + self._rules.l4_down, self._withdraw, (site, name), l4.life)
+            self._at(now + self._rules.l4_down, self._withdraw, (site, name), l4.incarnation)
         elif loss.tier == "l7":
             _, l7 = _nth(site.l7, loss.node)
             l7.down = True
@@ -381,11 +381,11 @@ class TierRun:
         else:
             _nth(site.servers, loss.node)[1].down = False
 
-    def _withdraw(self, what: tuple[SiteState, str], life: int) -> None:
-        """Have the router send nothing more to an L4 node that has been silent since this life of it ended."""
+    def _withdraw(self, what: tuple[SiteState, str], incarnation: int) -> None:
+        """Have the router send nothing more to an L4 node that has been silent since this incarnation of it ended."""
         site, name = what
         node = site.l4[name]
-        if node.down and node.life == life and name in site.announced:
+        if node.down and node.incarnation == incarnation and name in site.announced:
             del site.announced[name]
             site.announce()
             self.trace.detected.append((self._clock.now, f"router of {site.id}", name, False))
