@@ -1,8 +1,8 @@
-"""Simulation in tiers: one request through resolver, GSLB, L4, L7 and server.
+"""Simulation of several tiers: resolver, GSLB, L4, L7 and server.
 
-:class:`TierSimulation` has the decision objects of production at every tier and queues between them; a :class:`Loss` takes
-a node or a site away; :func:`scenario_of` makes the scenario of a capacity plan, with the losses that it promises to
-survive.
+:class:`TierSimulation` sends requests through the decision objects of production at each tier, and through queues between
+them. A :class:`Loss` makes a node or a site unavailable. :func:`scenario_of` makes a scenario from a capacity plan, with
+the losses that the plan must survive.
 """
 
 from __future__ import annotations

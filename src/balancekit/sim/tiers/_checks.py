@@ -1,7 +1,7 @@
-"""Checks of a run in tiers: what finds out that a site or an L7 node is down, and up again.
+"""Health checks in a simulation of tiers. They detect that a site or an L7 node is down, or up again.
 
-Each site is checked for the GSLB policy, and each L7 node by every L4 node for itself, at a fixed interval from a random
-phase on.
+Each site is checked on behalf of the GSLB policy. Each L7 node is checked by each L4 node of its site separately. Checks
+run at a fixed interval; the time of the first one is random.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from balancekit.sim.tiers._site_state import L4Node, SiteState
 __all__ = ["Action", "Checks"]
 
 Action: TypeAlias = Callable[[Any, int], None]
-"""What happens at a time: called with its subject, and the turn of the subject that it was scheduled in."""
+"""A scheduled action. Called with its subject, and the subject's version number at the time of scheduling."""
 
 
 class Schedule(Protocol):
-    """What puts an action into the event loop."""
+    """Function that schedules an action in the event loop."""
 
     def __call__(self, time: float, action: Action, subject: Any, /) -> None:
-        """Have an action carried out at a time."""
+        """Schedule an action for a time in seconds."""
         ...
 
 
 @final
 class CheckedTarget:
-    """One thing that is checked."""
+    """A site or an L7 node that is checked, as one checker sees it."""
 
     __slots__ = ("change", "last", "machine", "name", "passes")
 
@@ -45,10 +45,10 @@ class CheckedTarget:
         self.name: str = name
         self.passes: Callable[[], bool] = passes
         self.change: Callable[[bool], None] = change
-        """Called with whether it is up now."""
+        """Called when the detected state changes, with whether the target is up."""
         self.machine: AccruedFailuresMachine = machine
         self.last: float = 0.0
-        """When it was last checked."""
+        """Time of the last check in seconds."""
 
 
 @final
@@ -58,17 +58,17 @@ class Checks:
     Parameters
     ----------
     rule
-        Makes the machine that decides from the checks of one thing.
+        Rule that decides from the checks of one target whether it is up.
     interval
-        Seconds between two checks of one thing.
+        Seconds between two checks of one target.
     clock
-        Of the run.
+        Clock of the run.
     at
-        Puts an action into the event loop.
+        Function that schedules an action in the event loop.
     detected
-        Gets each change: when, by what, of what, and whether it is up.
+        List to which each change is appended: time, checker, target, and whether it is up.
     phases
-        Draws when each thing is first checked.
+        Random generator for the time of the first check of each target.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Checks:
         self._sites: dict[str, CheckedTarget] = {}
 
     def watch(self, site: SiteState) -> None:
-        """Check a site for the policy, and each of its L7 nodes for each of its L4 nodes."""
+        """Start the checks of a site for the policy, and of each of its L7 nodes for each of its L4 nodes."""
         self._sites[site.id] = self._begin(site.id, site.serves, _ignore_change)
         for node in site.l4.values():
             alive = set(site.l7)
@@ -97,7 +97,7 @@ class Checks:
                 self._begin(f"{node.name} of {name}", l7.answers, _steering_update(site, node, alive, name))
 
     def standing(self, site: str) -> Standing:
-        """Return what the checks say of a site, and until when they cannot say anything else."""
+        """Return the detected state of a site, and the earliest time at which it can change."""
         watched = self._sites[site]
         machine = watched.machine
         return Standing(up=bool(machine.up), until=watched.last + machine.checks_left * self._interval)
@@ -120,14 +120,14 @@ class Checks:
         self._at(now + self._interval, self._check, watched)
 
 
-def _ignore_change(up: bool) -> None:  # noqa: FBT001 - what a check says
-    """Do nothing: the policy reads standings."""
+def _ignore_change(up: bool) -> None:  # noqa: FBT001 - a callback with one argument
+    """Do nothing: the policy reads the state of sites from :meth:`Checks.standing`."""
 
 
 def _steering_update(site: SiteState, node: L4Node, alive: set[str], name: str) -> Callable[[bool], None]:
-    """Return what counts an L7 node among those alive or not, and has an L4 node steer new flows to these."""
+    """Return a callback that adds an L7 node to an L4 node's live nodes, or removes it, and updates the L4 node's table."""
 
-    def change(up: bool) -> None:  # noqa: FBT001 - what a check says
+    def change(up: bool) -> None:  # noqa: FBT001 - a callback with one argument
         (alive.add if up else alive.discard)(name)
         site.see(node, frozenset(alive))
 

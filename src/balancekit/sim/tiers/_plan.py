@@ -1,6 +1,6 @@
-"""The scenario of a capacity plan.
+"""Scenarios from capacity plans.
 
-The same nodes at a fraction of their rates, and the losses that the plan promises to survive.
+A scenario has the nodes of the plan at a fraction of their rates, and the losses that the plan must survive.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from balancekit.sim.tiers._sites import Loss, Nodes, Site
 __all__ = ["TierScenario", "scenario_of"]
 
 TIER_OF: Final[Mapping[str, str]] = {"sites": "site", "l4": "l4", "l7": "l7", "backends": "server"}
-"""The tiers of a simulation by what a plan calls them."""
+"""Names of tiers in a simulation, by their names in a plan."""
 QUIET: Final = "nothing lost"
 
 
 @final
 class TierScenario(Record):
-    """A simulation with losses one after another, and the spans in which to look at it.
+    """A simulation with several losses one after another. Made by :func:`scenario_of`.
 
     Parameters
     ----------
     simulation
-        What to run, for ``seconds``.
+        The simulation.
     seconds
-        How long.
+        Its length in seconds.
     spans
-        By name, ``"nothing lost"`` first: from when to when. That of a loss begins when it has been noticed and ends with the
-        loss.
+        Begin and end in seconds of the time in which each loss is measured, by name of the lost tier. The span begins
+        ``settle`` seconds after the loss and ends with it. The span ``"nothing lost"``, before the first loss, comes
+        first.
     """
 
     simulation: TierSimulation
@@ -48,11 +49,23 @@ class TierScenario(Record):
     spans: Mapping[str, tuple[float, float]]
 
     def run(self) -> TierReport:
-        """Simulate."""
+        """Run the simulation for ``seconds``."""
         return self.simulation.run(self.seconds)
 
     def growth(self, report: TierReport, share: float = 0.99) -> dict[str, float]:
-        """Return a quantile of latency during each loss over that when nothing was lost.
+        """Return how much a latency quantile grows during each loss: its ratio to the quantile while nothing is lost.
+
+        Parameters
+        ----------
+        report
+            The report of :meth:`run`.
+        share
+            The quantile, 0 to 1.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``share`` is outside [0, 1].
 
         Example
         -------
@@ -86,31 +99,33 @@ def scenario_of(
     l4_down: float = 3.0,
     seed: int = 0,
 ) -> TierScenario:
-    """Return the scenario of a plan, scaled down, in which what it promises to survive is lost.
+    """Return a scenario that tests a capacity plan at a smaller scale, with the losses that the plan must survive.
 
-    All L4 and L7 nodes of the plan are there, each at a fraction of its rate; of the servers' workers as many as the
-    fraction leaves, at least one each, on as many servers as these then need. So every node is as full as planned.
+    All rates are multiplied by ``requests_per_second`` divided by the request rate of the plan. The scenario has all L4
+    and L7 nodes of the plan, each with its scaled rate. Each server has its scaled number of workers, at least one, and the
+    number of servers is planned again for that. So the utilization of each node is as planned.
 
     Parameters
     ----------
     plan
-        With sites and all tiers.
+        A plan with sites, L4, L7 and backends, and with a service time.
     requests_per_second
-        To simulate, > 0, at most the plan's.
+        Requests per second to simulate, > 0, at most those of the plan.
     lose
-        How many of ``sites``, ``l4``, ``l7`` and ``backends`` are lost in the first site, one kind after the other; what the plan
-        promises to survive if left out.
+        Number of nodes that are lost in the first site for each of ``sites``, ``l4``, ``l7`` and ``backends``. The tiers
+        are lost one after another. If left out, these are the losses that the plan must survive.
     spell
-        Seconds that each loss lasts, and that nothing is lost before the first and after each, above ``settle``.
+        Length of each loss in seconds, more than ``settle``. Before the first loss and after each loss, nothing is lost
+        for the same time.
     settle
-        Seconds after which a loss should have been noticed, >= 0.
+        Seconds after which a loss should have been detected, >= 0.
     attempts, timeout, pause, ttl, interval, l4_down, seed
-        As of :class:`TierSimulation`.
+        See :class:`TierSimulation`.
 
     Raises
     ------
     ConfigurationError
-        For a plan that lacks a tier, or a wrong value.
+        If the plan lacks a tier or a service time, ``lose`` names an unknown tier, or a number is outside its bounds.
 
     Example
     -------
@@ -156,11 +171,11 @@ def scenario_of(
 
 
 def _site(plan: CapacityPlan, site: SitePlan, rate: float) -> Site:
-    """Return a site at the fraction of its rates that makes the whole plan take ``rate`` requests a second."""
+    """Return a site whose rates are scaled so that the whole plan receives ``rate`` requests per second."""
     scale = rate / plan.demand.requests
     service = plan.demand.service
     if site.l4 is None or site.l7 is None or site.backends is None or not service:
-        raise ConfigurationError("plan", plan, "a plan with l4, l7, backends and a time of service")
+        raise ConfigurationError("plan", plan, "a plan with l4, l7, backends and a service time")
     workers = max(1, round(_capacity(site.backends, site) * service * scale))
     scaled = plan_capacity(
         site.worst.scaled(scale),
@@ -179,7 +194,7 @@ def _site(plan: CapacityPlan, site: SitePlan, rate: float) -> Site:
 
 
 def _capacity(tier: TierPlan, site: SitePlan) -> float:
-    """Return how many requests a second one node can take: what binds it most says."""
+    """Return the requests per second that one node can serve, by the resource that limits it most."""
     load = tier.needs[0].load
     return site.worst.requests * load.per_node / load.load
 

@@ -1,4 +1,4 @@
-"""Report of a simulation in tiers: what callers saw, where time went, and how long each loss was felt."""
+"""Report of a simulation of tiers: latencies and failures, time per stage, failed attempts, and detected changes."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ Times: TypeAlias = NDArray[np.float64]
 Span: TypeAlias = tuple[float, float]
 
 STAGES: Final = ("retries", "l4", "l7", "server line", "service")
-"""Where the time of a request goes: lost attempts, the L4 node, the L7 node, waiting for a server, being served."""
+"""Stages of a request: failed attempts and their pauses, L4 node, L7 node, waiting for a server, service."""
 
 
 @final
 class TierReport(Record):
-    """The outcome of one simulation in tiers. Times in seconds.
+    """Result of one simulation of tiers. Made by :meth:`TierSimulation.run`. Times are in seconds.
 
-    Equal runs have equal reports, whose pickles are equal byte for byte.
+    Equal runs have equal reports, and their pickles are equal byte for byte.
 
     Parameters
     ----------
     columns
-        By name: ``"arrived"``, ``"ended"`` and the stages ``"retries"``, ``"l4"``, ``"l7"``, ``"server line"``,
-        ``"service"``, each of shape (n,) and float64, a row a request in the order in which they ended. The stages of a
-        request that was served add up to ``ended - arrived``.
+        Arrays by name, with one row per request in the order of their ends. The names are ``"arrived"``, ``"ended"`` and
+        the stages ``"retries"`` (failed attempts and the pauses after them), ``"l4"``, ``"l7"``, ``"server line"``
+        (waiting for a server) and ``"service"``. Each has shape (n,) and is float64. The stages of a served request add
+        up to ``ended - arrived``.
     served
-        Shape (n,), bool: whether an attempt was answered.
+        Whether an attempt was answered. Shape (n,), bool.
     attempts
-        Shape (n,), int8: how often the client tried.
+        Number of attempts of the client. Shape (n,), int8.
     lost
-        When an attempt of a client failed, by tier: ``"gslb"``, ``"site"``, ``"l4"``, ``"l7"``, ``"server"``.
+        Times at which attempts of clients failed, by the tier that failed them: ``"gslb"``, ``"site"``, ``"l4"``,
+        ``"l7"``, ``"server"``.
     broken
-        Connections that reached an L7 node that does not have them, though theirs was up.
+        Number of connections that were sent to another L7 node although their own was up.
     detected
-        Changes of what checks say: time, checker, name, up.
+        Changes of state that checks and routers detected, each as time, checker, target, and whether it is up.
     busy
-        The share of its time that the busiest node of each tier and site worked.
+        Utilization of the busiest node of each tier, by site and tier, 0 to 1.
     seconds
-        How long requests arrived.
+        Length of the time in which requests arrived.
     """
 
     columns: Mapping[str, Times]
@@ -61,28 +63,33 @@ class TierReport(Record):
 
     @property
     def requests(self) -> int:
-        """Requests that came."""
+        """Number of requests."""
         return len(self.served)
 
     @property
     def failures(self) -> int:
-        """Requests that no attempt served."""
+        """Number of requests that no attempt served."""
         return int((~self.served).sum())
 
     @property
     def latency(self) -> Times:
-        """Seconds from arrival to answer, attempts that failed included, of requests that were served."""
+        """Seconds from arrival to response of each served request, failed attempts included."""
         return (self.columns["ended"] - self.columns["arrived"])[self.served]
 
     def quantile(self, share: float, between: Span | None = None) -> float:
-        """Return a quantile of latency; NaN if nothing was served.
+        """Return a quantile of latency; NaN if no request was served.
 
         Parameters
         ----------
         share
-            From 0 to 1.
+            The quantile, 0 to 1.
         between
-            Only requests that arrived in this span, in seconds.
+            Begin and end in seconds. If given, only requests that arrived in ``[begin, end)`` are used.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``share`` is outside [0, 1], or ``between`` is no ascending pair of numbers.
         """
         share = valid.number("share", share, minimum=0.0, maximum=1.0)
         inside = self._inside(between) & self.served
@@ -90,16 +97,34 @@ class TierReport(Record):
         return float(np.quantile(found, share)) if len(found) else math.nan
 
     def failed(self, between: Span | None = None) -> int:
-        """Return how many requests that arrived in a span no attempt served."""
+        """Return the number of requests that arrived in ``[begin, end)`` and that no attempt served.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``between`` is no ascending pair of numbers.
+        """
         return int((self._inside(between) & ~self.served).sum())
 
     def last_failure(self) -> float | None:
-        """Return when the last request came that no attempt served; ``None`` if none."""
+        """Return the arrival time of the last request that no attempt served; ``None`` if there is none."""
         late = self.columns["arrived"][~self.served]
         return float(late.max()) if len(late) else None
 
     def spent(self, share: float | None = None, between: Span | None = None) -> dict[str, float]:
-        """Return the seconds that requests spent in each stage, in the mean or as a quantile.
+        """Return the seconds that served requests spent in each stage; NaN if no request was served.
+
+        Parameters
+        ----------
+        share
+            The quantile, 0 to 1; ``None`` for the mean.
+        between
+            Begin and end in seconds. If given, only requests that arrived in ``[begin, end)`` are used.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``share`` is outside [0, 1], or ``between`` is no ascending pair of numbers.
 
         Example
         -------
@@ -121,13 +146,23 @@ class TierReport(Record):
         return {name: float(np.quantile(times, part)) for name, times in found.items()}
 
     def course(self, intervals: int = 100) -> dict[str, list[float | None]]:
-        """Return how the run went over time, in equal intervals: what a chart shows.
+        """Return counts, latency quantiles and mean stages in equal intervals of time.
+
+        Parameters
+        ----------
+        intervals
+            Number of intervals, 1 to 100,000.
 
         Returns
         -------
         dict
-            ``"time"`` (the middle of each), ``"requests"``, ``"failures"``, ``"p50"``, ``"p99"`` and the mean of each stage;
-            ``None`` where nothing was served.
+            Lists with one entry per interval: ``"time"`` (the midpoint), ``"requests"``, ``"failures"``, ``"p50"``,
+            ``"p99"`` and the mean of each stage. Quantiles and means are ``None`` where no request was served.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``intervals`` is outside its bounds.
         """
         intervals = valid.integer("intervals", intervals, minimum=1, maximum=100_000)
         edges = np.linspace(0.0, self.seconds, intervals + 1)
@@ -150,7 +185,7 @@ class TierReport(Record):
         return found
 
     def data(self) -> dict[str, Any]:
-        """Return all but the single requests, as JSON has it."""
+        """Return the report as plain values for JSON, without the single requests."""
         return {
             "requests": self.requests,
             "failures": self.failures,
@@ -170,13 +205,13 @@ class TierReport(Record):
         if between is None:
             return np.ones(len(arrived), dtype=np.bool_)
         if not isinstance(between, tuple) or len(between) != 2:
-            raise ConfigurationError("between", between, "a pair of seconds, the begin first")
+            raise ConfigurationError("between", between, "a pair (begin, end) of seconds")
         begin = valid.number("between", between[0])
         end = valid.number("between", between[1], minimum=begin)
         return (arrived >= begin) & (arrived < end)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Plain bytes: an array's pickle depends on where the array has been.
+        # Plain bytes: the pickle of an array depends on how the array was made.
         return self.__dict__ | {
             "columns": {name: times.tobytes() for name, times in self.columns.items()},
             "served": self.served.tobytes(),
@@ -199,5 +234,5 @@ class TierReport(Record):
 
 
 def _number(value: float) -> float | None:
-    """Return a number that JSON has."""
+    """Return a finite number as it is, and ``None`` for others, which JSON does not have."""
     return value if math.isfinite(value) else None

@@ -1,6 +1,6 @@
-"""Simulation in tiers, with the decision objects of production.
+"""Simulation of tiers with the decision objects of production.
 
-One request passes resolver, GSLB, L4, L7 and server.
+A request passes a resolver, the GSLB policy, an L4 node, an L7 node and a server.
 """
 
 from __future__ import annotations
@@ -50,70 +50,77 @@ def _one_route(pool: ObservableBalancer[str]) -> RouteTable[ObservableBalancer[s
 
 @final
 class TierSimulation(ConstructorRepr):
-    """A model of clients in front of four tiers. Run it with :meth:`run`.
+    """A model of clients, resolvers, sites, L4 nodes, L7 nodes and servers. Run it with :meth:`run`.
 
-    Clients hold connections and send requests over them at random; a connection stays with its site, and with its L7 node.
-    When an attempt fails, the client opens another connection and tries again, after another query to its resolver.
+    Clients hold connections and send requests over them at random times. A connection stays with its site and its L7 node.
+    When an attempt fails, the client queries its resolver, opens another connection, and tries again.
 
     Parameters
     ----------
     sites
-        By id; at least one.
+        Sites by id; at least one.
     requests_per_second
-        Of all clients together, > 0; times are exponential.
+        Mean requests per second of all clients together, > 0. Arrivals are a Poisson process.
     policy
-        What answers resolvers; :class:`~balancekit.gslb.WeightedOne` by the weights of the sites if left out. A policy
-        with a fail-back keeps its machines: make a new one for each run.
+        The GSLB policy that answers resolvers. If left out, :class:`~balancekit.gslb.WeightedOne` with the weights of
+        the sites. A policy with a fail-back has state: make a new one for each run.
     connections
-        How many clients hold one, >= 1.
+        Number of clients, >= 1. Each holds one connection.
     per_connection
-        Requests until a client closes its connection, >= 1.
+        Number of requests after which a client closes its connection, >= 1.
     resolvers
-        How many, each with a cache, >= 1, at most 65,536.
+        Number of resolvers, 1 to 65,536. Each has a cache.
     stubborn
-        How many of them keep every answer for ``stubborn_ttl`` seconds, whatever its TTL.
+        Number of resolvers that keep each answer for at least ``stubborn_ttl`` seconds, whatever its TTL.
+    stubborn_ttl
+        Seconds for which these resolvers keep an answer, >= 0.
     ttl
-        Limits of TTLs.
+        Bounds for the TTLs of answers.
     attempts
-        How often a client tries, >= 1, each time over a new connection.
+        Maximum attempts of a client per request, 1 to 100, each over a new connection.
     server_attempts
-        How often an L7 node tries, >= 1, each time another server.
+        Maximum attempts of an L7 node per request, >= 1, each at another server.
     timeout
         Seconds after which a client gives up an attempt, > 0.
     pause
-        Seconds before a client's second attempt, >= 0; twice as long before each further one.
-    checks, interval
-        What decides from checks that a site (for the policy) or an L7 node (for each L4 node by itself) is down; and the
-        seconds between two of them, > 0. A check of what is down fails at once.
+        Seconds that a client waits before its second attempt, >= 0. The wait doubles before each further attempt.
+    checks
+        Rule by which checks decide that a site or an L7 node is down. The policy uses the checks of sites. Each L4 node
+        has its own checks of L7 nodes. A check of a failed site or node fails at once.
+    interval
+        Seconds between two checks of one target, > 0.
     l4_down
-        Seconds after which a router stops sending to an L4 node that has fallen silent, >= 0.
+        Seconds after which a router stops sending to an L4 node that has failed, >= 0.
     balancer
-        Makes the balancer of an L7 node; each has its own.
-    routes, paths
-        Makes the route table of an L7 node; and the paths that clients request, equally often.
+        Function that makes the balancer of an L7 node. Each L7 node has its own.
+    routes
+        Function that makes the route table of an L7 node from its balancer.
+    paths
+        Paths that clients request, each equally often; at least one.
     losses
-        What is lost when.
+        Losses of nodes and sites. Two losses of the same node must not overlap.
     seed
-        Of all randomness.
+        Seed of all randomness, >= 0.
 
     Raises
     ------
     ConfigurationError
-        If ``sites`` is empty or holds something other than ``Site``, or ``policy`` answers another site. If a
-        number is outside its bounds, ``paths`` is empty, or a loss names something else.
+        If ``sites`` is empty or holds something other than ``Site``, or ``policy`` has a site that is not in
+        ``sites``. If a number is outside its bounds, ``paths`` is empty, a loss names an unknown site or node, or
+        losses overlap.
 
     Notes
     -----
-    *Guarantee.* Equal arguments give equal reports, in any process. No request over a new connection fails because of a
-    site's death later than ``fall * interval + TTL`` after it, if no resolver is stubborn; one over a connection to the
-    dead site fails whenever it comes, and is tried again over a new one.
+    *Guarantee.* Equal arguments give equal reports, in any process. If a site fails and no resolver is stubborn, requests
+    over new connections stop failing because of it at most ``fall * interval + TTL`` after the failure. A request over
+    an existing connection to the failed site fails at any time, and is retried over a new connection.
 
-    Not modelled: the time on wires, which only adds; packets; a slow start of connections.
+    *Not modelled:* network latency, packets, and the slow start of connections.
 
-    *When not to use it:* for one balancer and its servers: :class:`~balancekit.sim.Simulation` has more kinds of faults,
-    and costs a fifth.
+    *When not to use it:* for one balancer and its servers. :class:`~balancekit.sim.Simulation` has more kinds of faults
+    and takes a fifth of the time.
 
-    Cost: 40 to 70 µs a request; 90 bytes a request for the report.
+    Cost: 40 to 70 µs per request, and 90 bytes per request for the report.
 
     Example
     -------
@@ -193,7 +200,13 @@ class TierSimulation(ConstructorRepr):
         self._seed: Final = valid.integer("seed", seed, minimum=0)
 
     def run(self, seconds: float, /) -> TierReport:
-        """Simulate: requests arrive for so many seconds, > 0, and every one ends."""
+        """Simulate requests that arrive within ``seconds``, > 0, until each has ended.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``seconds`` is not > 0, or ``balancer`` or ``routes`` returns something of another type.
+        """
         seconds = valid.number("seconds", seconds, above=0.0)
         clock = Clock()
         sites = {
@@ -229,7 +242,7 @@ class TierSimulation(ConstructorRepr):
         return loss
 
     def _generator(self, name: str) -> Random:
-        """Return the generator of that name, new."""
+        """Return a new random generator for the use with this name."""
         return Random(f"{self._seed} {name}")
 
 
@@ -247,13 +260,19 @@ def _path(path: object) -> str:
 
 
 def _non_overlapping(losses: list[Loss]) -> tuple[Loss, ...]:
-    """Return losses in the order of their times, no two of the same thing at the same time."""
+    """Return losses in the order of their times.
+
+    Raises
+    ------
+    ConfigurationError
+        If two losses of the same node or site overlap.
+    """
     until: dict[tuple[str, str, int], float] = {}
     losses = sorted(losses, key=lambda loss: loss.at)
     for loss in losses:
         what = (loss.tier, loss.site, loss.node)
         if loss.at < until.get(what, 0.0):
-            raise ConfigurationError("losses", loss, "no loss of what is lost at that time")
+            raise ConfigurationError("losses", loss, "losses of one node or site that do not overlap")
         until[what] = loss.at + loss.seconds
     return tuple(losses)
 
@@ -264,7 +283,7 @@ def _query(number: int) -> Query:
 
 
 def _busy(site: SiteState, seconds: float) -> dict[str, float]:
-    """Return how busy the busiest node of each tier was."""
+    """Return the utilization of the busiest node of each tier."""
     workers = site.site.server.workers
     return {
         "l4": max([node.worked(seconds) for node in site.l4.values()]) / seconds,
@@ -278,7 +297,7 @@ def _measure(trace: TierTrace, seconds: float, busy: Mapping[str, Mapping[str, f
         np.frombuffer(column, dtype=np.float64)
         for column in (trace.arrived, trace.sent, trace.reached, trace.chosen, trace.length, trace.ended)
     )
-    # L4 is what lies before `reached`; of the rest until `chosen` all is L7: one server after another is tried at once.
+    # From `sent` to `reached` is L4. From `reached` to `chosen` is L7: retries at other servers take no time.
     columns = {
         "arrived": arrived,
         "ended": ended,

@@ -1,16 +1,16 @@
-"""State of a run in tiers: sites, nodes and servers at one moment, and the decision objects in them.
+"""State of a simulation of tiers: sites, nodes and servers, and the decision objects in them.
 
 =========  ================================================================================================
 resolver   :class:`~balancekit.gslb.ResolverCache`
 GSLB       a policy of :mod:`balancekit.gslb`
 router     :class:`~balancekit.l4.Ecmp` over the L4 nodes that are announced
-L4 node    :class:`~balancekit.l4.FlowTable` over :class:`~balancekit.hashing.MaglevTable` of the L7 nodes it sees up
-L7 node    :class:`~balancekit.l7.RouteTable` over :class:`~balancekit.LoadBalancer`, both its own
+L4 node    :class:`~balancekit.l4.FlowTable` over :class:`~balancekit.hashing.MaglevTable` of its live L7 nodes
+L7 node    :class:`~balancekit.l7.RouteTable` over :class:`~balancekit.LoadBalancer`, one of each per node
 server     a queue of :mod:`balancekit.sim`
 =========  ================================================================================================
 
-L4 nodes share nothing: two of them agree about a flow because their tables are equal, as long as they see the same L7
-nodes up.
+L4 nodes share no state. Two of them send a flow to the same L7 node as long as their checks find the same L7 nodes up,
+because then their Maglev tables are equal.
 """
 
 from __future__ import annotations
@@ -36,39 +36,39 @@ __all__ = ["Flow", "L4Node", "L7Node", "MakeRoutes", "Request", "ServerState", "
 T = TypeVar("T")
 
 MakeRoutes: TypeAlias = Callable[[ObservableBalancer[str]], RouteTable[ObservableBalancer[str]]]
-"""Makes the route table of an L7 node from the balancer over its site's servers."""
+"""Function that makes the route table of an L7 node from the balancer over its site's servers."""
 
 MAGLEV_SIZE = 65_537
-"""Slots of the tables of L4 nodes, as in the paper's small setting."""
+"""Number of slots of the Maglev tables of L4 nodes: the small table size of the Maglev paper (Eisenbud et al., 2016)."""
 
 
 @final
 class Flow:
-    """A client's connection: where it goes is decided when its first request comes."""
+    """A connection of a client. Site, L4 node and L7 node are chosen when its first request is sent."""
 
     __slots__ = ("group", "hash31", "incarnation", "key", "l4", "l7", "left", "resolver", "site", "slot")
 
     def __init__(self, slot: int, resolver: int, key: bytes, hash31: int, left: int) -> None:
         self.slot: int = slot
-        """The client's place in the list of those that are open."""
+        """Number of the client, which is its index in the list of connections."""
         self.resolver: int = resolver
         self.key: bytes = key
         self.hash31: int = hash31
         self.left: int = left
-        """Requests until the client closes it."""
+        """Number of requests until the client closes the connection."""
         self.site: SiteState | None = None
         self.group: Ecmp | None = None
-        """The router's next hops when ``l4`` was chosen."""
+        """The router's next hops when ``l4`` was chosen; ``l4`` is chosen again when they change."""
         self.l4: L4Node | None = None
         self.l7: str | None = None
-        """The L7 node that has the connection."""
+        """Name of the L7 node that has the connection."""
         self.incarnation: int | None = None
-        """Which start of that node has it: once started again, the node has it no more."""
+        """Incarnation of that node. When the node restarts, it loses the connection."""
 
 
 @final
 class Request:
-    """One request on its way."""
+    """One request in progress."""
 
     __slots__ = (
         "arrived",
@@ -92,18 +92,19 @@ class Request:
         self.path: int = path
         self.arrived: float = arrived
         self.sent: float = arrived
-        """When the last attempt of the client began."""
+        """When the client's last attempt began."""
         self.reached: float = arrived
-        """When it came to an L7 node."""
+        """When the last attempt reached an L7 node."""
         self.chosen: float = arrived
-        """When it was sent to a server."""
+        """When the last attempt was sent to a server."""
         self.length: float = 0.0
-        """Seconds of work."""
+        """Service time in seconds."""
         self.incarnation: int = 0
-        """Which start of the L4 node it was sent to."""
+        """Incarnation of the L4 node when the request was sent to it."""
         self.tries: int = 1
+        """Number of attempts of the client."""
         self.turn: int = 0
-        """What was scheduled for an earlier turn is void."""
+        """Version number. Actions that were scheduled for an earlier one are ignored."""
         self.node: L7Node | None = None
         self.server: ServerState | None = None
         self.lease: Lease[str] | None = None
@@ -111,7 +112,7 @@ class Request:
 
 
 class Node:
-    """A node that takes one request after another."""
+    """A node that serves one request after another, each in the same time."""
 
     __slots__ = ("busy", "cost", "down", "free", "incarnation", "name")
 
@@ -119,26 +120,26 @@ class Node:
         self.name: str = name
         self.cost: float = 1.0 / requests_per_second
         self.busy: float = 0.0
-        """Seconds of work that it has taken on and not lost."""
+        """Seconds of work that the node has accepted, without the work that it lost when it failed."""
         self.free: float = 0.0
-        """When it is done with all of it."""
+        """Time at which the node will have completed all of it."""
         self.down: bool = False
         self.incarnation: int = 0
-        """How often it has been started."""
+        """Number of starts of the node."""
 
     def take(self, now: float) -> float:
-        """Take on a request; return when it is done with it."""
+        """Accept a request; return the time at which it is completed."""
         self.busy += self.cost
         self.free = end = max(now, self.free) + self.cost
         return end
 
     def stop(self, now: float) -> None:
-        """Lose what has not been done."""
+        """Discard the work that has not been completed."""
         self.busy = self.worked(now)
         self.free = 0.0
 
     def worked(self, now: float) -> float:
-        """Return how many seconds it has worked."""
+        """Return the seconds of work completed until ``now``."""
         return self.busy - max(0.0, self.free - now)
 
 
@@ -152,11 +153,11 @@ class L4Node(Node):
         super().__init__(name, site.l4.requests_per_second)
         self.restart()
         self.alive: frozenset[str] = frozenset()
-        """The L7 nodes that its checks see up."""
+        """Names of the L7 nodes that its checks find up."""
         self.owner: Callable[[bytes], str] = _no_owner
 
     def restart(self) -> None:
-        """Begin with an empty table."""
+        """Start with an empty flow table."""
         self.incarnation += 1
         self.table: FlowTable = FlowTable(capacity=8_000_000)
 
@@ -176,11 +177,11 @@ class L7Node(Node):
         self.restart()
 
     def answers(self) -> bool:
-        """Whether a check finds the node up."""
+        """Return whether a check finds the node up."""
         return not self.down
 
     def restart(self) -> None:
-        """Begin with a balancer that knows nothing."""
+        """Start with a new balancer and a new route table."""
         make, routes = self._make
         self.incarnation += 1
         self.pool: ObservableBalancer[str] = make(self.name)
@@ -191,7 +192,7 @@ class L7Node(Node):
 
 @final
 class ServerState:
-    """A server."""
+    """The state of one server."""
 
     __slots__ = ("busy", "down", "lengths", "present", "queue")
 
@@ -203,18 +204,18 @@ class ServerState:
         self.present: set[Request] = set()
 
     def stop(self, now: float) -> None:
-        """Lose what has not been done."""
+        """Discard the work that has not been completed."""
         self.busy = self.worked(now)
         self.queue.clear(now)
 
     def worked(self, now: float) -> float:
-        """Return how many seconds its workers have worked, added up."""
+        """Return the seconds of work completed until ``now``, summed over the workers."""
         return self.busy - sum([max(0.0, free - now) for free in self.queue.free])
 
 
 @final
 class SiteState:
-    """A site and all that is in it."""
+    """The state of one site: its nodes, its servers and its router."""
 
     def __init__(
         self,
@@ -233,7 +234,7 @@ class SiteState:
             f"{id}/l4-{n}": L4Node(f"{id}/l4-{n}", site) for n in range(site.l4.count)
         }
         self.announced: dict[str, L4Node] = dict(self.l4)
-        """Those that the router sends flows to."""
+        """The L4 nodes to which the router sends flows."""
         self.servers: dict[str, ServerState] = {}
         for number in range(site.servers):
             name = f"{id}/server-{number}"
@@ -253,11 +254,11 @@ class SiteState:
         self.announce()
 
     def announce(self) -> None:
-        """Have the router send flows to the L4 nodes that it knows to be there."""
+        """Update the router's next hops to the announced L4 nodes."""
         self.group: Ecmp | None = Ecmp(list(self.announced)) if self.announced else None
 
     def see(self, node: L4Node, alive: frozenset[str]) -> None:
-        """Have an L4 node steer new flows to these L7 nodes; to all, if it sees none up."""
+        """Make an L4 node send new flows to the L7 nodes that it finds up, or to all if it finds none up."""
         known = alive or frozenset(self.l7)
         table = self._tables.get(known)
         if table is None:
@@ -266,7 +267,7 @@ class SiteState:
         node.owner = table.lookup
 
     def serves(self) -> bool:
-        """Whether a check from outside finds the site up: something in each tier is."""
+        """Return whether a check from outside finds the site up: it is connected, and an L4 and an L7 node are up."""
         return (
             not self.down
             and any(not node.down for node in self.announced.values())
@@ -281,8 +282,8 @@ def _made(parameter: str, value: T, kind: type[object]) -> T:
 
 
 def _no_owner(_flow: bytes) -> str:
-    raise AssertionError("an L4 node steers to the L7 nodes that it sees")
+    raise AssertionError("the L4 node has no Maglev table yet")
 
 
 def _never(_request: Request, _end: float) -> None:
-    """Schedule nothing: the end of a request is known when it comes, and its breaking is the run's affair."""
+    """Schedule nothing: the event loop computes the end of a request when it arrives, and handles failures itself."""

@@ -1,7 +1,7 @@
-"""Sites of a simulation in tiers, and what is lost in them.
+"""Sites of a simulation of tiers, and losses in them.
 
-A site has L4 nodes, L7 nodes and servers. A node of L4 or L7 takes one request after another, in order; a server as its
-:class:`~balancekit.sim.Server` says.
+A site has L4 nodes, L7 nodes and servers. An L4 or L7 node serves one request after another, in the order of their
+arrival. A server serves requests as its :class:`~balancekit.sim.Server` describes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from balancekit.sim._queues import Server
 __all__ = ["TIERS", "Loss", "Nodes", "Site"]
 
 TIERS: Final = ("site", "l4", "l7", "server")
-"""What can be lost, from the client on."""
+"""Names of the tiers that can be lost, in the order in which a request passes them."""
 
 
 @final
@@ -27,9 +27,9 @@ class Nodes(Record):
     Parameters
     ----------
     count
-        How many, 1 to 10,000.
+        Number of nodes, 1 to 10,000.
     requests_per_second
-        What a node can take at full load, > 0; a request keeps it for the inverse of that.
+        Capacity of one node, > 0. A request occupies a node for the inverse of it.
 
     Raises
     ------
@@ -47,18 +47,18 @@ class Nodes(Record):
 
 @final
 class Site(Record):
-    """One site.
+    """One site of a simulation of tiers.
 
     Parameters
     ----------
     l4, l7
-        Its nodes in front of the servers.
+        The L4 nodes and the L7 nodes of the site.
     servers
-        How many servers, 1 to 10,000.
+        Number of servers, 1 to 10,000.
     server
-        What each of them is like, with the discipline ``fifo``.
+        Description of each server. Its discipline must be ``"fifo"``.
     weight
-        Of the site in DNS answers, >= 1.
+        Weight of the site in DNS answers, >= 1.
 
     Raises
     ------
@@ -85,35 +85,42 @@ class Site(Record):
         valid.integer("weight", self.weight, minimum=1)
 
     def count(self, tier: str) -> int:
-        """Return how many nodes a tier has; one site is one."""
+        """Return the number of nodes of a tier. The tier ``"site"`` has one.
+
+        Raises
+        ------
+        KeyError
+            If ``tier`` is not one of ``"site"``, ``"l4"``, ``"l7"`` and ``"server"``.
+        """
         return {"site": 1, "l4": self.l4.count, "l7": self.l7.count, "server": self.servers}[tier]
 
 
 @final
 class Loss(Record):
-    """A node of a tier, or a whole site, that is lost for a while.
+    """The loss of a node or a whole site for some time.
 
-    A site and an L4 node fall silent, as a cut wire or a dead machine does: what is sent to them is never answered. An L7
-    node and a server refuse, as a killed process does: what is in them breaks at once, and so does what comes. A node or
-    server that returns is new: its tables, its balancer and its queue are empty. A site returns as it was.
+    A lost site or L4 node is silent, like a machine without power: requests to it are never answered. A lost L7 node or
+    server refuses, like a machine whose process was killed: requests in progress and new requests fail at once. A node or
+    server that returns has lost its state: its tables, its balancer and its queue are empty. A site returns with its
+    state.
 
     Parameters
     ----------
     tier
         ``"site"``, ``"l4"``, ``"l7"`` or ``"server"``.
     site
-        Its id.
+        Id of the site.
     node
-        Its number in the tier, from 0.
+        Number of the node in its tier, from 0. For a site it must be 0.
     at
-        Seconds, >= 0.
+        Begin of the loss in seconds, >= 0.
     seconds
-        For how long, > 0; for good if left out.
+        Length of the loss, > 0; infinite if left out.
 
     Raises
     ------
     ConfigurationError
-        If ``tier`` is another word, ``site`` is empty, or a number is outside its bounds.
+        If ``tier`` is unknown, ``site`` is empty, or a number is outside its bounds.
     """
 
     tier: str

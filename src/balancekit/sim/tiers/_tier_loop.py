@@ -1,4 +1,4 @@
-"""One run in tiers: the event loop that takes each request from its resolver to its server and back.
+"""The event loop of a simulation of tiers: each request from its resolver to its server and back.
 
 .. code-block:: text
 
@@ -6,10 +6,10 @@
             ─► router: Ecmp ─► L4 node: FlowTable ─► queue ─► L7 node: queue ─► RouteTable ─► LoadBalancer ─► server
     lost    ─► the client times out, or is refused ─► a new connection, if it has an attempt left
 
-The end of a stay in a queue is known when it begins, so a request costs three events: it reaches the L7 node, it is sent
-to a server, it is answered. What breaks on the way voids what was scheduled.
+The end of a request's time in a queue is known when it enters the queue. So a request needs three events: it reaches the L7
+node, it is sent to a server, it is answered. If it fails, the events scheduled for it become outdated and are ignored.
 
-Cost: 40 to 70 µs a request, most of it decisions.
+Cost: 40 to 70 µs per request, most of it in the decision objects.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from balancekit.sim.tiers._trace import TierTrace
 __all__ = ["Rules", "TierRun"]
 
 ScheduledEvent: TypeAlias = tuple[float, int, Action, Any, int]
-"""When, a serial number, what to do, with what, and in which turn of it."""
+"""Time in seconds, serial number, action, its subject, and the subject's version number (``turn``)."""
 
 FIRST_PORT: Final = 1024
 PORTS: Final = 65_536 - FIRST_PORT
@@ -46,7 +46,7 @@ ADDRESS: Final = "192.0.2.80"
 
 
 class Rules(Record):
-    """What clients, resolvers, routers and checks do; see :class:`~balancekit.sim.tiers.TierSimulation`."""
+    """Options of clients, resolvers, routers and checks; see :class:`~balancekit.sim.tiers.TierSimulation`."""
 
     rate: float
     connections: int
@@ -65,7 +65,7 @@ class Rules(Record):
 
 @final
 class TierRun:
-    """Everything that changes in one run."""
+    """The state of one run, and its event loop."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class TierRun:
                 self._at(loss.at + loss.seconds, self._end, loss)
 
     def play(self, seconds: float) -> TierTrace:
-        """Let requests arrive for so long, and let every one end."""
+        """Run requests that arrive within ``seconds`` until each has ended; return the trace."""
         rng, rate, heap, clock = self._generator("arrivals"), self._rules.rate, self._heap, self._clock
         draw, slots = rng.random, self._rules.connections
         now = rng.expovariate(rate)
@@ -135,7 +135,7 @@ class TierRun:
         self._send(Request(flow, int(draw() * len(requests)) if len(requests) > 1 else 0, now), now)
 
     def _connect(self, slot: int) -> Flow:
-        """Open a connection in the place of one that is closed."""
+        """Open a connection for a client whose previous one is closed."""
         number = self._opened
         self._opened += 1
         client = (172 << 24 | number // PORTS).to_bytes(4, "big")
@@ -179,7 +179,7 @@ class TierRun:
         self._limit(request, now, end, "l4")
 
     def _resolve(self, flow: Flow, now: float) -> SiteState | None:
-        """Query the connection's resolver, which queries the policy if it has no answer."""
+        """Query the client's resolver, which queries the policy if its cache has no answer."""
         cache, query = self._caches[flow.resolver], self._queries[flow.resolver]
         answer = cache.look_up(query, now=now)
         if answer is None:
@@ -189,12 +189,12 @@ class TierRun:
         return flow.site
 
     def _leave_unanswered(self, request: Request, now: float, tier: str) -> None:
-        """Let a request go unanswered: the client finds out when its time is over."""
+        """Leave a request unanswered. The client fails it at its timeout."""
         self._detach(request)
         self._at(max(now, request.sent + self._rules.timeout), self._time_out, (request, tier), request.turn)
 
     def _limit(self, request: Request, now: float, end: float, tier: str) -> None:
-        """Have the client give a request up, if its time is over before a stay ends that began now."""
+        """Schedule the client's timeout, if it comes before ``end``, the end of the request's time in a queue."""
         limit = request.sent + self._rules.timeout
         if end > limit:
             self._at(max(now, limit), self._time_out, (request, tier), request.turn)
@@ -205,7 +205,7 @@ class TierRun:
             self._fail(request, self._clock.now, tier)
 
     def _fail(self, request: Request, now: float, tier: str) -> None:
-        """End an attempt that failed; the client makes another over a new connection if it may."""
+        """End an attempt that failed. The client makes another one over a new connection, if it has one left."""
         self._detach(request)
         self.trace.lost.append((now, tier))
         slot = request.flow.slot
@@ -223,7 +223,7 @@ class TierRun:
             self._try_again(request, request.turn)
 
     def _try_again(self, request: Request, _turn: int) -> None:
-        """Make another attempt, over the connection that has taken the place of the last one."""
+        """Make another attempt over the client's new connection."""
         now, slot = self._clock.now, request.flow.slot
         request.sent = request.reached = request.chosen = now
         request.flow = flow = self._flows[slot] or self._connect(slot)
@@ -243,7 +243,7 @@ class TierRun:
         self._open -= 1
 
     def _detach(self, request: Request) -> None:
-        """Take a request out of wherever it is; what was scheduled for it does not happen."""
+        """Remove a request from its server and its L7 node, and make its scheduled events outdated."""
         request.turn += 1
         if request.server is not None:
             request.server.present.discard(request)
@@ -258,7 +258,7 @@ class TierRun:
     # ------------------------------------------------------------------ L7 nodes and servers
 
     def _reach(self, request: Request, turn: int) -> None:
-        """Let a request come to its L7 node."""
+        """Deliver a request to its L7 node."""
         if request.turn != turn:
             return
         now, flow = self._clock.now, request.flow
@@ -283,7 +283,7 @@ class TierRun:
         self._limit(request, now, end, "l7")
 
     def _choose(self, request: Request, turn: int) -> None:
-        """Send a request to a server, to another one if it is refused."""
+        """Send a request to a server. If the server refuses, send it to another one."""
         if request.turn != turn:
             return
         now, attempts = self._clock.now, self._rules.server_attempts
@@ -311,7 +311,7 @@ class TierRun:
         self._fail(request, now, "server")
 
     def _answer(self, request: Request, turn: int) -> None:
-        """Bring the answer back, unless the request was given up or its site is lost."""
+        """Deliver the response to the client, unless the request has failed or its site is lost."""
         if request.turn != turn:
             return
         now = self._clock.now
@@ -320,13 +320,13 @@ class TierRun:
             self._leave_unanswered(request, now, "site")
             return
         lease, server, node = request.lease, request.server, request.node
-        lease.__exit__(None, None, None)  # type: ignore[union-attr]  # a success, as ``with`` ends one: the short way
+        lease.__exit__(None, None, None)  # type: ignore[union-attr]  # a success by the fast path, as in ``with``
         server.present.discard(request)  # type: ignore[union-attr]  # it was chosen with the lease
         node.present.discard(request)  # type: ignore[union-attr]  # it came through one
         self._close(request, now, served=True)
 
     def _break(self, request: Request, server: ServerState) -> None:
-        """Fail a request of an L7 node whose server has died; the node tries another."""
+        """Fail a request at a server that was lost. Its L7 node tries another server."""
         lease = request.lease
         if lease is None or request.server is not server:
             return
@@ -382,7 +382,7 @@ class TierRun:
             _nth(site.servers, loss.node)[1].down = False
 
     def _withdraw(self, what: tuple[SiteState, str], incarnation: int) -> None:
-        """Have the router send nothing more to an L4 node that has been silent since this incarnation of it ended."""
+        """Remove an L4 node from the router's next hops, if it has not been restarted since it was lost."""
         site, name = what
         node = site.l4[name]
         if node.down and node.incarnation == incarnation and name in site.announced:
@@ -396,5 +396,5 @@ def _nth(nodes: Mapping[str, Any], number: int) -> tuple[str, Any]:
 
 
 def _in_order(requests: set[Request]) -> list[Request]:
-    """Return requests in an order that does not depend on where objects lie."""
+    """Return requests in an order that does not depend on their memory addresses."""
     return sorted(requests, key=lambda request: (request.arrived, request.sent))

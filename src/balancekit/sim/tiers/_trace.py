@@ -1,4 +1,4 @@
-"""Trace of a run in tiers: one row per request, and the events."""
+"""Trace of a simulation of tiers: one row per request, failed attempts, and detected changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ __all__ = ["TierTrace"]
 
 @final
 class TierTrace:
-    """Columns of a run. Times in seconds; of requests that failed all but the first column are of the last attempt."""
+    """Columns of a run, with one row per request. Times in seconds.
+
+    For a request with several attempts, all columns except ``arrived`` and ``tries`` are those of its last attempt.
+    """
 
     __slots__ = (
         "arrived",
@@ -36,8 +39,8 @@ class TierTrace:
         self.served: array[int] = array("b")
         self.tries: array[int] = array("b")
         self.lost: list[tuple[float, str]] = []
-        """When an attempt of a client failed, and in which tier."""
+        """Time of each failed attempt of a client, and the tier that failed it."""
         self.broken: int = 0
-        """Connections that a router or an L4 node sent to an L7 node that does not have them."""
+        """Number of connections that were sent to another L7 node although their own was up."""
         self.detected: list[tuple[float, str, str, bool]] = []
-        """Changes of what checks say: when, of which checker, about what, and whether it is up."""
+        """Detected changes of state: time, checker, target, and whether it is up."""
