@@ -1,18 +1,18 @@
-"""Testing: a manual clock, laws for selectors, loads and health policies, and a state machine for balancers.
+"""Tools for tests of balancers, and of selectors, loads and health policies of your own.
 
-=====================================  =======================================================================
-:class:`ManualClock`                   time that passes only when the test advances it
-:func:`check_selector`                 the laws of ``balancekit.testing.laws`` for one selector
-:func:`check_load`                     the laws of loads
-:func:`check_health`                   the laws of health policies
-:func:`check_balancer`                 random histories of a balancer, whose counts must add up
+=====================================  =========================================================================
+:class:`ManualClock`                   a clock whose time passes only when the test advances it
+:func:`check_selector`                 check a selector against the laws of ``balancekit.testing.laws``
+:func:`check_load`                     check a load policy against the laws of loads
+:func:`check_health`                   check a health policy against the laws of health policies
+:func:`check_balancer`                 check the counts of a balancer under random sequences of operations
 :func:`make_snapshot` and the like     factories of the inputs of a selector
-:func:`chi_square_z`, :func:`share_z`  distance of counts from shares, in standard deviations
-=====================================  =======================================================================
+:func:`chi_square_z`, :func:`share_z`  distance of counts from expected shares, in standard deviations
+=====================================  =========================================================================
 
-``balancekit.testing.server`` has HTTP servers that misbehave on request, and ``balancekit.testing.strategies`` has Hypothesis
-strategies. pytest finds the fixtures of ``balancekit.testing.plugin``. ``check_selector``, ``check_balancer``, the servers and
-the strategies need the extra ``testing`` (Hypothesis, aiohttp).
+``balancekit.testing.server`` has HTTP servers that fail on request. ``balancekit.testing.strategies`` has Hypothesis
+strategies. ``balancekit.testing.plugin`` has pytest fixtures, which pytest finds by itself. ``check_selector``,
+``check_balancer``, the servers and the strategies need the extra ``testing`` (Hypothesis, aiohttp).
 """
 
 from __future__ import annotations

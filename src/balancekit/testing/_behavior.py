@@ -1,7 +1,9 @@
 """Behavior of a toy server for a request, given as a path, a query or keyword arguments.
 
-One grammar serves the URL of a request (``/status?code=503``), the command line and :func:`~balancekit.testing.server.behave`.
-Parsing is pure; cost is proportional to the length of the text.
+The URL of a request (``/status?code=503``) and :func:`~balancekit.testing.server.behave` use the same names. Parsing has no
+side effects.
+
+Cost: proportional to the length of the text.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ from balancekit.errors import ConfigurationError
 __all__ = ["Behavior", "Body", "Ending"]
 
 Body: TypeAlias = Literal["name", "echo", "pieces", "events", "chat"]
-"""The server's name; the request as JSON; a chunked body in pieces; server-sent events; an OpenAI-style completion."""
+"""Kind of a response body; see :class:`Behavior`."""
 
 Ending: TypeAlias = Literal["complete", "half", "close", "reset", "hang", "nonsense"]
-"""A whole response; half a body, then a close; a close or a reset before any byte; silence; bytes that are no HTTP."""
+"""How a response ends; see :class:`Behavior`."""
 
 MAX_DELAY_S: Final = 3600.0
 MAX_PIECES: Final = 1_000_000
@@ -34,7 +36,8 @@ class Behavior(Record):
     latency
         Seconds before the first byte of the response, 0 to 3600.
     jitter
-        Standard deviation of the logarithm of a lognormal factor on the latency, >= 0; 0 for none.
+        Standard deviation of the logarithm of a lognormal factor by which the latency is multiplied, 0 to 10; 0 for no
+        variation.
     status
         Status code, 200 to 599.
     retry_after
@@ -46,9 +49,10 @@ class Behavior(Record):
         (server-sent events, continued after ``Last-Event-ID``) or ``"chat"`` (an OpenAI-style chat completion with the text
         ``hello``, streamed if the request has ``stream``).
     pieces
-        Number of pieces or events.
+        Number of pieces or events, 0 to a million.
     stop
-        Number of pieces or events after which the connection is closed before the body is complete, or ``None``.
+        Number of pieces or events after which the connection is closed, 0 to a million. The body then is incomplete.
+        ``None`` to send all.
     gap
         Seconds between two pieces, 0 to 3600.
     ending
@@ -62,7 +66,7 @@ class Behavior(Record):
 
     Notes
     -----
-    *When not to use it:* to emulate a network. Delays and resets are the server's; packet loss needs ``tc``.
+    *When not to use it:* to emulate a network. The server itself delays and resets. To lose packets, use ``tc``.
 
     Example
     -------
@@ -108,8 +112,8 @@ class Behavior(Record):
 
         The last segment of the path names a behavior (``ok``, ``echo``, ``status``, ``slow``, ``hang``, ``close``,
         ``reset``, ``half``, ``nonsense``, ``pieces``, ``events``, ``completions``, ``redirect``), and the query sets fields;
-        ``code``, ``seconds``, ``to`` and ``n`` are short for ``status``, ``latency``, ``location`` and ``pieces``. Any other
-        path is ``ok``, whatever its query.
+        ``code``, ``seconds``, ``to`` and ``n`` are aliases of ``status``, ``latency``, ``location`` and ``pieces``. Any
+        other path is ``ok``, and its query is ignored.
 
         Raises
         ------
@@ -118,9 +122,9 @@ class Behavior(Record):
         """
         parts = urlsplit(url)
         word = parts.path.rpartition("/")[2]
-        if word not in WORDS:
+        if word not in PATHS:
             return cls()
-        return cls.from_fields({**WORDS[word], **dict(parse_qsl(parts.query, keep_blank_values=True))})
+        return cls.from_fields({**PATHS[word], **dict(parse_qsl(parts.query, keep_blank_values=True))})
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> Behavior:
@@ -133,15 +137,15 @@ class Behavior(Record):
         """
         values: dict[str, object] = {}
         for name, value in fields.items():
-            field = SHORT.get(name, name)
+            field = ALIASES.get(name, name)
             if field not in cls._fields:
-                raise ConfigurationError("behavior", name, f"one of {', '.join((*cls._fields, *SHORT))}")
+                raise ConfigurationError("behavior", name, f"one of {', '.join((*cls._fields, *ALIASES))}")
             values[field] = _converted(field, value)
-        return cls(**values)  # type: ignore[arg-type]  # _check refuses what is of no use
+        return cls(**values)  # type: ignore[arg-type]  # _check refuses values of a wrong type
 
 
-SHORT: Final = {"code": "status", "seconds": "latency", "to": "location", "n": "pieces"}
-WORDS: Final[Mapping[str, Mapping[str, object]]] = {
+ALIASES: Final = {"code": "status", "seconds": "latency", "to": "location", "n": "pieces"}
+PATHS: Final[Mapping[str, Mapping[str, object]]] = {
     "ok": {},
     "status": {},
     "echo": {"body": "echo"},
@@ -162,7 +166,7 @@ WORDS: Final[Mapping[str, Mapping[str, object]]] = {
 def _number(name: str, value: object, maximum: float) -> None:
     """Reject a value that is not a number from 0 to the maximum."""
     valid = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (valid and math.isfinite(value) and 0.0 <= value <= maximum):  # type: ignore[arg-type,operator]  # valid says so
+    if not (valid and math.isfinite(value) and 0.0 <= value <= maximum):  # type: ignore[arg-type,operator]  # a number if valid
         raise ConfigurationError(name, value, f"a number from 0 to {maximum:g}")
 
 

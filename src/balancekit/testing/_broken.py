@@ -1,11 +1,11 @@
-"""The error of a law that was broken."""
+"""The error that a check raises when a law is broken."""
 
 from __future__ import annotations
 
 __all__ = ["LawBroken"]
 
 
-class LawBroken(AssertionError):  # noqa: N818 - what happened, in the words of the test's reader
+class LawBroken(AssertionError):  # noqa: N818 - the name states what happened
     """A selector, load or health policy broke a law.
 
     Parameters
@@ -13,7 +13,7 @@ class LawBroken(AssertionError):  # noqa: N818 - what happened, in the words of 
     law
         The law's number and name.
     why
-        What was seen.
+        The observation that breaks the law.
     """
 
     def __init__(self, law: str, why: str) -> None:

@@ -22,28 +22,31 @@ def check_selector(
     held: int = 0,
     examples: int = 50,
 ) -> None:
-    """Check a selector against every law; raise at the first law that it breaks.
+    """Check a selector against laws. The first broken law raises.
 
     Parameters
     ----------
     make
-        Returns a new selector: its class, or ``lambda: MyAlgorithm(...)``.
+        Function that returns a new selector: its class, or ``lambda: MyAlgorithm(...)``.
     laws
-        The laws to check, of ``balancekit.testing.laws``. ``ALL - {WEIGHTED}`` for algorithms that ignore weights.
+        The laws to check, from ``balancekit.testing.laws``. Pass ``ALL - {WEIGHTED}`` for an algorithm that ignores
+        weights.
     load
-        The load policy of the nodes; the selector's ``default_load`` if left out, or ``InFlight()`` without one.
+        Load policy of the nodes. If left out, the selector's ``default_load``, or ``InFlight()`` if it has none.
     held
-        Requests kept in flight per unit of weight while shares are counted, >= 0. Least-loaded algorithms follow the
-        weights only under load.
+        Number of requests kept in flight per unit of weight while shares are counted, >= 0. Use a positive number for
+        least-loaded algorithms: they follow weights only under load.
     examples
-        The number of cases that each searching law tries, >= 1.
+        Number of examples that a law with random examples tries, >= 1.
 
     Raises
     ------
     LawBroken
-        If a law is broken; the error names the law and the observation or exception. It is deterministic.
+        If a law is broken, or the selector raises. The error names the law and the observation. Equal calls give equal
+        results.
     ConfigurationError
-        If ``make`` does not return a selector, or ``laws`` are not laws.
+        If ``make`` does not return a new selector at each call, ``laws`` is empty or holds something that is not callable,
+        or a number is outside its bounds.
 
     Example
     -------
@@ -67,7 +70,7 @@ def check_selector(
             law(subject)
         except LawBroken:
             raise
-        except Exception as error:  # of the selector itself: a pick must not raise
+        except Exception as error:  # raised by the selector: a pick must not raise
             name = getattr(law, "__name__", "law")
             raise LawBroken(
                 f"{_number(law)}, {name}", f"it raised {type(error).__name__}: {error}"
@@ -86,7 +89,7 @@ def _made(make: Callable[[], Selector]) -> Selector:
 
 
 def _number(law: Law) -> int:
-    """Return the number in a law's docstring ("Law 3. ..."); user-defined laws come last."""
+    """Return the number in a law's docstring ("Law 3. ..."). A law without a number is checked last."""
     words = (law.__doc__ or "").split()
     number = words[1].rstrip(".") if len(words) > 1 else ""
     return int(number) if number.isdigit() else 1_000

@@ -1,20 +1,21 @@
 """Check of a health policy against the laws that a balancer relies on, in one call.
 
-===  ===========================================================================
- 1   reading its properties twice gives the same answers
- 2   properties have the types of the protocol; ramp is within 0 and 1
- 3   no call raises, and each returns a list of events of its own endpoint, at
-     least one if ``eligible`` has changed
- 4   a deadline of an endpoint that is out lies ahead when it is set, and is gone, or
-     later, after ``advance``
- 5   it does not eject while the pool says that it may not
- 6   it comes back: with time, and checks that pass if it takes any, it is eligible
-     again; an endpoint that is out gets no requests
- 7   successes while ``watching`` is false change nothing: the balancer does not report
-     them
- 8   it depends on its arguments alone: not on a clock, not on module-level randomness
- 9   what happens to another endpoint changes nothing
-===  ===========================================================================
+===  =================================================================================
+ 1   reading the properties twice gives the same values
+ 2   properties have the types of the protocol, and ``ramp`` is from 0 to 1
+ 3   no call raises; each returns events of its own endpoint, and at least one if
+     ``eligible`` has changed
+ 4   when an endpoint is ejected, a deadline is in the future; when it has passed,
+     ``advance`` removes it or sets a later one
+ 5   the policy does not eject while the pool does not allow it
+ 6   an ejected endpoint, which gets no requests, becomes eligible again with time and
+     with passing checks, if the policy takes checks
+ 7   successes while ``watching`` is false change nothing, because the balancer does
+     not report them
+ 8   the policy depends on its arguments only: not on a clock, not on module-level
+     randomness
+ 9   requests to another endpoint change nothing
+===  =================================================================================
 """
 
 from __future__ import annotations
@@ -38,42 +39,43 @@ from balancekit.protocols import (
     SupportsUneject,
 )
 from balancekit.testing._broken import LawBroken
-from balancekit.testing._worlds import another_world
+from balancekit.testing._environments import patched_environment
 
 __all__ = ["check_health"]
 
 ENDPOINT: Final = "a"
 MAX_RETURN_STEPS: Final = 2_000
-"""Steps of time within which an endpoint must be eligible again."""
+"""Number of steps of time within which an ejected endpoint must become eligible again."""
 RETURN_STEP_S: Final = 10.0
+"""Length of such a step in seconds."""
 MAX_FAILURES: Final = 100
-"""Failures at one moment, after which most policies have ejected an endpoint."""
+"""Number of failures that are reported at one time to make the policy eject the endpoint."""
 
 MakeMachine = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
 
 
-Seen: TypeAlias = list[tuple[str, tuple[object, ...]]]
-"""What the machine received last, and its properties then."""
+Trace: TypeAlias = list[tuple[str, tuple[object, ...]]]
+"""The inputs of a machine, each with the machine's properties after it."""
 
 
 def check_health(make: MakeMachine, *, steps: int = 500, seed: int = 0) -> None:
-    """Try a health policy on every law; raise at the first that it breaks.
+    """Check a health policy against the laws of health policies. The first broken law raises.
 
     Parameters
     ----------
     make
-        The policy: what a balancer takes as ``health=``.
+        The policy, as for the parameter ``health`` of ``LoadBalancer``.
     steps
-        How many inputs it receives, >= 1.
+        Number of inputs that the policy receives, >= 1.
     seed
-        Of that history.
+        Seed of these inputs.
 
     Raises
     ------
     LawBroken
-        Naming the law and what was seen.
+        If a law is broken. The error names the law and the observation. Equal calls give equal results.
     ConfigurationError
-        If ``make`` is no policy.
+        If ``make`` is no health policy, or ``steps`` is not a whole number >= 1.
 
     Example
     -------
@@ -84,20 +86,22 @@ def check_health(make: MakeMachine, *, steps: int = 500, seed: int = 0) -> None:
         raise ConfigurationError("make", make, "a health policy, such as Lifecycle()")
     LoadBalancer([ENDPOINT], health=make)  # refuses one that lacks a method
     count = valid.integer("steps", steps, minimum=1)
-    for spare in (True, False):
-        play = partial(_history, make, spare=spare, count=count, seed=seed)
+    for may_eject in (True, False):
+        play = partial(_history, make, may_eject=may_eject, count=count, seed=seed)
         seen = play()
         _compare(
             "7, unwatched successes change nothing",
             seen,
-            play(sparing=True),
-            "without successes that it did not watch",
+            play(skip_unwatched=True),
+            "without the unwatched successes",
         )
-        _compare("8, no clock and no module-level randomness", seen, play(world=2), "at another time")
-        _compare("9, endpoints are apart", seen, play(neighbour=True), "beside another endpoint that failed")
+        _compare("8, no clock and no module-level randomness", seen, play(environment=2), "at another time")
+        _compare(
+            "9, endpoints are independent", seen, play(neighbour=True), "beside another endpoint that failed"
+        )
 
 
-def _compare(law: str, seen: Seen, other: Seen, how: str) -> None:
+def _compare(law: str, seen: Trace, other: Trace, how: str) -> None:
     for (what, one), (_, another) in zip(seen, other, strict=True):
         if one != another:
             raise LawBroken(law, f"after {what}: {one}, and {how} {another}")
@@ -106,53 +110,55 @@ def _compare(law: str, seen: Seen, other: Seen, how: str) -> None:
 def _history(
     make: MakeMachine,
     *,
-    spare: bool,
+    may_eject: bool,
     count: int,
     seed: int,
-    world: int = 1,
-    sparing: bool = False,
+    environment: int = 1,
+    skip_unwatched: bool = False,
     neighbour: bool = False,
-) -> Seen:
-    """Drive a machine through a history; return its properties after each step.
+) -> Trace:
+    """Send random inputs to a machine; return its properties after each of them.
 
     Parameters
     ----------
-    spare
-        The pool's answer to whether the endpoint may be ejected.
-    world
-        Which clock and module-level randomness there are.
-    sparing
-        Whether successes are left out while the machine does not watch them, as a balancer does.
+    may_eject
+        Whether the pool allows the endpoint to be ejected.
+    environment
+        Number of the environment, which determines clocks and module-level randomness.
+    skip_unwatched
+        Whether to leave out successes while ``watching`` is false, as a balancer does.
     neighbour
-        Whether a machine of another endpoint receives failures between any two steps.
+        Whether a machine of another endpoint receives a failure after each input.
     """
-    with another_world(world):
-        machine = make(ENDPOINT, partial(_spare, spare), Random(seed))
-        other = make("another", partial(_spare, spare), Random(seed)) if neighbour else None
+    with patched_environment(environment):
+        machine = make(ENDPOINT, partial(_may_eject, may_eject), Random(seed))
+        other = make("another", partial(_may_eject, may_eject), Random(seed)) if neighbour else None
         rng, now, seen = Random(seed + 1), 100.0, []
-        _look(machine)
+        _check_properties(machine)
         for _ in range(count):
             now += rng.expovariate(2.0)
             eligible = machine.eligible
-            what, call = _something(rng, machine, now)
-            if not (sparing and what == "observe(SUCCESS)" and not machine.watching):
+            what, call = _random_input(rng, machine, now)
+            if not (skip_unwatched and what == "observe(SUCCESS)" and not machine.watching):
                 events = _events(what, call)
-                _check_change(machine, what, events, eligible=eligible, spare=spare, now=now)
+                _check_change(machine, what, events, eligible=eligible, may_eject=may_eject, now=now)
             if other is not None:
                 failed = Completion(Outcome.FAILURE, started_at=now - 0.1, ended_at=now)
-                _answer("observe(FAILURE)", partial(other.observe, failed, now=now))
-            seen.append((what, _look(machine)))
+                _events_of("observe(FAILURE)", partial(other.observe, failed, now=now))
+            seen.append((what, _check_properties(machine)))
             _pass_time(machine, now)
         _check_return(machine, now)
     return seen
 
 
-def _spare(answer: bool, _ejection: Ejection) -> bool:  # noqa: FBT001 - bound by partial
+def _may_eject(answer: bool, _ejection: Ejection) -> bool:  # noqa: FBT001 - bound by partial
     return answer
 
 
-def _something(rng: Random, machine: HealthPolicy, now: float) -> tuple[str, Callable[[], Iterable[Event]]]:
-    """Return one input, of those that the machine takes."""
+def _random_input(
+    rng: Random, machine: HealthPolicy, now: float
+) -> tuple[str, Callable[[], Iterable[Event]]]:
+    """Return a random input among those that the machine supports: its name, and a function that sends it."""
     outcome = rng.choice([Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE, *Outcome])
     done = Completion(outcome, started_at=now - 0.1, ended_at=now)
     calls: list[tuple[str, Callable[[], Iterable[Event]]]] = [
@@ -169,7 +175,7 @@ def _something(rng: Random, machine: HealthPolicy, now: float) -> tuple[str, Cal
     return rng.choice(calls)
 
 
-def _answer(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:
+def _events_of(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:
     try:
         return list(call())
     except Exception as error:
@@ -177,29 +183,33 @@ def _answer(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:
 
 
 def _events(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:
-    events = _answer(what, call)
+    events = _events_of(what, call)
     for event in events:
         if not isinstance(event, Event) or event.endpoint != ENDPOINT:
-            raise LawBroken("3, answers with events", f"{what} answered {event!r}")
+            raise LawBroken("3, returns events", f"{what} returned {event!r}")
     return events
 
 
 def _check_change(
-    machine: HealthPolicy, what: str, events: list[Event], *, eligible: bool, spare: bool, now: float
+    machine: HealthPolicy, what: str, events: list[Event], *, eligible: bool, may_eject: bool, now: float
 ) -> None:
     if machine.eligible is eligible:
         return
-    if eligible and not spare:
-        raise LawBroken("5, ejects only if it may", f"not eligible after {what}, though the pool said no")
+    if eligible and not may_eject:
+        raise LawBroken(
+            "5, ejects only if allowed", f"not eligible after {what}, although the pool did not allow it"
+        )
     if not events:
-        raise LawBroken("3, answers with events", f"{what} answered none, and eligible was {eligible} before")
+        raise LawBroken("3, returns events", f"{what} returned none, and eligible was {eligible} before")
     deadline = machine.deadline
     if eligible and deadline is not None and deadline <= now:
-        raise LawBroken("4, a deadline lies ahead", f"out until {deadline!r} after {what} at {now!r}")
+        raise LawBroken(
+            "4, a deadline is in the future", f"ejected until {deadline!r} after {what} at {now!r}"
+        )
 
 
-def _look(machine: HealthPolicy) -> tuple[object, ...]:
-    first, second = _reading(machine), _reading(machine)
+def _check_properties(machine: HealthPolicy) -> tuple[object, ...]:
+    first, second = _properties(machine), _properties(machine)
     if first != second:
         raise LawBroken("1, reading changes nothing", f"{first} and then {second}")
     eligible, state, watching, deadline, ramp, trial = first
@@ -211,7 +221,7 @@ def _look(machine: HealthPolicy) -> tuple[object, ...]:
     return first
 
 
-def _reading(machine: HealthPolicy) -> tuple[object, object, object, object, object, object]:
+def _properties(machine: HealthPolicy) -> tuple[object, object, object, object, object, object]:
     one: object = machine
     ramp, trial = (one.ramp, one.trial) if isinstance(one, SupportsRamp) else (1.0, 0)
     return machine.eligible, machine.state, machine.watching, machine.deadline, ramp, trial
@@ -222,20 +232,18 @@ def _pass_time(machine: HealthPolicy, now: float) -> None:
     if before is None or before > now:
         return
     events = _events("advance", lambda: machine.advance(now=now))
-    _look(machine)
+    _check_properties(machine)
     after = machine.deadline
     if after is not None and after <= now and after <= before:
         raise LawBroken(
-            "4, a deadline that has passed is gone", f"still {after!r} after advance(now={now!r})"
+            "4, advance removes a deadline that has passed", f"still {after!r} after advance(now={now!r})"
         )
     if machine.eligible is not eligible and not events:
-        raise LawBroken(
-            "3, answers with events", f"advance answered none, and eligible was {eligible} before"
-        )
+        raise LawBroken("3, returns events", f"advance returned none, and eligible was {eligible} before")
 
 
 def _check_return(machine: HealthPolicy, now: float) -> None:
-    """Have requests fail until the endpoint is out, if it ever is, and none come from then on."""
+    """Check law 6: fail requests until the endpoint is ejected, then let time pass without requests."""
     one: object = machine
     for _ in range(MAX_FAILURES):
         if not machine.eligible:
@@ -251,7 +259,7 @@ def _check_return(machine: HealthPolicy, now: float) -> None:
             result = CheckResult(passed=True)
             _events("checked", partial(one.checked, result, now=now))
     raise LawBroken(
-        "6, it comes back",
-        f"{machine.state!r} after {MAX_RETURN_STEPS * RETURN_STEP_S:,.0f} s, deadline {machine.deadline!r}: "
-        "an endpoint that is out gets no requests",
+        "6, becomes eligible again",
+        f"{machine.state!r} after {MAX_RETURN_STEPS * RETURN_STEP_S:,.0f} s without requests, "
+        f"deadline {machine.deadline!r}",
     )

@@ -1,21 +1,23 @@
 """Check of a load policy against the laws that a balancer relies on, in one call.
 
-===  ===========================================================================
+===  ===============================================================================
  1   reading the value twice gives the same number and changes nothing
- 2   values of two loads can be compared: numbers, not NaN, at any time
- 3   a request that has started and ended, however it ended, raises nothing
- 4   if ``succeeded`` is there, a plain success by it and by ``finished`` weigh alike
- 5   ``reset`` and ``forget``, if they are there, may be called at any time, and twice
- 6   what loads of one pool share is due later after ``advance`` than before
- 7   requests that end ignored, cancelled or failed at once do not make an endpoint
-     better than its peers that answer, with as many requests in flight, whether it
-     has answered before or not
- 8   (``counts_failures``) requests that fail at once make it ten times worse than them
- 9   what has ended does not add up: ten times as many requests, with the same endings,
-     do not make the value five times as large
-10   values depend on the calls of the load alone: not on a clock, not on module-level
+ 2   values of two loads can be compared: they are numbers and not NaN, at any time
+ 3   the start and the end of a request raise nothing, whatever the outcome
+ 4   if there is a method ``succeeded``, it has the same effect as ``finished`` with
+     a success
+ 5   ``reset`` and ``forget``, if there, may be called at any time, and twice
+ 6   if the pool shares a load, its next deadline is later after ``advance``
+ 7   requests that end at once as ignored, cancelled or failed do not give an endpoint
+     a lower value than peers that answer and have as many requests in flight. This
+     holds whether or not the endpoint has answered before
+ 8   (``counts_failures``) requests that fail at once give an endpoint at least ten
+     times the value of these peers
+ 9   the value does not grow with the number of requests that have ended: ten times
+     as many requests with the same outcomes do not give five times the value
+10   values depend on the calls of the load only: not on a clock, not on module-level
      randomness
-===  ===========================================================================
+===  ===============================================================================
 """
 
 from __future__ import annotations
@@ -42,49 +44,50 @@ from balancekit.protocols import (
     Sweep,
 )
 from balancekit.testing._broken import LawBroken
+from balancekit.testing._environments import patched_environment
 from balancekit.testing._factories import make_nodes
-from balancekit.testing._worlds import another_world
 
 __all__ = ["check_load"]
 
 MAX_RELATIVE_ERROR: Final = 1e-9
-"""Between a success by ``succeeded`` and by ``finished``."""
+"""Allowed relative difference between a success by ``succeeded`` and by ``finished`` (law 4)."""
 HISTORY_REQUESTS: Final = 60
-"""Requests of each endpoint before loads are compared."""
+"""Number of requests of each endpoint before values are compared."""
 MAX_BETTER: Final = 0.02
-"""Share by which loads may differ for answers that came at other times."""
+"""Allowed relative difference of values whose answers came at slightly different times (law 7)."""
 MIN_WORSE: Final = 10.0
-"""Factor on the load of peers (law 8)."""
+"""Minimum factor between the value of an endpoint that fails and those of its peers (law 8)."""
 LONGER: Final = 10
-"""How many times as many requests the longer history of law 9 has."""
+"""Number of requests in the longer history of law 9, divided by that in the shorter one."""
 MAX_GROWTH: Final = 5.0
-"""Factor on the value after the shorter one: half of what a count that never goes down gains."""
+"""Maximum factor between the values after these histories. A count that never decreases would grow by 10."""
 YEAR_S: Final = 3e7
-"""An endpoint may be without requests for that long."""
+"""About a year, in seconds: a time without requests after which values must still be valid."""
 
 
 def check_load(
     make: Callable[[], LoadPolicy], *, steps: int = 300, seed: int = 0, counts_failures: bool = False
 ) -> None:
-    """Try a load policy on every law; raise at the first that it breaks.
+    """Check a load policy against the laws of loads. The first broken law raises.
 
     Parameters
     ----------
     make
-        Makes a fresh policy: its class, or ``lambda: MyLoad(...)``.
+        Function that returns a new policy: its class, or ``lambda: MyLoad(...)``.
     steps
-        How many requests start and end, >= 1.
+        Number of requests that start and end, >= 1.
     seed
-        Of the history of these requests.
+        Seed of these requests.
     counts_failures
-        Whether the policy is to steer away from endpoints that fail: law 8 is tried too.
+        Whether the policy should send fewer requests to endpoints that fail. If so, law 8 is checked as well.
 
     Raises
     ------
     LawBroken
-        Naming the law and what was seen.
+        If a law is broken. The error names the law and the observation. Equal calls give equal results.
     ConfigurationError
-        If ``make`` makes no policy.
+        If ``make`` does not return a load policy, ``steps`` is not a whole number >= 1, or ``counts_failures`` is no
+        bool.
 
     Example
     -------
@@ -99,13 +102,13 @@ def check_load(
     count = valid.integer("steps", steps, minimum=1)
     harder = valid.flag("counts_failures", counts_failures)
     seen: list[list[float]] = []
-    for world in (1, 2):
-        with another_world(world):
+    for environment in (1, 2):
+        with patched_environment(environment):
             seen.append(_history(make(), count, seed))
     for one, other in zip(*seen, strict=True):
         if one != other:
             raise LawBroken(
-                "10, values depend on its calls alone", f"{one!r} became {other!r} at another time"
+                "10, values depend on its calls only", f"{one!r} became {other!r} at another time"
             )
     _check_successes(make)
     _check_bad_endings(make, counts_failures=harder)
@@ -113,7 +116,7 @@ def check_load(
 
 
 def _refuse_load(kind: type) -> None:
-    """Refuse the class of a load, which makes a load of a node and is a policy itself."""
+    """Refuse the class of a load: it is a policy itself, and not a function that returns one."""
     try:
         kind()
     except TypeError as error:
@@ -122,7 +125,7 @@ def _refuse_load(kind: type) -> None:
 
 
 def _history(policy: LoadPolicy, count: int, seed: int) -> list[float]:
-    """Play requests that overlap, then a year without any, then two at one moment; return all values that were seen."""
+    """Return all values of a load in a history: overlapping requests, a year without any, then two at one time."""
     given: object = policy
     shared: LoadPolicy = given.for_pool() if isinstance(given, SupportsPoolLoad) else policy
     nodes = make_nodes({"a": 1.0, "b": 2.0, "c": 0.5}, load=lambda node: shared(node))
@@ -144,7 +147,9 @@ def _history(policy: LoadPolicy, count: int, seed: int) -> list[float]:
     if isinstance(pool, Sweep):
         _try("6", "advance", partial(pool.advance, now=now))
         if not pool.deadline > now:
-            raise LawBroken("6, is due later", f"due at {pool.deadline!r} after advance(now={now!r})")
+            raise LawBroken(
+                "6, the deadline is later", f"deadline {pool.deadline!r} after advance(now={now!r})"
+            )
     for node in nodes:
         load: object = node.load
         for _ in range(2):
@@ -190,10 +195,11 @@ def _value(node: Node, now: float) -> float:
     for _ in range(2):
         _try("2", "value", lambda: values.append(node.load.value(now=now)))
     if not isinstance(values[0], float | int) or math.isnan(values[0]):
-        raise LawBroken("2, values compare", f"{node.id!r} answered {values[0]!r} at {now!r}")
+        raise LawBroken("2, values can be compared", f"{node.id!r} returned {values[0]!r} at {now!r}")
     if values[0] != values[1]:
         raise LawBroken(
-            "1, the value is pure", f"{node.id!r} answered {values[0]!r} and then {values[1]!r} at {now!r}"
+            "1, reading changes nothing",
+            f"{node.id!r} returned {values[0]!r} and then {values[1]!r} at {now!r}",
         )
     return values[0]
 
@@ -218,7 +224,9 @@ def _check_successes(make: Callable[[], LoadPolicy]) -> None:
         found.append(values)
     for one, other in zip(*found, strict=True):
         if not math.isclose(one, other, rel_tol=MAX_RELATIVE_ERROR, abs_tol=MAX_RELATIVE_ERROR):
-            raise LawBroken("4, successes weigh alike", f"{one!r} by succeeded(), {other!r} by finished()")
+            raise LawBroken(
+                "4, successes have the same effect", f"{one!r} by succeeded(), {other!r} by finished()"
+            )
 
 
 def _check_bad_endings(make: Callable[[], LoadPolicy], *, counts_failures: bool) -> None:
@@ -229,12 +237,12 @@ def _check_bad_endings(make: Callable[[], LoadPolicy], *, counts_failures: bool)
             before = "after it had answered" if answers else "without an answer"
             if value < min(peers) * (1.0 - MAX_BETTER):
                 raise LawBroken(
-                    "7, bad endings do not make better",
+                    "7, unanswered requests do not lower the value",
                     f"{value!r} where all ended {outcome.name} {before}, {min(peers)!r} where all were answered",
                 )
             if counts_failures and outcome is Outcome.FAILURE and not value >= MIN_WORSE * max(peers):
                 raise LawBroken(
-                    "8, failures make worse",
+                    "8, failures raise the value",
                     f"{value!r} where all failed {before}, {max(peers)!r} where all were answered",
                 )
 
@@ -246,16 +254,19 @@ def _check_growth(make: Callable[[], LoadPolicy]) -> None:
         after = _values_after(make, endings * LONGER, cost)[-1]
         if after > MAX_GROWTH * before > 0.0:
             raise LawBroken(
-                "9, what has ended does not add up",
+                "9, ended requests do not accumulate",
                 f"{before!r} after {len(endings)} requests of cost {cost}, half of which ended {outcome.name}, "
-                f"{after!r} after {LONGER * len(endings)}: one in flight each time",
+                f"{after!r} after {LONGER * len(endings)}, with one request in flight each time",
             )
 
 
 def _values_after(
     make: Callable[[], LoadPolicy], endings: Sequence[Outcome], cost: float = 1.0
 ) -> list[float]:
-    """Return the loads of three nodes with one request in flight each: two that answer, and one whose requests end so."""
+    """Return the values of three nodes with one request in flight each. ``endings`` are the outcomes of the third node.
+
+    All requests of the first two nodes succeed.
+    """
     nodes, now = make_nodes({"a": 1.0, "b": 1.0, "c": 1.0}, load=make()), 100.0
     for ending in endings:
         for node in nodes:

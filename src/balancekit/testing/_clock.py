@@ -1,4 +1,4 @@
-"""Manual clock: time passes only when the test advances it."""
+"""A clock whose time passes only when the test advances it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["ManualClock"]
 
 @final
 class ManualClock:
-    """A clock that moves only when it is set or advanced. Pass it to a balancer as ``clock=``.
+    """A clock that moves only when a test sets ``now`` or calls :meth:`advance`. Pass it to a balancer as ``clock=``.
 
     Parameters
     ----------
     now
-        The first reading, in seconds.
+        The time at the beginning, in seconds.
 
     Raises
     ------
@@ -43,7 +43,13 @@ class ManualClock:
         return self.now
 
     def advance(self, seconds: float) -> float:
-        """Move on by ``seconds``, >= 0, and return the new time."""
+        """Move the time on by ``seconds``, >= 0, and return the new time.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``seconds`` is negative or no number.
+        """
         self.now += valid.number("seconds", seconds, minimum=0.0)
         return self.now
 

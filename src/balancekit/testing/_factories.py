@@ -1,4 +1,4 @@
-"""Factories of snapshots, nodes and contexts."""
+"""Factories of the inputs of a selector: nodes, snapshots and contexts."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ def make_nodes(
     load: LoadPolicy | None = None,
     inflight: Mapping[str, int] | None = None,
 ) -> tuple[Node, ...]:
-    """Return nodes with the capacities that a pool would set.
+    """Return nodes with the capacities that a balancer would set.
 
     Parameters
     ----------
     endpoints
-        Weights by id, or ids and endpoints.
+        Weights by id, or a sequence of ids and endpoints.
     load
-        Their load policy; ``InFlight()`` if left out.
+        Load policy of the nodes; ``InFlight()`` if left out.
     inflight
-        The number of their open leases.
+        Number of open leases by id; 0 for ids that are left out.
+
+    Raises
+    ------
+    ConfigurationError
+        If an id or a weight is not allowed for an endpoint.
 
     Example
     -------
@@ -66,6 +71,20 @@ def make_snapshot(
 ) -> Snapshot:
     """Return a snapshot in which all endpoints except those in ``down`` are eligible.
 
+    Parameters
+    ----------
+    nodes
+        Weights by id, or a sequence of ids and nodes.
+    down
+        Ids of the endpoints that are not eligible.
+    version
+        Version of the snapshot and of its members.
+
+    Raises
+    ------
+    ConfigurationError
+        If an id or a weight is not allowed for an endpoint.
+
     Example
     -------
     >>> [node.id for node in make_snapshot({"a": 5, "b": 1}, down={"a"}).eligible]
@@ -90,13 +109,26 @@ def make_context(
     now: float = 0.0,
     cost: float = 1.0,
 ) -> PickContext:
-    """Return the context of one attempt.
+    """Return the pick context of one attempt.
+
+    Parameters
+    ----------
+    seed
+        Seed of the context's random generator, or the generator itself.
+    key
+        Key of the request, or ``None``.
+    exclude
+        Ids of endpoints that must not be picked.
+    now
+        The time in seconds.
+    cost
+        Cost of the request.
 
     Raises
     ------
     ConfigurationError
-        If ``seed`` is neither a ``Random`` nor a whole number, ``now`` is no finite number, or ``exclude`` is
-        a text.
+        If ``seed`` is neither a ``Random`` nor a whole number, ``now`` is no finite number, or ``exclude`` is a
+        string.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""The event loop of toy servers, on a thread of its own."""
+"""An event loop on its own thread, for toy servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["LoopThread"]
 R = TypeVar("R")
 
 WORK_TIMEOUT_S: Final = 10.0
-"""For one piece of work on the loop, and for its end."""
+"""Maximum time for one coroutine on the loop, and for the end of the thread."""
 
 
 class LoopThread:
@@ -28,26 +28,34 @@ class LoopThread:
         return self._loop is not None
 
     def start(self) -> None:
-        """Start the loop."""
+        """Start the loop. If it runs, do nothing."""
         if self._loop is None:
             loop = asyncio.new_event_loop()
             thread = threading.Thread(target=loop.run_forever, name="toy servers", daemon=True)
             try:
                 thread.start()
-            except BaseException:  # the system starts no more threads
+            except BaseException:  # for example the system cannot start more threads
                 loop.close()
                 raise
             self._loop, self._thread = loop, thread
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run a coroutine on the loop and return its result."""
+        """Run a coroutine on the loop and return its result.
+
+        Raises
+        ------
+        RuntimeError
+            If the loop does not run.
+        TimeoutError
+            If the coroutine does not end within 10 s.
+        """
         if self._loop is None:
             work.close()
             raise RuntimeError("the toy servers have not been started; use them in a with block")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(WORK_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Stop the loop and cancel what it still runs."""
+        """Cancel all tasks of the loop, and stop it and its thread. If it does not run, do nothing."""
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return

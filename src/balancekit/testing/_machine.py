@@ -1,16 +1,16 @@
-"""A state machine that checks a balancer under random histories.
+"""A state machine that checks a balancer under random sequences of operations.
 
-Endpoints come and go, change weight, drain and come back; leases are opened, ended in every way, ended
-twice, lost; endpoints fail until they are ejected; time passes. After each step:
+Endpoints are added, removed, reweighted, drained and undrained. Leases are opened, released with each outcome, released
+twice, and lost. Endpoints fail until they are ejected. Time passes. After each step:
 
-- no in-flight count is negative, and they add up to the open leases, endpoint by endpoint;
-- every ended lease is counted once, under its outcome, whatever became of its endpoint;
-- a lease is on an endpoint of the pool that is not draining, ejected or excluded, nor of weight zero
-  beside another that may be picked;
-- an error about an empty pool is only raised when the pool is empty.
+- each in-flight count is the number of open leases of its endpoint;
+- each ended lease is counted once, under its outcome, even if its endpoint was removed.
 
-The machine counts the situations it was in. :func:`check_balancer` demands that it was in each of them:
-a machine that never ejects proves nothing about ejection.
+Whenever a lease is opened, its endpoint is in the pool and not draining, ejected or excluded. It has weight zero only if no
+other endpoint may be picked. An error is raised only if no endpoint may be picked.
+
+The machine counts the situations that occurred. :func:`check_balancer` fails if one occurred too rarely: a run without
+ejections does not test ejection.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from balancekit.testing._clock import ManualClock
 __all__ = ["SITUATIONS", "BalancerMachine", "MakeBalancer", "check_balancer"]
 
 MakeBalancer: TypeAlias = Callable[[Sequence[Endpoint[str]], Clock, Random], ObservableBalancer[str]]
-"""Makes the balancer on trial from endpoints, clock and generator."""
+"""Function that makes the balancer from endpoints, a clock and a random generator."""
 
 SITUATIONS: Final = frozenset(
     {
@@ -71,18 +71,18 @@ SITUATIONS: Final = frozenset(
         "ended twice",
     },
 )
-"""What the machine must have seen of a balancer with the default health."""
+"""Situations that must have occurred for a balancer with the default health policy."""
 
 IDS: Final = strategies.ids(max_size=5)
 
 
-def _if_it_has(*names: str) -> Callable[[Callable[..., object]], Any]:
-    """Carry out a rule only on balancers that have these methods: not each one that wraps another passes them on."""
+def _requires(*names: str) -> Callable[[Callable[..., object]], Any]:
+    """Run a rule only if the balancer has these methods: a wrapper of a balancer may lack some."""
     return precondition(lambda self: all(hasattr(getattr(self, "balancer", None), name) for name in names))
 
 
 class BalancerMachine(RuleBasedStateMachine):
-    """A history of one balancer. Subclass it with ``make`` set, or use :func:`check_balancer`."""
+    """A Hypothesis state machine for one balancer. Call :func:`check_balancer`, or subclass it and set ``make``."""
 
     make: MakeBalancer
     visits: ClassVar[Counter[str]] = Counter()
@@ -100,14 +100,14 @@ class BalancerMachine(RuleBasedStateMachine):
         made: ObservableBalancer[str] = type(self).make(endpoints, self.clock, Random(seed))
         require_balancer(made)
         self.balancer: Any = made
-        """It may have more methods than those of the protocol."""
+        """The balancer. It may have more methods than those of the protocol."""
 
     # ------------------------------------------------------------------ membership
 
-    @_if_it_has("add")
+    @_requires("add")
     @rule(id=IDS, weight=strategies.weights())
     def add(self, id: str, weight: float) -> None:
-        """Add an endpoint, or get an error that it is there."""
+        """Add an endpoint. An error is allowed only if the pool has it already."""
         present = self._ids()
         try:
             self.balancer.add(Endpoint(id, weight=weight))
@@ -116,10 +116,10 @@ class BalancerMachine(RuleBasedStateMachine):
         else:
             assert id not in present
 
-    @_if_it_has("remove")
+    @_requires("remove")
     @rule(id=IDS)
     def remove(self, id: str) -> None:
-        """Remove an endpoint, or get an error that it is not there."""
+        """Remove an endpoint. An error is allowed only if the pool does not have it."""
         present = self._ids()
         try:
             self.balancer.remove(id)
@@ -127,47 +127,47 @@ class BalancerMachine(RuleBasedStateMachine):
             assert id not in present
             return
         assert id in present
-        self._note_removed({id})
+        self._record_removal({id})
 
-    @_if_it_has("set_weight")
+    @_requires("set_weight")
     @rule(id=IDS, weight=strategies.weights())
     def reweight(self, id: str, weight: float) -> None:
-        """Change a weight."""
+        """Change the weight of an endpoint."""
         if id in self._ids():
             self.balancer.set_weight(id, weight)
 
-    @_if_it_has("update")
+    @_requires("update")
     @rule(endpoints=strategies.endpoint_lists(max_size=5))
     def update(self, endpoints: list[Endpoint[str]]) -> None:
-        """Change the whole list."""
+        """Replace the whole list of endpoints."""
         before = set(self._ids())
         self.balancer.update(endpoints)
         assert list(self._ids()) == [endpoint.id for endpoint in endpoints]
-        self._note_removed(before - set(self._ids()))
+        self._record_removal(before - set(self._ids()))
 
-    @_if_it_has("update")
+    @_requires("update")
     @rule()
     def empty(self) -> None:
-        """Remove all endpoints; the next request raises PoolEmptyError."""
+        """Remove all endpoints. The next request must raise ``PoolEmptyError``."""
         before = self._ids()
         self.balancer.update([])
-        self._note_removed(before)
+        self._record_removal(before)
         with contextlib.suppress(PoolEmptyError):
             self.balancer.acquire()
             raise AssertionError("a lease was opened without an endpoint")
         self.visits["empty"] += 1
 
-    @_if_it_has("drain")
+    @_requires("drain")
     @rule(id=IDS, deadline=st.sampled_from([0.0, 1.0, 100.0]))
     def drain(self, id: str, deadline: float) -> None:
-        """Send nothing new to an endpoint."""
+        """Drain an endpoint."""
         if id in self._ids():
             self.balancer.drain(id, deadline=deadline)
 
-    @_if_it_has("undrain")
+    @_requires("undrain")
     @rule(id=IDS)
     def undrain(self, id: str) -> None:
-        """Let an endpoint be picked again."""
+        """End the draining of an endpoint."""
         if id in self._ids():
             self.balancer.undrain(id)
 
@@ -175,7 +175,7 @@ class BalancerMachine(RuleBasedStateMachine):
 
     @rule(key=st.none() | strategies.keys(), exclude=st.sets(IDS, max_size=2))
     def acquire(self, key: Key | None, exclude: set[str]) -> None:
-        """Open a lease on an eligible endpoint, or receive the error that there is none."""
+        """Open a lease. An error is allowed only if no endpoint may be picked."""
         self._collect()
         allowed = self._allowed(exclude)
         try:
@@ -190,7 +190,7 @@ class BalancerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data(), outcome=strategies.outcomes(), started=st.booleans())
     def release(self, data: st.DataObject, outcome: Outcome, started: bool) -> None:
-        """End a lease."""
+        """Release a lease."""
         lease = self._take(data)
         if started:
             lease.first_byte()
@@ -213,37 +213,37 @@ class BalancerMachine(RuleBasedStateMachine):
             ConnectionError: Outcome.CONNECT_FAILED,
             ValueError: Outcome.FAILURE,
         }
-        self._note_ended(lease, outcomes[error])
+        self._record_end(lease, outcomes[error])
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def lose(self, data: st.DataObject) -> None:
-        """Drop a lease without ending it; the next look at the balancer ends it."""
+        """Drop a lease without releasing it. The next call of ``stats`` must end it as cancelled."""
         lease = self._take(data)
         self.removed.discard(lease)
         del lease
         self.ended[Outcome.CANCELLED] += 1
         self._collect()
-        if self.balancer.stats().inflight != len(self.open):  # it is part of a cycle
+        if self.balancer.stats().inflight != len(self.open):  # the lease is part of a reference cycle
             gc.collect()
             self._collect()
         self.visits["lost"] += 1
 
     @rule(id=IDS, times=st.sampled_from([1, 3, 6]), outwait=st.sampled_from([0.0, 3.0, 5000.0]))
     def fail(self, id: str, times: int, outwait: float) -> None:
-        """Fail several times in a row on one endpoint; perhaps wait until it is back, and succeed on it."""
+        """Fail several requests in a row on one endpoint. With ``outwait``, wait and send one that succeeds."""
         for _ in range(times):
             self._use(id, Outcome.FAILURE)
-        self._note_situations(self.balancer.stats())
+        self._record_situations(self.balancer.stats())
         if outwait:
             self.clock.advance(outwait)
-            self._note_situations(self.balancer.stats())
+            self._record_situations(self.balancer.stats())
             self._use(id, Outcome.SUCCESS)
 
-    @_if_it_has("remove", "add")
+    @_requires("remove", "add")
     @rule(id=IDS, outcome=strategies.outcomes())
     def outlive(self, id: str, outcome: Outcome) -> None:
-        """Hold a lease while its endpoint is removed and added again; end it after that."""
+        """Hold a lease while its endpoint is removed and added again, then release it."""
         others = set(self._ids()) - {id}
         try:
             lease = self.balancer.acquire(exclude=others)
@@ -251,7 +251,7 @@ class BalancerMachine(RuleBasedStateMachine):
             return
         self.balancer.remove(id)
         self.balancer.add(id)
-        self._note_removed({id})
+        self._record_removal({id})
         self._end(lease, outcome)
         self.visits["released after removal"] += 1
         newcomer = self.balancer.stats()[id]
@@ -262,11 +262,11 @@ class BalancerMachine(RuleBasedStateMachine):
         """Let time pass."""
         self.clock.advance(seconds)
 
-    # ------------------------------------------------------------------ what must hold
+    # ------------------------------------------------------------------ invariants
 
     @invariant()
-    def books_balance(self) -> None:
-        """Compare the balancer's statistics with the leases this machine knows of."""
+    def counts_match(self) -> None:
+        """Compare the balancer's statistics with the leases of this machine."""
         if not hasattr(self, "balancer"):
             return
         self._collect()
@@ -279,7 +279,7 @@ class BalancerMachine(RuleBasedStateMachine):
         assert +shown == +held, f"in flight {dict(shown)}, open leases {dict(held)}"
         assert stats.inflight == len(self.open)
         assert +Counter(stats.outcomes) == +self.ended
-        self._note_situations(stats)
+        self._record_situations(stats)
 
     # ------------------------------------------------------------------ helpers
 
@@ -298,7 +298,7 @@ class BalancerMachine(RuleBasedStateMachine):
         return self.open.pop(place)[0]
 
     def _use(self, id: str, outcome: Outcome) -> None:
-        """Send one request to an endpoint, if it can be had."""
+        """Send one request to an endpoint, if the endpoint may be picked."""
         try:
             lease = self.balancer.acquire(exclude=set(self._ids()) - {id})
         except UnavailableError:
@@ -308,9 +308,9 @@ class BalancerMachine(RuleBasedStateMachine):
 
     def _end(self, lease: Lease[str], outcome: Outcome) -> None:
         assert lease.release(outcome)
-        self._note_ended(lease, outcome)
+        self._record_end(lease, outcome)
 
-    def _note_ended(self, lease: Lease[str], outcome: Outcome) -> None:
+    def _record_end(self, lease: Lease[str], outcome: Outcome) -> None:
         assert not lease.active
         assert not lease.release(Outcome.FAILURE)
         self.visits["ended twice"] += 1
@@ -319,12 +319,12 @@ class BalancerMachine(RuleBasedStateMachine):
             self.removed.discard(lease)
             self.visits["released after removal"] += 1
 
-    def _note_removed(self, ids: Collection[str]) -> None:
+    def _record_removal(self, ids: Collection[str]) -> None:
         leases = {lease for lease, id in self.open if id in ids}
         self.removed |= leases
         self.visits["removed with open leases"] += bool(leases)
 
-    def _note_situations(self, stats: BalancerStats) -> None:
+    def _record_situations(self, stats: BalancerStats) -> None:
         self.visits.update({endpoint.state for endpoint in stats.endpoints})
         self.visits["weight zero"] += any(not endpoint.weight for endpoint in stats.endpoints)
 
@@ -343,32 +343,34 @@ def check_balancer(
     examples: int = 100,
     steps: int = 50,
 ) -> Counter[str]:
-    """Try a balancer on many histories; raise if its books do not balance.
+    """Check a balancer under random sequences of operations: its counts must match the leases that were opened.
 
     Parameters
     ----------
     make
-        Makes the balancer from endpoints, a clock and a generator; it must accept being emptied (``allow_empty=True``). One of
-        your own that lacks a method to change its endpoints, ``add`` to ``undrain``, is tried without it.
+        Function that makes the balancer from endpoints, a clock and a random generator. The balancer must allow an empty
+        pool (``allow_empty=True``). If it lacks one of the methods ``add``, ``remove``, ``set_weight``, ``update``,
+        ``drain`` and ``undrain``, it is checked without it.
     situations
-        Those the machine must have been in, of ``SITUATIONS``. Leave out what your balancer cannot be in:
-        without health, none is ever ejected; without ``remove`` and ``update``, none is removed.
+        Situations that must occur, a subset of ``SITUATIONS``. Leave out those that cannot occur with your balancer:
+        without a health policy no endpoint is ejected; without ``remove`` and ``update`` none is removed.
     min_visits
-        How often it must have been in each, >= 1.
+        Number of times that each of them must occur, >= 1.
     examples, steps
-        How many histories, and how long each may be.
+        Number of sequences, and maximum number of operations in each, >= 1.
 
     Returns
     -------
     Counter
-        How often the machine was in each situation.
+        The number of times that each situation occurred.
 
     Raises
     ------
     AssertionError
-        With the shortest history found that leads there, or the situations it was not in.
+        If the counts do not match or an operation is wrong, with the shortest sequence of operations that Hypothesis
+        found; or if a situation occurred less than ``min_visits`` times.
     ConfigurationError
-        If a number is below 1, or what ``make`` returns is no balancer.
+        If a number is below 1, or ``make`` returns something other than a balancer.
 
     Example
     -------
@@ -394,5 +396,5 @@ def check_balancer(
     )
     run_state_machine_as_test(machine, settings=steady)
     rare = {name: visits[name] for name in situations if visits[name] < min_visits}
-    assert not rare, f"the machine was too rarely in these situations: {rare}"
+    assert not rare, f"these situations occurred less than {min_visits} times: {rare}"
     return visits

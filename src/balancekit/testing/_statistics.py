@@ -1,8 +1,8 @@
-"""Statistical tests of shares, with tolerances by formula.
+"""Statistical tests of shares, with tolerances from formulas.
 
-Every gate is a number of standard deviations ``z``. A correct program passes 4.5 in all but seven of a million runs;
-most incorrect programs never pass it. An estimated tolerance is not a test: "within 25 %" passes code that ignores
-weights.
+Each function returns a distance in standard deviations, ``z``. The limit for a test is ``Z``, 4.5: a correct program
+exceeds it in 3.4 of a million runs (6.8 if both signs are tested), and most incorrect programs exceed it in each run. Do
+not use a guessed tolerance: "within 25 %" passes code that ignores weights.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from balancekit._support.arguments import checked_arguments
 __all__ = ["Z", "chi_square_z", "share_z"]
 
 Z = 4.5
-"""The usual gate, one-sided: 3.4 false alarms in a million."""
+"""The usual limit in standard deviations. One-sided, a correct program exceeds it in 3.4 of a million runs."""
 
 
 @checked_arguments
 def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> float:
-    """Return the distance of counts from the proportions of weights, in standard deviations, over all counts.
+    """Return the distance of counts from the proportions of weights, in standard deviations.
 
-    Pearson's chi-square over the items of positive weight, brought to a normal variable by the cube root
-    (Wilson and Hilferty 1931). Large and positive means off; negative means more even than chance would be,
-    as round robin is. An item of weight zero must not have been counted: infinity if it was.
+    It is Pearson's chi-square over the items of positive weight, transformed to a normal variable by the cube root (Wilson
+    and Hilferty 1931). A large positive value means that the counts are not in proportion. A negative value means that they
+    are closer to proportion than random counts, as with round robin. The value is infinity if an item of weight zero was
+    counted, and minus infinity if nothing was counted or only one item has a positive weight.
 
     Parameters
     ----------
     counts
-        How often each item came.
+        Number of occurrences of each item.
     weights
-        Numbers >= 0 for the same items.
+        Weight of each item, >= 0.
+
+    Source: Wilson and Hilferty, "The distribution of chi-square", PNAS 17 (1931).
 
     Example
     -------
@@ -56,7 +59,16 @@ def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> flo
 
 @checked_arguments
 def share_z(hits: int, trials: int, share: float) -> float:
-    """Return how far ``hits`` of ``trials`` are from ``share``, in standard deviations of a binomial.
+    """Return the distance of ``hits`` of ``trials`` from ``share``, in standard deviations of a binomial variable.
+
+    Parameters
+    ----------
+    hits
+        Number of hits, 0 to ``trials``.
+    trials
+        Number of trials, >= 1.
+    share
+        Expected share of hits, above 0, at most 1.
 
     Raises
     ------

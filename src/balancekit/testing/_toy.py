@@ -1,8 +1,8 @@
-"""One toy HTTP server on an event loop, with the behavior that is set.
+"""One toy HTTP server on an event loop, with a behavior that can be changed.
 
-HTTP is read and written by aiohttp; only deliberately broken responses are written to the transport directly. The server
-itself answers three paths: ``/_toy/behavior`` (PUT fields as JSON, DELETE), ``/_toy/down`` (PUT seconds) and
-``/_toy/requests`` (GET). ``/healthz`` answers 200 unless the behavior names another status.
+aiohttp reads and writes HTTP. Only responses that are deliberately broken are written to the transport directly. Three
+paths control the server: ``/_toy/behavior`` (PUT fields as JSON, DELETE), ``/_toy/down`` (PUT seconds) and
+``/_toy/requests`` (GET).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ CONTROL: Final = "/_toy/"
 OK: Final = 200
 BACKLOG: Final = 1024
 ROUNDS: Final = 3
-"""Of the event loop, from a connection that is accepted to one that the server knows: asyncio makes a transport, and says so.
-Were listening to end meanwhile, it would make none, and the connection would stay open."""
+"""Number of event-loop iterations from the acceptance of a connection until asyncio has made its transport. If the server
+stopped listening earlier, asyncio would make no transport, and the connection would stay open."""
 LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 """``SO_LINGER`` with a time of 0: closing sends RST (POSIX)."""
 
@@ -50,18 +50,18 @@ class Received(NamedTuple):
 
 
 class Toy:
-    """A server; all methods are called on its event loop."""
+    """A toy server. Call all its methods on its event loop."""
 
     def __init__(self, name: str, port: int, tls: ssl.SSLContext | None, behavior: Behavior) -> None:
         self.name: str = name
         self.port: int = port
         self.tls: ssl.SSLContext | None = tls
         self.default: Behavior = behavior
-        """What it does by default."""
+        """Behavior for requests whose URL names none."""
         self.fixed: Behavior | None = None
-        """What it does with every request, whatever its URL says."""
+        """Behavior for all requests, whatever their URLs; ``None`` to use the URLs."""
         self.script: deque[Behavior] = deque()
-        """What it does with the next requests, one each."""
+        """Behaviors for the next requests, one each. They come before ``fixed``."""
         self.received: list[Received] = []
         self.connections: int = 0
         self._rng = Random(name)
@@ -70,7 +70,7 @@ class Toy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen; on the same port as before, if it listened before."""
+        """Start listening. After a stop, use the same port again."""
         if self._runner is not None:
             return
         server = _Counting(self._answer, self._connected)
@@ -103,7 +103,7 @@ class Toy:
         self.connections += 1
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request, or break it off."""
+        """Answer one request, or break its connection, by its behavior."""
         body = await request.read()
         if request.path.startswith(CONTROL):
             return self._control(request, body)
@@ -183,15 +183,15 @@ class Toy:
         return web.Response(status=204)
 
     def _go_down(self, seconds: float) -> None:
-        """Be gone for some seconds, once the response to this request is out."""
+        """Stop for some seconds, after the response to this request has been sent."""
 
-        async def away() -> None:
+        async def outage() -> None:
             await asyncio.sleep(0.01)
             await self.stop()
             await asyncio.sleep(seconds)
             await self.start()
 
-        task = asyncio.get_running_loop().create_task(away())
+        task = asyncio.get_running_loop().create_task(outage())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -221,7 +221,7 @@ def _broken(request: web.BaseRequest, ending: str) -> web.StreamResponse:
 
 
 def _close(transport: asyncio.BaseTransport | None) -> None:
-    """Close a connection once what was written is out."""
+    """Close a connection after the written data has been sent."""
     if transport is not None:
         transport.close()
 
@@ -248,7 +248,7 @@ async def _send(response: web.StreamResponse, pieces: Sequence[bytes], behavior:
 
 
 def _pieces(behavior: Behavior, last: str | None) -> Sequence[bytes] | None:
-    """Return the pieces of a body; events begin after the last one that the client has."""
+    """Return the pieces of a body; ``None`` if it has none. Events begin after ``last``, the id of the client's last one."""
     if behavior.body == "pieces":
         return [b"piece %d " % number for number in range(behavior.pieces)]
     if behavior.body == "events":

@@ -16,7 +16,7 @@ USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 191, "total_tokens": 20
 
 
 def chat_completion() -> bytes:
-    """Return a whole completion that says ``hello``."""
+    """Return a whole completion with the text ``hello``."""
     message = {"role": "assistant", "content": "".join(WORDS)}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     return json.dumps(_envelope("chat.completion", choice) | {"usage": USAGE}).encode()

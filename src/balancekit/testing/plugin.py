@@ -1,7 +1,8 @@
-"""Fixtures for pytest, found by it wherever balancekit is installed: toy servers, a manual clock, balancers.
+"""pytest fixtures: toy servers, a manual clock, and balancers.
 
-``toy_servers`` needs the extra ``testing`` (aiohttp). Nothing but pytest is imported until a test uses a fixture.
-``pytest --fixtures`` lists them; ``-p no:balancekit`` leaves them out.
+pytest finds them if balancekit is installed. ``toy_servers`` needs the extra ``testing`` (aiohttp). Until a test uses a
+fixture, the plugin imports only pytest. ``pytest --fixtures`` lists the fixtures. ``pytest -p no:balancekit`` disables the
+plugin.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ __all__ = ["MakeBalancer", "make_balancer", "manual_clock", "pytest_configure", 
 
 
 class MakeBalancer(Protocol):
-    """What the fixture ``make_balancer`` gives."""
+    """The function that the fixture ``make_balancer`` returns."""
 
     def __call__(
         self, endpoints: Iterable[str | Endpoint[Any]] | Mapping[str, Any] = ("a", "b"), **options: Any
     ) -> LoadBalancer[Any]:
-        """Return a balancer on the manual clock, with a fixed seed; other options as for ``LoadBalancer``."""
+        """Return a balancer on the manual clock, with a fixed seed. ``options`` are those of ``LoadBalancer``."""
         ...
 
 
@@ -46,7 +47,7 @@ def toy_servers(request: pytest.FixtureRequest) -> Iterator[ToyServers]:
 
 @pytest.fixture
 def manual_clock() -> ManualClock:
-    """Return a clock that stands still until the test calls ``advance(seconds)``."""
+    """Return a clock whose time passes only when the test calls ``advance(seconds)``."""
     from balancekit.testing import ManualClock  # noqa: PLC0415 - nothing is imported for tests without fixtures
 
     return ManualClock()
@@ -54,7 +55,7 @@ def manual_clock() -> ManualClock:
 
 @pytest.fixture
 def make_balancer(manual_clock: ManualClock) -> Callable[..., LoadBalancer[Any]]:
-    """Return a function that makes balancers on ``manual_clock``, with a fixed seed: the same picks in each run."""
+    """Return a function that makes balancers on ``manual_clock`` with a fixed seed, so each run has the same picks."""
     from random import Random  # noqa: PLC0415 - as above
 
     from balancekit import LoadBalancer  # noqa: PLC0415 - the same

@@ -1,10 +1,11 @@
 """Toy HTTP servers that are slow, fail, hang or reset on request: ``python -m balancekit.testing.server``.
 
-For examples, recipes and tests of software that balances over HTTP. In a program, :class:`ToyServers` runs them on a
-thread of its own; from a shell, the command runs them in a process of its own, and :func:`behave` changes what one does.
-A URL may name a behavior: ``/status?code=503&retry_after=5``, ``/slow?seconds=0.2``, ``/hang``,
-``/reset``, ``/half``, ``/pieces?n=5&gap=0.1``, ``/events``, ``/echo``, ``/redirect?to=/ok``; any other path is answered
-with the name of the server. Needs the extra ``testing`` (aiohttp).
+Use them in examples and tests of software that balances over HTTP. In a program, :class:`ToyServers` runs them on a
+background thread. From a shell, the command runs them in a process, and :func:`behave` changes the behavior of one.
+
+A URL can name a behavior: ``/status?code=503&retry_after=5``, ``/slow?seconds=0.2``, ``/hang``, ``/reset``, ``/half``,
+``/pieces?n=5&gap=0.1``, ``/events``, ``/echo``, ``/redirect?to=/ok``. The response to any other path is the name of the
+server. Needs the extra ``testing`` (aiohttp).
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ FIRST_PORT: Final = 9101
 """Port of the first server that the command starts."""
 MAX_SERVERS: Final = 100
 CONTROL_TIMEOUT_S: Final = 10.0
-"""For a control request."""
+"""Timeout of a control request."""
 POLL_S: Final = 0.2
-"""Between two looks of the command for a signal."""
+"""Seconds between two checks of the command whether a signal has arrived."""
 
 
 class ToyServer(StateRepr, prints=("name", "address")):
-    """One server of :class:`ToyServers`, which makes it.
+    """One toy server. Made by :class:`ToyServers`.
 
     Example
     -------
@@ -87,14 +88,14 @@ class ToyServer(StateRepr, prints=("name", "address")):
 
     @spelled(Behavior)
     def behave(self, behavior: str | Behavior | None = None, /, **fields: Any) -> None:
-        """Do this with every request from now on, whatever its URL says; without arguments, heed URLs again.
+        """Set the behavior for all later requests, whatever their URLs. Without arguments, use the URLs again.
 
         Parameters
         ----------
         behavior
             A :class:`Behavior`, or the path and query of a URL that names one.
         **fields
-            Fields of a :class:`Behavior`.
+            Fields of a :class:`Behavior`. They override those of ``behavior``.
 
         Raises
         ------
@@ -104,7 +105,7 @@ class ToyServer(StateRepr, prints=("name", "address")):
         self._toy.fixed = _behavior(behavior, fields)
 
     def once(self, *behaviors: str | Behavior) -> None:
-        """Do these with the next requests, one behavior each.
+        """Set the behaviors of the next requests, one for each request.
 
         Raises
         ------
@@ -118,34 +119,40 @@ class ToyServer(StateRepr, prints=("name", "address")):
         self._thread.run(self._toy.stop())
 
     def start(self) -> None:
-        """Listen again, on the same port."""
+        """Listen again, on the same port. If the server listens, do nothing.
+
+        Raises
+        ------
+        OSError
+            If the port is in use.
+        """
         self._thread.run(self._toy.start())
 
 
 class ToyServers(StateRepr, prints=("addresses",)):
-    """Some toy servers on loopback, on one background thread. A context manager.
+    """Several toy servers on 127.0.0.1 that run on one background thread. A context manager.
 
     Parameters
     ----------
     names
-        Their names, or how many; a number gives ``a``, ``b``, ``c`` and so on.
+        Names of the servers, or their number, 1 to 100. With a number, the names are ``a``, ``b``, ``c`` and so on.
     port
-        Port of the first one, 1 to 65535, the others following it; 0 lets the system choose.
+        Port of the first server, 1 to 65535. The others use the following ports. With 0, the system chooses free ports.
     tls
         Server-side TLS context, or ``None`` for plain HTTP.
     behavior
-        What they do with requests whose URL names no behavior, for example a latency.
+        Behavior for requests whose URL names none, for example ``"/slow?seconds=0.1"``.
 
     Raises
     ------
     ConfigurationError
         If a parameter is outside its range.
     OSError
-        When starting, if a port is taken; then none is started.
+        When the context is entered, if a port is in use. Then no server runs.
 
     Notes
     -----
-    Serves a few thousand requests a second. *When not to use it:* as a load generator's counterpart in a benchmark.
+    *When not to use it:* to measure the throughput of a client. The servers handle a few thousand requests per second.
 
     Example
     -------
@@ -177,16 +184,16 @@ class ToyServers(StateRepr, prints=("addresses",)):
 
     @property
     def addresses(self) -> list[str]:
-        """Host and port of each, in order."""
+        """Host and port of each server, in the order of their names."""
         return [server.address for server in self]
 
     def start(self) -> Self:
-        """Start all of them; return this object.
+        """Start all servers; return this object.
 
         Raises
         ------
         OSError
-            If a port is taken; then none is started.
+            If a port is in use. Then no server runs.
         """
         self._thread.start()
         try:
@@ -198,7 +205,7 @@ class ToyServers(StateRepr, prints=("addresses",)):
         return self
 
     def stop(self) -> None:
-        """Stop all of them and their thread. Stopping twice does nothing."""
+        """Stop all servers and their thread. If they are stopped, do nothing."""
         if self._thread.running:
             for server in self:
                 server.stop()
@@ -226,23 +233,27 @@ class ToyServers(StateRepr, prints=("addresses",)):
 def behave(
     address: str, behavior: str | Behavior | None = None, /, *, down: float = 0.0, **fields: Any
 ) -> None:
-    """Instruct a toy server in another process what to do with every request from now on.
+    """Set the behavior of a toy server in another process for all later requests.
+
+    Without ``behavior`` and ``fields``, the server uses the URLs of requests again.
 
     Parameters
     ----------
     address
-        Its host and port.
+        Host and port of the server.
     behavior
-        A :class:`Behavior`, or the path and query of a URL that names one; neither this nor fields: heed URLs again.
+        A :class:`Behavior`, or the path and query of a URL that names one.
     down
-        Seconds for which it is gone: it refuses connections, and open ones are reset. 0 for not at all.
+        Seconds for which the server is down, >= 0. It resets open connections and refuses new ones. 0 for no downtime.
     **fields
-        Fields of a :class:`Behavior`.
+        Fields of a :class:`Behavior`. They override those of ``behavior``.
 
     Raises
     ------
     ConfigurationError
-        If a field is unknown or outside its range, or no toy server is listening at the address.
+        If a field is unknown or outside its range, or no toy server listens at the address.
+
+    Cost: one or two HTTP requests; it blocks for at most 10 s each.
 
     Example
     -------
@@ -272,7 +283,13 @@ def _control(address: str, method: str, path: str, content: object) -> None:
 
 
 def _names(names: int | Sequence[str]) -> list[str]:
-    """Return the names of the servers, checked."""
+    """Return the names of the servers.
+
+    Raises
+    ------
+    ConfigurationError
+        If the number is outside its bounds, or a name is empty, not printable, or there twice.
+    """
     if isinstance(names, bool):
         raise ConfigurationError("names", names, f"a number from 1 to {MAX_SERVERS}, or names")
     if not isinstance(names, int):
@@ -294,7 +311,13 @@ def _texts(names: Iterable[object]) -> Iterator[str]:
 
 
 def _known(behavior: str | Behavior) -> Behavior:
-    """Return a behavior, given as one or as a URL that names one."""
+    """Return a behavior that is given as an object or as a URL.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is neither.
+    """
     if isinstance(behavior, Behavior):
         return behavior
     if isinstance(behavior, str):
@@ -305,7 +328,7 @@ def _known(behavior: str | Behavior) -> Behavior:
 
 
 def _behavior(behavior: str | Behavior | None, fields: dict[str, Any]) -> Behavior | None:
-    """Return the behavior that arguments describe; ``None`` if there are none."""
+    """Return the behavior that arguments describe; ``None`` if there are no arguments."""
     if behavior is None:
         return Behavior.from_fields(fields) if fields else None
     return _known(behavior).replace(**fields)
@@ -353,7 +376,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"{server.name}  {server.url}\n")
         sys.stdout.write("Ready. Press Ctrl-C to stop.\n")
         sys.stdout.flush()
-        while not ended.wait(POLL_S):  # an endless wait might not run the handler
+        while not ended.wait(
+            POLL_S
+        ):  # on some systems, a wait without a timeout does not run signal handlers
             pass
     return 0
 

@@ -1,6 +1,6 @@
-"""Hypothesis strategies for what balancers and selectors meet.
+"""Hypothesis strategies for the inputs of balancers and selectors.
 
-They are small on purpose: five endpoints with odd weights find what five hundred with even ones hide.
+Their values are small on purpose: a few endpoints with unusual weights find more defects than hundreds with equal ones.
 """
 
 from __future__ import annotations
@@ -28,11 +28,16 @@ SUPPRESSED_CHECKS: Final = (
     HealthCheck.large_base_example,
     HealthCheck.too_slow,
 )
-"""What Hypothesis need not complain of: how long an algorithm takes is not what the laws are about."""
+"""Health checks of Hypothesis that are disabled: the laws do not judge how long an algorithm takes."""
 
 
 def ids(*, max_size: int = 8) -> SearchStrategy[str]:
-    """Ids from a small alphabet, so that they meet again.
+    """Ids from a small set, so that the same id occurs several times.
+
+    Parameters
+    ----------
+    max_size
+        Number of different ids, >= 1.
 
     Raises
     ------
@@ -43,31 +48,34 @@ def ids(*, max_size: int = 8) -> SearchStrategy[str]:
 
 
 def weights(*, zero: bool = True) -> SearchStrategy[float]:
-    """Weights as people configure them: mostly small and whole, sometimes zero, fractions or huge."""
+    """Typical weights: mostly small whole numbers, some fractions and large numbers; also 0, unless ``zero`` is false."""
     usual = [1.0, 2.0, 3.0, 5.0, 10.0, 0.5, 2.5, 100.0, 1e-3, 1e6]
     return st.sampled_from([0.0, *usual] if zero else usual)
 
 
 def keys() -> SearchStrategy[Key]:
-    """Keys of every kind, empty ones and those beyond 64 bits included."""
+    """Keys of all types: text, bytes, and integers; also empty ones, and integers of more than 64 bits."""
     return st.one_of(st.text(max_size=12), st.binary(max_size=12), st.integers(-(2**70), 2**70))
 
 
 def outcomes() -> SearchStrategy[Outcome]:
-    """Any outcome."""
+    """All outcomes."""
     return st.sampled_from(list(Outcome))
 
 
 @st.composite
 def endpoint_lists(draw: st.DrawFn, *, min_size: int = 1, max_size: int = 8) -> list[Endpoint[str]]:
-    """Return lists of endpoints with different ids, in any order."""
+    """Any list of endpoints with different ids, in any order."""
     chosen = draw(st.lists(ids(max_size=max_size), min_size=min_size, max_size=max_size, unique=True))
     return [Endpoint(id, weight=draw(weights())) for id in chosen]
 
 
 @st.composite
 def snapshots(draw: st.DrawFn, *, min_size: int = 0, max_size: int = 6) -> Snapshot:
-    """Snapshots as pools publish them: some endpoints down, some busy; never weight zero beside others."""
+    """Snapshots as a balancer publishes them. Some endpoints are down, and some have requests in flight.
+
+    Weights are either all positive or all 0.
+    """
     chosen = draw(st.lists(ids(max_size=max_size), min_size=min_size, max_size=max_size, unique=True))
     if draw(st.integers(0, 9)):
         shares = {id: draw(weights(zero=False)) for id in chosen}

@@ -1,36 +1,44 @@
-"""Laws that every selector keeps, each with a number to cite.
+"""Laws of selectors, each with a number to cite.
 
-==  ===================================  =====================================================================
+==  ===================================  ======================================================================
 1   :func:`picks_candidates`             a pick is one of the snapshot's candidates, or ``None``
-2   :func:`honours_exclusion`            never an excluded endpoint
-3   :func:`none_iff_no_candidate`        ``None`` if and only if there is no candidate
-4   :func:`uses_only_its_generator`      module-level randomness, clocks and ``hash()`` of text change nothing
-5   :func:`same_seed_same_picks`         two alike selectors with alike generators pick alike
-6   :func:`writes_nothing`               snapshot and nodes look the same after a pick
-7   :func:`survives_changes`             after any change of membership or health, law 1 holds, for the snapshot
-                                         before it too
-8   :func:`fast_path_agrees`             the picker picks eligible endpoints, keyed ones what ``select`` does
-9   :func:`in_proportion`                survivors' shares are in proportion to their weights, whichever are
-                                         down, removed, excluded, new or reweighted; weight zero is never picked
-                                         beside others
-10  :func:`evenly`                       survivors' shares are equal, whichever are down, removed or excluded
+2   :func:`honours_exclusion`            a pick is never an excluded endpoint
+3   :func:`none_iff_no_candidate`        a pick is ``None`` if and only if there is no candidate
+4   :func:`uses_only_its_generator`      picks do not depend on module-level randomness, clocks, or ``hash()`` of
+                                         text
+5   :func:`same_seed_same_picks`         two equal selectors with equal generators make equal picks
+6   :func:`writes_nothing`               a pick does not change the snapshot, its nodes and the context
+7   :func:`survives_changes`             law 1 holds after any change of membership or health, for the new
+                                         snapshot and the one before
+8   :func:`fast_path_agrees`             a picker picks eligible endpoints; a keyed one makes the same picks as
+                                         ``select``
+9   :func:`in_proportion`                shares are in proportion to weights among the endpoints that may be
+                                         picked, after any change; weight 0 is picked only if no other may be
+10  :func:`evenly`                       shares are equal among the endpoints that may be picked
 11  :func:`independent_of_order`         (keyed) the owner of a key does not depend on the order of endpoints
 12  :func:`disrupts_little`              (keyed) only keys of a changed endpoint change their owner, and owners
-                                         do not depend on the endpoints before
-13  :func:`starves_none`                 (adaptive) none of equal endpoints waits for long, whatever one answer did
+                                         do not depend on earlier endpoints
+13  :func:`starves_none`                 (adaptive) each of several equal endpoints is picked regularly, also
+                                         after one very slow response
 14  :func:`keeps_queues_finite`          (adaptive) queues of unequal servers stay finite without weights
-15  :func:`avoids_failing`               (adaptive) an endpoint that fails fast gets little, and is used again
+15  :func:`avoids_failing`               (adaptive) an endpoint that fails fast gets few requests while it fails,
+                                         and more after that
 16  :func:`learns_nothing_from_ignored`  (adaptive) requests that end ignored or cancelled attract no others
-==  ===================================  =====================================================================
+==  ===================================  ======================================================================
 
-``ALL`` are the laws every weighted selector keeps: 1 to 9. An algorithm that ignores weights is checked with
-``ALL - {WEIGHTED}``, one that should treat all alike with ``ALL - {WEIGHTED} | {EVEN}``, a consistent hash
-with ``ALL - {WEIGHTED} | HASHED``, one that learns from answers and is to be safe with any endpoints
-with ``ALL | ADAPTIVE``: of the shipped selectors only the default keeps all of these. Laws 9 and 10 are statistical,
-with a fixed seed and a gate of 4.5 standard deviations: a correct selector that has passed once always passes.
+Choose the set of laws by the kind of algorithm:
 
-In-flight counts (never negative, their sum the open leases) are the balancer's to keep: see
-``balancekit.testing.check_balancer``.
+- ``ALL``, laws 1 to 9, for a selector that follows weights;
+- ``ALL - {WEIGHTED}`` for one that ignores weights;
+- ``ALL - {WEIGHTED} | {EVEN}`` for one that ignores weights and gives all endpoints equal shares;
+- ``ALL - {WEIGHTED} | HASHED`` for a consistent hash;
+- ``ALL | ADAPTIVE`` for one that learns from responses and must be safe with any endpoints. Of the selectors of this
+  library, only the default keeps all of these.
+
+Laws 9, 10 and 14 are statistical, with a fixed seed and a limit of 4.5 standard deviations. So a selector that has passed
+once always passes.
+
+The balancer keeps in-flight counts, not the selector. ``balancekit.testing.check_balancer`` checks them.
 """
 
 from __future__ import annotations
@@ -84,15 +92,15 @@ __all__ = [
 ]
 
 WEIGHTED: Final[Law] = in_proportion
-"""Law 9, which an algorithm that ignores weights does not keep: ``ALL - {WEIGHTED}``."""
+"""Law 9. For an algorithm that ignores weights, check ``ALL - {WEIGHTED}``."""
 EVEN: Final[Law] = evenly
-"""Law 10, for algorithms that treat all endpoints alike."""
+"""Law 10, for algorithms that give all endpoints equal shares."""
 HASHED: Final[frozenset[Law]] = frozenset({independent_of_order, disrupts_little})
 """Laws 11 and 12, for consistent hashing."""
 ADAPTIVE: Final[frozenset[Law]] = frozenset(
     {starves_none, keeps_queues_finite, avoids_failing, learns_nothing_from_ignored}
 )
-"""Laws 13 to 16, for selectors that learn from answers: over a balancer without a health policy, in virtual time."""
+"""Laws 13 to 16, for selectors that learn from responses. They run a balancer without a health policy in virtual time."""
 ALL: Final[frozenset[Law]] = frozenset(
     {
         picks_candidates,

@@ -14,29 +14,29 @@ with extra("testing"):
 from balancekit.protocols import Selector
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 from balancekit.testing._broken import LawBroken
+from balancekit.testing._environments import patched_environment
 from balancekit.testing._factories import make_context
-from balancekit.testing._worlds import another_world
 from balancekit.testing.laws._subject import Subject
 from balancekit.testing.strategies import keys, snapshots, weights
 
 __all__ = ["same_seed_same_picks", "uses_only_its_generator", "writes_nothing"]
 
 TRIES: Final = 3
-"""How often picks are repeated before they are said to have used what another thread may have used meanwhile."""
+"""Number of repetitions before the selector is blamed: another thread may have used the module-level generator."""
 
 
 def uses_only_its_generator(subject: Subject) -> None:
-    """Law 4. Picks depend on no randomness but ``ctx.rng``.
+    """Law 4. Picks depend on no source of randomness other than ``ctx.rng``.
 
-    Not on module-level randomness, a clock, or ``hash()`` of text, which differs in each process.
+    They do not depend on module-level randomness, on a clock, or on ``hash()`` of text, which differs between processes.
     """
 
     @subject.search(snapshot=snapshots(min_size=2), key=st.none() | keys())
     def law(snapshot: Snapshot, key: Key | None) -> None:
         seen = []
         module = sys.modules.get(type(subject.make()).__module__)
-        for world in (1, 2):
-            with another_world(world, module):
+        for environment in (1, 2):
+            with patched_environment(environment, module):
                 for _ in range(TRIES):
                     before = random.getstate()
                     picked = _sequence(subject.make(), snapshot, make_context(5, key=key), 12)
@@ -48,12 +48,12 @@ def uses_only_its_generator(subject: Subject) -> None:
         if seen[0] != seen[1]:
             raise LawBroken(
                 "4, uses_only_its_generator",
-                f"{seen[0]} became {seen[1]} at another time, in another process",
+                f"{seen[0]} became {seen[1]} with other clocks, hashes or module-level randomness",
             )
 
 
 def same_seed_same_picks(subject: Subject) -> None:
-    """Law 5. Two alike selectors with alike generators pick alike, over changing snapshots too."""
+    """Law 5. Two equal selectors with equal generators make equal picks, also over changing snapshots."""
 
     @subject.search(
         changes=st.lists(st.sets(st.sampled_from("abcd")), min_size=1, max_size=4),
@@ -76,16 +76,16 @@ def same_seed_same_picks(subject: Subject) -> None:
 
 
 def writes_nothing(subject: Subject) -> None:
-    """Law 6. After a pick, snapshot and nodes look as they did before."""
+    """Law 6. A pick does not change the snapshot, its nodes or the context."""
 
     @subject.search(snapshot=snapshots(), key=st.none() | keys(), exclude=st.sets(st.just("e0")))
     def law(snapshot: Snapshot, key: Key | None, exclude: set[str]) -> None:
         selector, ctx = subject.make(), make_context(key=key, exclude=exclude)
-        before = _looks(snapshot), (ctx.now, ctx.key, ctx.cost, set(ctx.exclude))
+        before = _snapshot_state(snapshot), (ctx.now, ctx.key, ctx.cost, set(ctx.exclude))
         for _ in range(4):
             selector.select(snapshot, ctx)
-        if before != (_looks(snapshot), (ctx.now, ctx.key, ctx.cost, set(ctx.exclude))):
-            raise LawBroken("6, writes_nothing", f"{snapshot!r} or its context looks different after picks")
+        if before != (_snapshot_state(snapshot), (ctx.now, ctx.key, ctx.cost, set(ctx.exclude))):
+            raise LawBroken("6, writes_nothing", f"picks changed {snapshot!r} or its context")
 
 
 def _sequence(selector: Selector, snapshot: Snapshot, ctx: PickContext, count: int) -> list[str | None]:
@@ -93,15 +93,15 @@ def _sequence(selector: Selector, snapshot: Snapshot, ctx: PickContext, count: i
     return [None if node is None else node.id for node in picked]
 
 
-def _looks(snapshot: Snapshot) -> tuple[object, ...]:
+def _snapshot_state(snapshot: Snapshot) -> tuple[object, ...]:
     return (
         snapshot.version,
         snapshot.panic,
         tuple([id(node) for node in snapshot.eligible]),
-        tuple([_node_looks(node) for node in snapshot.members.nodes]),
+        tuple([_node_state(node) for node in snapshot.members.nodes]),
     )
 
 
-def _node_looks(node: Node) -> tuple[object, ...]:
+def _node_state(node: Node) -> tuple[object, ...]:
     facts = (node.id, node.weight, node.priority, node.zone, dict(node.metadata), node.ramp)
     return (*facts, node.inflight, node.successes, id(node.load), node.load.value(now=0.0))

@@ -1,4 +1,4 @@
-"""Laws 11 and 12: owners of keys, for consistent hashing."""
+"""Laws 11 and 12: owners of keys in consistent hashing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["disrupts_little", "independent_of_order"]
 
 
 def independent_of_order(subject: Subject) -> None:
-    """Law 11. The owner of a key is the same whatever the order of the endpoints."""
+    """Law 11. The owner of a key does not depend on the order of the endpoints."""
     wanted = [f"key:{number}" for number in range(300)]
     nodes = subject.nodes({"a": 1.0, "b": 2.0, "c": 1.0, "d": 3.0})
     owners = _owners(subject, nodes, wanted)
@@ -26,9 +26,9 @@ def independent_of_order(subject: Subject) -> None:
 
 
 def disrupts_little(subject: Subject) -> None:
-    """Law 12. When an endpoint leaves, only its keys move; when one joins, keys move only to it.
+    """Law 12. If an endpoint is removed, only its keys move. If one is added, keys move only to it.
 
-    Keys lie the same with a selector that saw other endpoints before.
+    Owners do not depend on the endpoints that the selector had before.
     """
     wanted = [f"key:{number}" for number in range(2_000)]
     shares = {f"e{number}": 1.0 for number in range(10)}
@@ -48,7 +48,7 @@ def disrupts_little(subject: Subject) -> None:
         if differ:
             raise LawBroken(
                 "12, disrupts_little",
-                f"{differ} of {len(wanted)} keys lie elsewhere than with a fresh selector, which saw no other endpoints",
+                f"{differ} of {len(wanted)} keys have another owner than with a new selector, which had no other endpoints",
             )
 
 

@@ -1,4 +1,4 @@
-"""Laws 1 to 3, 7 and 8: what a pick may be, also after a change and on the fast path."""
+"""Laws 1 to 3, 7 and 8: validity of picks, also after a change and on the fast path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def picks_candidates(subject: Subject) -> None:
-    """Law 1. A pick is one of ``snapshot.candidates(ctx)``, the very node, or ``None``."""
+    """Law 1. A pick is one of the objects in ``snapshot.candidates(ctx)``, or ``None``."""
 
     @subject.search(snapshot=snapshots(), key=st.none() | keys(), seed=st.integers(0, 99))
     def law(snapshot: Snapshot, key: Key | None, seed: int) -> None:
@@ -40,7 +40,7 @@ def picks_candidates(subject: Subject) -> None:
 
 
 def honours_exclusion(subject: Subject) -> None:
-    """Law 2. An excluded endpoint is not picked, not the first time and not the tenth."""
+    """Law 2. An excluded endpoint is never picked, in ten picks with the same context."""
 
     @subject.search(
         snapshot=snapshots(min_size=1),
@@ -57,7 +57,7 @@ def honours_exclusion(subject: Subject) -> None:
 
 
 def none_iff_no_candidate(subject: Subject) -> None:
-    """Law 3. ``None`` means that there is no candidate, and no candidate gives ``None``."""
+    """Law 3. A pick is ``None`` if and only if there is no candidate."""
 
     @subject.search(
         snapshot=snapshots(),
@@ -76,10 +76,10 @@ def none_iff_no_candidate(subject: Subject) -> None:
 
 
 def survives_changes(subject: Subject) -> None:
-    """Law 7. After any change of membership or health, a pick is a candidate of the snapshot that it is made from.
+    """Law 7. After any change of membership or health, a pick from a snapshot is a candidate of that snapshot.
 
-    That is the new snapshot, or the one before: requests pick from it while the new one is prepared, and those in progress
-    for a moment longer.
+    This holds for the new snapshot and for the one before: while a new snapshot is prepared, and shortly after that,
+    requests still pick from the previous one.
     """
 
     @subject.search(changes=st.lists(snapshots(), min_size=2, max_size=6), key=st.none() | keys())
@@ -99,13 +99,15 @@ def survives_changes(subject: Subject) -> None:
             if isinstance(selector, SupportsPicker) and snapshot.eligible:
                 fast: Callable[..., Node | None] = selector.picker(snapshot, rng=Random(3))
                 again = partial(fast, "k", 0.0) if selector.keyed else partial(fast, 0.0)
-                earlier.insert(0, (snapshot, again))  # first, for ``select`` may put right what it needs
+                earlier.insert(
+                    0, (snapshot, again)
+                )  # first, because ``select`` may repair what the picker needs
 
 
 def _pick_after(
     change: Snapshot, origin: Snapshot, pick: Callable[[], Node | None], ctx: PickContext
 ) -> None:
-    """Pick from a snapshot after a change."""
+    """Check a pick from the snapshot ``origin`` after a change to the snapshot ``change``."""
     try:
         node = pick()
     except Exception as error:
@@ -116,7 +118,7 @@ def _pick_after(
 
 
 def _versions(changes: Iterable[Snapshot]) -> Iterator[Snapshot]:
-    """Yield changes of membership, numbered as by a pool; after each, one endpoint goes down, and is up again."""
+    """Yield snapshots with the version numbers of a pool. After each, one endpoint goes down, and comes back."""
     for number, change in enumerate(changes, 1):
         members = Members(change.members.nodes, version=number)
         for version, eligible in enumerate(
@@ -126,7 +128,7 @@ def _versions(changes: Iterable[Snapshot]) -> Iterator[Snapshot]:
 
 
 def fast_path_agrees(subject: Subject) -> None:
-    """Law 8. A picker picks eligible endpoints; a keyed one picks what ``select`` picks for the key."""
+    """Law 8. A picker picks eligible endpoints. A keyed picker picks the same endpoint as ``select`` for each key."""
     if not isinstance(subject.make(), SupportsPicker):
         return
 
@@ -139,6 +141,6 @@ def fast_path_agrees(subject: Subject) -> None:
         for _ in range(4):
             node = pick(key, 0.0) if selector.keyed else pick(0.0)
             if not any(node is one for one in snapshot.eligible):
-                raise LawBroken("8, fast_path_agrees", f"the picker answered {node!r} for {snapshot!r}")
+                raise LawBroken("8, fast_path_agrees", f"the picker returned {node!r} for {snapshot!r}")
             if selector.keyed and node is not other.select(snapshot, make_context(seed, key=key)):
                 raise LawBroken("8, fast_path_agrees", f"picker and select differ for key {key!r}")

@@ -1,4 +1,4 @@
-"""Laws 9 and 10: shares of survivors, in proportion to weights or equal."""
+"""Laws 9 and 10: shares of endpoints, in proportion to weights or equal."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from balancekit.testing.laws._subject import Subject
 __all__ = ["evenly", "in_proportion"]
 
 PICKS: Final = 6_000
-"""Per situation of a statistical law: enough to see a share of 1/13 that is off by a fifth."""
+"""Number of picks in each situation. A share of 1/13 that is wrong by a fifth is detected."""
 MAX_OTHERWISE_MISSING: Final = 2
-"""Up to this many endpoints are also removed and excluded: those differ from *down* by code, not by arithmetic."""
+"""Maximum number of missing endpoints that are tested as removed and as excluded, and not only as down. The expected shares
+are the same, so a few cases suffice to test the code of removal and exclusion."""
 
 
 def in_proportion(subject: Subject) -> None:
-    """Law 9. Survivors' shares are in proportion to their weights, whichever endpoints are missing and however.
+    """Law 9. Shares are in proportion to weights, whichever endpoints are missing.
 
-    For every set of missing endpoints (of five, of weights 5, 3, 2, 2, 1), missing because they are down,
-    because they were removed, or because the request excludes them. So are shares after endpoints joined or weights
-    changed. And: an endpoint of weight zero is never picked while another may be.
+    This is checked with five endpoints of weights 5, 3, 2, 2 and 1, for all sets of missing endpoints that leave at least
+    two. They are missing because they are down, were removed, or are excluded by the request. It is also checked after
+    endpoints were added and after weights changed. In addition, an endpoint of weight 0 is never picked while another one
+    may be picked.
     """
     shares = {"a": 5.0, "b": 3.0, "c": 2.0, "d": 2.0, "e": 1.0}
     _check_shares(subject, shares, shares, "9, in_proportion")
@@ -38,7 +40,7 @@ def in_proportion(subject: Subject) -> None:
 
 
 def evenly(subject: Subject) -> None:
-    """Law 10. Survivors' shares are equal, whichever endpoints are missing and however, whatever the weights."""
+    """Law 10. Shares are equal, whichever endpoints are missing and whatever their weights. Checked like law 9."""
     even = dict.fromkeys("abcde", 1.0)
     _check_shares(subject, {"a": 5.0, "b": 3.0, "c": 2.0, "d": 2.0, "e": 1.0}, even, "10, evenly")
 
@@ -78,7 +80,7 @@ def _situations(
     seed = hash_free_seed(missing)
 
     selector, ctx = subject.make(), make_context(seed)
-    _counts(subject, selector, whole, ctx, 7)  # all were there before
+    _counts(subject, selector, whole, ctx, 7)  # some picks while no endpoint is missing
     yield (
         "down",
         "select",
@@ -102,7 +104,7 @@ def _situations(
 
 
 def _changes(subject: Subject, shares: Mapping[str, float]) -> Iterator[tuple[str, dict[str, int]]]:
-    """Yield what becomes of a pool whose endpoints joined, or got their weights, after the first picks."""
+    """Yield changes and the counts after them: endpoints are added, or weights change, after the first picks."""
     fewer = {id: weight for id, weight in shares.items() if id not in {"a", "e"}}
     others = dict(zip(shares, reversed([*shares.values()]), strict=True))
     for how, before in (("two endpoints joined", fewer), (f"weights were {others}", others)):
@@ -113,7 +115,7 @@ def _changes(subject: Subject, shares: Mapping[str, float]) -> Iterator[tuple[st
 
 
 def hash_free_seed(ids: set[str]) -> int:
-    """Return a seed that is the same in every process."""
+    """Return a seed that is the same in each process, unlike one from ``hash()``."""
     return sum(ord(id) << position for position, id in enumerate(sorted(ids))) + 17
 
 
@@ -124,15 +126,15 @@ def _counts(
     ctx: PickContext,
     picks: int,
 ) -> dict[str, int]:
-    """Pick, hold what is to be held, release at random; count the picks."""
+    """Return the number of picks of each endpoint, while a number of requests is kept in flight."""
     counts: dict[str, int] = {}
     held: list[Node] = []
     keyed = getattr(selector, "keyed", False)
     level = int(subject.held * sum(node.weight for node in snapshot.candidates(ctx)))
-    chance = Random(23)
+    rng = Random(23)
     for number in range(picks + level):
         if len(held) >= max(1, level):
-            place = chance.randrange(len(held))
+            place = rng.randrange(len(held))
             held[place], held[-1] = held[-1], held[place]
             held.pop().inflight -= 1
         request = make_context(ctx.rng, key=f"key:{number}", exclude=ctx.exclude) if keyed else ctx

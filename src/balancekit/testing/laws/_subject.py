@@ -1,4 +1,4 @@
-"""The selector on trial, and how a law searches for a case that breaks it."""
+"""The selector under test, and the search for examples that break a law."""
 
 from __future__ import annotations
 
@@ -21,19 +21,25 @@ __all__ = ["Law", "Subject"]
 
 
 class Subject(ConstructorRepr):
-    """A selector on trial.
+    """A selector under test. The argument of each law.
 
     Parameters
     ----------
     make
-        Makes a fresh one.
+        Function that returns a new selector.
     load
-        The loads of the nodes it sees; ``None`` for its own default.
+        Load policy of the nodes; ``None`` for the selector's default.
     held
-        Requests kept in flight per unit of weight during statistical laws. Selectors that look for the
-        least loaded are in proportion only under load.
+        Number of requests kept in flight per unit of weight in laws 9 and 10. Least-loaded selectors follow weights only
+        under load.
     examples
-        How many cases each searching law tries.
+        Number of random examples that a law tries.
+
+    Example
+    -------
+    >>> from balancekit import RoundRobin
+    >>> from balancekit.testing.laws import picks_candidates
+    >>> picks_candidates(Subject(RoundRobin, examples=5))
     """
 
     def __init__(
@@ -50,7 +56,7 @@ class Subject(ConstructorRepr):
         self.examples = examples
 
     def search(self, **strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], None]:
-        """Decorate a law's body: run it on examples, always the same ones, and shrink what fails."""
+        """Return a decorator that runs a function on random examples, the same in each run, and shrinks a failing one."""
 
         def run(body: Callable[..., None]) -> None:
             steady = settings(
@@ -68,9 +74,9 @@ class Subject(ConstructorRepr):
         return run
 
     def nodes(self, shares: Mapping[str, float]) -> tuple[Node, ...]:
-        """Make nodes with the subject's loads."""
+        """Return nodes with these weights by id, and with the loads of this subject."""
         return make_nodes(shares, load=self.load or getattr(self.make(), "default_load", None))
 
 
 Law: TypeAlias = Callable[[Subject], None]
-"""A law raises :class:`LawBroken` if the subject does not keep it."""
+"""A function that raises :class:`LawBroken` if the subject breaks the law."""

@@ -1,6 +1,6 @@
-"""Other worlds for code that must not depend on them.
+"""Patched environments, to check that code does not depend on its environment.
 
-Clocks, module-level randomness and hashes of text that differ.
+An environment determines the clocks of ``time``, the module-level random generator, and hashes of text.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from types import ModuleType
 from typing import Final
 from unittest import mock
 
-__all__ = ["another_world"]
+__all__ = ["patched_environment"]
 
 CLOCKS: Final = ("time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "perf_counter_ns")
 TICK_S: Final = 10
-"""By which clocks of all worlds but the first go on between two readings."""
+"""Seconds by which clocks advance between two readings in environment 2. In environment 1 they stand still."""
 
 
 @contextmanager
-def another_world(number: int, module: ModuleType | None = None) -> Iterator[None]:
-    """Let module-level randomness, every clock, and what a module calls ``hash()`` of text be those of another process."""
+def patched_environment(number: int, module: ModuleType | None = None) -> Iterator[None]:
+    """Patch the clocks and the module-level random generator, by a number, as if the process were another one.
+
+    If ``module`` is given, also patch the function ``hash`` of that module. Everything is restored at the end.
+    """
     readings = count(number * 1_000, TICK_S * (number - 1))
 
     def reading() -> int:
