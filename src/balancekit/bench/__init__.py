@@ -1,10 +1,9 @@
-"""Measurements of the algorithms compared with theory, on your machine.
+"""Measurements of the algorithms on your machine, compared with theory.
 
-:func:`measure` runs up to four topics, ``distribution``, ``disruption``, ``speed`` and ``latency``, and returns
-:class:`Results`: claims with verdicts (:class:`Claim`) and tables. :func:`draw` makes pictures of them,
-:func:`write` a folder with a report, :func:`card` a small picture of one algorithm. :func:`write_scenario` writes such a
-folder about a scenario of :mod:`balancekit.sim`. Drawing needs matplotlib, which the extra ``plots`` brings; measuring
-does not.
+:func:`measure` runs up to four topics: ``distribution``, ``disruption``, ``speed`` and ``latency``. It returns
+:class:`Results` with claims (:class:`Claim`) and tables. :func:`draw` makes pictures of them, and :func:`write` writes a
+folder with a report. :func:`card` makes a small picture of one algorithm. :func:`write_scenario` writes a folder with a
+report about a scenario of :mod:`balancekit.sim`. Drawing needs matplotlib, from the extra ``plots``; measuring does not.
 """
 
 from __future__ import annotations

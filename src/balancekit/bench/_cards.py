@@ -1,7 +1,7 @@
-"""Figures for the card of each algorithm: a small picture for the page that explains it.
+"""Figures for the cards of algorithms. A card is a small picture on the page that explains an algorithm.
 
-Of a selector: traffic shares when one of ten endpoints is three times slower, and what that does to latency. Of a
-hashing structure: shares of keys, and where keys go when one of ten servers leaves.
+For a selector: traffic shares and latency when one of ten endpoints is three times slower than the others. For a hashing
+structure: shares of keys, and the new owners of keys when one of ten servers leaves.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ __all__ = ["CARDS", "STRUCTURE_CARDS", "HashingCard", "SelectorCard", "figures_o
 STRUCTURE_CARDS: Final[Mapping[str, str]] = {
     f"hashing.{name}" if name in SELECTORS else name: name for name in STRUCTURES
 }
-"""Structures by the name of their card; ``RendezvousHash`` is a selector, too."""
+"""Names of structures by the names of their cards. ``RendezvousHash`` is also the name of a selector."""
 CARDS: Final[tuple[str, ...]] = (*[name for name in SELECTORS if "," not in name], *STRUCTURE_CARDS)
 """The names of all algorithms that have a card."""
 REQUESTS: Final = 20_000
 KEYS: Final = 200_000
 LEFT: Final = 4
-"""Which of ten servers leaves: one in the middle; the last where only that one may."""
+"""Index of the server that leaves, in the middle of ten. For a structure that can remove only the last server, it is that."""
 
 
 class SelectorCard(Record):
-    """What a selector did with ten endpoints, the first three times slower, at 80 % load.
+    """Measurements of a selector with ten endpoints at 80 % load. The first endpoint is three times slower.
 
     Parameters
     ----------
     shares
-        Part of all requests of each endpoint.
+        The share of the requests that each endpoint received.
     serves
-        Part of all requests that the slow one can serve.
+        The share of the requests that the slow endpoint can serve.
     quantiles
-        Latency in mean service times: p50, p90, p99.
+        Quantiles of latency in mean service times: p50, p90, p99.
     drowned
-        Whether the slow one got more than it can serve, so that its queue grows without end.
+        Whether an endpoint received over 20 % more than it can serve. Its queue then grows without limit.
     """
 
     shares: tuple[float, ...]
@@ -57,18 +57,18 @@ class SelectorCard(Record):
 
 
 class HashingCard(Record):
-    """What a structure did with ten servers, one of which left.
+    """Measurements of a hashing structure with ten servers, one of which leaves.
 
     Parameters
     ----------
     shares
-        Part of all keys of each server before.
+        The share of the keys that each server owned before.
     left
-        The number of the one that left.
+        Number of the server that left, from 0.
     gained
-        Part of all keys that each server got from the one that left.
+        The share of all keys that moved to each server from the one that left.
     needless
-        Part of all keys that each server got from others, which had not to move.
+        The share of all keys that moved to each server from another one that stayed.
     """
 
     shares: tuple[float, ...]
@@ -79,6 +79,13 @@ class HashingCard(Record):
 
 def figures_of(name: str, *, seed: int = 1) -> SelectorCard | HashingCard:
     """Return the figures that a card shows.
+
+    Parameters
+    ----------
+    name
+        Name of the card, one of :data:`CARDS`.
+    seed
+        Seed of all randomness, >= 0.
 
     Raises
     ------

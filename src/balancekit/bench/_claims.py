@@ -1,9 +1,9 @@
-"""Claims, tables and tolerances: whether a measured figure agrees with the expected one.
+"""Claims, tables and tolerances: the comparison of measured values with expected values.
 
-A *claim* holds one measured figure, the right one and the interval in which chance leaves a right program: five
-standard errors to either side (``Z``), or a range from a named source. No tolerance is picked by eye. The standard
-error comes from a formula where there is one; for figures of queues from batch means, widened by Student's factor.
-Figures that chance makes larger more often than smaller have a wider interval above.
+A *claim* has a measured value, the expected value, and the interval in which the measured value must lie. The interval is
+five standard errors to either side (``Z``), or a range from a named source. No tolerance is guessed. The standard error
+comes from a formula where there is one. For figures of queues it comes from batch means, and is widened by Student's
+factor. For a figure with a skewed distribution, the interval is wider above than below.
 
 Source: batch means and Student's t: Law, "Simulation Modeling and Analysis", chapter 9; the expansions of t and of
 skewed quantiles about the normal one: Abramowitz and Stegun 26.7.5, 26.2.49; chi-square: Wilson and Hilferty (1931).
@@ -39,26 +39,26 @@ __all__ = [
 ]
 
 Z: Final = 5.0
-"""Standard errors: a right program fails one such gate in 1.7 million."""
+"""Number of standard errors that are allowed. A correct program fails one of 1.7 million claims."""
 
 Cell: TypeAlias = str | int | float | None
 
 
 class Column(Record):
-    """A column of a table: its name, and how its numbers are written (``.1%``, ``.3f``)."""
+    """A column of a table: its name, and the format of its numbers, such as ``.1%`` or ``.3f``."""
 
     name: str
     form: str = ""
 
     def text(self, cell: Cell) -> str:
-        """Return a cell for people."""
+        """Return a cell as text."""
         if cell is None:
             return "-"
         return cell if isinstance(cell, str) else format(cell, self.form)
 
 
 class Table(Record):
-    """Figures by row."""
+    """A table of results: a name, a title, columns, and rows of cells."""
 
     name: str
     title: str
@@ -69,7 +69,7 @@ class Table(Record):
         assert all(len(row) == len(self.columns) for row in self.rows), self.name
 
     def where(self, **wanted: Cell) -> list[dict[str, Any]]:
-        """Return the rows with these values in the named columns, each as a mapping."""
+        """Return the rows with these values in the named columns, each as a dictionary."""
         names = [column.name for column in self.columns]
         rows = [dict(zip(names, row, strict=True)) for row in self.rows]
         return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
@@ -86,26 +86,26 @@ class Table(Record):
 
 
 class Claim(Record):
-    """A measured figure and the expected one.
+    """A measured value and the expected value.
 
     Parameters
     ----------
     name
         A stable name, unique in its topic.
     text
-        What is claimed, for people.
+        The statement that is claimed.
     measured
-        What was found.
+        The measured value.
     right
-        What theory or a source says; ``None`` where only a range is known.
+        The expected value; ``None`` where only a range is known.
     low, high
-        Where the measured figure must lie.
+        The claim holds if ``low <= measured <= high``.
     form
-        How figures are written.
+        Format of the values, such as ``.3f``.
     source
-        Where the right figure and the tolerance are from.
+        Source of the expected value and of the tolerance.
     judged
-        Whether the figure can be judged: not, if it is of speed and the machine was busy.
+        Whether the claim is judged. A claim about speed is not judged if the machine was busy.
     """
 
     name: str
@@ -130,9 +130,18 @@ class Claim(Record):
         skew: float = 0.0,
         **more: Any,
     ) -> Claim:
-        """Claim a figure within five standard errors of the right one; an ``error`` of 0 means exactly.
+        """Return a claim that a value is within five standard errors of the expected one.
 
-        ``skew`` is the skewness of the figure, >= 0: how much further than down it may be up.
+        Parameters
+        ----------
+        name, text, measured, right
+            See :class:`Claim`.
+        error
+            Standard error of the measured value. With 0, it must equal the expected value except for rounding.
+        skew
+            Skewness of the measured value, >= 0. With a positive one, the interval is wider above.
+        more
+            Other fields of the claim.
         """
         margin, rounding = Z * error, 1e-12 * abs(right)
         return cls(
@@ -147,7 +156,7 @@ class Claim(Record):
 
     @property
     def holds(self) -> bool:
-        """Whether the measured figure lies where it must, or cannot be judged. Not a number never does."""
+        """Whether the measured value is within the bounds, or is not judged. NaN is never within them."""
         return not self.judged or self.low <= self.measured <= self.high
 
     @property
@@ -157,7 +166,7 @@ class Claim(Record):
 
     @property
     def allowed(self) -> str:
-        """The interval for people."""
+        """The interval as text."""
         if self.low == -math.inf:
             return f"at most {self.high:{self.form}}"
         if self.high == math.inf:
@@ -166,7 +175,7 @@ class Claim(Record):
         return "exactly" if low == high else f"{low} to {high}"
 
     def data(self) -> dict[str, object]:
-        """Return the claim as plain data; an open end of the interval is ``None``."""
+        """Return the claim as plain values for JSON. Values that are not finite become ``None``."""
         found: dict[str, object] = {name: getattr(self, name) for name in self._fields if name != "form"}
         for end in ("low", "high", "measured"):
             value = getattr(self, end)
@@ -175,30 +184,30 @@ class Claim(Record):
 
 
 class Findings(Record):
-    """What was found out: claims with verdicts, and tables."""
+    """Results of a topic or of a part of it: claims and tables."""
 
     claims: tuple[Claim, ...] = ()
     tables: tuple[Table, ...] = ()
 
     def __getitem__(self, name: str) -> Table:
-        """Return the table of that name."""
+        """Return the table with this name."""
         return next(table for table in self.tables if table.name == name)
 
     @property
     def holds(self) -> bool:
-        """Whether every claim does."""
+        """Whether all claims hold."""
         return all(claim.holds for claim in self.claims)
 
 
 class Step(Record):
-    """A part of a topic: a label for progress, and a function."""
+    """A part of a topic: a label that shows progress, and a function that measures."""
 
     label: str
     run: Callable[[], Findings]
 
 
 def joined(parts: Iterable[Findings]) -> Findings:
-    """Return everything in one; tables of the same name become one table."""
+    """Return the claims and tables of all parts. Tables with the same name are joined into one."""
     claims: list[Claim] = []
     tables: dict[str, Table] = {}
     for part in parts:
@@ -215,14 +224,19 @@ def deviation(share: float) -> float:
 
 
 def student(freedom: int, z: float = Z) -> float:
-    """Return how many estimated standard errors are as rare as ``z`` known ones.
+    """Return the number of estimated standard errors that is exceeded as rarely as ``z`` known ones.
 
     Parameters
     ----------
     freedom
-        Degrees of freedom of the estimate, >= 10: the expansion is no good below.
+        Degrees of freedom of the estimate, >= 10. Below, the expansion is not accurate.
     z
-        Standard errors of a normal variable.
+        Number of standard errors of a normal variable.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``freedom`` is not a whole number >= 10.
 
     Example
     -------
@@ -239,14 +253,15 @@ def student(freedom: int, z: float = Z) -> float:
 
 
 def skewed(skew: float, z: float = Z) -> float:
-    """Return how many standard errors above its mean a skewed figure is as rarely as ``z`` of a normal one.
+    """Return the number of standard errors that a skewed variable exceeds as rarely as a normal one exceeds ``z``.
 
     Parameters
     ----------
     skew
-        Its skewness, 0 to 1.2; its excess kurtosis is taken as 1.6 times the square, between Gamma's and Gumbel's.
+        Skewness of the variable, 0 to 1.2. Its excess kurtosis is assumed to be 1.6 times the square of it, which is between
+        those of a Gamma and a Gumbel distribution.
     z
-        Standard errors of a normal variable.
+        Number of standard errors of a normal variable.
 
     Example
     -------
@@ -263,17 +278,18 @@ def skewed(skew: float, z: float = Z) -> float:
 def batch_error(
     values: NDArray[np.float64], batches: int = 20, figure: Callable[..., Any] = np.mean
 ) -> float:
-    """Return the standard error of a figure of correlated values, in units in which ``Z`` of them are the gate.
+    """Return the standard error of a figure of correlated values, by batch means.
 
-    The values are cut into batches in the order in which they came; the spread of the batches' figures says how
-    far chance moves the figure of all. As the spread is an estimate itself, it is widened by ``student / Z``.
+    The values are split into batches in their order, and the figure is computed for each batch. The standard deviation of
+    these figures gives the standard error. It is multiplied by ``student(batches - 1) / Z``, because it is an estimate; so
+    ``Z`` of it are exceeded as rarely as ``Z`` known standard errors.
     """
     found = [figure(batch) for batch in np.array_split(values, batches)]
     return float(np.std(found, ddof=1)) / math.sqrt(batches) * student(batches - 1) / Z
 
 
 def chi_square_limit(freedom: int, z: float = Z) -> float:
-    """Return what Pearson's chi-square over its degrees of freedom may be at most.
+    """Return the maximum of Pearson's chi-square divided by its degrees of freedom.
 
     Example
     -------
@@ -285,7 +301,7 @@ def chi_square_limit(freedom: int, z: float = Z) -> float:
 
 
 def chi_square(counts: Sequence[int] | NDArray[np.int64], shares: Sequence[float]) -> float:
-    """Return Pearson's chi-square of counts against shares, over its degrees of freedom: 1 is what chance makes."""
+    """Return Pearson's chi-square of counts against shares, divided by its degrees of freedom. The expected value is 1."""
     seen = np.asarray(counts, dtype=float)
     expected = seen.sum() * np.asarray(shares)
     return float(((seen - expected) ** 2 / expected).sum()) / (len(seen) - 1)

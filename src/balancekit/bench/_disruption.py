@@ -1,7 +1,7 @@
-"""Disruption: how many keys move when a server joins or leaves, and how many have to.
+"""Disruption: the share of keys that move when a server joins or leaves, compared with the minimum.
 
-The least that can move is the part of the server that joined or left: ``1 / (N + 1)`` and ``1 / N``. A key that
-goes from one server that stays to another that stays has moved *needlessly*.
+The minimum is the share of the server that joined or left: ``1 / (N + 1)`` if one joins N servers, ``1 / N`` if one of N
+leaves. A key has moved *needlessly* if it moved between two servers that were there before and after.
 
 Source: Karger et al. (1997); Eisenbud et al. (2016), section 5.3; Appleton and O'Reilly (2015).
 """
@@ -31,7 +31,7 @@ MAGLEV_SIZES: Final = (10, 100, 1_000)
 
 
 def disruption_steps(*, seed: int, quick: bool) -> Iterator[Step]:
-    """Yield the parts of the topic, to be run in any order."""
+    """Yield the parts of the topic. They may run in any order."""
     keys = 30_000 if quick else 200_000
     for name in (MODULO, *STRUCTURES):
         for nodes in SIZES:
@@ -79,13 +79,13 @@ def _moves(name: str, nodes: int, seed: int, count: int) -> Findings:
 def owners(
     name: str, before: list[str], after: list[str], keys: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the owner of each key before and after, as a number that means the same at both times."""
+    """Return the owner of each key before and after a change, as numbers of servers that the change does not alter."""
     if name == MODULO:
         return _numbers(before)[keys % len(before)], _numbers(after)[keys % len(after)]
     case = STRUCTURES[name]
     structure = case.make(before)
     old = _numbers(structure.nodes)[structure.lookup_many(keys)]
-    if case.history:  # owners depend on changes: another one of the same nodes would not do
+    if case.history:  # owners depend on earlier changes, so the structure itself must be changed
         for id in set(before) - set(after):
             structure.remove(id)
         for id in set(after) - set(before):
@@ -155,10 +155,10 @@ def _where(change: str) -> str:
 
 
 def _spread(name: str, nodes: int) -> float:
-    """Return the standard deviation of one server's own share, of ``nodes + 1``.
+    """Return the standard deviation of the share of one of ``nodes + 1`` servers.
 
-    A share by multiple probes is ``k / (k - 1) * (1 - u ** (k - 1))`` of the mean for a uniform ``u``: never much more,
-    and once in a hundred times less than a fifth.
+    With multiple probes, the share of a server divided by the mean is ``k / (k - 1) * (1 - u ** (k - 1))`` for a uniform
+    ``u``. It is never much more than 1, and less than a fifth for one server in a hundred.
     """
     mean = 1.0 / (nodes + 1)
     if name == "HashRing":
@@ -178,7 +178,7 @@ def _why(name: str, count: int) -> str:
 
 
 def _maglev(nodes: int, seed: int, tables: int) -> Findings:
-    """Measure what one failure changes needlessly in a whole table, slot by slot."""
+    """Measure the share of slots of a Maglev table that the removal of one server changes needlessly."""
     make = STRUCTURES["MaglevTable"].make
     excess = []
     for run in range(tables):

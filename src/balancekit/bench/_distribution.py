@@ -1,9 +1,9 @@
-"""Evenness of hashing structures, measured and compared with theory.
+"""Distribution: shares of keys in hashing structures, measured and compared with theory.
 
-Where a structure says exactly what it owns (rings, tables, multi-probe), shares are exact and only the random
-places of points are left to chance; the others look up the owners of many keys.
+Rings, tables and multi-probe structures report their exact shares. There, only the random positions of points vary. For
+other structures, the owners of many keys are looked up.
 
-Source: shares of a ring are Dirichlet distributed; Eisenbud et al. (2016) for Maglev; Appleton and O'Reilly (2015)
+Source: the shares of a ring have a Dirichlet distribution; Eisenbud et al. (2016) for Maglev; Appleton and O'Reilly (2015)
 for multi-probe.
 """
 
@@ -39,13 +39,13 @@ from balancekit.hashing import HashRing, MultiProbeHash, RendezvousHash
 __all__ = ["distribution_steps"]
 
 PEAK_RANGE: Final = (1.07, 1.29)
-"""Busiest over mean for 3 to 1 000 servers of 150 points each."""
+"""Expected share of the busiest server divided by the mean, for 3 and for 1 000 servers of 150 points each."""
 SIZES: Final = (3, 10, 100, 1_000)
 WEIGHTS: Final = (5.0, 3.0, 2.0)
 
 
 def distribution_steps(*, seed: int, quick: bool) -> Iterator[Step]:
-    """Yield the parts of the topic, to be run in any order."""
+    """Yield the parts of the topic. They may run in any order."""
     for nodes in (3, 4, 5):
         yield Step(
             label=f"{nodes} servers without virtual nodes",
@@ -69,7 +69,7 @@ def distribution_steps(*, seed: int, quick: bool) -> Iterator[Step]:
 
 
 def _relative(structure: Any) -> NDArray[np.float64]:
-    """Return all exact shares over their mean."""
+    """Return the exact shares of a structure, divided by their mean."""
     shares = np.array(list(structure.shares().values()))
     return shares * len(shares)
 
@@ -207,7 +207,7 @@ def _by_chance(name: str, nodes: int, counts: NDArray[np.int64]) -> Claim:
 
 
 def _exactly(name: str, nodes: int, shares: NDArray[np.float64], seed: int) -> list[Claim]:
-    """Return what is known of one structure whose exact shares these are. Rings have their own steps."""
+    """Return the claims about the exact shares of one structure. Rings have parts of their own."""
     if name == "MaglevTable":
         least, most = (size * nodes / 65_537 for size in (65_537 // nodes, -(-65_537 // nodes)))
         return [

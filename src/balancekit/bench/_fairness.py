@@ -1,7 +1,8 @@
-"""Fairness of the round robin family: the largest distance of an endpoint from its share.
+"""Fairness of round robin selectors: the maximum distance of an endpoint from its exact share.
 
-After t picks an endpoint of weight w of W should have had ``t * w / W``. Its lead is how much more it has had, in
-turns. Smooth weighted round robin is never a whole turn ahead; at random the lead grows with the root of t.
+After t picks, the exact share of an endpoint of weight w is ``t * w / W`` picks, where W is the sum of weights. The *lead*
+of an endpoint is the number of its picks minus that; a negative lead is a *lag*. With smooth weighted round robin, the
+lead is always less than one pick. With random selection, it grows with the square root of t.
 
 Source: nginx smooth weighted round robin; Waldspurger (1995) for stride scheduling.
 """
@@ -39,7 +40,7 @@ SELECTORS: Final[Mapping[str, Callable[[], Selector]]] = {
 
 
 def picks(selector: str, weights: Mapping[str, float], count: int, seed: int) -> list[str]:
-    """Return the picks, in order, of a balancer of the library."""
+    """Return the first picks of a balancer with this selector, in order."""
     pool = [Endpoint(id, weight=weight) for id, weight in weights.items()]
     balancer = LoadBalancer(pool, selector=SELECTORS[selector](), rng=Random(seed))
     found = []
@@ -50,7 +51,7 @@ def picks(selector: str, weights: Mapping[str, float], count: int, seed: int) ->
 
 
 def deviations(order: list[str], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return turns ahead of the exact share: a row per pick, a column per endpoint."""
+    """Return the lead of each endpoint after each pick: one row per pick, one column per endpoint."""
     number = {id: k for k, id in enumerate(weights)}
     had = np.zeros((len(order), len(weights)))
     had[np.arange(len(order)), [number[id] for id in order]] = 1.0
@@ -59,7 +60,7 @@ def deviations(order: list[str], weights: Mapping[str, float]) -> NDArray[np.flo
 
 
 def turns(*, seed: int) -> Findings:
-    """Measure lead and lag of every selector that takes turns, and of one that samples at random."""
+    """Measure lead and lag of each round robin selector, and of one that selects at random."""
     claims, rows, curves = [], [], []
     for what, weights in (("ten equal", EQUAL), ("5, 1, 1", FIVE), ("100 and 99 of 1", CROWD)):
         for selector in SELECTORS:

@@ -1,4 +1,4 @@
-"""The card of an algorithm, drawn."""
+"""Drawing of the cards of algorithms."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ def card(name: str, *, seed: int = 1) -> str:
     name
         One of :data:`CARDS`, such as ``"LeastRequest"`` or ``"HashRing"``.
     seed
-        Of all randomness.
+        Seed of all randomness, >= 0.
 
     Raises
     ------
     ConfigurationError
         If there is no such algorithm, or the seed is no whole number >= 0.
     ModuleNotFoundError
-        If matplotlib is not installed; the extra ``plots`` brings it.
+        If matplotlib is not installed. It is in the extra ``plots``.
+
+    Cost: about a second, for a simulation of 20,000 requests or the look-ups of 200,000 keys.
     """
     figures = figures_of(name, seed=seed)
     from balancekit.bench._plot_cards import card_of_selector, card_of_structure  # noqa: PLC0415 - an extra

@@ -1,7 +1,7 @@
 """The report as one HTML page without scripts, fonts or links.
 
-Pictures are in the page as SVG; their greys take the page's colours, so that they can be read in the light and in
-the dark. On a narrow screen pictures and tables scroll, the page does not.
+Pictures are in the page as SVG. Their colours are CSS variables of the page, so they fit light mode and dark mode. On a
+narrow screen, pictures and tables scroll, but the page does not.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ THEMED: Final = {
     style.SKY: "--sky",
     "#ffffff": "--page",
 }
-"""Colours of a picture that follow the page, lighter in the dark."""
+"""Colours of pictures, and the CSS variables that replace them. Most are lighter in dark mode."""
 
 POINT: Final = 4.0 / 3.0
-"""Pixels of a point (CSS Values and Units, section 6.2)."""
+"""Pixels per point (CSS Values and Units, section 6.2)."""
 MIN_SCALE: Final = 0.62
-"""A picture on a narrow screen is at least so large: letters of 11 pixels become 9."""
+"""Minimum scale of a picture on a narrow screen. Letters of 11 points, which are 14.7 pixels, become 9 pixels."""
 
 SHEET: Final = """
 :root { color-scheme: light dark; --page: #ffffff; --ink: #1b1f24; --grey: #6e7781; --faint: #b1bac4;
@@ -62,7 +62,7 @@ summary { cursor: pointer; padding: .3rem 0; } nav a { margin-right: 1rem; } a {
 
 
 class Section(Record):
-    """A part of a page: its anchor, its title, what was found, and SVG text by name."""
+    """A section of a page: its anchor, its title, its results, and its pictures as SVG text by name."""
 
     name: str
     title: str
@@ -76,9 +76,9 @@ def page(results: Results, pictures: Mapping[str, str]) -> str:
     Parameters
     ----------
     results
-        What was measured.
+        The results of the bench.
     pictures
-        SVG text by name; those whose names begin with a topic are shown there.
+        SVG text by name. A picture is shown in the section of the topic with which its name begins.
     """
     sections = [
         Section(
@@ -103,14 +103,14 @@ def document(
     *,
     texts: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Return a page: failed claims first, then section by section pictures, claims and tables, then texts."""
+    """Return a page: failed claims first, then the pictures, claims and tables of each section, then ``texts``."""
     claims = [(section, claim) for section in sections for claim in section.findings.claims]
     wrong = [(section, claim) for section, claim in claims if not claim.holds]
     judged = sum(claim.judged for _, claim in claims)
     busy = (
         ""
         if judged == len(claims)
-        else f" The machine was busy: {len(claims) - judged} of speed are not judged."
+        else f" The machine was busy: {len(claims) - judged} claims about speed are not judged."
     )
     verdict = f'<strong class="good">All {judged} claims hold.</strong>{busy} ' if claims else ""
     if wrong:
@@ -193,7 +193,7 @@ def _table(table: Table) -> str:
 
 
 def inline_svg(name: str, text: str) -> str:
-    """Return a picture for a page of many: ids of its own, the page's greys, and no size but the page's."""
+    """Return a picture to embed in a page: with unique ids, the colours of the page, and the width of the page."""
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}.\1"', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}.", text)
     for colour, variable in THEMED.items():
@@ -204,7 +204,7 @@ def inline_svg(name: str, text: str) -> str:
 
 
 def _opening(match: re.Match[str]) -> str:
-    """Return the opening tag of a picture: as wide as the page, but never so small that it cannot be read."""
+    """Return the opening tag of a picture that is as wide as the page, within a maximum and a minimum width."""
     width = float(match[1].split()[2])
     shown = f"max-width: {width * POINT:.0f}px; min-width: {width * POINT * MIN_SCALE:.0f}px"
     return f'<svg viewBox="{match[1]}" role="img" style="{shown}">'

@@ -1,11 +1,12 @@
 """Latency by algorithm: simulations compared with queueing theory.
 
-Ten servers, Poisson arrivals, exponential service of mean 1: the model for which theory knows the answers. Times
-are in mean service times. Theory knows mean and 99th percentile at random (M/M/1), by round robin (GI/M/1) and for the
-central queue (M/M/10); for two choices and the shortest queue the figures are those of independent simulations.
+The model has ten servers, Poisson arrivals and exponential service times of mean 1. Times are in mean service times. Theory
+gives the mean and the 99th percentile for random selection (M/M/1), round robin (GI/M/1) and the central queue (M/M/10).
+For two choices and the shortest queue, the expected means are those of independent simulations.
 
-*The slow server.* One of ten takes three times as long. No policy that looks at loads can give it more than it can
-serve, a share of ``(1/3) / (load * 28/3)`` of all requests; one that does not look gives it a tenth and overloads it.
+*The slow server.* One of ten servers takes three times as long. It can serve a share of ``(1/3) / (load * 28/3)`` of all
+requests. A policy that compares loads gives it no more than that. A policy that ignores loads gives it a tenth and
+overloads it.
 
 Source: Erlang (1917); Mitzenmacher (1996); papers named in ``_theory``.
 """
@@ -36,7 +37,7 @@ __all__ = ["latency_steps"]
 SERVERS: Final = 10
 LOADS: Final = (0.5, 0.7, 0.8, 0.9, 0.95)
 STEADY: Final = 0.8
-"""The greatest load at which batches of some thousand requests hardly depend on each other."""
+"""The highest load at which batches of a few thousand requests are nearly independent."""
 SLOW: Final = 3.0
 RANDOM, ROUND_ROBIN, CENTRAL = "random", "round robin", "central queue"
 TWO, THREE, SHORTEST, DEFAULT = "two choices", "three choices", "least request", "the default"
@@ -50,11 +51,11 @@ POLICIES: Final = {
     CENTRAL: SELECTORS["First"],
 }
 ORDER: Final = (CENTRAL, SHORTEST, THREE, TWO, RANDOM)
-"""From best to worst, at every load."""
+"""Policies from the best to the worst. The order is the same at each load."""
 
 
 class Run(Record):
-    """What one simulation came to. Errors are standard errors, widened as :func:`batch_error` says."""
+    """Results of one simulation. ``mean_error`` and ``p99_error`` are standard errors by :func:`batch_error`."""
 
     policy: str
     load: float
@@ -67,7 +68,7 @@ class Run(Record):
 
 
 def simulated(policy: str, load: float, requests: int, seed: int, *, slow: bool = False) -> Run:
-    """Simulate one policy at one load. A function at the top of a module, so that other processes can run it."""
+    """Simulate one policy at one load. It is a function at module level, so other processes can run it."""
     service = Exponential(mean=1.0)
     servers = {
         f"s{number}": Server(service=service, speed=1.0 / SLOW if slow and not number else 1.0)
@@ -98,12 +99,12 @@ def simulated(policy: str, load: float, requests: int, seed: int, *, slow: bool 
 
 
 def capacity(*, slow: bool) -> float:
-    """Return how many requests all servers can answer in a mean service time."""
+    """Return the number of requests that all servers together can serve in a mean service time."""
     return SERVERS - 1.0 + 1.0 / SLOW if slow else float(SERVERS)
 
 
 def slow_serves() -> float:
-    """Return which share of the requests the slow server can answer at the load of its case."""
+    """Return the share of the requests that the slow server can serve at 80 % load."""
     return 1.0 / SLOW / (STEADY * capacity(slow=True))
 
 
@@ -112,7 +113,7 @@ def _high(times: NDArray[np.float64]) -> float:
 
 
 def latency_steps(*, seed: int, quick: bool, executor: Executor) -> Iterator[Step]:
-    """Yield the parts of the topic; each runs its simulations on the executor."""
+    """Yield the parts of the topic. Each runs its simulations on the executor."""
     for load in LOADS:
         requests = 8_000 if quick else 60_000 if load <= STEADY else 120_000
         yield Step(
@@ -165,7 +166,7 @@ def _at_load(load: float, requests: int, seed: int, executor: Executor) -> Findi
 
 
 def right_mean(policy: str, load: float) -> tuple[float, float] | None:
-    """Return the mean that theory or an independent program knows, and its standard error."""
+    """Return the expected mean, from theory or an independent program, and its standard error; ``None`` if unknown."""
     match policy:
         case "random":
             return 1.0 / (1.0 - load), 0.0
@@ -182,7 +183,7 @@ def right_mean(policy: str, load: float) -> tuple[float, float] | None:
 
 
 def right_p99(policy: str, load: float) -> float | None:
-    """Return the 99th percentile where theory knows it: exponential tails at random and by round robin."""
+    """Return the expected 99th percentile from theory; ``None`` if unknown."""
     match policy:
         case "random":
             return math.log(100.0) / (1.0 - load)
@@ -198,7 +199,7 @@ def _mean_claim(run: Run, right: tuple[float, float], requests: int) -> Claim:
     exact, theirs = right
     error, why = run.mean_error, "20 batch means and Student's t"
     if run.policy in {RANDOM, ROUND_ROBIN}:
-        # Queues that never empty together: batches depend on each other, so the formula is wider and right.
+        # The queues are rarely all empty, so batches depend on each other, and batch means give too small an error.
         formula = theory.single_server_error(run.load, requests) * exact * (1.0 - run.load)
         error, why = max(error, formula), "Daley's standard error of M/M/1, relative to the mean"
     sources = {
@@ -238,7 +239,7 @@ def _slow_server(requests: int, seed: int, executor: Executor) -> Findings:
     ]
     runs = sweep(simulated, cases, executor=executor)
     serves = slow_serves()
-    # In so many requests the slow server answers so many more or fewer than it should, and some wait at the end.
+    # Five standard errors of the number of requests that the slow server serves, and its queue at the end of the run.
     chance = Z * math.sqrt(serves / requests) + SERVERS / requests
     rows = [
         (run.policy, None if math.isnan(run.slow_share) else run.slow_share, run.p50, run.mean, run.p99)
@@ -260,11 +261,11 @@ def _slow_server(requests: int, seed: int, executor: Executor) -> Findings:
 
 
 def _slow_claim(run: Run, requests: int, serves: float, chance: float) -> Claim:
-    """Return what is claimed of a policy with one slow server: it is blind to speed, or gives what can be served."""
+    """Return the claim about a policy with one slow server: an equal share, or no more than the server can serve."""
     if run.policy in {RANDOM, ROUND_ROBIN}:
         return Claim.near(
             f"slow server, {run.policy}",
-            f"{run.policy.capitalize()} feeds a server that is three times slower as much as any other",
+            f"{run.policy.capitalize()} gives a server that is three times slower as much as any other",
             run.slow_share,
             1.0 / SERVERS,
             deviation(0.1) / math.sqrt(requests) if run.policy == RANDOM else 1.0 / requests / Z,

@@ -1,13 +1,17 @@
-"""The league: the default decision compared with every other that the library ships, in many situations.
+"""The league: a comparison of the default selector with the other selectors of the library in many situations.
 
-A *cell* is a scenario, a number of balancers and a load. In each, the best other choice is found on some seeds and measured
-on others, against the default on the same arrivals and service times. A cell is good if the upper
-end of the 95 % interval of the ratio of the 99th percentiles, and of the mean latencies, is at most 1.10, or 1.20 at 95 %
-load, and if the default fails no more requests. The *central queue* is the bound: all servers behind one line.
+A *cell* is a scenario, a number of balancers and a load. In each cell, the best other choice is found with some seeds. Then
+it is compared with the default with other seeds, on equal arrivals and service times. A cell is *good* if
 
-The list of others is frozen: it is what the library shipped when the default was chosen.
+- the upper end of the 95 % confidence interval of the ratio of the 99th percentiles is at most 1.10, or 1.20 at 95 % load;
+- the same holds for the ratio of the mean latencies;
+- the default does not fail more requests.
 
-Cost: a run of 20,000 requests takes about half a second, a cell a hundred runs.
+The *central queue* is a lower bound of latency: all servers behind one queue.
+
+The list of other choices does not change. It has the selectors that the library had when the default was chosen.
+
+Cost: a run of 20,000 requests takes about half a second. A cell takes about a hundred runs.
 """
 
 from __future__ import annotations
@@ -62,7 +66,7 @@ DEFAULT: Final = "the default"
 CENTRAL: Final = "central queue"
 MAX_RATIO: Final = 1.10
 MAX_RATIO_HEAVY: Final = 1.20
-"""At 95 % load, where differences between seeds are largest."""
+"""Maximum ratio at 95 % load, where differences between seeds are largest."""
 
 
 def _with(make: Callable[[], Any], load: Callable[[], Any] | None = None) -> MakeBalancer:
@@ -90,7 +94,7 @@ OTHERS: Final[Mapping[str, MakeBalancer]] = {
 
 
 class Situation(Record):
-    """What happens in a scenario: servers, faults by the length of the run, and how requests come."""
+    """A scenario: servers, a function that makes the faults for the length of a run, and whether arrivals are bursty."""
 
     servers: Mapping[str, Server]
     faults: Callable[[float], Sequence[Any]] | None = None
@@ -139,7 +143,7 @@ SCENARIOS: Final[Mapping[str, Situation]] = {
 
 
 class Cell(Record):
-    """One situation of the league."""
+    """One cell of the league: a scenario, a number of balancers and a load."""
 
     scenario: str
     balancers: int
@@ -147,12 +151,12 @@ class Cell(Record):
 
     @property
     def max_ratio(self) -> float:
-        """What the ratio to the best other may be at most."""
+        """Maximum ratio of the default to the best other choice."""
         return MAX_RATIO_HEAVY if self.load >= LOADS[-1] else MAX_RATIO
 
 
 class Run(Record):
-    """What one choice came to in one cell with one seed. Times in seconds."""
+    """Results of one choice in one cell with one seed. Times in seconds."""
 
     cell: Cell
     choice: str
@@ -163,35 +167,41 @@ class Run(Record):
 
 
 class Standing(Record):
-    """The default in one cell compared with the best other: ratios with the upper ends of their 95 % intervals."""
+    """Comparison of the default with the best other choices in one cell."""
 
     cell: Cell
     best: str
+    """The other choice with the lowest p99."""
     p99: float
+    """Ratio of the default's p99 to that of ``best``."""
     p99_high: float
+    """Upper end of the 95 % confidence interval of this ratio."""
     best_mean: str
+    """The other choice with the lowest mean latency."""
     mean: float
+    """Ratio of the default's mean latency to that of ``best_mean``."""
     mean_high: float
+    """Upper end of the 95 % confidence interval of this ratio."""
     errors: float
-    """Of the default, less those of the best other."""
+    """Share of failed requests of the default, minus that of ``best``."""
     central: float
-    """The central queue's p99 over that of the best other."""
+    """Ratio of the central queue's p99 to that of ``best``."""
 
     @property
     def good(self) -> bool:
-        """Whether the cell is good."""
+        """Whether the cell is good, as the module defines it."""
         most = self.cell.max_ratio
         return self.p99_high <= most and self.mean_high <= most and self.errors <= 0.0
 
     @property
     def undecided(self) -> bool:
-        """Whether both ratios are within their bound, and the end of an interval is not: more seeds would decide."""
+        """Whether both ratios are within the bound, but the end of an interval is not. More seeds would decide."""
         most = self.cell.max_ratio
         return max(self.p99, self.mean) <= most < max(self.p99_high, self.mean_high)
 
 
 def runs(cell: Cell, choice: str, seed: int, requests: int) -> Run:
-    """Simulate one choice. A function at the top of a module, so that other processes can run it."""
+    """Simulate one choice. It is a function at module level, so other processes can run it."""
     situation = SCENARIOS[cell.scenario]
     servers = situation.servers
     capacity = sum(server.speed * server.workers for server in servers.values()) / MEAN_S
@@ -224,9 +234,9 @@ def runs(cell: Cell, choice: str, seed: int, requests: int) -> Run:
 
 
 def best_others(found: Sequence[Run]) -> tuple[str, str]:
-    """Return the other choices of the least p99 and of the least mean in the runs of one cell.
+    """Return the other choice with the lowest p99, and the one with the lowest mean, in the runs of one cell.
 
-    Every other choice must have a run.
+    Each of :data:`OTHERS` must have a run.
     """
     by: dict[str, list[Run]] = {}
     for run in found:
@@ -241,10 +251,10 @@ def best_others(found: Sequence[Run]) -> tuple[str, str]:
 
 
 def standing(cell: Cell, found: Sequence[Run]) -> Standing:
-    """Compare the runs of one cell.
+    """Compare the default with the best other choices in the runs of one cell.
 
-    The seeds of the default's runs are those of the measurement: the best others, and the central queue, need runs with
-    them too. The best others are chosen by the runs with other seeds.
+    The comparison uses the seeds of the default's runs. The best other choices and the central queue need runs with these
+    seeds too. The best other choices are found by the runs with other seeds.
     """
     by: dict[str, dict[int, Run]] = {}
     for run in found:
@@ -276,13 +286,13 @@ def standing(cell: Cell, found: Sequence[Run]) -> Standing:
 
 
 def _t95(count: int) -> float:
-    """Return the two-sided 95 % point of Student's t, nearly."""
+    """Return the two-sided 95 % point of Student's t for ``count`` values, approximately."""
     known = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}
     return known.get(count, 1.96 + 2.9 / max(1, count - 1))
 
 
 def league_step(*, seed: int, quick: bool, executor: Executor) -> Iterator[Step]:
-    """Yield the part of the topic ``latency`` that shows a few cells of the league."""
+    """Yield the part of the topic ``latency`` that measures a few cells of the league."""
     cells = [Cell(scenario=name, balancers=4, load=0.85) for name in ("equal", "two speeds", "heavy tails")]
     label = "the default beside every other choice, three cells of the league"
     yield Step(label=label, run=partial(_few, cells[: 1 if quick else 3], seed, executor))

@@ -1,4 +1,4 @@
-"""Plots of the cards: traffic shares on the left, their consequence on the right."""
+"""Plots of cards: shares on the left, latency or moved keys on the right."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _panels(left: str, right: str) -> tuple[Figure, Axes, Axes]:
 
 
 def card_of_selector(name: str, figures: SelectorCard) -> Figure:
-    """Draw shares, the slow endpoint in another colour, and latency."""
+    """Draw the shares of endpoints, with the slow one in another colour, and the latency."""
     figure, left, right = _panels("share of the requests", "latency, service times")
     places = range(len(figures.shares))
     left.bar(places, figures.shares, width=0.7, color=[ORANGE, *[BLUE] * (len(figures.shares) - 1)])
@@ -32,7 +32,7 @@ def card_of_selector(name: str, figures: SelectorCard) -> Figure:
     most = max(figures.shares)
     left.text(
         0,
-        max(*figures.shares[:2], figures.serves) + most * 0.04,  # it is wider than its own bar
+        max(*figures.shares[:2], figures.serves) + most * 0.04,  # the text is wider than its bar
         f"{figures.shares[0]:.1%}",
         ha="center",
         size=11,
@@ -77,7 +77,7 @@ def _latency(axes: Axes, figures: SelectorCard) -> None:
 
 
 def card_of_structure(name: str, figures: HashingCard) -> Figure:
-    """Draw shares, and which servers take over from the one that leaves."""
+    """Draw the shares of servers, and the new owners of the moved keys when one server leaves."""
     figure, left, right = _panels("share of the keys", "moved keys, by new owner")
     places = range(len(figures.shares))
     colours = [ORANGE if place == figures.left else BLUE for place in places]

@@ -78,7 +78,7 @@ def _curves(rows: Sequence[Mapping[str, Any]], what: str, unit: str, ticks: Sequ
 
 
 def _headline_load(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Return the load that titles name: the highest one measured, up to 0.9."""
+    """Return the load that titles name: the highest measured one up to 0.9."""
     return max(float(row["load"]) for row in rows if row["load"] <= 0.9)
 
 
@@ -102,7 +102,7 @@ def means(findings: Findings) -> Figure:
 
 
 def tails(findings: Findings) -> Figure:
-    """Draw the time of the slowest hundredth by load."""
+    """Draw the 99th percentile by load."""
     rows = findings["latency"].where()
     figure = _curves(rows, "p99", "mean service times", (5, 7, 10, 15, 20, 30, 50, 100))
     load = _headline_load(rows)
@@ -116,7 +116,7 @@ def tails(findings: Findings) -> Figure:
 
 
 def slow_server(findings: Findings) -> Figure:
-    """Draw what every policy gives a slow server, and what that does to the tail."""
+    """Draw the share of a slow server, and the 99th percentile of all requests, by policy."""
     rows = findings["slow server"].where()
     figure = canvas(8.0, 4.4)
     left, right = figure.add_axes((0.18, 0.13, 0.34, 0.58)), figure.add_axes((0.58, 0.13, 0.34, 0.58))

@@ -1,4 +1,4 @@
-"""Plots of disruption: necessary moves in one colour, needless ones in another."""
+"""Plots of disruption: necessary moves of keys in one colour, needless moves in another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["maglev", "moved"]
 
 
 def moved(findings: Findings) -> Figure:
-    """Draw what moves when one joins, and when one in the middle leaves: needed and needless."""
+    """Draw the shares of keys that move when a server joins, and when one in the middle leaves."""
     table = findings["moved"]
     joins = table.where(change="joins", before=4)
     leaves = {row["structure"]: row for row in table.where(change="leaves, in the middle", before=5)}
@@ -52,7 +52,7 @@ def _bars(axes: Axes, rows: Sequence[Mapping[str, Any]], what: str) -> None:
 
 
 def maglev(findings: Findings) -> Figure:
-    """Draw what one server's leaving changes in a Maglev table beyond what must."""
+    """Draw the share of a Maglev table that changes when one server leaves: necessary and needless changes."""
     rows = findings["Maglev"].where()
     figure = canvas(8.0, 3.3)
     axes = figure.add_axes((0.16, 0.19, 0.78, 0.56))

@@ -29,16 +29,19 @@ __all__ = ["shares", "slowest"]
 
 COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, INK, GREY)
 LINES: Final = ("-", "--", ":")
-"""For balancers beyond the number of colours."""
+"""Line styles. The second and third are used if there are more balancers than colours."""
 WIDTH: Final = 5.8
-"""Inches: on a telephone of 400 pixels letters are two thirds of their size."""
+"""Width in inches. On a telephone with a width of 400 pixels, letters have two thirds of their size."""
 TITLE_LETTERS: Final = 46
-"""Letters of a title that fit into the width."""
+"""Number of letters that fit into one line of a title."""
 TICKS: Final = (1.0, 0.1, 0.01, 0.001, 0.0001)
 
 
 def slowest(findings: Findings) -> Figure | None:
-    """Draw how long the slowest take, the slowest half to the slowest ten; ``None`` if fewer than twenty were served."""
+    """Draw the latency of the slowest requests, from the slowest half to the slowest ten.
+
+    Returns ``None`` if fewer than twenty requests were served.
+    """
     rows = [row for row in findings["slowest"].where() if row["seconds"] > 0.0]  # the axis is logarithmic
     names = list(dict.fromkeys(row["balancer"] for row in rows))
     if not any(row["slower"] <= 0.5 for row in rows):
@@ -79,7 +82,7 @@ def slowest(findings: Findings) -> Figure | None:
 
 
 def shares(findings: Findings) -> Figure | None:
-    """Draw a dot for each endpoint, in a row for each balancer that has several; ``None`` if none has."""
+    """Draw a row for each balancer that has several endpoints, with a dot for each; ``None`` if no balancer has."""
     rows = findings["shares"].where()
     several = Counter(row["balancer"] for row in rows)
     rows = [row for row in rows if several[row["balancer"]] > 1]
@@ -119,7 +122,7 @@ def _name_extremes(axes: Any, own: Sequence[Mapping[str, Any]], place: int, most
 
 
 def _verdict(findings: Findings) -> str:
-    """Return the title: which balancer has the shortest tail, and which the longest."""
+    """Return the title: the balancers with the lowest and the highest 99th percentile."""
     known = [row for row in findings["figures"].where() if row["p99"] is not None]
     best, worst = min(known, key=lambda row: row["p99"]), max(known, key=lambda row: row["p99"])
     if best is worst:

@@ -1,4 +1,4 @@
-"""Plots of traffic shares: rings by points, structures and selectors by their extremes, round robin by pick."""
+"""Plots of shares: rings by points, smallest and largest shares of structures and selectors, round robin by pick."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from balancekit.bench._style import (
 __all__ = ["by_points", "by_selector", "by_structure", "no_virtual_nodes", "taking_turns"]
 
 MUCH: Final = 2.0
-"""Times its share: what has more is left out of the picture of selectors, and named."""
+"""Selectors that give an endpoint more than this multiple of its share are only named in the plot of selectors."""
 
 
 def by_points(findings: Findings) -> Figure:
-    """Draw the busiest server of a ring by points per server: theory as lines, measured as dots."""
+    """Draw the share of the busiest server of a ring by points per server: theory as lines, measurements as dots."""
     rows = findings["ring by points"].where()
     figure = canvas()
     axes = figure.add_axes((0.08, 0.13, 0.74, 0.68))
@@ -80,7 +80,7 @@ def _ticks(axis: Any, values: Sequence[float], unit: str = "") -> None:
 
 
 def no_virtual_nodes(findings: Findings) -> Figure:
-    """Draw how often one of few servers owns most of a ring of one point each."""
+    """Draw the probability that one of a few servers owns over 60 % of a ring of one point each."""
     rows = findings["no virtual nodes"].where()
     figure = canvas(8.0, 3.4)
     axes = figure.add_axes((0.13, 0.18, 0.80, 0.54))
@@ -109,13 +109,13 @@ def no_virtual_nodes(findings: Findings) -> Figure:
 
 
 def _rows(axes: Axes, labels: Sequence[str], *, size: float = 12.0) -> None:
-    """Name rows from the top down."""
+    """Label the rows of a plot, from the top down."""
     axes.set_yticks(range(len(labels)), labels, color=INK, size=size)
     axes.set_ylim(len(labels) - 0.4, -0.6)
 
 
 def _ranges(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-    """Draw least to most for each row, around 1."""
+    """Draw the range from the smallest to the largest share for each row, as multiples of the mean."""
     axes.axvline(1.0, color=FAINT, lw=1)
     for place, row in enumerate(rows):
         colour = ORANGE if row["most"] > 1.1 else BLUE
@@ -135,7 +135,7 @@ def _ranges(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str) -> None:
 
 
 def by_structure(findings: Findings) -> Figure:
-    """Draw the range of shares of every hashing structure."""
+    """Draw the range of shares of each hashing structure."""
     rows = sorted(findings["structures"].where(servers=100), key=lambda row: row["most"])
     figure = canvas(8.0, 3.9)
     axes = figure.add_axes((0.20, 0.15, 0.72, 0.64))
@@ -153,7 +153,7 @@ def by_structure(findings: Findings) -> Figure:
 
 
 def by_selector(findings: Findings) -> Figure:
-    """Draw the range of shares of every selector, all endpoints alike."""
+    """Draw the range of shares of each selector with equal endpoints."""
     every = findings["selectors"].where(endpoints="equal")
     rows = sorted((row for row in every if row["most"] < MUCH), key=lambda row: row["most"])
     figure = canvas(8.0, 5.6)
@@ -173,7 +173,7 @@ def by_selector(findings: Findings) -> Figure:
 
 
 def taking_turns(findings: Findings) -> Figure:
-    """Draw how far the heaviest of 5, 1, 1 is ahead of its share, pick by pick."""
+    """Draw the lead of the endpoint of weight 5, beside two of weight 1, after each pick."""
     table = findings["lead by pick"]
     figure = canvas(8.0, 4.2)
     axes = figure.add_axes((0.08, 0.14, 0.66, 0.65))

@@ -1,4 +1,4 @@
-"""Plots of cost: one dot for each number of endpoints, on a logarithmic axis of empty method calls."""
+"""Plots of cost in empty method calls: one dot for each number of endpoints, on a logarithmic axis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS: Final = (GREEN, BLUE, ORANGE)
 
 
 def _dots(rows: Sequence[Mapping[str, Any]], subject: str, size: str, cost: str) -> tuple[Figure, list[str]]:
-    """Draw a dot per size for each row, cheapest on top; the axis is logarithmic."""
+    """Draw a row for each subject, the cheapest on top, with one dot for each size; return figure and row names."""
     found = [row for row in rows if row[cost] is not None]
     sizes = sorted({row[size] for row in found})
     costs = {(row[subject], row[size]): row[cost] for row in found}
@@ -55,7 +55,7 @@ def _dots(rows: Sequence[Mapping[str, Any]], subject: str, size: str, cost: str)
 
 
 def _short(cost: float) -> str:
-    """Return a cost with no more digits than it deserves."""
+    """Return a cost as text with two or three significant digits, or as a whole number."""
     return f"{cost:.1f}" if cost < 10.0 else f"{cost:,.0f}"
 
 

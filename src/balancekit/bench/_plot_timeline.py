@@ -1,6 +1,7 @@
-"""Plot of one balancer over time: throughput, failures, retries, latency, and what was out when.
+"""Plot of one balancer over time: throughput, failures, retries, latency, and states of endpoints.
 
-Faults are grey bands through all panels; the lanes below show when endpoints were ejected, cooling or draining.
+Faults are grey bands in all panels. The lowest panel shows when endpoints were ejected, suppressed, cooling down or
+draining.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from balancekit.sim import Fault, SimulationReport
 __all__ = ["Period", "over_time", "periods"]
 
 WIDTH: Final = 5.6
-"""Inches: on a telephone of 400 pixels letters are two thirds of their size."""
+"""Width in inches. On a telephone with a width of 400 pixels, letters have two thirds of their size."""
 MAX_LANES: Final = 8
+"""Maximum number of endpoints in the lowest panel."""
 MAX_FINE_RANGE: Final = 60.0
-"""Above this ratio of the ends of an axis only powers of ten have labels."""
+"""If the ends of an axis have a larger ratio, only powers of ten are labelled."""
 COLOURS: Final[Mapping[str, str]] = {
     "ejected": ORANGE,
     "suppressed": PURPLE,
@@ -43,7 +45,7 @@ COLOURS: Final[Mapping[str, str]] = {
 
 
 class Period(NamedTuple):
-    """A time during which an endpoint was in a state."""
+    """A period in which an endpoint was in a state. Times in seconds."""
 
     endpoint: str
     state: str
@@ -52,14 +54,14 @@ class Period(NamedTuple):
 
 
 def periods(events: Iterable[Event], end: float) -> list[Period]:
-    """Return when endpoints were ejected, suppressed, cooling or draining.
+    """Return the periods in which endpoints were ejected, suppressed, cooling down or draining.
 
     Parameters
     ----------
     events
-        In the order of their times.
+        Events of a balancer, in the order of their times.
     end
-        When the run ended, in seconds; what lasts longer is cut there.
+        End of the run in seconds. Periods that last longer end there.
     """
     found: list[Period] = []
     ends: dict[str, list[float]] = {}
@@ -79,7 +81,7 @@ def periods(events: Iterable[Event], end: float) -> list[Period]:
 
 
 def over_time(name: str, report: SimulationReport, faults: Sequence[Fault]) -> Figure | None:
-    """Draw one balancer's run; ``None`` if no time passed."""
+    """Draw the run of one balancer; return ``None`` if no time passed."""
     line = report.timeline
     if not line.width:
         return None
@@ -122,7 +124,7 @@ def _band(axes: Axes, fault: Fault, end: float) -> None:
 
 
 def _rates(axes: Axes, report: SimulationReport) -> None:
-    """Draw requests, failures and retries a second."""
+    """Draw requests, failures and retries per second."""
     line = report.timeline
     rows = [
         ("requests", line.requests, BLUE),
@@ -159,7 +161,7 @@ def _latencies(axes: Axes, report: SimulationReport) -> None:
 def _lanes(
     axes: Axes, lanes: Sequence[str], states: Sequence[Period], faults: Sequence[Fault], end: float
 ) -> None:
-    """Draw a lane for each endpoint that had a fault or was out."""
+    """Draw a row for each endpoint that had a fault or was ejected, suppressed, cooling down or draining."""
     axes.set_ylim(len(lanes) - 0.5, -0.5)
     axes.set_yticks(
         range(len(lanes)), [lane if len(lane) <= 9 else f"{lane[:8]}…" for lane in lanes], color=INK
@@ -194,7 +196,7 @@ def _lanes(
 
 
 def _legend(axes: Axes, title: str) -> None:
-    """Write what is shown above a panel, in the colours of the lines."""
+    """Write the names of the lines above a panel, each in the colour of its line."""
     handles: Any
     handles, labels = axes.get_legend_handles_labels()
     shift = 0.0

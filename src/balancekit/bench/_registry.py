@@ -1,4 +1,4 @@
-"""Registry of the measured algorithms: every selector, and every structure of ``hashing``."""
+"""Registry of the measured algorithms: the selectors, and the structures of ``hashing``."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ __all__ = ["SELECTORS", "STRUCTURES", "SelectorCase", "StructureCase", "names", 
 
 
 class SelectorCase(Record):
-    """A selector as it is measured.
+    """A selector and the options with which it is measured.
 
     Parameters
     ----------
     make
-        Makes one.
+        Function that makes the selector.
     load
-        Makes the load it looks at; the selector's own if left out.
+        Function that makes the load policy; ``None`` for the selector's default.
     keyed
         Whether requests have keys.
     weighted
-        Whether it heeds weights.
+        Whether the selector follows weights.
     exact
-        How its shares of equal endpoints are known: ``"rotation"``, ``"random"``, or ``""`` if they follow from loads.
+        Rule for the expected shares: ``"rotation"`` for exact shares, ``"random"`` for a multinomial distribution, or ``""``
+        if they depend on loads or keys.
     health
-        Whether the balancer's default health is on.
+        Whether the balancer has the default health policy.
     linear
-        Whether a pick looks at every endpoint.
+        Whether the cost of a pick is proportional to the number of endpoints.
     """
 
     make: Callable[[], Any]
@@ -49,7 +50,7 @@ class SelectorCase(Record):
     linear: bool = False
 
     def balancer(self) -> MakeBalancer:
-        """Return what makes a balancer of it in a simulation."""
+        """Return a function that makes a balancer with this selector for a simulation."""
 
         def make(pool: list[Endpoint[str]], clock: Callable[[], float], rng: Generator) -> LoadBalancer[str]:
             return LoadBalancer(pool, selector=self.make(), clock=clock, rng=rng, **self.options())
@@ -57,7 +58,7 @@ class SelectorCase(Record):
         return make
 
     def options(self) -> dict[str, Any]:
-        """Return what a balancer is given besides endpoints, selector, clock and generator."""
+        """Return the options of a balancer other than endpoints, selector, clock and random generator."""
         options: dict[str, Any] = {} if self.load is None else {"load": self.load()}
         return options if self.health else options | {"health": None}
 
@@ -83,20 +84,20 @@ SELECTORS: Final[Mapping[str, SelectorCase]] = {
 
 
 class StructureCase(Record):
-    """A structure of ``hashing`` as it is measured.
+    """A structure of ``hashing`` and its properties.
 
     Parameters
     ----------
     make
-        Makes one of some nodes.
+        Function that makes the structure from nodes.
     exact
-        Whether ``shares()`` says what this very structure owns, not only what is expected of it.
+        Whether ``shares()`` returns the exact shares of the structure. Otherwise they are expected values.
     weighted
         Whether nodes may have weights.
     last_only
-        Whether only the end of the list may change without moving more than it must.
+        Whether only changes at the end of the list of nodes move no key needlessly.
     history
-        Whether owners depend on the changes that led to these nodes.
+        Whether owners depend on earlier changes of the nodes.
     """
 
     make: Callable[[Any], Any]
@@ -117,11 +118,11 @@ STRUCTURES: Final[Mapping[str, StructureCase]] = {
 
 
 def names(count: int, seed: int, run: int = 0) -> list[str]:
-    """Return ids in order; another seed or run has others."""
+    """Return ascending ids of servers, which differ for each seed and run."""
     width = len(str(count))
     return [f"{seed}.{run}.{number:0{width}}" for number in range(count)]
 
 
 def places(count: int, seed: int) -> NDArray[np.int64]:
-    """Return keys: numbers with nothing in common."""
+    """Return keys: random whole numbers from 0 to 2**62 - 1."""
     return np.random.default_rng(seed).integers(0, 1 << 62, count)

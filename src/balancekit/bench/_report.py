@@ -1,4 +1,4 @@
-"""Pictures, data and one page: what a run leaves on disk."""
+"""Files of a report: pictures, data, and one HTML page."""
 
 from __future__ import annotations
 
@@ -49,11 +49,18 @@ PICTURES: Final[Mapping[str, Mapping[str, Callable[[Findings], Figure]]]] = {
         "slow-server": _plot_latency.slow_server,
     },
 }
-"""What is drawn of each topic, by name."""
+"""Functions that draw the pictures of each topic, by topic and name."""
 
 
 def draw(topic: str, findings: Findings) -> dict[str, Figure]:
     """Return the pictures of a topic by name, such as ``latency-tail``.
+
+    Parameters
+    ----------
+    topic
+        ``distribution``, ``disruption``, ``speed`` or ``latency``.
+    findings
+        The results of this topic.
 
     Raises
     ------
@@ -72,9 +79,18 @@ def write(results: Results, folder: str | Path) -> list[Path]:
     Parameters
     ----------
     results
-        What was measured.
+        The results of :func:`measure`.
     folder
-        Where; it is made if it is not there. Files of the same names are replaced.
+        Path of the folder. It is created if it does not exist. Files of the same names are replaced.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+
+    Notes
+    -----
+    *Guarantee.* All pictures are drawn, and all files are written under temporary names, before a file is replaced.
     """
     figures = {
         name: figure
@@ -92,20 +108,27 @@ def write_scenario(
     command: str = "",
     source: str = "",
 ) -> list[Path]:
-    """Write how balancers fared in a scenario: the same files as :func:`write`.
+    """Write a report about the balancers of a scenario; return the files. They are those of :func:`write`.
 
     Parameters
     ----------
     scenario
-        What was simulated.
+        The scenario.
     reports
-        What came of it, by name of the balancer.
+        Reports of its balancers, by name.
     folder
-        Where; it is made if it is not there. Files of the same names are replaced.
+        Path of the folder. It is created if it does not exist. Files of the same names are replaced.
     command
-        The command that repeats the run, shown on the page.
+        Command that repeats the run, shown on the page.
     source
-        The text of the scenario, shown on the page.
+        Text of the scenario, shown on the page.
+
+    Raises
+    ------
+    ConfigurationError
+        If a report that a claim needs is missing.
+    OSError
+        If a file cannot be written.
     """
     findings = compared(scenario, reports)
     with styled():
@@ -145,7 +168,7 @@ def _written(
     data: Mapping[str, object],
     text: Callable[[Mapping[str, str]], str],
 ) -> list[Path]:
-    """Write all files, or none: they are drawn in memory, written beside the old ones and then moved over them."""
+    """Write all files: draw in memory, write under temporary names in the same folder, then rename over the old files."""
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Topics and their results, with the machine and the versions they were measured with."""
+"""Topics of the bench and their results."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ TITLES: Final[Mapping[str, str]] = {
     "speed": "Cost of a pick and of a request",
     "latency": "Latency of requests",
 }
-"""The topics, in the order in which they are measured, and the title of each."""
+"""Titles of the topics, by name, in the order of measurement."""
 PACKAGES: Final = ("balancekit", "numpy", "mmh3", "sortedcontainers")
 
 
 class Results(Record):
-    """What was measured.
+    """Results of all measured topics. Made by :func:`measure`.
 
     Parameters
     ----------
     topics
-        Findings by topic.
+        Claims and tables by topic.
     seed
-        Of all randomness.
+        Seed of all randomness.
     quick
         Whether samples were small.
     machine
-        Interpreter, system, processors.
+        Interpreter, system and number of processors; see :func:`machine`.
     versions
-        Of the packages that were measured.
+        Versions of the measured packages.
     """
 
     topics: Mapping[str, Findings]
@@ -55,11 +55,11 @@ class Results(Record):
 
     @property
     def holds(self) -> bool:
-        """Whether every claim of every topic does."""
+        """Whether all claims of all topics hold."""
         return all(findings.holds for findings in self.topics.values())
 
     def data(self) -> dict[str, object]:
-        """Return everything as plain data for JSON."""
+        """Return the results as plain values for JSON."""
         return {
             "seed": self.seed,
             "quick": self.quick,
@@ -79,7 +79,18 @@ class Results(Record):
 
 
 def steps(topic: str, *, seed: int = 1, quick: bool = False, executor: Executor) -> Iterator[Step]:
-    """Yield the parts of a topic, so that progress can be shown.
+    """Yield the parts of a topic. Call ``run`` of each to measure it, for example to show progress in between.
+
+    Parameters
+    ----------
+    topic
+        ``distribution``, ``disruption``, ``speed`` or ``latency``.
+    seed
+        Seed of all randomness, >= 0.
+    quick
+        Whether to use small samples.
+    executor
+        Executor that runs simulations.
 
     Raises
     ------
@@ -108,20 +119,21 @@ def measure(
     executor: Executor | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Results:
-    """Measure topics; all of them take about a minute.
+    """Measure topics and compare the values with theory. All topics take about a minute.
 
     Parameters
     ----------
     topics
-        ``distribution``, ``disruption``, ``speed``, ``latency``, each measured once; all of them if left out.
+        Names of topics: ``distribution``, ``disruption``, ``speed`` and ``latency``; all of them if left out.
     seed
-        Of all randomness, >= 0. The same seed gives the same figures, but for those of speed.
+        Seed of all randomness, >= 0. The same seed gives the same values, except those of speed.
     quick
-        Small samples: seconds instead of a minute, and wider tolerances.
+        Whether to use small samples. They take seconds instead of a minute, and have wider tolerances.
     executor
-        Where simulations run; in this thread's place if left out. Speed is always measured here, alone.
+        Executor that runs the simulations of ``latency``; one background thread if left out. All other parts run in the
+        calling thread.
     progress
-        Called before each part with its label, how many parts are done, and how many there are.
+        Called before each part with its label, the number of parts that are done, and the number of all parts.
 
     Raises
     ------
@@ -159,7 +171,7 @@ def measure(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that are measured."""
+    """Return the versions of the measured packages."""
     return {package: _version(package) for package in PACKAGES}
 
 

@@ -1,4 +1,4 @@
-"""Results of a scenario, as claims and tables."""
+"""Results of a scenario as claims and tables."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from balancekit.sim import QUANTILES, Scenario, SimulationReport
 __all__ = ["compared"]
 
 POINTS: Final = 80
-"""How many quantiles of a run are kept for a curve."""
+"""Number of quantiles of each curve."""
 
 
 def compared(scenario: Scenario, reports: Mapping[str, SimulationReport]) -> Findings:
-    """Return what came of a scenario: its claims, and a table each of figures, shares and slowest requests.
+    """Return the claims of a scenario, and tables of figures, shares and the slowest requests.
 
     Parameters
     ----------
     scenario
-        Whose claims are checked.
+        The scenario.
     reports
-        By name of the balancer.
+        Reports of its balancers, by name.
     """
     claims = [
         Claim(
@@ -76,7 +76,7 @@ def _figures(reports: Mapping[str, SimulationReport]) -> Table:
 def _shares(reports: Mapping[str, SimulationReport]) -> Table:
     return Table(
         name="shares",
-        title="Each endpoint's part of all attempts, and the part of the time in which it worked",
+        title="Each endpoint's share of all attempts, and the share of time in which its workers worked",
         columns=(
             Column(name="balancer"),
             Column(name="endpoint"),
@@ -92,7 +92,7 @@ def _shares(reports: Mapping[str, SimulationReport]) -> Table:
 
 
 def _slowest(reports: Mapping[str, SimulationReport]) -> Table:
-    """Return quantiles closer and closer to the slowest request; the last is exceeded by ten."""
+    """Return a table of latency quantiles, up to the one that the ten slowest requests exceed."""
     rows: list[tuple[str, float, float]] = []
     for name, report in reports.items():
         count = len(report.latency)
@@ -102,7 +102,7 @@ def _slowest(reports: Mapping[str, SimulationReport]) -> Table:
             rows += [(name, float(part), float(time)) for part, time in zip(slower, times, strict=True)]
     return Table(
         name="slowest",
-        title="What part of the requests took longer than that many seconds",
+        title="Share of the requests that took longer than this many seconds",
         columns=(
             Column(name="balancer"),
             Column(name="slower", form=".3%"),

@@ -1,7 +1,7 @@
-"""Traffic shares of every selector in a simulation, with equal and with different weights.
+"""Traffic shares of each selector in a simulation, with equal and with different weights.
 
-Shares by rotation are exact, shares at random and by key have the spread of a multinomial. Those that follow from loads
-have no formula; they are shown.
+Shares of round robin selectors are compared with exact shares. Shares of random and keyed selectors are compared with a
+multinomial distribution. Shares that depend on loads have no formula, and are only shown.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ UNEQUAL: Final = {f"s{number}": 1.0 + number % 4 for number in range(10)}
 
 
 def key(rng: Random) -> int:
-    """Draw the key of a request: each is another user."""
+    """Draw the key of a request. Keys are random, so nearly all are different."""
     return rng.getrandbits(48)
 
 
 def selection_steps(*, seed: int, quick: bool) -> Iterator[Step]:
-    """Yield one part for each selector."""
+    """Yield one part of the topic for each selector."""
     for name in SELECTORS:
         yield Step(
             label=f"shares by {name}",
@@ -99,7 +99,7 @@ def _simulated(
 
 
 def _parts(weights: Mapping[str, float]) -> list[float]:
-    """Return each endpoint's part of all weights, in order."""
+    """Return each endpoint's share of the sum of weights, in order."""
     whole = sum(weights.values())
     return [weight / whole for weight in weights.values()]
 
@@ -113,7 +113,7 @@ def _claims(name: str, what: str, report: SimulationReport, weights: Mapping[str
             abs(count - total * weight / whole)
             for count, weight in zip(counts, weights.values(), strict=True)
         )
-        # A cycle of stride scheduling is exact; within one it is about a turn off, measured and not proven.
+        # Stride scheduling is exact after a whole cycle. Within a cycle it is off by about one request, as measured.
         return [
             Claim(
                 name=f"{name}, {what}",

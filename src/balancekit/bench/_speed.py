@@ -1,9 +1,10 @@
-"""Cost of a pick and of a whole request, as ratios to an empty bound-method call of the same run.
+"""Cost of a pick and of a whole request, as ratios to the cost of an empty method call in the same run.
 
-``pick`` is the selector's fast path alone, ``request`` is ``with lb.acquire(): pass``: pick, lease, accounting and
-release. Absolute times are not printed. The bounds are half as much again as those of the repository's own gates
-(``benchmarks/micro``), for unknown machines and interpreters; they are for CPython with the interpreter
-lock, on which the fast paths need no lock. On a busy machine they are measured and not judged.
+``pick`` is the selector's fast path alone. ``request`` is ``with lb.acquire(): pass``: pick, lease, accounting and release.
+Absolute times are not reported, because they depend on the machine.
+
+The bounds are 1.5 times those of ``benchmarks/micro``, because machines and interpreters differ. They are for CPython with
+the interpreter lock, where the fast paths need no lock. If the machine is busy, values are measured but not judged.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ __all__ = ["speed_steps"]
 
 SIZES: Final = (10, 100, 1_000)
 WARM_UP_REQUESTS: Final = 20
-"""Per endpoint, before the clock runs: every endpoint has answered, and windows are sampled."""
+"""Requests per endpoint before the timing, so that each endpoint has a latency and sampling windows are filled."""
 WARM_UP_REQUESTS_LINEAR: Final = 200
-"""In all, for a selector that looks at every endpoint."""
+"""Requests in total before the timing, for a selector whose pick is proportional to the number of endpoints."""
 BOUND_FACTOR: Final = 1.5
-"""For unknown machines."""
+"""Factor on the bounds, because machines differ."""
 MAX_CALLS: Final[Mapping[tuple[str, str], float]] = {
     ("RoundRobin", "pick"): 5.0,
     ("PowerOfChoices", "pick"): 12.0,
@@ -41,15 +42,16 @@ MAX_CALLS: Final[Mapping[tuple[str, str], float]] = {
     ("MaglevTable", "lookup"): 8.0,
     ("HashRing", "lookup"): 15.0,
 }
-"""Empty method calls at most, on the machine where the repository's gates are held."""
+"""Maximum cost in empty method calls, from the gates of ``benchmarks/micro`` and ``benchmarks/hashing``."""
 FLAT: Final = ("RoundRobin", "UniformRandom", "PowerOfChoices", "LeastRequest", "SmoothWeightedRoundRobin")
-"""Selectors whose pick costs the same at any number of endpoints."""
+"""Selectors whose pick costs the same for any number of endpoints."""
 MAX_GROWTH: Final = 2.0
-"""Factor from 10 endpoints to 1 000. Work that grew with their number would be a hundred times as much."""
+"""Maximum ratio of a pick's cost among 1 000 endpoints to that among 10. A cost proportional to their number would grow by
+100."""
 
 
 def speed_steps(*, seed: int, quick: bool) -> Iterator[Step]:
-    """Yield the parts of the topic, to be run one after the other, nothing else beside them."""
+    """Yield the parts of the topic. Run them one after the other, with nothing else at the same time."""
     rounds, milliseconds = (3, 1.0) if quick else (9, 3.0)
     for size in SIZES[:2] if quick else SIZES:
         yield Step(
@@ -96,7 +98,7 @@ def _selectors(size: int, seed: int, timer: Timer) -> Findings:
 
 
 def _add(timer: Timer, name: str, pool: list[Endpoint[str]], seed: int) -> None:
-    """Add the pick and the request of one selector."""
+    """Add the pick and the request of one selector to a timer."""
     case = SELECTORS[name]
     call, keys = ("k()", {"k": _keys()}) if case.keyed else ("", {})
     pick = _picker(name, pool, seed)
@@ -109,7 +111,7 @@ def _add(timer: Timer, name: str, pool: list[Endpoint[str]], seed: int) -> None:
 
 
 def _picker(name: str, pool: list[Endpoint[str]], seed: int) -> Callable[..., Node] | None:
-    """Return the fast path of a selector, or nothing if it has none."""
+    """Return the fast path of a selector; ``None`` if it has none."""
     selector: Any = SELECTORS[name].make()
     if not hasattr(selector, "picker"):
         return None

@@ -1,8 +1,8 @@
-"""Style of all plots: the finding as title, labels at the marks.
+"""Style of all plots. The title states the result, and labels are beside the marks.
 
-Colours are those of Okabe and Ito (2008), which people see apart whatever colours they see; on white and on near-black
-they have contrast enough for lines and marks. Text is written as text, so that a page may restyle it; nothing in a
-file depends on the day or the machine.
+Colours are based on those of Okabe and Ito (2008), which people with colour blindness can distinguish. They have enough
+contrast for lines and marks on white and on near-black. SVG files contain text as text, so a page can restyle it. Files do
+not depend on the date or the machine.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ STYLE: Final = {
 }
 
 NO_METADATA: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-"""What a file says about itself: neither the day nor the program."""
+"""Metadata of SVG files: no date and no program."""
 
 
 @contextmanager
 def styled(name: str = "balancekit") -> Iterator[None]:
-    """Draw in our style; ``name`` makes the ids inside an SVG its own."""
+    """Set the style of plots within a block. The ids inside an SVG depend on ``name``."""
     defaults: Any = mpl.rcParamsDefault
-    # Not the backend: it would not be set back, and we draw on canvases of our own.
+    # The backend is left out: it would not be restored, and figures have canvases of their own.
     settings: Any = {setting: value for setting, value in defaults.items() if setting != "backend"}
     settings.update(STYLE, **{"svg.hashsalt": name})
     with mpl.rc_context(settings):
@@ -69,14 +69,14 @@ def styled(name: str = "balancekit") -> Iterator[None]:
 
 
 def canvas(width: float = 8.0, height: float = 4.5) -> Figure:
-    """Return an empty figure; a hundred pixels are an inch."""
+    """Return an empty figure, with sizes in inches and 100 pixels per inch."""
     figure = Figure(figsize=(width, height), dpi=100)
     FigureCanvasAgg(figure)
     return figure
 
 
 def titled(figure: Figure, finding: str, measure: str = "", *, size: float = 14.0) -> None:
-    """Write what was found above everything, and below it, smaller, what is shown."""
+    """Write the title of a figure, which states the result, and below it in smaller letters what the figure shows."""
     height = figure.get_figheight()
     figure.text(0.02, 1.0 - 0.10 / height, finding, size=size, weight="bold", va="top", color=INK)
     below = 0.10 + 0.28 * (finding.count("\n") + 1) * size / 14.0
@@ -85,23 +85,23 @@ def titled(figure: Figure, finding: str, measure: str = "", *, size: float = 14.
 
 
 def bare(axes: Axes, *, keep: Sequence[str] = ("bottom",)) -> None:
-    """Take away the spines that say nothing."""
+    """Hide the spines of a plot except those in ``keep``."""
     for side, spine in axes.spines.items():
         spine.set_visible(side in keep)
     axes.tick_params(axis="y", length=0 if "left" not in keep else 3)
 
 
 def label_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]], *, gap: float) -> None:
-    """Write names beside the ends of lines, moved apart where they would touch.
+    """Write the names of lines beside their ends. Names that would overlap are moved apart.
 
     Parameters
     ----------
     axes
-        Where; its scale must be set.
+        The plot. Its scale must be set.
     ends
-        Each line's last x and y, its name and its colour.
+        Last x, last y, name and colour of each line.
     gap
-        The least distance of two names, as a part of the axis.
+        Minimum distance of two names, as a share of the axis.
     """
     transform = axes.transData + axes.transAxes.inverted()
     wanted = sorted(
@@ -116,7 +116,7 @@ def label_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]], *, ga
 
 
 def svg(figure: Figure, name: str) -> str:
-    """Return the figure as SVG text on white, the same whenever it is made."""
+    """Return the figure as SVG text on a white background. Equal figures give equal text."""
     out = io.StringIO()
     with styled(name):
         figure.savefig(out, format="svg", metadata=NO_METADATA, facecolor="white")
@@ -126,7 +126,7 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def png(figure: Figure, *, dpi: int = 150) -> bytes:
-    """Return the figure as PNG on white."""
+    """Return the figure as PNG on a white background."""
     out = io.BytesIO()
     with styled():
         figure.savefig(out, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})

@@ -1,7 +1,7 @@
-"""Expected figures: closed forms of shares and queues, and published figures where there is no formula.
+"""Expected values: formulas for shares and queues, and values of independent programs where there is no formula.
 
-Rings: n nodes of v uniform points have Dirichlet(v, ..., v) shares. Queues: service of mean 1, load 0 to 1 per
-server, ten servers unless said otherwise.
+Rings: the shares of n nodes of v uniform points have a Dirichlet(v, ..., v) distribution. Queues: the mean service time is
+1, the load is from 0 to 1 per server, and there are ten servers unless stated otherwise.
 
 Source: order statistics; Erlang (1917); Karlin and McGregor for GI/M/1; Daley for the error of a simulated M/M/1.
 """
@@ -39,8 +39,8 @@ TWO_CHOICES_TEN: Final[Mapping[float, tuple[float, float]]] = {
     0.9: (2.9852, 0.0010),
     0.95: (4.3546, 0.0032),
 }
-"""Mean time and its standard error by load: two distinct choices of ten servers, simulated by an independent
-program. The limit for infinitely many servers (Mitzenmacher 1996) is 14 % lower at a load of 0.9."""
+"""Mean time in the system and its standard error, by load, for two distinct choices of ten servers, from an independent
+simulation. The limit for infinitely many servers (Mitzenmacher 1996) is 14 % lower at a load of 0.9."""
 
 JSQ_TEN: Final[Mapping[float, tuple[float, float]]] = {
     0.5: (1.0244, 0.0005),
@@ -49,24 +49,25 @@ JSQ_TEN: Final[Mapping[float, tuple[float, float]]] = {
     0.9: (1.9149, 0.0010),
     0.95: (2.956, 0.002),
 }
-"""The same for joining the shortest of ten queues."""
+"""Mean time in the system and its standard error, by load, for joining the shortest of ten queues, from an independent
+simulation."""
 
 PEAK_SKEW: Final = 1.14
-"""The skewness of the largest of many, at most: Gumbel's."""
+"""Upper bound of the skewness of the largest of many variables: that of a Gumbel distribution."""
 MAGLEV_RUNS: Final = 200
-"""Repetitions of what :data:`MAGLEV_EXCESS` says."""
+"""Number of repetitions behind :data:`MAGLEV_EXCESS`."""
 MAGLEV_EXCESS: Final[Mapping[int, tuple[float, float]]] = {
     5: (0.00102, 0.00093),
     10: (0.00241, 0.00067),
     100: (0.00564, 0.00030),
     1000: (0.00576, 0.00029),
 }
-"""Part of 65 537 slots that one node's leaving changes needlessly, and its standard deviation, by nodes: the
-protocol of Eisenbud et al. (2016), section 5.3, repeated."""
+"""Mean share of 65 537 slots that change needlessly when one node leaves, and its standard deviation, by number of nodes.
+It was measured by an independent program with the protocol of Eisenbud et al. (2016), section 5.3."""
 
 
 def largest_arc_over(nodes: int, share: float) -> float:
-    """Return the probability that the largest arc of a ring of one point each is over ``share``.
+    """Return the probability that one of several nodes owns more than ``share`` of a ring with one point per node.
 
     Example
     -------
@@ -81,15 +82,15 @@ def largest_arc_over(nodes: int, share: float) -> float:
 
 
 def ring_spread(nodes: int, points: int) -> float:
-    """Return the standard deviation of a node's share over its mean."""
+    """Return the standard deviation of a node's share, divided by the mean share."""
     return math.sqrt((nodes - 1) / (nodes * points + 1))
 
 
 def peak_moments(nodes: int, points: int) -> tuple[float, float]:
-    """Return mean and standard deviation of the busiest node's share over the mean share.
+    """Return mean and standard deviation of the largest share on a ring, divided by the mean share.
 
-    Shares are Gamma(points) variables over their sum, and the ratio does not depend on the sum; so moments of the
-    largest ratio are those of the largest Gamma over those of the sum.
+    Shares are Gamma(points) variables divided by their sum, and these ratios are independent of the sum. So the moments of
+    the largest ratio are the moments of the largest variable divided by those of the sum.
 
     Example
     -------
@@ -116,12 +117,12 @@ def _area(values: np.ndarray[tuple[int], np.dtype[np.float64]], step: float) -> 
 
 
 def many_servers_mean(servers: int, load: float) -> float:
-    """Return the mean time in M/M/n: one line, n servers."""
+    """Return the mean time in the system of M/M/n: one queue and n servers."""
     return 1.0 + _must_wait(servers, load) / (servers * (1.0 - load))
 
 
 def many_servers_tail(servers: int, load: float, time: float) -> float:
-    """Return the share of requests that take longer than ``time`` in M/M/n."""
+    """Return the share of requests whose time in the system of M/M/n exceeds ``time``."""
     waits, rate = _must_wait(servers, load), servers * (1.0 - load)
     if abs(rate - 1.0) < 1e-9:
         both = (1.0 + time) * math.exp(-time)
@@ -131,7 +132,7 @@ def many_servers_tail(servers: int, load: float, time: float) -> float:
 
 
 def _must_wait(servers: int, load: float) -> float:
-    """Return Erlang's C, by way of his B."""
+    """Return the probability that a request waits in M/M/n (Erlang C), computed from Erlang B."""
     offered, blocked = servers * load, 1.0
     for k in range(1, servers + 1):
         blocked = offered * blocked / (k + offered * blocked)
@@ -139,7 +140,9 @@ def _must_wait(servers: int, load: float) -> float:
 
 
 def round_robin_mean(servers: int, load: float) -> float:
-    """Return the mean time when Poisson arrivals go to n servers by round robin: each is GI/M/1 with Erlang(n) arrivals.
+    """Return the mean time in the system when Poisson arrivals go to n servers by round robin.
+
+    Each server then is a GI/M/1 queue whose times between arrivals have an Erlang(n) distribution.
 
     Example
     -------
@@ -153,7 +156,7 @@ def round_robin_mean(servers: int, load: float) -> float:
 
 
 def quantile(tail: Callable[[float], float], share: float) -> float:
-    """Return the time that a ``share`` of requests does not exceed, given the share that exceeds a time."""
+    """Return the quantile ``share`` of a time, given the function ``tail`` that returns the share above a time."""
     low, high = 0.0, 1.0
     while tail(high) > 1.0 - share:
         high *= 2.0
@@ -164,9 +167,10 @@ def quantile(tail: Callable[[float], float], share: float) -> float:
 
 
 def single_server_error(load: float, requests: int) -> float:
-    """Return the standard error of the mean time in a simulated M/M/1 (Daley's constant for the wait).
+    """Return the standard error of the mean time in the system in a simulation of M/M/1.
 
-    The error of time in the system is 3 to 11 percent larger than that of the wait; 11 are added.
+    Daley's formula gives the error of the mean waiting time. That of the time in the system is 3 to 11 % larger, so 11 % are
+    added.
     """
     spread = load * (2.0 + 5.0 * load - 4.0 * load**2 + load**3) / (1.0 - load) ** 4
     return 1.11 * math.sqrt(spread / requests)

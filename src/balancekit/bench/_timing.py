@@ -1,10 +1,12 @@
-"""Interleaved timing: every figure is a ratio to an empty method call of the same run.
+"""Interleaved timing of statements. Results are ratios to the cost of an empty method call in the same run.
 
-A case is a statement compiled inside a counted loop, its names bound as locals. The cases of a group are run in
-turns, round after round, so that a slow spell of the machine hits all of them. Time is the processor time of the
-thread, and a case costs the least of its rounds: both leave out what other programs do. Each timed run follows one that
-is not timed, so that a case finds its own data in the caches and not those of the others, as in a program that does the
-same all the time. Absolute times say more about the machine than about the code.
+A case is a statement that is compiled inside a counted loop, with its names bound as local variables. In each round, all
+cases run one after the other. So a time in which the machine is slow affects all cases.
+
+The measured time is the processor time of the thread, and the cost of a case is the minimum over the rounds. Both reduce
+the effect of other programs. Each timed run follows an untimed run of the same case, so its data are in the caches.
+
+Ratios are reported because absolute times depend mostly on the machine.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ __all__ = ["Timer", "Timing", "machine"]
 
 BUSY_FACTOR: Final = 2.0
 MAX_WAITING: Final = 1.25
-"""Seconds on the wall for each of processor time at most, on a machine that has a processor to spare for the timed loops.
-Above, other programs take turns with them, and what these leave in the caches makes large structures slower."""
+"""Maximum ratio of elapsed time to processor time. If it is higher, other programs have run on the same processor. They also
+replace data in its caches, which makes large structures slower."""
 
 Timed: TypeAlias = Callable[[Iterator[None], Callable[[], float]], float]
 
 
 class Empty:
-    """The floor: a bound method that does nothing."""
+    """An object with a method that does nothing. A call of it is the unit of all ratios."""
 
     __slots__ = ()
 
@@ -54,16 +56,16 @@ class Case:
 
 
 class Timing(Record):
-    """What a case cost.
+    """The cost of a case.
 
     Parameters
     ----------
     label
-        Its name.
+        Name of the case.
     nanoseconds
-        Processor time, the least over the rounds.
+        Processor time of one execution in nanoseconds, the minimum over the rounds.
     ratio
-        The same over that of the empty method call.
+        This time divided by that of an empty method call.
     """
 
     label: str
@@ -72,16 +74,16 @@ class Timing(Record):
 
 
 class Timer(ConstructorRepr):
-    """Cases to be run interleaved.
+    """Timer of several cases that run interleaved.
 
     Parameters
     ----------
     rounds
-        How often each case is run.
+        Number of timed runs of each case.
     milliseconds
-        About how long each run takes.
+        Approximate length of each run.
     cold
-        Whether to leave out the run that is not timed: a case then finds in the caches what the others have left there.
+        Whether to leave out the untimed runs. Then the caches hold the data of the previous case.
 
     Example
     -------
@@ -100,7 +102,7 @@ class Timer(ConstructorRepr):
         self.add("empty method call", "call()", call=Empty().call)
 
     def add(self, label: str, statement: str, **names: object) -> None:
-        """Add a case; ``names`` are the locals of its statement."""
+        """Add a case: a Python statement, and the objects that its names refer to."""
         arguments = ", ".join(f"{name}={name}" for name in names)
         body = "\n        ".join(statement.splitlines())
         source = (
@@ -115,13 +117,13 @@ class Timer(ConstructorRepr):
         self._cases.append(Case(label, scope["timed"]))  # type: ignore[arg-type]  # made by exec
 
     def run(self) -> dict[str, Timing]:
-        """Time every case; return the results by label, in order."""
+        """Time all cases; return the results by label, in the order in which the cases were added."""
         enabled = gc.isenabled()
         gc.disable()
         on_the_wall, at_work = time.perf_counter(), time.thread_time()
         try:
             for case in self._cases:
-                self._time(case, 1)  # whatever is made by the first call
+                self._time(case, 1)  # the first call may fill caches or import modules
                 case.loops = self._calibrate(case)
             for _ in range(self._rounds):
                 for case in self._cases:
@@ -145,10 +147,10 @@ class Timer(ConstructorRepr):
 
     @property
     def busy(self) -> bool:
-        """Whether the machine was too busy to judge.
+        """Whether the machine was too busy in the last run to judge its results.
 
-        It was if other programs had the processor for a fifth of the time, or if the empty call took more than twice its
-        least in most rounds.
+        It was if other programs had the processor for a fifth of the time or more, or if the empty call took more than twice
+        its minimum in most rounds.
         """
         floor = self._cases[0].seconds
         if self._waiting > MAX_WAITING:
@@ -169,7 +171,7 @@ class Timer(ConstructorRepr):
 
 
 def machine() -> dict[str, str | int | bool]:
-    """Return the machine of the measurements."""
+    """Return facts about this machine: interpreter, interpreter lock, architecture, system and number of processors."""
     locked = getattr(sys, "_is_gil_enabled", lambda: True)
     return {
         "python": f"{platform.python_implementation()} {sys.version.split()[0]}",
