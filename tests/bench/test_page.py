@@ -41,7 +41,10 @@ def test_every_claim_is_on_the_page_with_its_figures() -> None:
     ("claims", "verdict"),
     [
         ((HOLDS,), "All 1 claims hold."),
-        ((HOLDS, UNJUDGED), "All 1 claims hold.</strong> The machine was busy: 1 claims about speed are not judged."),
+        (
+            (HOLDS, UNJUDGED),
+            "All 1 claims hold.</strong> The machine was busy: 1 claims about speed are not judged.",
+        ),
         ((HOLDS, FAILS), "1 of 2 claims do not hold."),
     ],
 )

@@ -96,7 +96,7 @@ def folder(tmp_path, monkeypatch):
         (["plan", "pool.toml", "a"], "after='a' is not allowed: expected a file, as pool.toml is one"),
         (["plan", "a", "pool.toml"], "before='a'"),
         (["plan", "a=-1", "a"], "endpoint='a=-1'"),
-        (["plan", "@empty.txt", "a"], "file='empty.txt' is not allowed: expected an endpoint a line"),
+        (["plan", "@empty.txt", "a"], "file='empty.txt' is not allowed: expected one endpoint per line"),
         (["bench", "cards", "--quick"], "--quick=True"),
         (["bench", "cards", "--workers", "2"], "--workers=2"),
         (["check", "127.0.0.1"], "WHAT='127.0.0.1' is not allowed: expected host:port"),
@@ -531,7 +531,7 @@ def test_options_before_the_file_of_explain_are_told_their_place(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["explain", "--key", "a", "pool.toml"])
     assert caught.value.code == 2
-    assert "unrecognized arguments: --key; what to decide follows FILE" in capsys.readouterr().err
+    assert "unrecognized arguments: --key; options of the decision come after FILE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("package", ["config", "health", "ha"])

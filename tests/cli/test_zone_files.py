@@ -214,7 +214,7 @@ def test_simulate_says_when_the_last_request_fails(zone, tmp_path, capsys):
     assert main([*words, "--clients", str(clients)]) == 0
     assert json.loads(capsys.readouterr().out)["last_failure"] is None
     assert main(words[:-1]) == 0
-    assert "a death costs at most 45 s" in capsys.readouterr().out
+    assert "requests fail for at most 45 s after an endpoint dies" in capsys.readouterr().out
     for change, says in ((["--up", "eu-1"], "ids, @ and seconds"), (["--down", "mars@5"], "eu-1, us-1")):
         assert main(["gslb", "simulate", str(zone), "www", *change]) == 2
         assert says in capsys.readouterr().err
@@ -342,7 +342,7 @@ def test_a_reload_says_what_it_does_not_change(tmp_path, capsys):
     served(path, "b", check='kind = "tcp"')
     reload(path, resolver, checked)
     assert [each.target for each in checked.balancer.endpoints] == ["http://192.0.2.1:8080"]
-    assert "another [check] table takes effect at the next start" in capsys.readouterr().err
+    assert "the changed [check] table takes effect at the next start" in capsys.readouterr().err
     before = resolver.zone
     for broken in ("zone = [", path.read_text() + '[names.mail]\nrecords = { MX = ["mail"] }\n'):
         path.write_text(broken.replace('"192.0.2.1"', '"192.0.2.2"'))

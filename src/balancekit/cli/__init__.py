@@ -62,7 +62,7 @@ RUNNERS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = MappingProxy
         "gslb": run_gslb,
     }
 )
-"""The commands whose modules import little; those of the others are imported when they run."""
+"""Functions of the commands whose modules import little. Modules of other commands are imported when they run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,18 +71,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        The words after ``balancekit``; those of the process if left out.
+        The arguments after ``balancekit``; those of the process if left out.
+
+    Raises
+    ------
+    SystemExit
+        By argparse, after a help text, a version, or a wrong argument.
     """
-    if sys.stdout is None:  # closed: "balancekit ... >&-"
+    if sys.stdout is None:  # standard output is closed: "balancekit ... >&-"
         return complain("balancekit", "standard output is closed", EXIT_FAILED)
     parser = _parser()
-    with contextlib.suppress(ModuleNotFoundError):  # the extra cli brings it
-        import argcomplete  # noqa: PLC0415 - only a shell that completes needs it
+    with contextlib.suppress(ModuleNotFoundError):  # it is in the extra cli
+        import argcomplete  # noqa: PLC0415 - only needed when a shell completes
 
         argcomplete.autocomplete(parser)
     try:
         return _run(parser, arguments)
-    except SystemExit as ended:  # after a help text or a version, which may have gone nowhere
+    except SystemExit as ended:  # after a help text or a version, which may not have been written
         ended.code = ended.code or _flushed(sys.stdout)
         raise
     except OSError as error:
@@ -92,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        hint = "; what to decide follows FILE" if options.command == "explain" else ""
+        hint = "; options of the decision come after FILE" if options.command == "explain" else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if options.command is None:
         parser.print_help()
@@ -101,7 +106,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
 
 
 def _flushed(output: TextIO) -> int:
-    """Write out what argparse has printed; return the exit status."""
+    """Flush the output of argparse; return the exit status."""
     try:
         output.flush()
     except OSError as error:
@@ -110,7 +115,7 @@ def _flushed(output: TextIO) -> int:
 
 
 def _lost(output: TextIO, error: OSError) -> int:
-    """Return the exit status for an output that could not be written, after one line unless its reader went away."""
+    """Return the exit status for an output that could not be written. Print the reason, unless it is a broken pipe."""
     discard(output)
     if isinstance(error, BrokenPipeError):
         return EXIT_BROKEN_PIPE
@@ -118,7 +123,7 @@ def _lost(output: TextIO, error: OSError) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command, with its commands in the order of the help."""
+    """Return the parser of ``balancekit``, with the commands in the order of the help text."""
     parser = Parser(
         prog="balancekit",
         description="Load-balancing decisions for Python programs.",
@@ -243,7 +248,7 @@ def _add_top(commands: Any) -> None:
 
 
 def _guarded(options: argparse.Namespace, output: TextIO) -> int:
-    """Run a command; return the status that says how it ended, after one line if it could not be done."""
+    """Run a command; return its exit status. If it fails, print the reason on one line."""
     name = " ".join(["balancekit", options.command, *_subcommand(options)])
     try:
         with warning_lines(name):
@@ -260,12 +265,12 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
         return complain(name, f"standard output in {error.encoding} has no {unknown}", EXIT_FAILED)
     except PermissionError as error:
         return complain(name, error, EXIT_REFUSED)
-    except OSError as error:  # a full disk, for one
+    except OSError as error:  # for example a full disk
         discard(output)
         return complain(name, error, EXIT_FAILED)
     except ModuleNotFoundError as missing:
         extra = "plots" if missing.name == "matplotlib" else "cli"
-        if "pip install" in missing.msg:  # the package that needs it says so
+        if "pip install" in missing.msg:  # the message already names the extra
             return complain(name, missing.msg, EXIT_REFUSED)
         remark(f"{name} needs {missing.name}: pip install 'balancekit[{extra}]'")
         return EXIT_REFUSED
@@ -276,7 +281,7 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
 
 
 def _subcommand(options: argparse.Namespace) -> list[str]:
-    """Return the word of a command within a command: ``serve`` of ``gslb serve``."""
+    """Return the name of a subcommand, such as ``serve`` of ``gslb serve``."""
     return [word for word in (getattr(options, options.command, None),) if isinstance(word, str)]
 
 
@@ -285,7 +290,7 @@ def _command(options: argparse.Namespace) -> int:
     if run is not None:
         return run(options)
     if options.command == "simulate":
-        from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs what an extra brings
+        from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs a package of an extra
 
         return run_simulate(options)
     if options.command == "check":

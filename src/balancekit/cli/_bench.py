@@ -31,26 +31,26 @@ __all__ = ["run_bench"]
 
 VERDICTS = {"holds": "green", "fails": "red", "not judged": "yellow"}
 WIDE = 130
-"""Columns of a table that is not for a terminal."""
+"""Width of tables in columns if standard output is no terminal."""
 MAX_PRINTED_ROWS = 80
-"""A longer table is in the report only."""
+"""Maximum number of rows of a table that is printed. Longer tables are in the report only."""
 
 
 def run_bench(options: argparse.Namespace) -> int:
-    """Measure, print, write; return 1 if a claim does not hold."""
+    """Measure the topics, print the results, and write the report; return 1 if a claim does not hold."""
     if options.topic == CARDS_OF_ALL:
         for name, given in (("--quick", options.quick or None), ("--workers", options.workers)):
             if given is not None:
-                raise ConfigurationError(name, given, "a topic that is measured before it, not cards")
+                raise ConfigurationError(name, given, "a topic that is measured, not cards")
     draws = options.out is not None or options.topic == CARDS_OF_ALL
-    if draws and find_spec("matplotlib") is None:  # said now, not after a minute of measuring
+    if draws and find_spec("matplotlib") is None:  # checked before a minute of measurements
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
     if options.topic == CARDS_OF_ALL:
         return _cards(options, out_folder("cards" if options.out is None else options.out))
     try:
         return _measure(options, None if options.out is None else out_folder(options.out))
     except BrokenExecutor:
-        why = "a process that simulates was killed: with less memory in use, or --workers 1, it may be done"
+        why = "a worker process was killed, perhaps for lack of memory; free memory, or use --workers 1"
         return complain("balancekit bench", why, EXIT_FAILED)
 
 
@@ -87,9 +87,10 @@ def _measure(options: argparse.Namespace, folder: Path | None) -> int:
 
 
 def _executor(workers: int) -> Executor:
-    """Return processes that start from scratch: this one has a thread that draws a progress bar.
+    """Return the executor of simulations: one thread for one worker, else spawned processes.
 
-    An interruption from the keyboard reaches all of them; this one ends the others, however it ends itself.
+    Processes are not forked, because this one has a thread for the progress bar. They ignore Ctrl-C, because this process
+    ends them itself.
     """
     if workers == 1:
         return ThreadPoolExecutor(1)
@@ -102,10 +103,7 @@ def _executor(workers: int) -> Executor:
 
 @contextmanager
 def _ended_with_an_error() -> Iterator[None]:
-    """End the workers at once if the block raises, an interruption included.
-
-    The executor would wait for what they have begun.
-    """
+    """Terminate the worker processes if the block raises, also by Ctrl-C. The executor would wait for their current work."""
     try:
         yield
     except BaseException:
@@ -127,7 +125,7 @@ def _progress(*, quiet: bool) -> Progress:
 
 
 def _cards(options: argparse.Namespace, folder: Path) -> int:
-    """Draw the card of every algorithm."""
+    """Draw the cards of all algorithms."""
     with _progress(quiet=options.json) as bar:
         task = bar.add_task("", total=len(CARDS))
         for name in CARDS:
@@ -153,7 +151,7 @@ def _print(results: Results, seconds: float) -> None:
 
 
 def _print_topic(console: Console, topic: str, findings: Findings, *, whole: bool) -> None:
-    """Print tables, and the claims: each if the whole is wanted, else how many hold."""
+    """Print tables and claims: all claims if ``whole`` is set, otherwise the number of those that hold."""
     for table in findings.tables:
         if len(table.rows) <= MAX_PRINTED_ROWS:
             console.print(f"\n[bold]{table.title}[/bold]", highlight=False)
@@ -165,20 +163,20 @@ def _print_topic(console: Console, topic: str, findings: Findings, *, whole: boo
         return
     judged = [claim for claim in findings.claims if claim.judged]
     held = sum(claim.holds for claim in judged)
-    more = f"balancekit bench {topic} prints each"
+    more = f"balancekit bench {topic} prints all of them"
     busy = "" if len(judged) == len(findings.claims) else " (machine busy: the others are not judged)"
     console.print(f"\n{held} of {len(judged)} claims hold{busy}; {more}", highlight=False)
 
 
 def _print_verdict(console: Console, claims: Sequence[Claim], seconds: float) -> None:
-    """Print the claims that do not hold, and how many do."""
+    """Print the claims that do not hold, and the number of those that do."""
     wrong = [claim for claim in claims if not claim.holds]
     judged = [claim for claim in claims if claim.judged]
     for claim in wrong:
         text = f"{claim.text}: {claim.measured:{claim.form}}, allowed {claim.allowed}"
         console.print(f"[red]does not hold:[/red] {text}", highlight=False)
     if len(judged) < len(claims):
-        text = f"machine busy: {len(claims) - len(judged)} claims about speed are measured, and not judged"
+        text = f"machine busy: {len(claims) - len(judged)} claims about speed are measured, but not judged"
         console.print(f"[yellow]{text}[/yellow]", highlight=False)
     verdict = "[red]not all claims hold[/red]" if wrong else "[green]all claims hold[/green]"
     if not judged:

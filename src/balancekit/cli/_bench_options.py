@@ -1,4 +1,4 @@
-"""Options of ``balancekit bench``, apart from the command so that ``--help`` imports little."""
+"""Options of ``balancekit bench``. They are not in the module of the command, so ``--help`` imports little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A coroutine that runs beside a block."""
+"""Context manager that runs a coroutine in the background of a block."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["beside"]
 
 @asynccontextmanager
 async def beside(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a coroutine beside the block, and cancel it at its end.
+    """Run a coroutine as a task while the block runs, and cancel it at the end of the block.
 
-    If it fails, the block is cancelled, and what it raised is raised at the end.
+    If the coroutine raises, the block is cancelled, and the exception is raised at the end of the block.
     """
     block = asyncio.current_task()
     assert block is not None

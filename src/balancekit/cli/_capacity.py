@@ -1,4 +1,4 @@
-"""Capacity plans on the command line: ``balancekit capacity plan.toml``."""
+"""The command ``balancekit capacity``: a capacity plan from a file."""
 
 from __future__ import annotations
 

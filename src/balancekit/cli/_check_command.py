@@ -1,4 +1,4 @@
-"""The command ``balancekit check``: one health check of every endpoint, for deployments and by hand."""
+"""The command ``balancekit check``: one health check of each endpoint."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = ["run_check"]
 
 DEFAULT_TIMEOUT_S: Final = 2.0
 SCHEMES: Final = ("dns", "dns_ttl", "srv", "file", "http_sd", "kubernetes", "static")
-"""Of sources of endpoints, as :func:`balancekit.discovery.source` reads them."""
+"""Schemes of sources of endpoints that :func:`balancekit.discovery.source` supports."""
 
 
 def run_check(options: argparse.Namespace) -> int:
-    """Check every endpoint once and print the results; return 1 if one failed."""
+    """Check each endpoint once and print the results; return 1 if a check failed."""
     endpoints, check = _subjects(options)
     timeout = DEFAULT_TIMEOUT_S if options.timeout is None else options.timeout
     found = asyncio.run(check_once(endpoints, check, timeout=timeout))
@@ -37,10 +37,10 @@ def run_check(options: argparse.Namespace) -> int:
 
 
 def _subjects(options: argparse.Namespace) -> tuple[list[Endpoint[Any]], Any]:
-    """Return the endpoints and the check that the arguments name."""
+    """Return the endpoints and the check that the arguments describe."""
     first = options.what[0]
     if options.tcp and options.path is not None:
-        raise ConfigurationError("--path", options.path, "no --tcp with it: that only connects")
+        raise ConfigurationError("--path", options.path, "--path without --tcp: a TCP check has no path")
     check: Any = TcpCheck() if options.tcp else HttpCheck(options.path or "/")
     if len(options.what) == 1 and _is_source(first):
         return first_list(first), check
@@ -55,12 +55,12 @@ def _subjects(options: argparse.Namespace) -> tuple[list[Endpoint[Any]], Any]:
 
 
 def _address(text: str) -> str:
-    """Return an address that can be checked, and printed.
+    """Return an address, if it can be checked and may be printed.
 
     Raises
     ------
     ConfigurationError
-        For one without a port, or with a password.
+        If it has no port and is no HTTP URL, or has a user name or password.
     """
     try:
         parts = urlsplit(text if "//" in text else f"//{text}")

@@ -1,4 +1,4 @@
-"""Arguments of ``balancekit check``, apart from what the command itself needs."""
+"""Options of ``balancekit check``. They are not in the module of the command, so ``--help`` imports little."""
 
 from __future__ import annotations
 

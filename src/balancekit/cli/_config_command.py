@@ -1,4 +1,4 @@
-"""Configuration files on the command line: what ``explain`` and ``plan`` do with them."""
+"""The commands ``explain`` and ``plan`` for configuration files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["explain", "plan"]
 
 Document = Mapping[str, Any]
 MAX_NAMED: Final = 20
-"""Endpoints that an error names."""
+"""Maximum number of endpoints that an error names."""
 
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
-    """Print which endpoint a request would get, and why."""
+    """Print the endpoint that the balancer picks for a request, and the reasons; return the exit status."""
     parser = Parser(prog=f"balancekit explain {path}", description="Pick an endpoint, with reasons.")
     parser.add_argument("--key", help="the key of the request")
     parser.add_argument("--exclude", default="", metavar="ID,ID", help="endpoints that the request has tried")
@@ -55,9 +55,9 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
-    """Print which endpoints a change of the file adds and removes, and the share of keys that it moves."""
+    """Print the endpoints that a change of the file adds and removes, and the share of keys that it moves."""
     if options.observed is not None:
-        raise ConfigurationError("--observed", options.observed, "zone files or route files with it")
+        raise ConfigurationError("--observed", options.observed, "an option for zone files and route files")
     balancer = _balancer(before[1])
     wanted = _balancer(after[1])
     found = balancer.plan(wanted.endpoints)
@@ -74,7 +74,7 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
         return 0
     lines = []
     if "balancer" in changed:
-        lines.append("[balancer] changes: keys may move whatever the endpoints are")
+        lines.append("[balancer] changes: keys may move even if endpoints stay the same")
     if found.moved is not None:
         lines.append(f"{found.moved:.4%} of all keys move")
     for word, ids in (("added", found.added), ("removed", found.removed), ("reweighted", found.reweighted)):
@@ -85,7 +85,7 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
 
 
 def _balancer(document: Document) -> LoadBalancer[Any]:
-    """Return the balancer of a configuration; a source of endpoints is resolved once."""
+    """Return the balancer of a configuration. If it has a source of endpoints, the source is resolved once."""
     found = load(document, environ=os.environ)
     if found.source is not None:
         found.balancer.update(first_list(found.source))

@@ -10,14 +10,14 @@ __all__ = ["Output", "output"]
 
 
 class Output(Console):
-    """A console that leaves it to the command what happens when the reader closes the pipe."""
+    """A console that raises ``BrokenPipeError`` when the reader closes the pipe."""
 
     def on_broken_pipe(self) -> None:
-        """Pass it on, in place of ending the program with the status of a failure."""
+        """Raise the error, so that the command chooses the exit status. Rich would end the program with status 1."""
         raise BrokenPipeError
 
 
 def output(wide: int, **options: Any) -> Output:
-    """Return a console on standard output; ``wide`` columns of it if that is no terminal."""
+    """Return a console on standard output. If that is no terminal, the console has ``wide`` columns."""
     terminal = Output(**options)
     return terminal if terminal.is_terminal else Output(width=wide, **options)

@@ -1,8 +1,8 @@
 """The command ``balancekit demo``: real servers, a real client, and injected failures.
 
-Four HTTP servers of different speed run as processes on loopback; callers keep coming. A burst of 2 000
-requests at the same moment; then one server is killed without warning, brought back, another one added,
-one drained. Each request may try up to three endpoints; none should fail.
+Four HTTP servers of different speeds run as processes on loopback, and callers send requests continuously. First there is a
+burst of 2 000 concurrent requests. Then one server is killed and started again, another one is added, and one is drained.
+Each request has up to three attempts at different endpoints. No request should fail.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from balancekit.events import Event
 __all__ = ["run_demo"]
 
 DELAYS = {"amber": 0.008, "birch": 0.012, "cedar": 0.020, "drift": 0.040}
-"""Median seconds of an answer, by server."""
+"""Median seconds to a response, by server."""
 NEWCOMER = ("ember", 0.010)
 CALLERS, PAUSE = 64, 0.1
 BURST = 2_000
 FILES = 8_192
 WIDE = 100
-"""Columns of the tables that are not for a terminal."""
+"""Width of tables in columns if standard output is no terminal."""
 
 
 class Demo:
-    """One run."""
+    """One run of the demo."""
 
     def __init__(self, fleet: Fleet, session: aiohttp.ClientSession, view: View, seconds: float) -> None:
         self.notes: list[Note] = []
@@ -51,10 +51,10 @@ class Demo:
         self._seconds = seconds
         self._began = 0.0
         self._done = 0.0
-        """The share of the script that is over."""
+        """The share of the script that has been run."""
 
     async def run(self) -> DemoReport:
-        """Play the whole script; return what came of it, also of a run that was interrupted."""
+        """Run the script; return its report, also if the run was interrupted."""
         urls = await asyncio.gather(*[self._fleet.start(name, delay) for name, delay in DELAYS.items()])
         pool = [Endpoint(name, url) for name, url in zip(DELAYS, urls, strict=True)]
         self._began = time.monotonic()
@@ -91,7 +91,7 @@ class Demo:
         await self._until(1.0)
 
     async def _until(self, share: float) -> None:
-        """Let the callers go on for what is left until a share of the script, however long the step before it took."""
+        """Wait for the time between the previous share of the script and this one. The time of steps is not subtracted."""
         await asyncio.sleep((share - self._done) * self._seconds)
         self._done = share
 
@@ -114,7 +114,9 @@ class Demo:
 async def _play(seconds: float, view: View) -> DemoReport:
     task = asyncio.current_task()
     assert task is not None
-    with suppress(NotImplementedError):  # Windows has no signal handlers here; Ctrl-C works anyway
+    with suppress(
+        NotImplementedError
+    ):  # event loops on Windows have no signal handlers; Ctrl-C works without them
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     connector = aiohttp.TCPConnector(limit=0)
@@ -124,19 +126,19 @@ async def _play(seconds: float, view: View) -> DemoReport:
 
 
 def run_demo(*, seconds: float, as_json: bool) -> int:
-    """Run the demo and print what came of it.
+    """Run the demo and print its report.
 
     Parameters
     ----------
     seconds
-        How long callers keep coming, in addition to the time of the burst and of the starts of servers.
+        Seconds for which callers send requests. The time of the burst and of starts of servers is added.
     as_json
-        Print data, and nothing while it runs.
+        Print the report as JSON, and nothing during the run.
 
     Returns
     -------
     int
-        0; 1 if a caller saw a failure or a server did not start; 130 if the run was interrupted.
+        Exit status: 0 for success, 1 if a request failed or a server did not start, 130 if the run was interrupted.
     """
     _allow_many_files()
     console = output(WIDE)
@@ -144,7 +146,7 @@ def run_demo(*, seconds: float, as_json: bool) -> int:
     try:
         with view:
             report = asyncio.run(_play(seconds, view))
-    except (KeyboardInterrupt, asyncio.CancelledError):  # before the servers were up
+    except (KeyboardInterrupt, asyncio.CancelledError):  # interrupted before the servers were ready
         return EXIT_INTERRUPTED
     except (TimeoutError, RuntimeError) as error:
         return complain("balancekit demo", f"{error}" or "the servers were not ready in time", EXIT_FAILED)
@@ -159,7 +161,7 @@ def run_demo(*, seconds: float, as_json: bool) -> int:
 
 
 def _allow_many_files() -> None:
-    """Raise the limit on open files as far as it goes: two thousand requests are two thousand sockets."""
+    """Raise the limit on open files as far as possible: two thousand concurrent requests need two thousand sockets."""
     with suppress(ImportError, ValueError, OSError):
         import resource  # noqa: PLC0415 - POSIX only
 

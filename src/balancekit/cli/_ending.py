@@ -1,4 +1,4 @@
-"""The end of a command that runs until a signal."""
+"""An event that ends a command when a signal arrives."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Final, final
 __all__ = ["Ending"]
 
 SIGNAL_POLL_S: Final = 0.25
-"""Handlers run in the main thread, which a signal does not wake if another thread receives it."""
+"""Seconds between two checks for signals. Python runs handlers in the main thread. If another thread receives the signal, the
+main thread does not wake up by itself."""
 
 
 @final
 class Ending:
     """An event that signal handlers may set.
 
-    ``threading.Event.set`` in a handler waits for the lock that it interrupted.
+    ``threading.Event`` is not safe for that: if a handler calls ``set`` while it interrupts ``wait``, it waits for a lock
+    that the interrupted code holds.
     """
 
     def __init__(self) -> None:
@@ -26,16 +28,16 @@ class Ending:
         self._queue: SimpleQueue[None] = SimpleQueue()
 
     def set(self) -> None:
-        """Wake what waits. It may interrupt any other method, and itself."""
+        """Set the event. A signal handler may call it during any method of this object, also during ``set``."""
         self._set = True
         self._queue.put(None)
 
     def is_set(self) -> bool:
-        """Return whether it is set."""
+        """Return whether the event is set."""
         return self._set
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Return when it is set, or after ``timeout`` seconds; return whether it is."""
+        """Wait until the event is set, for at most ``timeout`` seconds; return whether it is set."""
         until = math.inf if timeout is None else time.monotonic() + timeout
         while not self._set and (left := until - time.monotonic()) > 0.0:
             with contextlib.suppress(Empty):

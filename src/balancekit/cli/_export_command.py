@@ -1,4 +1,4 @@
-"""The command ``balancekit export``: configurations of balancers as that of nginx, HAProxy or Envoy."""
+"""The command ``balancekit export``: converts configurations of balancers to one of nginx, HAProxy or Envoy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WANTED = (
     "the configuration of a balancer in TOML or JSON; for that of a proxy see balancekit lint, balancekit plan and "
     "balancekit simulate --proxy"
 )
-"""What a proxy's own file is answered with."""
+"""Error text for a file that is the configuration of a proxy."""
 
 
 def add_export(commands: Any) -> None:
@@ -49,8 +49,8 @@ def add_export(commands: Any) -> None:
 
 
 def run_export(options: argparse.Namespace) -> int:
-    """Print the proxy's configuration, and on standard error what differs; return the exit status."""
-    from balancekit.proxyconfig import export_config, export_pool  # noqa: PLC0415 - needs what an extra brings
+    """Print the proxy's configuration, and the differences on standard error; return the exit status."""
+    from balancekit.proxyconfig import export_config, export_pool  # noqa: PLC0415 - needs a package of an extra
 
     pools = []
     for text in options.pools:
@@ -65,7 +65,13 @@ def run_export(options: argparse.Namespace) -> int:
 
 
 def _own_file(path: str) -> str:
-    """Return a path that does not name a proxy's configuration."""
+    """Return a path, if it does not name the configuration of a proxy.
+
+    Raises
+    ------
+    ConfigurationError
+        If it does.
+    """
     if are_proxies(path):
         raise ConfigurationError("FILE", path, WANTED)
     return path

@@ -1,8 +1,8 @@
-"""Kinds of files that ``balancekit explain`` and ``balancekit plan`` read, by the table that each begins with.
+"""Kinds of files that ``balancekit explain`` and ``balancekit plan`` read.
 
-A kind is a module with two functions: ``explain(path, document, words)`` and
-``plan(before, after, options)``, where ``before`` and ``after`` are pairs of a path and a document. Both print and
-return the exit status. Add a kind with one line in :data:`FILE_KINDS`.
+The kind of a file is determined by its top-level tables. A kind is a module with two functions, which print and return the
+exit status: ``explain(path, document, words)`` and ``plan(before, after, options)``, where ``before`` and ``after`` are
+pairs of a path and a document. To add a kind, add a line to :data:`FILE_KINDS`.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ FILE_KINDS: Final[Mapping[str, str]] = {
     "discovery": "balancekit.cli._config_command",
     "route": "balancekit.cli._route_command",
 }
-"""The module of each kind, by the top-level word that marks its files."""
+"""The module of each kind, by a top-level table of its files."""
 ENVOY: Final = frozenset({"static_resources", "staticResources"})
-"""Either marks a bootstrap of Envoy in JSON."""
+"""Top-level keys of an Envoy bootstrap configuration in JSON; it has one of them."""
 PROXY_SUFFIXES: Final = (".conf", ".cfg", ".yaml", ".yml")
-"""Of configurations of nginx, HAProxy and Envoy."""
+"""Suffixes of configurations of nginx, HAProxy and Envoy."""
 
 
 def add_explain(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,9 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "words", nargs=argparse.REMAINDER, metavar="...", help="the options of the decision; see FILE --help"
-    ).required = False  # as from Python 3.12 on; before, an error would require "..." too
+    ).required = (
+        False  # the default from Python 3.12 on; before, an error message would list "..." as required
+    )
 
 
 def run_explain(options: argparse.Namespace) -> int:
@@ -69,14 +71,15 @@ def run_explain(options: argparse.Namespace) -> int:
 
 
 def are_files(*texts: str) -> bool:
-    """Return whether all texts name TOML or JSON files, rather than endpoints."""
+    """Return whether all texts are names of TOML or JSON files, by their suffixes."""
     return all(text.endswith((".toml", ".json")) for text in texts)
 
 
 def are_proxies(*texts: str) -> bool:
-    """Return whether all texts name configurations of proxies, rather than endpoints or files of other kinds.
+    """Return whether texts are names of proxy configurations, rather than endpoints or files of other kinds.
 
-    One that ends as such a file does is taken for one even if there is no such file: its name is misspelt.
+    This is so if one has the suffix of such a file, even if there is no file with that name. So an error about a misspelt
+    name is about a file. It is also so if all are names of files that are proxy configurations by their content.
     """
     return any(text.endswith(PROXY_SUFFIXES) for text in texts) or all(map(_is_proxy, texts))
 
@@ -91,7 +94,7 @@ def _is_proxy(text: str) -> bool:
 
 
 def plan_files(options: argparse.Namespace) -> int:
-    """Print what a change of one file into another would move; return the exit status."""
+    """Print the effect of replacing one file by another; return the exit status."""
     pairs = [(path, read_document(path)) for path in (Path(options.before), Path(options.after))]
     kinds = [kind_of(path, document) for path, document in pairs]
     if kinds[0] is not kinds[1]:
@@ -100,7 +103,13 @@ def plan_files(options: argparse.Namespace) -> int:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the document in a TOML or JSON file."""
+    """Return the document in a TOML or JSON file.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, is no valid TOML or JSON, or has no table at the top.
+    """
     with readable(path):
         data = read_file(path, MAX_TEXT_BYTES)
     try:
@@ -113,7 +122,13 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def kind_of(path: Path, document: Mapping[str, Any]) -> ModuleType:
-    """Return the module for the kind of a file."""
+    """Return the module for the kind of a file.
+
+    Raises
+    ------
+    ConfigurationError
+        If the document has none of the tables in :data:`FILE_KINDS`.
+    """
     for table, module in FILE_KINDS.items():
         if table in document:
             return import_module(module)

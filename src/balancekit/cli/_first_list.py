@@ -1,4 +1,4 @@
-"""The list that a source of endpoints has now: resolved once, for commands that follow nothing."""
+"""One-time resolution of a source of endpoints, for commands that do not watch it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ POLL_S: Final = 0.05
 
 
 def first_list(source: str) -> list[Endpoint[Any]]:
-    """Return what a source lists now.
+    """Return the current endpoints of a source. Blocks for at most ten seconds.
 
     Parameters
     ----------
     source
-        As in the ``[discovery]`` table: ``"dns:orders.svc:8080"``.
+        The source, as in the ``[discovery]`` table: ``"dns:orders.svc:8080"``.
 
     Raises
     ------
     ConfigurationError
-        If the first answer is an error or an empty list, or there is none within ten seconds.
+        If the first answer is an error or an empty list, or there is no answer within ten seconds.
     """
     configuration = load({"discovery": {"source": source}})
     until = time.monotonic() + FIRST_LIST_TIMEOUT_S

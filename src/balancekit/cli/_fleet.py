@@ -1,4 +1,4 @@
-"""How to start, kill and bring back real servers, and leave none behind."""
+"""Server processes of the demo. None of them outlives its parent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Fleet"]
 
 
 class Fleet(Processes):
-    """Server processes by name."""
+    """Server processes by name; see :class:`Processes`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class Fleet(Processes):
         self._delays: dict[str, float] = {}
 
     async def start(self, name: str, delay: float | None = None) -> str:
-        """Start a server, on the same port if it ran before; return its URL."""
+        """Start a server and return its URL. A server that ran before gets the same port again."""
         self._delays[name] = delay = self._delays[name] if delay is None else delay
         words = [f"--name={name}", f"--delay={delay}", f"--port={self._ports.get(name, 0)}"]
         await self.launch(name, "balancekit.cli._server", words)

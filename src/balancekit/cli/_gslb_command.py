@@ -1,4 +1,4 @@
-"""The command ``balancekit gslb``: its arguments."""
+"""Arguments of the command ``balancekit gslb``."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def add_gslb(parser: argparse.ArgumentParser) -> None:
 
 
 def run_gslb(options: argparse.Namespace) -> int:
-    """Serve or simulate a zone; return the exit status."""
+    """Run ``gslb serve`` or ``gslb simulate``; return the exit status."""
     path = Path(options.file)
     if options.gslb == "simulate":
         from balancekit.cli._gslb_simulate import simulate  # noqa: PLC0415 - no other command needs it

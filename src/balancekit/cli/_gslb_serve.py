@@ -1,4 +1,4 @@
-"""The command ``balancekit gslb serve``: a DNS server over a zone file, whose endpoints are checked."""
+"""The command ``balancekit gslb serve``: a DNS server for a zone file, with health checks of its endpoints."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = ["CheckedEndpoints", "reload", "serve"]
 
 MAX_PORT: Final = 65_535
 PORTS_TRIED: Final = 32
-"""How many ports of the system's choosing to try: each is free for UDP, and one in some thousand is taken for TCP."""
+"""Maximum number of free UDP ports to try for port 0. About one in a few thousand is in use for TCP."""
 CHECKS_DECIDE: Final = Lifecycle(ejection=Ejection(keep_last=False))
-"""If all endpoints are dead, all are down, and the policies of the zone decide what to answer. So it is in gdnsd, whose
-monitors know nothing of each other."""
+"""Health policy of the endpoints. It also ejects the last one: if all endpoints fail, all are down, and the policies of the
+zone choose the answer. gdnsd does the same, because its monitors are independent of each other."""
 CHECK_KEYS: Final = {"kind", "path", "port", "interval", "timeout"}
 
 
 def serve(path: Path, options: argparse.Namespace) -> int:
     """Answer queries until SIGTERM or SIGINT; return the exit status."""
     try:
-        from dnslib.server import DNSLogger, DNSServer  # noqa: PLC0415 - what an extra brings
+        from dnslib.server import DNSLogger, DNSServer  # noqa: PLC0415 - a package of an extra
 
         from balancekit.adapters.dnslib import GslbHandler, GslbResolver  # noqa: PLC0415 - the same
     except ModuleNotFoundError as missing:
@@ -82,7 +82,13 @@ def serve(path: Path, options: argparse.Namespace) -> int:
 
 
 def _listening(serve: Any, host: str, port: int, **rest: Any) -> tuple[Any, Any]:
-    """Return a server of UDP and one of TCP on one port; for port 0 on one that is free for both."""
+    """Return a UDP server and a TCP server on the same port. Port 0 chooses one that is free for both.
+
+    Raises
+    ------
+    ConfigurationError
+        If a server cannot listen.
+    """
     left = PORTS_TRIED if port == 0 else 1
     while True:
         left -= 1
@@ -104,12 +110,12 @@ def _listening(serve: Any, host: str, port: int, **rest: Any) -> tuple[Any, Any]
 
 
 class CheckedEndpoints:
-    """The endpoints of a zone as a balancer, and the check that its ``[check]`` table describes.
+    """A balancer over the endpoints of a zone, and the check from the table ``[check]`` of the zone file.
 
     Raises
     ------
     ConfigurationError
-        For a table that describes none.
+        If the table has an unknown key or a value that is not allowed.
     """
 
     def __init__(self, read: ZoneFile) -> None:
@@ -134,7 +140,7 @@ class CheckedEndpoints:
         self.balancer: LoadBalancer[str] = LoadBalancer(self._endpoints(read), health=CHECKS_DECIDE)
 
     def update(self, read: ZoneFile) -> None:
-        """Take the endpoints of a new version of the zone; those that stay keep their health."""
+        """Use the endpoints of a new version of the zone. Endpoints that stay keep their health."""
         self.balancer.update(self._endpoints(read))
 
     def _endpoints(self, read: ZoneFile) -> list[Endpoint[str]]:
@@ -147,12 +153,15 @@ class CheckedEndpoints:
 
 
 def reload(path: Path, resolver: Any, checked: CheckedEndpoints | None) -> None:
-    """Read the zone and its endpoints again; a file that cannot be read changes nothing. The check stays as it is."""
+    """Read the zone file again, and use its zone and its endpoints. The check is not changed.
+
+    If the file cannot be read, nothing changes, and a line on standard error states the reason.
+    """
     from balancekit.adapters.dnslib import GslbResolver  # noqa: PLC0415 - an extra
 
     try:
         read = read_zone(path, read_document(path))
-        GslbResolver(read.zone, fixed_standings({}))  # refuses records that no answer can carry
+        GslbResolver(read.zone, fixed_standings({}))  # raises if a record fits into no answer
         if checked is not None:
             checked.update(read)
     except ConfigurationError as error:
@@ -160,4 +169,4 @@ def reload(path: Path, resolver: Any, checked: CheckedEndpoints | None) -> None:
         return
     resolver.zone = read.zone
     if (read.check or {}) != ({} if checked is None else checked.table):
-        remark("balancekit gslb serve: another [check] table takes effect at the next start")
+        remark("balancekit gslb serve: the changed [check] table takes effect at the next start")

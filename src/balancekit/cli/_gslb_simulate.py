@@ -1,4 +1,4 @@
-"""The command ``balancekit gslb simulate``: a death and a return in virtual time, with caching resolvers."""
+"""The command ``balancekit gslb simulate``: failures of endpoints in virtual time, with caching resolvers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from balancekit.sim import DnsSimulation, EndpointChange
 __all__ = ["simulate"]
 
 MAX_STEPS: Final = 1_000
-"""Lines of a simulation."""
+"""Maximum number of lines of output."""
 DIGITS: Final = 9
-"""Of a number of steps: 30 s are 300 of 0.1 s."""
+"""Digits to which the number of steps is rounded before it is rounded up: 30 s are 300 steps of 0.1 s, not 301."""
 
 
 def simulate(read: ZoneFile, options: argparse.Namespace) -> int:
-    """Print where requests go and how many fail, step by step; return the exit status."""
+    """Print the shares of endpoints and of failed requests for each step of time; return the exit status."""
     policy = read.zone.policies.get(options.name)
     if policy is None:
         raise ConfigurationError(
@@ -65,20 +65,21 @@ def simulate(read: ZoneFile, options: argparse.Namespace) -> int:
         sys.stdout.write(f"{step['from']:6.10g} s  failed {step['failed']:6.1%}  {shares}\n")
     failures = "no request failed" if last is None else f"the last request failed at {last:.1f} s"
     sys.stdout.write(
-        f"{failures}; a death costs at most {longest:g} s (detection {longest - ttl.maximum:g}, TTL {ttl.maximum})\n"
+        f"{failures}; requests fail for at most {longest:g} s after an endpoint dies "
+        f"(detection {longest - ttl.maximum:g}, TTL {ttl.maximum})\n"
     )
     return 0
 
 
 def _clients(path: str) -> list[Client]:
-    """Return a resolver for each subnet in a file, at an address of its own that no map names."""
+    """Return a client for each subnet in a file. The resolver's address is one for documentation (RFC 5737)."""
     return [
         Client(address="192.0.2.53", subnet=subnet) for subnet in observed_clients(path, option="--clients")
     ]
 
 
 def _change(option: str, text: str) -> tuple[float, tuple[str, ...]]:
-    """Return when, and the ids, of a word such as ``eu-1,eu-2@60``."""
+    """Return the time and the ids of an argument such as ``eu-1,eu-2@60``."""
     ids, _, at = text.rpartition("@")
     found = tuple(id for id in ids.split(",") if id)
     with suppress(ValueError):  # a ConfigurationError is one

@@ -28,7 +28,7 @@ def add_lint(commands: Any) -> None:
 
 def run_lint(options: argparse.Namespace) -> int:
     """Print the findings; return the exit status."""
-    from balancekit.proxyconfig import lint_config, read_config  # noqa: PLC0415 - needs what an extra brings
+    from balancekit.proxyconfig import lint_config, read_config  # noqa: PLC0415 - needs a package of an extra
 
     found = [one for path in options.files for one in lint_config(read_config(path, kind=options.kind))]
     if options.json:

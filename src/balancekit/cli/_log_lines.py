@@ -1,4 +1,4 @@
-"""The library's log on standard error, for commands that run until they are stopped."""
+"""The log of the library on standard error, for commands that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["CHANGES", "log_lines"]
 
 LOGGER: Final = "balancekit"
 CHANGES: Final[dict[type[Event], int]] = {Restored: logging.WARNING}
-"""Levels of events without which the lines would say that endpoints go and not that they are back."""
+"""Log levels of events that differ from the defaults. ``Restored`` is printed because ``Ejected`` is."""
 
 
 class _Lines(logging.Handler):
-    """Prints a record on one line, after the name of the command; of an exception what it is, without its traceback."""
+    """A log handler that prints a record on one line after the name of the command, without tracebacks."""
 
     def __init__(self, command: str) -> None:
         super().__init__(logging.WARNING)
@@ -34,7 +34,7 @@ class _Lines(logging.Handler):
 
 @contextlib.contextmanager
 def log_lines(command: str) -> Iterator[None]:
-    """Print warnings and errors of the library while the block runs."""
+    """Print log records of the library, from warnings up, while the block runs."""
     logger = logging.getLogger(LOGGER)
     lines = _Lines(command)
     logger.addHandler(lines)

@@ -1,10 +1,10 @@
-"""Network namespaces without names: two routers on a switch, gone with the last process that is in them.
+"""Unnamed network namespaces for the tiers demo: routers on a switch.
 
-A namespace that was made by ``unshare`` lives as long as a process or an open descriptor is in it; the kernel then
-removes its interfaces, and the other ends of its links with them. So there is nothing to clean up, however the
-processes end. The interfaces and addresses of the machine itself are not touched.
+A namespace that was made by ``unshare`` exists as long as a process is in it or a descriptor of it is open. Then the kernel
+removes its interfaces and the other ends of its links. So nothing is left to clean up, however the processes end. The
+interfaces and addresses of the machine itself are not changed.
 
-Needs root on Linux and iproute2. Source: network_namespaces(7), veth(4).
+Needs Linux, root and iproute2. Source: network_namespaces(7), veth(4).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["BRIDGE_ADDRESS", "Network", "enter_namespace"]
 CLONE_NEWNET: Final = 0x4000_0000
 COMMAND_TIMEOUT_S: Final = 30.0
 BRIDGE_ADDRESS: Final = "192.0.2.1"
-"""The address of the callers' side (RFC 5737)."""
+"""Address of the switch in the callers' namespace (RFC 5737)."""
 PREFIX: Final = 24
 
 
 def enter_namespace(descriptor: int) -> None:
-    """Move this thread, and what it starts, to a network namespace.
+    """Move this thread to a network namespace. Processes that it starts later are in that namespace too.
 
     Raises
     ------
@@ -38,12 +38,12 @@ def enter_namespace(descriptor: int) -> None:
 
 
 class Network:
-    """A namespace for the callers, with a switch; while it is open this thread is in it.
+    """A namespace for the callers, with a switch. A context manager; within its block, this thread is in the namespace.
 
     Raises
     ------
     OSError
-        On entering, if there can be no such network here, with the reason.
+        When the context is entered, if the system is not Linux, the process is not root, or a command fails.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Network:
 
     def __enter__(self) -> Self:
         if not sys.platform.startswith("linux"):
-            raise OSError("network namespaces are Linux's")
+            raise OSError("network namespaces need Linux")
         if os.geteuid() != 0:
             raise OSError("network namespaces need root")
         with ExitStack() as stack:
@@ -71,7 +71,12 @@ class Network:
     def add_router(self, link: str, address: str) -> int:
         """Make a namespace with an interface ``eth0`` on the switch; return its descriptor.
 
-        Close it once a process is inside.
+        Close the descriptor after a process has entered the namespace.
+
+        Raises
+        ------
+        OSError
+            If a command fails.
         """
         with ExitStack() as stack:
             stack.callback(enter_namespace, self._own)
@@ -110,7 +115,7 @@ def _unshare() -> None:
 
 
 def _system_call(name: str, *arguments: int) -> None:
-    """Call a function of the C library; ``os`` has these two from Python 3.12 on."""
+    """Call a function of the C library. ``os`` has ``setns`` and ``unshare`` from Python 3.12 on."""
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
@@ -118,14 +123,14 @@ def _system_call(name: str, *arguments: int) -> None:
 
 def _ip(words: str) -> None:
     try:
-        done = subprocess.run(  # noqa: S603 - no shell reads them
-            ["ip", *words.split()],  # noqa: S607 - where it is differs between distributions
+        done = subprocess.run(  # noqa: S603 - no shell is used
+            ["ip", *words.split()],  # noqa: S607 - its path differs between distributions
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
     except FileNotFoundError:
-        raise OSError("there is no iproute2") from None
+        raise OSError("iproute2 is not installed") from None
     if done.returncode:
         raise OSError(f"ip {words}: {done.stderr.strip()}")

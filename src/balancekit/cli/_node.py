@@ -1,4 +1,4 @@
-"""What the proxies of the tiers demo share: lines of data for the parent, and an end when it is gone."""
+"""Common functions of the proxies of the tiers demo: lines of data for the parent, and the end when the parent ends."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = [
 HOST: Final = "www.demo.test"
 """The host name in the callers' requests."""
 ALIVE: Final = "/-/alive"
-"""The path that an edge answers itself, for checks."""
+"""The path of health checks of an edge, which it answers itself."""
 STATS_EVERY_S: Final = 0.5
 CHECKS: Final = Schedule(interval=0.5, timeout=0.5)
-"""How often a proxy checks what is behind it."""
+"""Schedule of a proxy's checks of its endpoints."""
 THRESHOLDS: Final = Thresholds(rise=2, fall=2)
 
 
@@ -43,23 +43,23 @@ def lifecycle() -> Lifecycle:
 
 
 def endpoints(words: Sequence[str]) -> dict[str, str]:
-    """Return addresses by name, from words such as ``web-1=127.0.0.1:8080``."""
+    """Return addresses by name, from arguments such as ``web-1=127.0.0.1:8080``."""
     return dict(word.split("=", 1) for word in words)
 
 
 def emit(kind: str, **data: object) -> None:
-    """Write one line of data to standard output, if the parent still reads it."""
+    """Write one line of JSON to standard output. If the parent has gone, do nothing."""
     with suppress(OSError):
         os.write(1, json.dumps({"kind": kind, "at": time.monotonic(), **data}).encode() + b"\n")
 
 
 def on_event(event: Event) -> None:
-    """Pass an event of a balancer on to the parent."""
+    """Emit an event of a balancer."""
     emit("event", event=type(event).__name__.lower(), endpoint=event.endpoint)
 
 
 async def run_until_orphaned(pool: LoadBalancer[Any]) -> None:
-    """Emit how the pool stands twice a second, until standard input is closed."""
+    """Emit the statistics of a balancer twice per second, until standard input is closed."""
     closed = asyncio.Event()
 
     def look() -> None:

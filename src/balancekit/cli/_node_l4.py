@@ -1,8 +1,8 @@
 """An L4 proxy of the tiers demo, as a process: ``python -m balancekit.cli._node_l4``.
 
-It shares nothing with the other proxies of its site: equal Maglev tables send equal flows to equal edges. The
-address of the site is either one on which both proxies listen (``SO_REUSEPORT``: the kernel is the router that
-spreads flows), or one that VRRP moves between two network namespaces.
+It shares no state with the other proxies of its site. They send a flow to the same edge because their Maglev tables are
+equal. There are two kinds of site addresses: both proxies listen on it with ``SO_REUSEPORT``, so the kernel distributes flows,
+or VRRP moves it between two network namespaces.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ CHUNK_BYTES = 65_536
 FLOWS = 10_000
 IDLE_S = 60.0
 NICENESS = -10
-"""As keepalived is run: an advert that waits for a processor is an address that moves."""
+"""Priority of a process that sends adverts, as for keepalived: if an advert is late, the address moves to the other router."""
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass bytes on until the sender has finished, then say so."""
+    """Forward bytes until the sender has finished, then end the other direction too."""
     while chunk := await reader.read(CHUNK_BYTES):
         writer.write(chunk)
         await writer.drain()
@@ -50,8 +50,8 @@ async def forward(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
-    """Connect a client to an edge; a flow is the client's address and port."""
-    # the loop holds no half-closed connection: without this one that waits for its answer could be collected
+    """Connect a client to an edge. The key of a flow is the client's address and port."""
+    # The event loop keeps no reference to a half-closed connection. Without this one, its task could be collected.
     task = asyncio.current_task()
     assert task is not None
     connections.add(task)
@@ -66,12 +66,12 @@ async def forward(
                 except (OSError, TimeoutError):
                     lease.release(Outcome.CONNECT_FAILED)
                     continue
-                with closing(server):  # what it has still to send is sent
+                with closing(server):  # closing sends the rest of the data first
                     try:
                         async with asyncio.TaskGroup() as both:
                             both.create_task(copy(reader, server))
                             both.create_task(copy(answers, writer))
-                    except* OSError:  # a reset by either side: only the client can send again
+                    except* OSError:  # one side has reset the connection; only the client can retry
                         lease.release(Outcome.IGNORED)
                         server.transport.abort()
                 break
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--vrid", type=int, help="take part in an election for the address")
     parser.add_argument("--interface", default="eth0")
     parser.add_argument("--address", help="the shared address, with a prefix length")
-    parser.add_argument("--source", help="the own address")
+    parser.add_argument("--source", help="the address of this router")
     parser.add_argument("--priority", type=int, default=100)
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between two adverts")
     parser.add_argument("edges", nargs="+", metavar="NAME=HOST:PORT")

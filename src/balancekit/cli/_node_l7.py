@@ -1,6 +1,6 @@
 """An L7 edge of the tiers demo, as a process: ``python -m balancekit.cli._node_l7``.
 
-A route table picks the pool, the pool a server; a request that fails goes to another one.
+A route table picks the pool, and the pool picks a server. A request that fails is retried at another server.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ HOP_BY_HOP: Final = frozenset(
 
 
 def passed_on(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the fields to forward: not those of one connection (RFC 9110 7.6.1), nor those ``Connection`` names."""
+    """Return the fields to forward: all except hop-by-hop fields and those that ``Connection`` names (RFC 9110 7.6.1)."""
     fields = [(name.lower(), value) for name, value in headers]
     named = b",".join(value for name, value in fields if name == b"connection").lower().split(b",")
     dropped = HOP_BY_HOP | {name.strip() for name in named}
     if any(name == b"transfer-encoding" for name, _ in fields):
-        dropped |= {b"content-length"}  # it overrides a length (RFC 9112 6.3)
+        dropped |= {b"content-length"}  # Transfer-Encoding overrides it (RFC 9112 6.3)
     return [(name, value) for name, value in fields if name not in dropped]
 
 
 class RawAnswer(web.StreamResponse):
-    """An answer whose fields stand for bytes as Latin-1: aiohttp writes text as UTF-8, which bytes of a server need not be."""
+    """A response whose fields are written as Latin-1, which keeps all bytes of a server. aiohttp would write UTF-8."""
 
     async def _write_headers(self) -> None:
-        """Write the head to the connection itself."""
+        """Write the status line and the fields to the connection."""
         request = self._req
         assert request is not None
         if request.transport is None:
@@ -67,7 +67,7 @@ class Edge:
     Parameters
     ----------
     pool
-        The servers, by base URL.
+        Balancer over the servers. Its targets are base URLs.
     """
 
     def __init__(self, pool: LoadBalancer[str]) -> None:
@@ -82,7 +82,7 @@ class Edge:
         )
 
     async def alive(self, request: web.Request) -> web.Response:
-        """Answer a check of this process."""
+        """Answer a health check of this process."""
         return web.Response(text="alive")
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

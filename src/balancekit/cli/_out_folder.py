@@ -1,4 +1,4 @@
-"""Folders that commands write to."""
+"""Output folders of commands."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["out_folder"]
 
 
 def out_folder(path: str) -> Path:
-    """Make a folder, unless it is there, before anything is computed that would be lost without it.
+    """Create a folder if it does not exist; return its path. Call it before a long computation whose results go there.
 
     Raises
     ------
     ConfigurationError
-        If there can be none.
+        If the folder cannot be created.
     """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ConfigurationError("--out", path, f"a folder that can be made ({why})") from None
+        raise ConfigurationError("--out", path, f"a folder that can be created ({why})") from None
     return folder

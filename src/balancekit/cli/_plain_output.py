@@ -1,4 +1,4 @@
-"""Lines of a running demo for a pipe or a file: each is written at once."""
+"""Output of a running demo for a pipe or a file, line by line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from balancekit.cli._report import Note
 __all__ = ["PlainOutput"]
 
 EVERY_S = 2.0
-"""Between two lines that say how things stand."""
+"""Seconds between two status lines."""
 
 
 class PlainOutput:
-    """Standard output that may be closed by its reader while a demo runs.
+    """Standard output of a demo. Its reader may close it while the demo runs.
 
-    Listeners of a balancer write notes: they must not fail. What could not be written is raised by the next
-    :meth:`due`, which the demo calls from a task of its own.
+    Listeners of a balancer write to it, and they must not raise. So an error is kept and raised by the next :meth:`due`,
+    which the demo calls from its own task.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class PlainOutput:
         self._error: OSError | None = None
 
     def due(self, elapsed: float) -> bool:
-        """Return whether it is time for a line that says how things stand.
+        """Return whether it is time for a status line.
 
         Raises
         ------
@@ -39,7 +39,7 @@ class PlainOutput:
         return True
 
     def write(self, elapsed: float, text: object) -> None:
-        """Write a line."""
+        """Write a line and flush it."""
         try:
             sys.stdout.write(f"{elapsed:5.1f} s  {text}\n")
             sys.stdout.flush()
@@ -47,5 +47,5 @@ class PlainOutput:
             self._error = error
 
     def record(self, note: Note) -> None:
-        """Write that something happened."""
+        """Write an event as a line."""
         self.write(note.time, note)

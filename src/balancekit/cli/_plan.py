@@ -20,7 +20,7 @@ from balancekit.selectors import MaglevHash, RendezvousHash, RingHash
 __all__ = ["add_plan", "run_plan"]
 
 SIZES: Final = {"ring": ("vnodes", "imbalance"), "maglev": ("size", "imbalance"), "rendezvous": ()}
-"""The options that size each algorithm."""
+"""Options that apply to each algorithm."""
 OPTIONS: Final = ("algorithm", "vnodes", "size", "imbalance", "observed", "log", "hours", "host")
 DEFAULT_VNODES: Final = 150
 DEFAULT_SIZE: Final = 65_537
@@ -87,10 +87,10 @@ def run_plan(options: argparse.Namespace) -> int:
 
 
 def _reject_others(options: argparse.Namespace, what: str, *known: str) -> None:
-    """Raise for an option that has no meaning for what is planned, and would be ignored."""
+    """Raise if an option is given that does not apply and would be ignored."""
     for name in OPTIONS:
         if name not in known and getattr(options, name) is not None:
-            allowed = f"{', '.join(f'--{word}' for word in known)} for {what}, nothing else"
+            allowed = f"only {', '.join(f'--{word}' for word in known)} for {what}"
             raise ConfigurationError(f"--{name}", getattr(options, name), allowed)
 
 
@@ -113,7 +113,7 @@ def _read(text: str) -> list[Endpoint[str]]:
             )
         found.append(Endpoint(id, weight=number))
     if not found:
-        raise ConfigurationError("file", text.removeprefix("@"), "an endpoint a line, at least one")
+        raise ConfigurationError("file", text.removeprefix("@"), "one endpoint per line, at least one")
     return found
 
 
@@ -125,7 +125,7 @@ def _selector(
     wanted = options.imbalance
     for name in ("vnodes", "size"):
         if wanted is not None and getattr(options, name) is not None:
-            raise ConfigurationError("--imbalance", wanted, f"no --{name} with it: either sizes the other")
+            raise ConfigurationError("--imbalance", wanted, f"--imbalance without --{name}: it computes that")
     if algorithm == "ring":
         vnodes = options.vnodes
         if vnodes is None:

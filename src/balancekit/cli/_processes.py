@@ -1,4 +1,4 @@
-"""Child processes by name, none of which outlives its parent."""
+"""Child processes by name. None of them outlives its parent."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ START_TIMEOUT_S = 60.0
 
 
 class Processes:
-    """Python modules that run as processes. An async context manager; leaving it kills those that still run.
+    """Python modules that run as processes. An async context manager, which kills the running processes at its end.
 
-    Each process reads a pipe from this one and ends when it closes, so that even a parent that was killed
-    leaves nothing behind. They have their own session: an interrupt from the terminal reaches the parent only.
+    Each process reads a pipe from the parent and ends when the pipe is closed. So no process is left, even if the parent is
+    killed. Each has its own session, so Ctrl-C in the terminal reaches only the parent.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Processes:
     async def launch(
         self, name: str, module: str, words: Sequence[str], *, pass_fds: Sequence[int] = ()
     ) -> Process:
-        """Start a module with arguments."""
+        """Start a Python module with arguments, and keep the process under a name."""
         self._processes[name] = process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -41,12 +41,14 @@ class Processes:
         return process
 
     async def first_line(self, name: str) -> bytes:
-        """Return the first line that a process prints: it is ready.
+        """Wait until a process is ready, and return the first line that it prints.
 
         Raises
         ------
         RuntimeError
-            If it ends before.
+            If the process ends before it prints a line.
+        TimeoutError
+            If it prints no line within 60 s.
         """
         line = await asyncio.wait_for(self.output(name).readline(), START_TIMEOUT_S)
         if not line:
@@ -65,7 +67,7 @@ class Processes:
         return name in self._processes
 
     async def kill(self, *names: str) -> None:
-        """Send SIGKILL to all of them at once: none has a chance to say goodbye."""
+        """Send SIGKILL to all processes with these names at once, and wait until they have ended."""
         processes = [self._processes.pop(name) for name in names]
         for process in processes:
             if process.returncode is None:

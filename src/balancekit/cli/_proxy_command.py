@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["explain_proxy"]
 
 EXIT_NO_SERVER = 1
-"""The status if no server can be named."""
+"""Exit status if no server can be named."""
 
 
 def explain_proxy(path: str, words: Sequence[str]) -> int:
-    """Print where a proxy sends a request, and why; return the exit status."""
+    """Print the server to which a proxy sends a request, and the reasons; return the exit status."""
     parser = Parser(
         prog=f"balancekit explain {path}",
         description="Print where the proxy sends a request if it is the first after a start, and why. Exit status 1 if no "
@@ -49,7 +49,7 @@ def explain_proxy(path: str, words: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="the seed of random methods (default 0)")
     parser.add_argument("--json", action="store_true", help="print data")
     options = parser.parse_args(list(words))
-    from balancekit.proxyconfig import read_config  # noqa: PLC0415 - needs what an extra brings
+    from balancekit.proxyconfig import read_config  # noqa: PLC0415 - needs a package of an extra
 
     decision = read_config(path, kind=options.kind).explain(_request(options), seed=options.seed)
     sys.stdout.write((json.dumps(_data(decision), indent=1) if options.json else str(decision)) + "\n")
@@ -57,7 +57,7 @@ def explain_proxy(path: str, words: Sequence[str]) -> int:
 
 
 def _request(options: argparse.Namespace) -> ProxyRequest:
-    from balancekit.proxyconfig import ProxyRequest  # noqa: PLC0415 - needs what an extra brings
+    from balancekit.proxyconfig import ProxyRequest  # noqa: PLC0415 - needs a package of an extra
 
     method, blank, target = options.request.partition(" ")
     if not blank:

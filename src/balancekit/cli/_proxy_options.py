@@ -1,4 +1,4 @@
-"""The options of ``balancekit simulate`` that name the configuration of a proxy."""
+"""Options of ``balancekit simulate`` for the configuration of a proxy."""
 
 from __future__ import annotations
 

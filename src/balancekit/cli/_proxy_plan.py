@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["add_proxy_plan", "plan_proxies"]
 
 MAX_SHOWN: Final = 20
-"""Clients that are named."""
+"""Maximum number of clients that are named."""
 
 
 def add_proxy_plan(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that only configurations of proxies have."""
+    """Add the arguments that apply only to configurations of proxies."""
     parser.add_argument(
         "--log",
         metavar="FILE",
@@ -38,8 +38,8 @@ def add_proxy_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_proxies(options: argparse.Namespace) -> int:
-    """Print what a change of a proxy's configuration does; return the exit status."""
-    from balancekit.proxyconfig import plan_change, read_config  # noqa: PLC0415 - needs what an extra brings
+    """Print the effect of a change of a proxy's configuration; return the exit status."""
+    from balancekit.proxyconfig import plan_change, read_config  # noqa: PLC0415 - needs a package of an extra
 
     before, after = read_config(options.before), read_config(options.after)
     requests, left_out = _requests(options)
@@ -57,7 +57,7 @@ def plan_proxies(options: argparse.Namespace) -> int:
             "  " + ", ".join(plan.moved_clients[:MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")
         )
     if left_out:
-        lines.append(f"{left_out} lines of the log have another form")
+        lines.append(f"{left_out} lines of the log have another format")
     if notes:
         lines.append("not modelled, and may matter:")
         lines += [f"  {note}" for note in notes]
@@ -66,8 +66,8 @@ def plan_proxies(options: argparse.Namespace) -> int:
 
 
 def _requests(options: argparse.Namespace) -> tuple[list[ProxyRequest], int]:
-    """Return the requests of the log and of the list, and how many lines were left out."""
-    from balancekit.proxyconfig import ProxyRequest, read_log  # noqa: PLC0415 - needs what an extra brings
+    """Return the requests of the log and of the list, and the number of log lines in another format."""
+    from balancekit.proxyconfig import ProxyRequest, read_log  # noqa: PLC0415 - needs a package of an extra
 
     found: list[ProxyRequest] = []
     left_out = 0

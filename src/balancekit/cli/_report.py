@@ -1,4 +1,4 @@
-"""Report of a demo run: counts and events, as text and as data."""
+"""Report of a run of the demo: counts, latencies and events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["DemoReport", "EndpointRow", "Note", "milliseconds"]
 
 
 TIMES: Final = frozenset({"until", "deadline"})
-"""What of an event is a time of the balancer's clock."""
+"""Fields of events that are times of the balancer's clock."""
 
 
 class Note(Record):
-    """Something happened ``time`` seconds into the run."""
+    """An event of a run, ``time`` seconds after its beginning."""
 
     time: float
     event: str
@@ -31,7 +31,7 @@ class Note(Record):
 
     @classmethod
     def of(cls, event: Event, began: float) -> Note:
-        """Return the note of a balancer's event, in a run that began at ``began`` of its clock."""
+        """Return the note of a balancer's event. ``began`` is the begin of the run by the balancer's clock."""
         details = [
             (name, getattr(event, name) - began if name in TIMES else getattr(event, name))
             for name in event._fields
@@ -42,7 +42,7 @@ class Note(Record):
 
 
 class EndpointRow(Record):
-    """What one endpoint did for the callers. Times in seconds."""
+    """Requests and latencies of one endpoint. Times in seconds; ``None`` without requests."""
 
     id: str
     requests: int
@@ -53,7 +53,7 @@ class EndpointRow(Record):
 
 
 class DemoReport(Record):
-    """The summary of a run."""
+    """The summary of a run of the demo."""
 
     seconds: float
     requests: int
@@ -61,16 +61,16 @@ class DemoReport(Record):
     retries: int
     max_in_flight: int
     endpoints: tuple[EndpointRow, ...]
-    """Requests outside the burst."""
+    """Figures of the requests outside the burst, by endpoint."""
     burst: tuple[EndpointRow, ...]
-    """Requests that were open during the burst."""
+    """Figures of the requests that were open during the burst, by endpoint."""
     events: tuple[Note, ...]
 
     @classmethod
     def of(
         cls, counters: RequestCounters, seconds: float, names: list[str], events: list[Note]
     ) -> DemoReport:
-        """Sum up a run."""
+        """Make the report of a run."""
         return cls(
             seconds=seconds,
             requests=counters.requests,
@@ -83,7 +83,7 @@ class DemoReport(Record):
         )
 
     def data(self) -> dict[str, object]:
-        """Return the report as plain data for JSON."""
+        """Return the report as plain values for JSON."""
         return {
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
@@ -118,7 +118,7 @@ def _rows(names: Sequence[str], seconds: Mapping[str, Sequence[float]]) -> tuple
 
 
 def milliseconds(seconds: float | None) -> str:
-    """Return a time for people."""
+    """Return a time as text in milliseconds."""
     return "-" if seconds is None else f"{seconds * 1e3:.1f} ms"
 
 

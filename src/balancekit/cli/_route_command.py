@@ -1,4 +1,4 @@
-"""Route files on the command line: what ``explain`` and ``plan`` do with them."""
+"""The commands ``explain`` and ``plan`` for route files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Document = Mapping[str, Any]
 
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
-    """Print which route takes a request and why the others do not, or the table's problems."""
+    """Print the route of a request and the reasons why the others do not match, or the problems of the route table."""
     parser = Parser(
         prog=f"balancekit explain {path}",
         description="Print which route takes a request, and the failing condition of every other. Without a URL, print problems.",
@@ -59,7 +59,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
-    """Print which requests of a sample would change, which routes differ, and what is wrong with the new table."""
+    """Print the routes that differ, the requests of a sample that take another route, and problems of the new table."""
     old, new = route_table(before[1]), route_table(after[1])
     sample = [] if options.observed is None else _sample(options.observed)
     changes = (
@@ -110,7 +110,7 @@ def _problems(table: RouteTable[Any], *, as_json: bool) -> int:
 def _compared(
     old: RouteTable[Any], new: RouteTable[Any], sample: Sequence[Request]
 ) -> list[tuple[str, str | None, str | None]]:
-    """Compare tables of different orders or spellings, which ``RouteTable.plan`` does not."""
+    """Return the requests whose route changes, for tables of different orders or spellings, which have no ``plan``."""
     found = []
     for request in sample:
         names = [
@@ -122,7 +122,7 @@ def _compared(
 
 
 def _sample(path: str) -> list[Request]:
-    """Read requests, one a line: a URL, or a method and a URL."""
+    """Read requests from a file. Each line is a URL, or a method and a URL."""
     requests = []
     for line in read_text(path, parameter="--observed").splitlines():
         words = line.split()

@@ -1,8 +1,8 @@
-"""A small real HTTP server, run as a process of its own: ``python -m balancekit.cli._server``.
+"""A small HTTP server for the demos, as a process: ``python -m balancekit.cli._server``.
 
-It answers every path after a delay, prints its port on the first line of standard output, and ends when its
-standard input is closed, so that it cannot outlive its parent. A parent that is gone before it receives the port ends it too,
-silently.
+It answers each path after a delay, and prints its port on the first line of standard output. It ends when its standard input
+is closed, so it does not outlive its parent. It also ends, without a message, if it cannot print its port because the parent
+has gone.
 """
 
 from __future__ import annotations

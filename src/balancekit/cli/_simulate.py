@@ -1,4 +1,4 @@
-"""The command ``balancekit simulate``: comparison of balancers under one scenario."""
+"""The command ``balancekit simulate``: comparison of balancers in a scenario."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from balancekit.sim import (
 __all__ = ["run_simulate"]
 
 WIDE = 150
-"""Columns of a table that is not for a terminal."""
+"""Width of tables in columns if standard output is no terminal."""
 COLUMNS: Final = (
     ("balancer", False),
     *[
@@ -50,9 +50,9 @@ COLUMNS: Final = (
 
 
 def run_simulate(options: argparse.Namespace) -> int:
-    """Run a scenario with every balancer it names, print what came of it, and check what it claims.
+    """Run a scenario with each of its balancers, print the results, and check its claims.
 
-    The status is 1 if a claim does not hold.
+    Returns the exit status, which is 1 if a claim does not hold.
     """
     if options.scenario is None:
         return _list(options)
@@ -93,7 +93,7 @@ def run_simulate(options: argparse.Namespace) -> int:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """Return the command that repeats the run, as a shell takes it."""
+    """Return the shell command that repeats the run."""
     words = ["balancekit", "simulate", options.scenario]
     for name in ("seed", "proxy", "pool", "out"):
         value = getattr(options, name)
@@ -106,7 +106,9 @@ def _list(options: argparse.Namespace) -> int:
     """Print the built-in scenarios."""
     for name in ("out", "seed", "proxy", "pool"):
         if getattr(options, name) is not None:
-            raise ConfigurationError(f"--{name}", getattr(options, name), "a scenario before it")
+            raise ConfigurationError(
+                f"--{name}", getattr(options, name), "an option of a run: name a scenario"
+            )
     titles = {name: load_scenario(name).title for name in builtin_scenarios()}
     if options.json:
         json.dump(titles, sys.stdout, indent=2)
@@ -118,7 +120,9 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _print(scenario: Scenario, reports: Mapping[str, SimulationReport], findings: Sequence[Finding]) -> None:
-    console = output(WIDE, markup=False, emoji=False)  # texts are the author's, brackets and all
+    console = output(
+        WIDE, markup=False, emoji=False
+    )  # brackets in texts of a scenario are printed as they are
     for table in figure_tables(COLUMNS, _rows(reports), width=console.width, title=scenario.title):
         console.print(table)
     if findings:

@@ -1,4 +1,4 @@
-"""A scenario with the pool of a proxy as its first balancer. Needs the extra ``proxyconfig``."""
+"""Scenarios with the pool of a proxy as first balancer. Needs the extra ``proxyconfig``."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["with_proxy"]
 
 
 def with_proxy(scenario: Scenario, path: str | None, pool: str | None) -> tuple[Scenario, tuple[str, ...]]:
-    """Return the scenario with one more balancer, and what of the file is not followed.
+    """Return the scenario with one more balancer, and notes about settings of the file that are not modelled.
 
-    The servers of the scenario are those of the file: by name if names are equal, else in order. They keep the
-    scenario's service times and get the file's weights.
+    The servers of the scenario are matched with those of the file by name if the names are equal, otherwise by order. They
+    keep their service times, and get the weights of the file.
 
     Raises
     ------
     ConfigurationError
-        If the file cannot be read, there is no such pool, it has another number of servers, or a pool is named without
-        a file.
+        If the file cannot be read or has no such pool, the pool has another number of servers than the scenario, or a
+        pool is given without a file.
     """
     if path is None:
         raise ConfigurationError("--pool", pool, "a pool of the file that --proxy names")
-    from balancekit.proxyconfig import pool_model, read_config  # noqa: PLC0415 - needs what an extra brings
+    from balancekit.proxyconfig import pool_model, read_config  # noqa: PLC0415 - needs a package of an extra
 
     config = read_config(path)
     model = pool_model(config, pool)

@@ -1,4 +1,4 @@
-"""Exit statuses of the command, and what it prints on standard error."""
+"""Exit statuses of the command, and its messages on standard error."""
 
 from __future__ import annotations
 
@@ -24,49 +24,49 @@ __all__ = [
 ]
 
 EXIT_FAILED: Final = 1
-"""Of a command whose answer is no, or that could not print its output."""
+"""Exit status of a command whose answer is no, or that could not write its output."""
 EXIT_REFUSED: Final = 2
-"""Of a command with an argument or a file that it does not take; argparse ends so too."""
+"""Exit status for an argument or a file that is not allowed. argparse uses the same."""
 EXIT_INTERRUPTED: Final = 130
-"""Of a command that was stopped from the keyboard, as shells have it."""
+"""Exit status after Ctrl-C, as in shells: 128 plus the number of SIGINT."""
 EXIT_BROKEN_PIPE: Final = 141
-"""Of a command whose reader went away (``| head``), as shells have it."""
+"""Exit status if the reader of the output has closed it (``| head``), as in shells: 128 plus the number of SIGPIPE."""
 STATUSES: Final = """\
 exit status:
-  0    done, and the answer is yes: what was checked holds
-  1    done, and it is not: a claim, a check or a lookup failed; or there was no output
-  2    a wrong argument or file, or a package that is missing; nothing was done
-  130  interrupted (Ctrl-C); 141 if the reader of the output went away
+  0    success; all checks and claims hold
+  1    a claim, a check or a lookup failed, or the output could not be written
+  2    a wrong argument or file, or a missing package; nothing was done
+  130  interrupted (Ctrl-C); 141 if the reader of the output closed it
 """
-"""What ``balancekit --help`` says of them."""
+"""Description of the exit statuses in ``balancekit --help``."""
 
 
 def print_answer(text: str) -> None:
-    """Print an answer; ids and targets of endpoints may be URLs with passwords, which are not shown."""
+    """Print an answer on standard output, without passwords that are in URLs."""
     sys.stdout.write(without_passwords(text))
 
 
 def remark(text: str) -> None:
-    """Print a line on standard error, if there is one that can be written."""
+    """Print a line on standard error. If it is closed or cannot be written, do nothing."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             sys.stderr.write(f"{without_passwords(text)}\n")
 
 
 def complain(command: str, why: object, status: int) -> int:
-    """Print why a command failed, on one line; return its exit status."""
+    """Print the reason why a command failed, on one line; return ``status``."""
     say(command, why)
     return status
 
 
 def say(command: str, what: object) -> None:
-    """Print something on standard error, on one line after the name of the command."""
+    """Print a text on standard error, on one line after the name of the command."""
     remark(f"{command}: {brief_line(str(what))}")
 
 
 @contextlib.contextmanager
 def warning_lines(command: str) -> Iterator[None]:
-    """Print warnings on one line after the name of the command, without the line of code, while the block runs."""
+    """Print each warning on one line after the name of the command, without source code, while the block runs."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         say(command, f"warning: {message}")

@@ -1,4 +1,4 @@
-"""Tables of figures that fit a terminal: where it is narrow, several with the same rows."""
+"""Tables of figures that fit the width of a terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from balancekit.errors import printable
 __all__ = ["figure_tables"]
 
 BETWEEN = 3
-"""Columns of the terminal between two of a table."""
+"""Number of characters between two columns of a table."""
 MIN_NAME = 12
-"""Columns that the names of rows keep, wrapped."""
+"""Minimum width of the column with the names of rows, in characters. Longer names are wrapped."""
 
 
 def figure_tables(
@@ -27,20 +27,23 @@ def figure_tables(
     title: str | None = None,
     box: Box | None = HEAVY_HEAD,
 ) -> Iterator[Table]:
-    """Yield tables that show every cell whole, each with the first column: one if it fits into ``width``.
+    """Yield one table if it fits into ``width``, otherwise several with the same rows and some of the columns each.
+
+    Each table has the first column. Cells of figures are never wrapped or cut.
 
     Parameters
     ----------
     columns
-        Heads, and whether each column is of figures, to the right. The first of at least two names the rows; it is wrapped.
+        Head of each column, and whether it has figures, which are aligned to the right. There are at least two columns. The
+        first has the names of the rows, which may be wrapped.
     rows
         Cells as text.
     width
-        Columns of the terminal.
+        Width of the terminal in characters.
     title
-        Of the first table.
+        Title of the first table.
     box
-        Lines around cells, or ``None``.
+        Style of the lines around cells, or ``None`` for no lines.
     """
     rows = [[*map(printable, row)] for row in rows]
     wide = [max(map(cell_len, [head, *cells])) for (head, _), *cells in zip(columns, *rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Files that commands read: lists of endpoints, requests and clients, documents, logs."""
+"""Reading of files that commands get as arguments: lists, documents and logs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from balancekit.errors import ConfigurationError
 __all__ = ["MAX_TEXT_BYTES", "read_text", "readable"]
 
 MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
-"""What a file may have, so that a device that never ends does."""
+"""Maximum size of a file. It also ends the reading of a device such as ``/dev/zero``."""
 
 
 @contextmanager
 def readable(path: str | Path, *, parameter: str = "file") -> Iterator[None]:
-    """Name the file if the block, which opens or reads it, fails because of the system or of its name.
+    """Convert errors of a block that opens or reads a file to errors that name the file.
 
     Raises
     ------
     ConfigurationError
-        In place of ``OSError`` and of the ``ValueError`` for a name that no file can have.
+        Instead of an ``OSError``, a ``UnicodeDecodeError``, or a ``ValueError`` for an invalid file name.
     """
     try:
         yield
@@ -36,17 +36,17 @@ def readable(path: str | Path, *, parameter: str = "file") -> Iterator[None]:
         raise ConfigurationError(
             parameter, str(path), f"text in UTF-8 (byte {error.start} is none)"
         ) from None
-    except ValueError as error:  # an embedded NUL, for one
+    except ValueError as error:  # for example an embedded NUL
         raise ConfigurationError(parameter, str(path), f"a file that can be read ({error})") from None
 
 
 def read_text(path: str | Path, *, parameter: str = "file") -> str:
-    """Return the text of a file, without a byte order mark.
+    """Return the text of a file, without a byte order mark and with line feeds as line ends.
 
     Raises
     ------
     ConfigurationError
-        If it cannot be read, or is no UTF-8.
+        If the file cannot be read, or is not UTF-8.
     """
     with readable(path, parameter=parameter):
         text = read_file(path, MAX_TEXT_BYTES).decode("utf-8-sig")

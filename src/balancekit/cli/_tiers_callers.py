@@ -1,4 +1,4 @@
-"""Callers of the tiers demo: resolve a name, connect, request; up to three attempts, each on a new connection."""
+"""Callers of the tiers demo. They resolve a name, connect, and send a request, with up to three attempts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["CALLERS", "NETWORKS", "RESOLVERS", "Callers"]
 CALLERS: Final = 200
 RESOLVERS: Final = 20
 NETWORKS: Final = {"198.18.0.0/16": ["eu", "us"], "198.19.0.0/16": ["us", "eu"]}
-"""Sites by the network of clients, the nearest first (addresses of RFC 2544)."""
+"""Sites by the network of clients, the nearest site first. The networks are from RFC 2544."""
 PAUSE_S: Final = 4.0
-"""Between two requests of a caller."""
+"""Mean seconds between two requests of a caller."""
 RETRY_AFTER_S: Final = (0.3, 0.9)
-"""Before the second and third attempt: together more than the down time of an address that moves."""
+"""Seconds before the second and the third attempt. Their sum is more than the VRRP down time of the demo."""
 CONNECT_TIMEOUT_S: Final = 1.5
-"""More than the second after which a lost SYN is sent again (RFC 6298)."""
+"""Connect timeout. A lost SYN is sent again after 1 s (RFC 6298)."""
 ATTEMPT_TIMEOUT_S: Final = 3.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=ATTEMPT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
 
@@ -35,13 +35,13 @@ class Callers:
     Parameters
     ----------
     session
-        A client session that keeps no connections.
+        A client session that does not reuse connections.
     dns_port
-        Of the authority.
+        UDP port of the DNS server.
     port
-        Of the sites.
+        TCP port of the sites.
     phase
-        Where requests are counted; assign another when a new one begins.
+        The phase in which requests are counted. Assign the attribute when a new phase begins.
     """
 
     def __init__(self, session: aiohttp.ClientSession, *, dns_port: int, port: int, phase: Phase) -> None:
@@ -53,11 +53,11 @@ class Callers:
         self._stopping = asyncio.Event()
 
     async def keep_coming(self) -> None:
-        """Let every caller make one request after the other until :meth:`stop`."""
+        """Let each caller send one request after another until :meth:`stop`."""
         await asyncio.gather(*[self._caller(number) for number in range(CALLERS)])
 
     def stop(self) -> None:
-        """Let the callers finish what they are at."""
+        """Stop after the current request of each caller."""
         self._stopping.set()
 
     async def _caller(self, number: int) -> None:
@@ -71,7 +71,7 @@ class Callers:
             await self._pause(PAUSE_S * self._rng.uniform(0.8, 1.2))
 
     async def request(self, resolver: Resolver, subnet: str, path: str) -> bool:
-        """Make one request; count what came of it in the phase in which it ended."""
+        """Send one request, with retries, and count it in the phase in which it ends; return whether it succeeded."""
         began = time.monotonic()
         retries = 0
         cause = await self._attempt(resolver, subnet, path)
@@ -86,7 +86,7 @@ class Callers:
         return cause is None
 
     async def _attempt(self, resolver: Resolver, subnet: str, path: str) -> str | None:
-        """Return why an attempt failed, ``None`` if it did not."""
+        """Make one attempt on a new connection; return the reason if it failed, otherwise ``None``."""
         address = await resolver.resolve(subnet)
         if address is None:
             return "no address"

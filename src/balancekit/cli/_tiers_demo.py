@@ -1,4 +1,4 @@
-"""The command ``balancekit demo --tiers``: one request through five balancers, and the death of one of each.
+"""The command ``balancekit demo --tiers``: requests through several tiers, and the failure of one node of each.
 
 .. code-block:: text
 
@@ -7,9 +7,9 @@
                                      └► L7 edge: routes, attempts         2 processes a site
                                         └► HTTP server                    2 processes a site
 
-Everything is a process and a socket of this machine. Callers go on while a server, an edge, a proxy and at last
-a whole site are killed (SIGKILL) and stay dead. With root on Linux the address of the first site moves by VRRP
-between two network namespaces; elsewhere its two proxies listen on the same address.
+All nodes are processes on this machine. While callers send requests, a server, an edge, a proxy and finally a whole site are
+killed (SIGKILL) and not started again. As root, VRRP moves the address of the first site between two network namespaces.
+Otherwise its two proxies listen on the same address.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ __all__ = ["DEFAULT_SECONDS", "MIN_SECONDS", "run_tiers_demo"]
 
 DEFAULT_SECONDS: Final = 30.0
 MIN_SECONDS: Final = 18.0
-"""The site's part of it is longer than detection and TTL."""
+"""Minimum length of a run. The time after the failure of the site must be longer than detection plus TTL."""
 SERVER_AT, EDGE_AT, PROXY_AT, SITE_AT = 0.10, 0.24, 0.38, 0.62
-"""Shares of the run at which something dies."""
+"""Times of the failures, as shares of the run."""
 READY_TIMEOUT_S: Final = 60.0
 LOOK_EVERY_S: Final = 0.1
 WIDE: Final = 110
@@ -55,16 +55,16 @@ DOWN_S: Final = ROUTERS[1].down(ROUTERS[1].interval)
 
 
 class TiersDemo:
-    """One run.
+    """One run of the demo.
 
     Parameters
     ----------
     network
-        The network in which the first site's address moves; or why there is none.
+        The network in which VRRP moves the first site's address, or the reason why there is none.
     view
-        Shows it.
+        The view that shows the run.
     seconds
-        How long callers keep coming.
+        Seconds for which callers send requests.
     """
 
     def __init__(self, network: Network | str, view: TiersView, seconds: float) -> None:
@@ -80,7 +80,7 @@ class TiersDemo:
         self._held = asyncio.Event()
 
     async def run(self) -> TiersReport:
-        """Play the whole script; return what came of it, also of a run that was interrupted."""
+        """Run the script; return its report, also if the run was interrupted."""
         with ExitStack() as stack:
             sites = self._addresses(stack)
             connector = aiohttp.TCPConnector(limit=0, force_close=True)
@@ -134,7 +134,7 @@ class TiersDemo:
     async def _kill(
         self, name: str, *nodes: str, detection: float | None, failures: float | None = None
     ) -> None:
-        """Kill nodes and begin a new phase."""
+        """Begin a new phase and kill nodes."""
         phase = Phase(name, nodes, time.monotonic(), detection, failures)
         self.phases.append(phase)
         assert self._callers is not None
@@ -146,13 +146,13 @@ class TiersDemo:
         await asyncio.sleep(max(0.0, self._began + share * self._seconds - time.monotonic()))
 
     async def _until_the_address_is_held(self) -> None:
-        """Wait until the first proxy holds the address, and the second knows."""
+        """Wait until the first proxy is active and the second is backup."""
         if self._network is not None:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self._held.wait()
 
     async def _watch(self, authority: Authority, pool: LoadBalancer[str]) -> None:
-        """Show how things stand, and measure how late this process is."""
+        """Show the state of the run continuously, and measure the delays of this process."""
         while True:
             due = time.monotonic() + LOOK_EVERY_S
             await asyncio.sleep(LOOK_EVERY_S)
@@ -164,14 +164,14 @@ class TiersDemo:
             summary = f"{seen} requests, {failures} failures; DNS: {states}, {authority.queries} queries"
             self._view.show(time.monotonic() - self._began, summary, self._fleet.nodes, self.notes)
 
-    # ------------------------------------------------------------------ what is reported
+    # ------------------------------------------------------------------ reports of nodes
 
     def _proxies(self) -> list[Node]:
         """Return the proxies of the first site, in order."""
         return [node for node in self._fleet.nodes.values() if (node.tier, node.site) == ("l4", "eu")]
 
     def _on_line(self, name: str, data: dict[str, Any]) -> None:
-        """Take what a process has emitted."""
+        """Process a line of data from a node."""
         node, phase = self._fleet.nodes[name], self.phases[-1]
         if data["kind"] == "stats":
             node.behind = {id: tuple(row) for id, row in data["endpoints"].items()}
@@ -188,7 +188,7 @@ class TiersDemo:
                 phase.on_detection(name, data["at"])
 
     def _on_event(self, event: Event) -> None:
-        """Take an event of the sites' balancer."""
+        """Process an event of the balancer over the sites."""
         kind, phase = type(event).__name__.lower(), self.phases[-1]
         if kind in {"ejected", "restored"}:
             self._note(f"{kind} {event.endpoint}", "DNS")
@@ -201,7 +201,7 @@ class TiersDemo:
         self._view.record(note)
 
     def _addresses(self, stack: ExitStack) -> list[SiteAddress]:
-        """Return the addresses of the sites, and keep their common port while the stack is open."""
+        """Return the addresses of the sites. Their common port is reserved while the stack is open."""
         hosts = {"eu": "127.0.0.2", "us": "127.0.0.3"}
         port = 0
         for host in hosts.values():
@@ -218,7 +218,7 @@ class TiersDemo:
 
 
 async def _until_ready(callers: Callers, pool: LoadBalancer[str]) -> None:
-    """Make requests until both sites answer, and their checks pass."""
+    """Send requests until both sites answer and their health checks pass."""
     async with asyncio.timeout(READY_TIMEOUT_S):
         ready = False
         while not ready:
@@ -238,20 +238,25 @@ async def _run(network: Network | str, view: TiersView, seconds: float) -> Tiers
 
 
 def run_tiers_demo(*, seconds: float | None, as_json: bool) -> int:
-    """Run the demo and print what came of it.
+    """Run the demo and print its report.
 
     Parameters
     ----------
     seconds
-        How long callers keep coming, in addition to the time that processes take to start; ``None`` for the default.
+        Seconds for which callers send requests; ``None`` for the default. The time to start the processes is added.
     as_json
-        Print data, and nothing while it runs.
+        Print the report as JSON, and nothing during the run.
 
     Returns
     -------
     int
-        0; 1 if a caller saw a failure that the formulas do not allow, or a process did not start; 2 if it
-        cannot run here; 130 if it was interrupted.
+        Exit status: 0 for success, 1 if a request failed that should not fail by the formulas or a process did not start, 2
+        if the system is not Linux, 130 if the run was interrupted.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``seconds`` is less than 18.
     """
     seconds = DEFAULT_SECONDS if seconds is None else seconds
     if not sys.platform.startswith("linux"):
@@ -272,7 +277,7 @@ def run_tiers_demo(*, seconds: float | None, as_json: bool) -> int:
         try:
             with view.opened():
                 report = asyncio.run(_run(network, view, seconds))
-        except (KeyboardInterrupt, asyncio.CancelledError):  # before the processes were up
+        except (KeyboardInterrupt, asyncio.CancelledError):  # interrupted before the processes were ready
             return EXIT_INTERRUPTED
         except (TimeoutError, RuntimeError) as error:
             why = f"{error}" or "the processes were not ready in time"

@@ -1,4 +1,4 @@
-"""The processes of two sites: L4 proxies, L7 edges and HTTP servers, and what they report."""
+"""Processes of the tiers demo: L4 proxies, L7 edges and HTTP servers of two sites."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from balancekit.ha import VirtualRouter
 __all__ = ["ROUTERS", "Node", "OnLine", "SiteAddress", "TierFleet"]
 
 OnLine: TypeAlias = Callable[[str, dict[str, Any]], None]
-"""Called with the name of a process and what it has emitted."""
+"""Called with the name of a process and a line of its data."""
 NODES_PER_TIER: Final = 2
 DELAYS_S: Final = (0.020, 0.030)
-"""Median seconds of an answer, by server."""
+"""Median seconds to a response, by server."""
 LOOPBACK: Final = "127.0.0.1"
 SHARED_ADDRESS: Final = "192.0.2.100"
 ROUTERS: Final = tuple(
@@ -39,14 +39,14 @@ class Node:
     site: str
     alive: bool = True
     role: str = ""
-    """``"active"`` or ``"backup"`` where VRRP moves an address."""
+    """``"active"`` or ``"backup"`` if VRRP moves the address of the site."""
     behind: dict[str, tuple[str, int, int]] = field(default_factory=dict)
-    """What it last reported of the nodes behind it: state, in flight, completed."""
+    """Its last report about its endpoints: state, number in flight, number completed."""
 
 
 @dataclass(frozen=True)
 class SiteAddress:
-    """The address of a site, and whether VRRP moves it in this network."""
+    """The address of a site, and the network in which VRRP moves it; ``None`` if it does not move."""
 
     site: str
     host: str
@@ -60,7 +60,7 @@ class TierFleet(Processes):
     Parameters
     ----------
     on_line
-        Called with what they report.
+        Called with each line of data from a process.
     """
 
     def __init__(self, on_line: OnLine) -> None:
@@ -70,7 +70,7 @@ class TierFleet(Processes):
         self._readers: list[asyncio.Task[None]] = []
 
     async def start_site(self, address: SiteAddress) -> None:
-        """Start the servers, the edges before them and the proxies before those."""
+        """Start the servers of a site, then its edges, then its proxies."""
         site = address.site
         host = LOOPBACK if address.network is None else BRIDGE_ADDRESS
         servers = await self._start_tier(
@@ -107,7 +107,7 @@ class TierFleet(Processes):
                 for space, router in zip(spaces, ROUTERS, strict=True)
             ]
             await self._start_tier("l4", site, "balancekit.cli._node_l4", both, spaces)
-        finally:  # from now on they live as long as the processes in them
+        finally:  # the namespaces now exist as long as the processes in them
             for space in spaces:
                 os.close(space)
 
@@ -122,12 +122,12 @@ class TierFleet(Processes):
         names = [f"{site}-{tier}-{number}" for number in range(1, len(words) + 1)]
         for place, (name, own) in enumerate(zip(names, words, strict=True)):
             await self.launch(name, module, own, pass_fds=namespaces[place : place + 1])
-        said = {}
+        ready = {}
         for name in names:
-            said[name] = json.loads(await self.first_line(name))
+            ready[name] = json.loads(await self.first_line(name))
             self.nodes[name] = Node(name, tier, site)
             self._readers.append(asyncio.create_task(self._read(name)))
-        return said
+        return ready
 
     async def _read(self, name: str) -> None:
         reader = self.output(name)

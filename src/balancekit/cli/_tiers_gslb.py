@@ -1,4 +1,4 @@
-"""The DNS of the tiers demo: one name, two sites by the client's network and by health, over a real UDP socket."""
+"""DNS of the tiers demo: a server over UDP that chooses a site by the client's network and by health, and resolvers."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ __all__ = ["DETECTION_S", "TTL_S", "Authority", "Resolver", "answering", "site_p
 
 TTL_S: Final = 2
 CHECKS: Final = Schedule(interval=0.5, timeout=0.5, fast=0.5)
-"""How often a site is checked through all its tiers."""
+"""Schedule of the checks of a site. A check passes through all tiers of the site."""
 THRESHOLDS: Final = Thresholds(rise=2, fall=4)
-"""More than the down time of an address that moves: that is no death of a site."""
+"""Thresholds of these checks. They take longer than the VRRP down time, so that moving an address does not count as a failure
+of the site."""
 DETECTION_S: Final = THRESHOLDS.detection(interval=CHECKS.interval, timeout=CHECKS.timeout).latest
 QUERY_TIMEOUT_S: Final = 1.0
 
 
 class Authority(asyncio.DatagramProtocol):
-    """A DNS server on UDP: bytes in, bytes out."""
+    """A DNS server over UDP."""
 
     def __init__(self, responder: DnsResponder) -> None:
         self.queries = 0
@@ -59,7 +60,7 @@ class Authority(asyncio.DatagramProtocol):
         return port
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
@@ -71,7 +72,7 @@ class Authority(asyncio.DatagramProtocol):
 
 
 def site_pool(addresses: Mapping[str, str]) -> LoadBalancer[str]:
-    """Return a balancer whose endpoints are sites; its health decides what DNS answers."""
+    """Return a balancer whose endpoints are sites. DNS answers with sites that it finds healthy."""
     return LoadBalancer(dict(addresses), health=Lifecycle(thresholds=THRESHOLDS))
 
 
@@ -79,16 +80,16 @@ def site_pool(addresses: Mapping[str, str]) -> LoadBalancer[str]:
 async def answering(
     pool: LoadBalancer[str], hosts: Mapping[str, str], networks: Mapping[str, list[str]]
 ) -> AsyncIterator[Authority]:
-    """Answer queries, and check the sites, while open.
+    """Answer DNS queries and check the sites while the block runs.
 
     Parameters
     ----------
     pool
-        The sites, by ``host:port``.
+        Balancer over the sites. Its targets are ``host:port``.
     hosts
-        Their addresses.
+        Addresses by site.
     networks
-        Sites by client network, the nearest first.
+        Sites by client network, the nearest site first.
     """
     world = GeoMap.build(networks=networks, default=list(hosts))
     name, _, origin = HOST.partition(".")
@@ -116,9 +117,9 @@ class Resolver:
     Parameters
     ----------
     address
-        Its own address, for clients without a subnet.
+        Address of the resolver, which is used for clients without a subnet.
     port
-        The UDP port of the authority on loopback.
+        UDP port of the DNS server on loopback.
     """
 
     def __init__(self, address: str, port: int) -> None:
@@ -127,7 +128,7 @@ class Resolver:
         self._cache = ResolverCache()
 
     async def resolve(self, subnet: str) -> str | None:
-        """Return an address for a client, from the cache or from the authority; ``None`` if there is none."""
+        """Return an address for a client, from the cache or from the DNS server; ``None`` if there is none."""
         query = Query(name=HOST, client=Client(address=self._address, subnet=subnet))
         answer = self._cache.look_up(query, now=time.monotonic())
         if answer is None:

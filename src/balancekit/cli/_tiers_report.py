@@ -1,4 +1,4 @@
-"""Report of the tiers demo: what was killed, when that was noticed, and what the callers saw, compared with the formulas."""
+"""Report of the tiers demo: killed nodes, detection times, and failures of callers, compared with the formulas."""
 
 from __future__ import annotations
 
@@ -31,48 +31,48 @@ COLUMNS: Final = (("killed", False), *[(name, True) for name in FIGURES])
 
 @dataclass
 class Phase:
-    """One part of the script, and what callers saw of it. Times in seconds."""
+    """One part of the script, from a failure to the next one, and its requests. Times in seconds."""
 
     name: str
     killed: tuple[str, ...] = ()
     killed_at: float = 0.0
     detection_bound: float | None = None
-    """The longest detection by the formula."""
+    """Maximum detection time by the formula."""
     failure_bound: float | None = None
-    """How long after the kill a caller may see a failure; ``None``: never."""
+    """Time after the kill until which requests may fail; ``None`` if no request may fail."""
     detected: dict[str, float] = field(default_factory=dict)
-    """After how long each of the nodes before it noticed."""
+    """Time from the kill to its detection, by detecting node."""
     durations: list[float] = field(default_factory=list)
     retries: int = 0
     causes: Counter[str] = field(default_factory=Counter)
-    """Why attempts failed."""
+    """Number of failed attempts by reason."""
     failed_at: list[float] = field(default_factory=list)
     stall: float = 0.0
-    """The longest time for which this process was late itself."""
+    """Maximum delay of the event loop of this process."""
 
     @property
     def requests(self) -> int:
-        """Requests that ended in this phase."""
+        """Number of requests that ended in this phase."""
         return len(self.durations) + self.failures
 
     @property
     def failures(self) -> int:
-        """Requests that failed, all attempts included."""
+        """Number of requests that failed in all their attempts."""
         return len(self.failed_at)
 
     @property
     def last_failure(self) -> float | None:
-        """Seconds from the kill to the end of the last request that failed."""
+        """Seconds from the kill to the end of the last failed request; ``None`` if no request failed."""
         return max(self.failed_at) - self.killed_at if self.failed_at else None
 
     @property
     def as_promised(self) -> bool:
-        """Whether no caller saw a failure, or none later than the formula says, and than this process was late."""
+        """Whether no request failed later than the formula allows, plus the delay of this process."""
         last = self.last_failure
         return last is None or (self.failure_bound is not None and last <= self.failure_bound + self.stall)
 
     def record(self, *, began: float, ended: float, retries: int, cause: str | None) -> None:
-        """Count one request; ``cause`` is why its last attempt failed."""
+        """Count one request. ``cause`` is the reason why its last attempt failed; ``None`` if it succeeded."""
         self.retries += retries
         if cause is None:
             self.durations.append(ended - began)
@@ -81,12 +81,12 @@ class Phase:
             self.failed_at.append(ended)
 
     def on_detection(self, node: str, at: float) -> None:
-        """Take note that a node has noticed the deaths of this phase; the first time counts."""
+        """Record that a node has detected the failure of this phase. Only its first detection counts."""
         if self.killed and node not in self.killed:
             self.detected.setdefault(node, at - self.killed_at)
 
     def data(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Return the phase as plain values for JSON."""
         quantiles = summary(self.durations)
         return {
             "name": self.name,
@@ -108,23 +108,23 @@ class Phase:
 
 @dataclass(frozen=True)
 class TiersReport:
-    """The summary of a run."""
+    """The summary of a run of the tiers demo."""
 
     seconds: float
     vrrp: bool
     why_not: str | None
-    """Why no address was moved by VRRP."""
+    """The reason why VRRP moved no address; ``None`` if it did."""
     phases: Sequence[Phase]
     notes: Sequence[Note]
     dns_queries: int
 
     @property
     def as_promised(self) -> bool:
-        """Whether every phase was."""
+        """Whether all phases are as promised; see :attr:`Phase.as_promised`."""
         return all(phase.as_promised for phase in self.phases)
 
     def data(self) -> dict[str, Any]:
-        """Return the report as plain data for JSON."""
+        """Return the report as plain values for JSON."""
         return {
             "seconds": round(self.seconds, 3),
             "vrrp": self.vrrp,

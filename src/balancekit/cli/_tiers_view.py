@@ -22,21 +22,21 @@ MAX_NOTES_SHOWN = 10
 
 
 class TiersView(Protocol):
-    """Something that shows the run while it goes on."""
+    """A view that shows a run of the tiers demo."""
 
     def opened(self) -> AbstractContextManager[object]:
-        """Return what to be in while showing."""
+        """Return a context manager. Call the other methods only within its block."""
         ...
 
     def show(self, elapsed: float, top: str, nodes: Mapping[str, Node], notes: Sequence[Note]) -> None:
-        """Show how things stand; ``top`` is a line about callers and DNS."""
+        """Show the state of the run. ``top`` is a line about callers and DNS."""
 
     def record(self, note: Note) -> None:
-        """Show that something happened."""
+        """Show an event."""
 
 
 def traffic_of(node: Node, nodes: Mapping[str, Node]) -> tuple[int, int]:
-    """Return how many requests (L4: connections) a node has in flight and has served, by what proxies report."""
+    """Return the number of requests (L4: connections) that a node has in flight and has served, as proxies report."""
     if node.tier == "server":
         rows = [one.behind[node.name] for one in nodes.values() if node.name in one.behind]
     else:
@@ -49,7 +49,7 @@ def _of_tier(tier: str, nodes: Mapping[str, Node]) -> list[Node]:
 
 
 def states_of(node: Node, nodes: Mapping[str, Node]) -> str:
-    """Return what a node is: dead, or what the proxies before it say of it."""
+    """Return the state of a node: killed, its VRRP role, or its state in the reports of the proxies before it."""
     if not node.alive:
         return "killed"
     if node.tier == "l4":
@@ -59,7 +59,7 @@ def states_of(node: Node, nodes: Mapping[str, Node]) -> str:
 
 
 class SilentTiers:
-    """Show nothing."""
+    """A view that shows nothing."""
 
     def opened(self) -> AbstractContextManager[object]:
         """Return a context that does nothing."""
@@ -71,7 +71,7 @@ class SilentTiers:
 
 
 class PlainTiers(SilentTiers):
-    """A line for everything that happens, and one for how things stand every two seconds."""
+    """A view that prints a line for each event, and a status line every two seconds."""
 
     def __init__(self) -> None:
         self._output = PlainOutput()
@@ -90,7 +90,7 @@ class PlainTiers(SilentTiers):
 
 
 class LiveTiers(SilentTiers):
-    """A table by tier that is redrawn, with the latest events below it."""
+    """A view with a table of nodes by tier that is redrawn, and the latest events below it."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=8, transient=True)

@@ -1,7 +1,7 @@
-"""The command ``balancekit top``: a live view of a running process, read from its metrics.
+"""The command ``balancekit top``: a live view of a running process by its metrics.
 
-The process exposes Prometheus metrics (``balancekit.observability.prometheus``); this command reads them once an interval
-and shows rates. The text format is read by prometheus_client's own parser.
+The process exposes Prometheus metrics (``balancekit.observability.prometheus``). This command reads them once per interval and
+shows rates. The parser of prometheus_client reads the text format.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HANDLERS: Final = (
     urllib.request.HTTPErrorProcessor,
     urllib.request.UnknownHandler,
 )
-"""Those of ``urlopen`` that are for the web: a redirect leads to no file of an FTP server."""
+"""Handlers of ``urlopen`` for HTTP only, so that a redirect to ``ftp:`` or ``file:`` is not followed."""
 
 
 class Reading(NamedTuple):
@@ -57,7 +57,7 @@ class Reading(NamedTuple):
 
 
 class EndpointRow(NamedTuple):
-    """What is shown of one endpoint."""
+    """A row of the table: the rates of one endpoint."""
 
     service: str
     endpoint: str
@@ -65,13 +65,13 @@ class EndpointRow(NamedTuple):
     inflight: int
     per_second: float
     failed: float
-    """Failures a second."""
+    """Failures per second."""
     mean: float | None
     """Mean latency of the last interval, in seconds; ``None`` without requests."""
 
 
 def run_top(options: argparse.Namespace) -> int:
-    """Show endpoints until interrupted; return the exit status."""
+    """Show the endpoints of a process until interrupted; return the exit status."""
     valid.number("--interval", options.interval, minimum=0.05, maximum=3600.0, unit="seconds")
     valid.integer("--count", options.count, minimum=0)
     is_web = options.url.startswith(("http://", "https://"))
@@ -79,7 +79,7 @@ def run_top(options: argparse.Namespace) -> int:
         allowed = "an http or https URL without a password"
         raise ConfigurationError("URL", without_secrets(options.url), allowed)
     before, then = _fetch(options.url), time.monotonic()
-    console = output(WIDE, markup=False, emoji=False)  # names are texts, brackets and all
+    console = output(WIDE, markup=False, emoji=False)  # brackets in names are printed as they are
     with Live(console=console, auto_refresh=False, transient=False) as live:
         shown = 0
         while not options.count or shown < options.count:
@@ -126,13 +126,13 @@ def readings(text: str) -> dict[tuple[str, str], Reading]:
 
 
 FAILED: Final = frozenset({"failure", "timeout", "connect_failed", "overloaded"})
-"""Outcomes that count against an endpoint."""
+"""Outcomes that count as failures of an endpoint."""
 
 
 def rates(
     before: dict[tuple[str, str], Reading], after: dict[tuple[str, str], Reading], seconds: float
 ) -> list[EndpointRow]:
-    """Return what happened between two readings; a counter that went back was reset."""
+    """Return the rates between two readings. If a counter has decreased, the process was restarted, and it counts from 0."""
     rows = []
     for (service, endpoint), now in sorted(after.items()):
         was = before.get((service, endpoint), Reading("", 0.0, 0.0, 0.0, 0.0))
@@ -160,10 +160,10 @@ def _fetch(url: str) -> dict[tuple[str, str], Reading]:
     Raises
     ------
     OSError
-        If what answers is no such process, or nothing answers.
+        If there is no answer within 5 s, or the answer has no metrics of a balancer.
     """
     results: SimpleQueue[str | Exception] = SimpleQueue()
-    # In a thread: a time-out of urllib is for each read, and an answer may drip for ever.
+    # In a thread, because the timeout of urllib applies to each read: a slow answer could take forever.
     threading.Thread(target=_read, args=(url, results), daemon=True).start()
     try:
         page = results.get(timeout=TIMEOUT_S)

@@ -22,7 +22,7 @@ ATTEMPTS = 3
 
 @dataclass
 class RequestCounters:
-    """What the callers saw."""
+    """Counts and durations of the callers' requests."""
 
     requests: int = 0
     failures: int = 0
@@ -31,7 +31,7 @@ class RequestCounters:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Duration of each request served outside the burst, by the endpoint that served it."""
     burst: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """The same for requests that were open during the burst: those of the burst, and concurrent ones."""
+    """Duration of each served request that was open during the burst, by the endpoint that served it."""
 
 
 class Traffic:
@@ -40,9 +40,9 @@ class Traffic:
     Parameters
     ----------
     balancer
-        Over base URLs.
+        The balancer. Its targets are base URLs.
     session
-        A real client session.
+        The client session.
     """
 
     def __init__(self, balancer: LoadBalancer[str], session: aiohttp.ClientSession) -> None:
@@ -54,7 +54,7 @@ class Traffic:
         self._stopping = False
 
     async def request(self) -> None:
-        """Make one request, with attempts on different endpoints; count what came of it."""
+        """Send one request, with attempts at different endpoints, and count it."""
         self.counters.requests += 1
         self._open += 1
         self.counters.max_in_flight = max(self.counters.max_in_flight, self._open)
@@ -70,7 +70,7 @@ class Traffic:
             durations[served_by].append(time.perf_counter() - began)
 
     async def _attempt(self) -> str | None:
-        """Return the endpoint that served one request, ``None`` if none did."""
+        """Return the endpoint that served one request; ``None`` if no endpoint did."""
         with contextlib.suppress(UnavailableError):
             for number, lease in enumerate(self._balancer.attempts(ATTEMPTS)):
                 self.counters.retries += number > 0
@@ -80,7 +80,7 @@ class Traffic:
         return None
 
     async def _served(self, lease: Lease[str]) -> bool:
-        """Send the request to one endpoint; return whether it answered well."""
+        """Send the request to one endpoint; return whether it succeeded."""
         with lease:
             async with self._session.get(lease.target + "/") as response:
                 lease.first_byte()
@@ -90,7 +90,7 @@ class Traffic:
                 return response.ok
 
     async def keep_coming(self, callers: int, pause: float) -> None:
-        """Let callers make one request after the other until :meth:`stop`."""
+        """Let each of ``callers`` send one request after another until :meth:`stop`, with a pause in seconds."""
 
         async def caller(number: int) -> None:
             await asyncio.sleep(pause * number / callers)
@@ -101,7 +101,7 @@ class Traffic:
         await asyncio.gather(*[caller(number) for number in range(callers)])
 
     async def burst(self, requests: int) -> None:
-        """Make so many requests at the same moment."""
+        """Send ``requests`` requests at the same time."""
         self._bursting = True
         try:
             await asyncio.gather(*[self.request() for _ in range(requests)])
@@ -109,5 +109,5 @@ class Traffic:
             self._bursting = False
 
     def stop(self) -> None:
-        """Let the callers finish what they are at."""
+        """Stop after the current request of each caller."""
         self._stopping = True

@@ -22,7 +22,7 @@ STYLES = {"healthy": "green", "suspect": "yellow", "probing": "yellow", "ejected
 
 
 class View(Protocol):
-    """Something that shows the run while it goes on."""
+    """A view that shows a run of the demo. A context manager."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -33,14 +33,14 @@ class View(Protocol):
     ) -> None: ...
 
     def show(self, elapsed: float, stats: BalancerStats, notes: Sequence[Note]) -> None:
-        """Show how things stand."""
+        """Show the state of the run."""
 
     def record(self, note: Note) -> None:
-        """Show that something happened."""
+        """Show an event."""
 
 
 class Silent:
-    """Show nothing."""
+    """A view that shows nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +58,7 @@ class Silent:
 
 
 class PlainView(Silent):
-    """A line for everything that happens, and one for how things stand every two seconds."""
+    """A view that prints a line for each event, and a status line every two seconds."""
 
     def __init__(self) -> None:
         self._output = PlainOutput()
@@ -73,7 +73,7 @@ class PlainView(Silent):
 
 
 class LiveView(Silent):
-    """A table that is redrawn, with the latest events below it."""
+    """A view with a table of endpoints that is redrawn, and the latest events below it."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=8, transient=True)
@@ -111,11 +111,11 @@ class LiveView(Silent):
 
 
 def print_report(console: Console, report: DemoReport) -> None:
-    """Print the summary of a run: the burst apart from the rest, whose latencies it would hide."""
+    """Print the summary of a run. The burst has a table of its own, because its latencies are much higher."""
     console.print(_table("what the callers saw, without the burst", report.endpoints))
     if report.burst:
         console.print(_table("during the burst: 2 000 requests at once, and concurrent ones", report.burst))
-    if console.is_terminal:  # elsewhere each was printed when it happened
+    if console.is_terminal:  # otherwise each event has already been printed
         events = Table(title="what happened", title_justify="left", show_header=False, box=None)
         for note in report.events:
             events.add_row(f"{note.time:6.2f} s", str(note))

@@ -1,4 +1,4 @@
-"""The command ``balancekit vrrp``: hold an address together with others, replay their adverts, simulate elections."""
+"""The command ``balancekit vrrp``: run a VRRP router, replay captured adverts, and simulate elections."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def run_vrrp(options: argparse.Namespace) -> int:
 
 
 def _router(options: argparse.Namespace, source: str) -> Any:
-    from balancekit.ha import VirtualRouter  # noqa: PLC0415 - other commands need it not
+    from balancekit.ha import VirtualRouter  # noqa: PLC0415 - only needed by this command
 
     return VirtualRouter(
         vrid=options.vrid,
@@ -153,9 +153,9 @@ def _router(options: argparse.Namespace, source: str) -> Any:
 
 def _run(options: argparse.Namespace) -> int:
     from balancekit.adapters._vrrp_sockets import interface_address  # noqa: PLC0415 - Linux only
-    from balancekit.adapters.vrrp import RoleChange, VrrpThread, ip_address_hook  # noqa: PLC0415 - of this command alone
+    from balancekit.adapters.vrrp import RoleChange, VrrpThread, ip_address_hook  # noqa: PLC0415 - only needed by this command
     from balancekit.cli._log_lines import log_lines  # noqa: PLC0415 - imports logging
-    from balancekit.ha import TrackedCheck, Tracking  # noqa: PLC0415 - of this command alone
+    from balancekit.ha import TrackedCheck, Tracking  # noqa: PLC0415 - only needed by this command
 
     checks = {command: _words(command) for command in options.check}
     if options.advert_log is not None:
@@ -203,7 +203,13 @@ def _require_writable(path: str) -> None:
 
 
 def _words(command: str) -> list[str]:
-    """Return the words of a command, as a shell splits them."""
+    """Return the words of a command, split like a shell does.
+
+    Raises
+    ------
+    ConfigurationError
+        If quotes are not closed, there is no word, or there is no such program.
+    """
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -218,7 +224,7 @@ def _words(command: str) -> list[str]:
 
 
 def _passes(words: Sequence[str], ended: Ending) -> bool:
-    """Run a check; end it after its time, and at once if the router is to end."""
+    """Run a check command; return whether it exits with 0. Kill it after 10 s, or when the router is ending."""
     try:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - the user's own command
     except OSError:
@@ -233,7 +239,7 @@ def _passes(words: Sequence[str], ended: Ending) -> bool:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from balancekit.ha import read_advert_log, replay_adverts  # noqa: PLC0415 - of this command alone
+    from balancekit.ha import read_advert_log, replay_adverts  # noqa: PLC0415 - only needed by this command
 
     text = read_text(options.log, parameter="log")
     found = replay_adverts(read_advert_log(text.splitlines()), _router(options, options.source))
@@ -245,7 +251,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from balancekit.sim import vrrp_scenarios  # noqa: PLC0415 - of this command alone
+    from balancekit.sim import vrrp_scenarios  # noqa: PLC0415 - only needed by this command
 
     scenarios = vrrp_scenarios()
     if options.scenario is None:
@@ -269,7 +275,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _report_change(**facts: object) -> None:
-    """Print a change of role; a reader that went away is no reason to give an address away."""
+    """Print a change of role. If the output is closed, do nothing: the router must go on."""
     with suppress(OSError):
         _write(**facts)
 

@@ -1,4 +1,4 @@
-"""Zone files on the command line: what ``explain`` and ``plan`` do with them."""
+"""The commands ``explain`` and ``plan`` for zone files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Document = Mapping[str, Any]
 
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
-    """Print the answer to one query, and how it came about."""
+    """Print the answer to one query, with the steps that led to it."""
     parser = Parser(prog=f"balancekit explain {path}", description="Answer one query, with reasons.")
     parser.add_argument("name", metavar="NAME", help="the queried name, with or without the zone's")
     parser.add_argument("--kind", default="A", help="the record type (default A)")
@@ -60,7 +60,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
-    """Print which clients get another first site, map by map, and which names change."""
+    """Print the share of clients that get another first site, for each map, and the names that change."""
     old, new = read_zone(*before), read_zone(*after)
     observed = {} if options.observed is None else observed_clients(options.observed)
     maps = {
@@ -133,7 +133,7 @@ def _plan_data(change: ChangePlan) -> dict[str, Any]:
 
 
 def _changed_names(old: ZoneFile, new: ZoneFile) -> dict[str, str]:
-    """Return in words what changes at each name: it comes, goes, or has other endpoints."""
+    """Return a description of the change of each name that changes: added, removed, or other endpoints."""
     before, after = old.zone.names(), new.zone.names()
     found: dict[str, str] = {}
     for name in dict.fromkeys((*before, *after)):

@@ -1,4 +1,4 @@
-"""Zone files and lists of clients, as commands read them."""
+"""Reading of zone files and of lists of clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ __all__ = ["observed_clients", "read_zone"]
 
 
 def read_zone(path: Path, document: Mapping[str, Any]) -> ZoneFile:
-    """Return the zone of a document; databases that it names stand beside its file."""
+    """Return the zone of a document. Databases that it names are in the folder of its file.
+
+    Raises
+    ------
+    ConfigurationError
+        If the document has a value that is not allowed, or a database cannot be read.
+    """
 
     def database(name: str) -> Locations:
         file = path.parent / name
@@ -31,7 +37,15 @@ def read_zone(path: Path, document: Mapping[str, Any]) -> ZoneFile:
 
 
 def observed_clients(path: str, *, option: str = "--observed") -> dict[str, float]:
-    """Return queries by client: lines of an address or subnet, a blank or comma, and a count (1 if left out)."""
+    """Return the number of queries by client from a file.
+
+    Each line has an address or subnet, a blank or comma, and a count, which is 1 if left out.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, or a line has another format.
+    """
     found: dict[str, float] = {}
     for line in read_text(path, parameter=option).splitlines():
         words = line.replace(",", " ").split()
