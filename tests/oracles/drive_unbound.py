@@ -48,9 +48,9 @@ def candidates(trace: Json) -> Iterator[Json]:
         reply: dict[str, Any] = {
             "rcode": "REFUSED" if found.answer is None else "NOERROR",
             "answers": sorted(addresses[id] for id in found.answer.chosen) if found.answer else [],
-            "asked_authority": sum(subnet is not None for subnet in found.asked),
+            "asked_authority": sum(subnet is not None for subnet in found.queries),
         }
-        if found.answer and any(found.asked):
+        if found.answer and any(found.queries):
             reply["ttl"] = found.answer.ttl
         if found.scope is not None:
             reply["scope"] = found.scope

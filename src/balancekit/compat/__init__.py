@@ -1,5 +1,6 @@
-"""The choices of other software: proxies, hash rings and name servers.
+"""Compatible implementations of the choices of other software: proxies, hash rings, name servers and model routers.
 
-One package or module per program. Each makes the choices of its program, quirks included; the quirks stay here
-and nowhere else. Compared entry by entry with choices recorded from the real programs.
+There is one package or module for each program. Each makes the same choices as its program, including its peculiarities,
+which no other package of this library has. The docstring of each module states its source. Where it says "recorded", the
+choices are compared with recordings of the real program.
 """

@@ -1,4 +1,4 @@
-"""The radix tree in which Unbound keeps the answers for one name, type and address family by client subnet.
+"""The radix tree of Unbound's subnet cache: answers for one name, type and address family, by client subnet.
 
 Source: Unbound 1.17.1, ``edns-subnet/addrtree.c``.
 """
@@ -14,13 +14,13 @@ __all__ = ["AddressTree", "Kept"]
 
 
 class Kept(NamedTuple):
-    """An answer at a node."""
+    """A cached answer."""
 
     answer: Answer
     expires: int
-    """The last second in which it is used."""
+    """The last second in which the answer is used."""
     zero_only: bool = False
-    """Whether only subnets of length 0 may have it."""
+    """Whether the answer is used only for subnets of length 0."""
 
 
 @final
@@ -29,37 +29,37 @@ class _Node:
 
     def __init__(self, key: int, depth: int, kept: Kept | None = None, scope: int = 0) -> None:
         self.key: Final = key
-        """The first bits of the addresses below."""
+        """The first ``depth`` bits of all addresses in this subtree."""
         self.depth: Final = depth
-        """How many bits."""
+        """Number of bits of the key."""
         self.kept: Kept | None = kept
         self.scope: int = scope
         self.parent: _Node | None = None
         self.children: list[_Node | None] = [None, None]
 
     def adopt(self, child: _Node) -> None:
-        """Put a node below, in the place that its next bit names, whatever was there."""
+        """Set a child, on the side of its next bit. A child that is there already is replaced."""
         child.parent = self
         self.children[child.key >> (child.depth - self.depth - 1) & 1] = child
 
     @property
     def degree(self) -> int:
-        """How many nodes are directly below."""
+        """Number of children."""
         return sum(child is not None for child in self.children)
 
 
 @final
 class AddressTree:
-    """Answers by subnet, the least recently used leaves dropped.
+    """A cache of answers by subnet. If it is full, the least recently used leaves are dropped.
 
     Parameters
     ----------
     max_depth
-        Scopes longer than this are cut to it.
+        Maximum scope in bits. Longer scopes are cut to it.
     max_nodes
-        Nodes to keep besides the root; 0: any number.
+        Maximum number of nodes without the root; 0 for no limit.
 
-    Cost: a step for each node on the way, at most one per bit.
+    Cost: one step per node on the path, at most one per bit of the address.
 
     Example
     -------
@@ -75,10 +75,10 @@ class AddressTree:
         self._max_nodes: Final = max_nodes
         self._root: Final = _Node(0, 0)
         self._nodes: Final[dict[_Node, None]] = {}
-        """All but the root, the least recently used first."""
+        """All nodes except the root, the least recently used first."""
 
     def find(self, address: IpAddress, prefix: int, /, *, now: int) -> Answer | None:
-        """Return the answer for a subnet, with its TTL counted down and the scope of its node."""
+        """Return the answer for a subnet, with the rest of its TTL and the scope of its node; ``None`` if there is none."""
         key = int(address) >> (address.max_prefixlen - prefix)
         node: _Node | None = self._root
         while node is not None and node.depth <= prefix and node.key == key >> (prefix - node.depth):
@@ -95,10 +95,10 @@ class AddressTree:
         return None
 
     def insert(self, address: IpAddress, prefix: int, scope: int, kept: Kept, /, *, now: int) -> None:
-        """Keep an answer for a subnet: under its scope, or under the subnet where that is shorter.
+        """Store an answer for a subnet, at the depth of its scope or of the subnet, whichever is shorter.
 
-        Each node from which it goes on to another takes over the scope: a child that is added to the last one does not
-        change that.
+        As in Unbound, each node on the path that has a further node on the path gets the new scope. The node to which a new
+        child is added keeps its scope.
         """
         scope = min(scope, self._max_depth)
         prefix = min(scope, prefix)
@@ -121,7 +121,7 @@ class AddressTree:
         self._drop_oldest()
 
     def _unexpired(self, node: _Node, bit: int, now: int) -> _Node | None:
-        """Return the child on a side, after those whose answers have expired are dropped."""
+        """Return the child on a side, after children with expired answers have been dropped."""
         child = node.children[bit]
         while child is not None and child.kept is not None and child.kept.expires < now:
             self._purge(child)
@@ -129,7 +129,7 @@ class AddressTree:
         return child
 
     def _split(self, node: _Node, child: _Node, common: int, leaf: _Node) -> None:
-        """Put a node between two: the new one itself, or one above it and the child."""
+        """Insert a node between a node and its child: the new leaf itself, or a parent of the leaf and the child."""
         between = leaf if leaf.depth == common else _Node(child.key >> (child.depth - common), common)
         self._add(node, between)
         between.adopt(child)
@@ -146,7 +146,7 @@ class AddressTree:
             self._nodes[node] = None
 
     def _purge(self, node: _Node) -> None:
-        """Drop an answer, and its node unless two hang on it."""
+        """Drop the answer of a node. Drop the node too, unless it has two children or is the root."""
         node.kept = None
         if node.degree == 2 or node.parent is None:
             return
@@ -170,6 +170,6 @@ class AddressTree:
 
 
 def _common(one: int, length: int, other: int, prefix: int) -> int:
-    """Return how many bits two prefixes have in common."""
+    """Return the number of leading bits that two prefixes have in common."""
     least = min(length, prefix)
     return least - ((one >> (length - least)) ^ (other >> (prefix - least))).bit_length()

@@ -1,4 +1,4 @@
-"""Canonical order of the records of a name, in which some servers keep them whatever the zone file says.
+"""Canonical order of the records of a name. Some servers use it instead of the order in the zone file.
 
 Source: RFC 4034 section 6.3.
 """

@@ -1,4 +1,4 @@
-"""The address by which PowerDNS and Knot choose: a client subnet's own, even if its prefix is 0."""
+"""The address that PowerDNS and Knot use for a client: the network address of the client subnet, even if its prefix is 0."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["chosen_by"]
 
 
 def chosen_by(client: Client) -> IpAddress:
-    """Return the network address of a client's subnet, or else the resolver's.
+    """Return the network address of the client subnet; the resolver's address if there is no subnet.
 
-    A prefix of 0 requests that the client's address not be used; these servers then choose as for ``0.0.0.0`` or ``::``,
-    not as for the resolver.
+    With a prefix of 0, a client asks the server not to use its address (RFC 7871). These servers then choose as for the
+    address ``0.0.0.0`` or ``::``, not as for the resolver.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Checks of the entries that name servers choose among: one at least, and a weight above zero."""
+"""Checks of the entries among which name servers choose."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ __all__ = ["check_entries", "total_weight"]
 
 
 def check_entries(parameter: str, entries: Sized) -> None:
-    """Refuse to choose among none."""
+    """Raise ``ConfigurationError`` if there are no entries."""
     if not len(entries):
         raise ConfigurationError(parameter, entries, "at least one")
 
 
 def total_weight(parameter: str, weights: Iterable[int]) -> int:
-    """Return the sum of weights, whole numbers of which one is above zero.
+    """Return the sum of weights.
+
+    Raises
+    ------
+    ConfigurationError
+        If a weight is not a whole number >= 0, or no weight is above 0.
 
     Example
     -------

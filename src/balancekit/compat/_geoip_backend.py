@@ -1,4 +1,4 @@
-"""GeoIP backend of PowerDNS: names made from where a client is, and the scope of what was used to make them.
+"""GeoIP backend of PowerDNS: names made from the location of a client, and the scope of the answer.
 
 Source: PowerDNS Authoritative 4.7.3, recorded.
 """
@@ -20,13 +20,19 @@ from balancekit.gslb import Client, Location
 __all__ = ["GeoIpBackend", "GeoReply", "LocationOf", "parse_network"]
 
 LocationOf: TypeAlias = Callable[[str], tuple[Location, int] | None]
-"""The database's row for an address: where it is and the length of the row's prefix; ``None`` without a row."""
+"""Function that returns the database's row for an address: location and prefix length; ``None`` if there is no row."""
 
 _PLACEHOLDER: Final = re.compile("%%|%(?:cn|co|cc|re|ci|af|as|na|ip4|ip6|ip)")
 
 
 def parse_network(text: str) -> IpNetwork:
-    """Return a network; bits after the prefix are cleared."""
+    """Return the network of a text. Bits after the prefix are cleared.
+
+    Raises
+    ------
+    ConfigurationError
+        If the text is no network.
+    """
     try:
         return ip_network(text, strict=False)
     except ValueError:
@@ -34,39 +40,45 @@ def parse_network(text: str) -> IpNetwork:
 
 
 def no_location(_address: str) -> None:
-    """Return that no address has a known location."""
+    """Return ``None``: no address has a row."""
 
 
 class GeoReply(NamedTuple):
-    """What the GeoIP backend says."""
+    """Result of a look-up in the GeoIP backend."""
 
     name: str | None
-    """The name whose records are answered; ``None``: no records."""
+    """The name whose records are the answer; ``None`` for no records."""
     scope: int
-    """Of an answer; a reply carries 0 if the name has no records of the queried type."""
+    """Scope of the answer. A reply has scope 0 if the name has no records of the queried type."""
     rcode: str = "NOERROR"
     alias: str | None = None
-    """The target of a CNAME that is answered: the last name that was tried, which does not exist."""
+    """Target of a CNAME in the answer, if no name exists: the last name that was tried."""
 
 
 @final
 class GeoIpBackend(ConstructorRepr):
-    """The GeoIP backend: a service's names are made from where the client is, and tried in order.
+    """The GeoIP backend of PowerDNS. It makes names for a service from the client's location, and tries them in order.
 
-    The scope is the longest of what was used on the way: the prefix of the database's row for each place that was looked up, the
-    whole address where the row does not have it, and the longest explicit network of the family. If none of the names exists, the
-    last of them is answered as a CNAME; without a network for the client, and no default, there is no such name.
+    The scope of the answer is the longest of
+
+    - the prefix of the database's row, for each location code whose value is known;
+    - the length of the whole address, for each code whose value is not known or is the address;
+    - the longest configured network of the address family.
+
+    If no name exists, the answer is a CNAME with the last name. If no network holds the client and there is no default, the
+    answer is NXDOMAIN.
 
     Parameters
     ----------
     names
         All names that have records.
     services
-        By service name: name templates (``%co`` and ``%cc`` country, ``%cn`` continent, ``%re`` region, ``%ci`` city,
-        ``%af`` ``v4`` or ``v6``, ``%ip``, ``%ip4`` and ``%ip6`` the address; ``%as`` and ``%na`` are in no city database:
-        ``unknown``), or templates by network with a ``"default"``. Other codes of the server are left as they are.
+        Name templates by service name, or templates by network with a ``"default"``. Codes in templates: ``%co`` and ``%cc``
+        (country), ``%cn`` (continent), ``%re`` (region), ``%ci`` (city), ``%af`` (``v4`` or ``v6``), ``%ip``, ``%ip4`` and
+        ``%ip6`` (the address). ``%as`` and ``%na`` are ``unknown``, because city databases do not have them. Other codes of
+        the server are not replaced.
     location_of
-        The database.
+        The database. Without it, no location is known.
 
     Example
     -------
@@ -93,12 +105,18 @@ class GeoIpBackend(ConstructorRepr):
 
     @checked_arguments
     def look_up(self, service: str, client: Client) -> GeoReply:
-        """Return the name that answers for a client, and the scope."""
+        """Return the name for a client, and the scope.
+
+        Raises
+        ------
+        ConfigurationError
+            If the service is unknown, or one of its networks is malformed.
+        """
         address = chosen_by(client)
         if service not in self._services:
             known = ", ".join(self._services)
             raise ConfigurationError(
-                "service", service, f"one of {known}" if known else "none: there is none"
+                "service", service, f"one of {known}" if known else "a service, but there is none"
             )
         templates, scope = _templates(self._services[service], client)
         row = self._location_of(str(address))
@@ -116,9 +134,9 @@ class GeoIpBackend(ConstructorRepr):
 def _templates(
     configured: Sequence[str] | Mapping[str, Sequence[str] | str], client: Client
 ) -> tuple[Sequence[str], int]:
-    """Return a service's templates for a client, and the longest prefix that its family has.
+    """Return a service's templates for a client, and the longest prefix of its networks of the client's family.
 
-    They are those of the longest network that holds the client's whole subnet.
+    The templates are those of the longest network that holds the client's whole subnet.
     """
     if not isinstance(configured, Mapping):
         return configured, 0
@@ -133,7 +151,7 @@ def _templates(
 
 
 def _expanded(template: str, address: IpAddress, row: tuple[Location, int] | None) -> tuple[str, int]:
-    """Return a template's name for a client, and the prefix for which it holds."""
+    """Return the name that a template makes for a client, and the scope of that."""
     where, prefix = row or (Location(), 0)
     whole, version = address.max_prefixlen, address.version
     fixed = {"%%": "%%", "%af": f"v{version}"}

@@ -1,7 +1,9 @@
-"""Prompts sent to servers, character by character, for rules that match whole texts.
+"""History of the prompts that servers were sent, for rules that compare characters of texts.
 
-The longest beginning that a text shares with any of many is shared with one of its neighbours in sorted order, so no tree
-is needed. Cost: O(log texts) comparisons and O(length) a server.
+Texts are kept in sorted order. The text with the longest common prefix is one of the two neighbours of a text in that order,
+so no tree is needed.
+
+Cost: O(log texts) comparisons and O(length) per server.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ __all__ = ["PromptHistory"]
 
 @final
 class PromptHistory:
-    """What each server was sent, up to a number of characters; the least recently sent is forgotten.
+    """The texts that each server was sent. If there are too many characters, the least recently sent texts are dropped.
 
     Parameters
     ----------
     max_size
-        Characters kept for each server.
+        Maximum number of characters of each server. The last text is kept even if it is longer.
 
     Example
     -------
@@ -40,7 +42,7 @@ class PromptHistory:
         self._sizes: dict[str, int] = {}
 
     def add(self, server: str, text: str) -> None:
-        """Note that a server was sent a text."""
+        """Record that a server was sent a text."""
         recent = self._recent.setdefault(server, OrderedDict())
         texts = self._sorted.setdefault(server, SortedList())
         if text in recent:
@@ -55,17 +57,17 @@ class PromptHistory:
             self._sizes[server] -= len(oldest)
 
     def keep(self, servers: AbstractSet[str]) -> None:
-        """Forget all servers but these."""
+        """Drop all servers except these."""
         for known in (self._sorted, self._recent, self._sizes):
             for server in [server for server in known if server not in servers]:
                 del known[server]
 
     def matches(self, text: str) -> Mapping[str, int]:
-        """Return how many leading characters of a text each server was sent before."""
+        """Return the length of the longest prefix of a text that each server was sent before, in characters."""
         return {server: _longest(texts, text) for server, texts in self._sorted.items()}
 
     def holders(self, text: str, among: AbstractSet[str]) -> tuple[set[str], int]:
-        """Return those of some servers that were sent the longest beginning of a text, and its characters."""
+        """Return the servers among ``among`` that were sent the longest prefix of a text, and its length."""
         matches = {server: match for server, match in self.matches(text).items() if server in among}
         longest = max(matches.values(), default=0)
         return {server for server, match in matches.items() if match == longest}, longest
@@ -77,7 +79,7 @@ def _longest(texts: SortedList[str], text: str) -> int:
 
 
 def _common(one: str, other: str) -> int:
-    """Return how many leading characters two texts share, by bisection."""
+    """Return the length of the common prefix of two texts, by bisection."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

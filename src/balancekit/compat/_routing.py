@@ -1,6 +1,6 @@
-"""Requests and answers of the routing machines: a request line and headers in, a pool or a status out.
+"""Requests and results of the routing of nginx, HAProxy, Envoy and the Gateway API, and their regular expressions.
 
-Text stands for bytes by latin-1. Nothing here belongs to one server.
+Texts represent bytes as Latin-1.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ TOKEN: Final = re.compile(
     | (?P<group>\(\?<(?![=!])) | (?P<brace>\{(?![0-9])) | (?P<opened>\[\^?\]?) | .""",
     re.DOTALL | re.VERBOSE,
 )
-"""The parts of an expression outside of a class, that of its beginning included."""
+"""One part of an expression outside of a class, including the beginning of a class."""
 MEMBER: Final = re.compile(
     r"""(?P<closed>\]) | \[:(?P<not>\^?)(?P<name>[a-z]+):\] | \\x\{(?P<code>[0-9A-Fa-f]{1,2})\} | \\(?P<escaped>.)
     | (?P<sign>[\[&~|]|(?<=(?<!\\)-)-) | .""",
     re.DOTALL | re.VERBOSE,
 )
-"""The parts of a class."""
+"""One part of a class."""
 ESCAPES: Final = {
     "z": r"\Z",
     "Z": r"(?=\n?\Z)",
@@ -35,7 +35,7 @@ ESCAPES: Final = {
     "R": r"(?:\r\n|[\n\v\f\r\x85])",
     "e": r"\x1b",
 }
-"""What PCRE and RE2 write otherwise than Python."""
+"""Python's form of escapes that PCRE and RE2 write differently, by their letters."""
 CLASSES: Final = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -61,13 +61,15 @@ class RawRequest(Record):
     Parameters
     ----------
     target
-        As in the request line: a path, an absolute URL or ``*``.
+        Target in the request line: a path, an absolute URL or ``*``.
     host
-        The Host header; ``None`` if there is none.
-    method, http
-        The other words of the request line.
+        Value of the Host header; ``None`` if there is none.
+    method
+        Method in the request line.
+    http
+        HTTP version in the request line.
     headers
-        The other headers, in order.
+        Names and values of the other headers, in order.
 
     Example
     -------
@@ -83,25 +85,25 @@ class RawRequest(Record):
 
     @checked_arguments
     def values(self, name: str) -> tuple[str, ...]:
-        """Return the values of a header, in order, without the blanks around them; names have no case."""
+        """Return the values of a header, in order, without blanks at both ends. The case of names is ignored."""
         wanted = name.lower()
         every = (("host", self.host),) if self.host is not None else ()
         return tuple([value.strip(" \t") for key, value in (*every, *self.headers) if key.lower() == wanted])
 
 
 class Routed(Record):
-    """What a server does with a request.
+    """The routing decision of a server for a request.
 
     Parameters
     ----------
     pool
-        The pool that gets it; ``None`` if the server answers by itself.
+        Name of the pool that gets the request; ``None`` if the server answers itself.
     path
-        The path as the server reads it; ``None`` where the server shows none.
+        The path as the server normalizes it; ``None`` if that is not known.
     status
-        The status of the server's own answer.
+        Status of the server's own answer.
     location
-        Where a redirect points.
+        Target of a redirect.
     """
 
     pool: str | None = None
@@ -111,7 +113,7 @@ class Routed(Record):
 
 
 def raw_bytes(text: str) -> bytes:
-    r"""Return the bytes that a text stands for: those of latin-1, or of UTF-8 if it has other characters.
+    r"""Return the bytes of a text: in Latin-1, or in UTF-8 if it has other characters.
 
     Example
     -------
@@ -122,7 +124,7 @@ def raw_bytes(text: str) -> bytes:
 
 
 def split_target(target: str) -> tuple[str | None, str]:
-    """Return the authority of an absolute target, ``None`` if it is none, and what follows it.
+    """Return the authority of an absolute target and the rest; ``None`` and the target if it is not absolute.
 
     Example
     -------
@@ -134,12 +136,12 @@ def split_target(target: str) -> tuple[str | None, str]:
 
 
 def translated(expression: str) -> str:
-    r"""Return an expression of PCRE or RE2 as Python writes it: names of groups, classes, quotes and ends.
+    r"""Translate an expression of PCRE or RE2 to Python's syntax: group names, POSIX classes, quotes and anchors.
 
     Raises
     ------
     re.error
-        For a class that is not closed or has a name that is unknown.
+        If a class is not closed, or its name is unknown.
 
     Example
     -------
@@ -171,7 +173,7 @@ def translated(expression: str) -> str:
 
 
 def _class(expression: str, place: int) -> tuple[str, int]:
-    """Return the rest of a class as Python writes it, and where it ends."""
+    """Return the rest of a class in Python's syntax, and the index of its end."""
     parts: list[str] = []
     while True:
         found = MEMBER.match(expression, place)
@@ -195,12 +197,14 @@ def _class(expression: str, place: int) -> tuple[str, int]:
 
 
 def compiled(parameter: str, expression: Any, *, ignore_case: bool = False) -> re.Pattern[str]:
-    """Compile an expression over bytes that stand as latin-1; without case, that of ASCII letters only.
+    """Compile an expression of PCRE or RE2 for texts that represent bytes as Latin-1.
+
+    With ``ignore_case``, only the case of ASCII letters is ignored.
 
     Raises
     ------
     ConfigurationError
-        If it does not compile.
+        If the expression does not compile. The error names ``parameter``.
     """
     try:
         return re.compile(

@@ -1,4 +1,4 @@
-"""Selectors that send a request where its text was sent before, for routers whose rules match whole texts."""
+"""Base of selectors that send a prompt to a server that was sent a similar prompt before."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["TextSelector", "check_counts", "matches_enough", "single_precision"]
 
 
 class TextSelector(ConstructorRepr, ABC):
-    """A selector with a history of texts. Its key is the prompt."""
+    """A selector with a history of the texts that each server was sent. The key of a request is its prompt."""
 
     keyed: ClassVar[bool] = True
     default_load: ClassVar[InFlight] = InFlight()
 
     def __init__(self, max_tree_size: int) -> None:
         self.history: PromptHistory = PromptHistory(max_tree_size)
-        """What each server was sent."""
+        """The texts that each server was sent."""
 
     @abstractmethod
     def admissible(self, text: str, open: Mapping[str, int]) -> AbstractSet[str]:
-        """Return the servers that the rule may pick, given the open requests of all."""
+        """Return the servers that the rule allows for a text, given the number of open requests of each server."""
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return an admissible candidate at random, and note that it is sent the text."""
+        """Return a random admissible candidate, and record that it is sent the text."""
         candidates = {node.id: node for node in snapshot.candidates(ctx)}
         if not candidates:
             return None
@@ -47,18 +47,18 @@ class TextSelector(ConstructorRepr, ABC):
         return chosen
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Forget servers that have gone."""
+        """Drop the history of servers that were removed."""
         self.history.keep({node.id for node in snapshot.members.nodes})
 
 
 def check_counts(open: Mapping[str, int]) -> None:
-    """Refuse open requests that are of no server, or fewer than none."""
+    """Raise ``ConfigurationError`` if there is no server or a number of open requests is negative."""
     if not open or min(open.values()) < 0:
         raise ConfigurationError("open", open, "the open requests, >= 0, of at least one server")
 
 
 def single_precision(value: float) -> float:
-    """Return a number as 32 bits hold it, as the routers keep and compute their thresholds.
+    """Return a number rounded to 32-bit floating point, in which the routers compute their thresholds.
 
     Example
     -------
@@ -72,7 +72,7 @@ def single_precision(value: float) -> float:
 
 
 def matches_enough(matched: int, length: int, threshold: float) -> bool:
-    """Return whether the part of a text that matches is above a threshold of single precision.
+    """Return whether the matching share of a text is above a threshold, in 32-bit floating point.
 
     Example
     -------

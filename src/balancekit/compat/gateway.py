@@ -1,12 +1,13 @@
-"""The Gateway API's choice of an ``HTTPRoute`` rule for a request.
+"""The choice of an ``HTTPRoute`` rule for a request by the Kubernetes Gateway API.
 
-A listener first, by its hostname; then, of all matches of all routes on it, the most specific: longest exact hostname,
-longest wildcard, exact path, longest prefix, method, number of headers, number of query parameters, the oldest route, the name
-that sorts first, the first rule. Each match becomes a :class:`~balancekit.l7.Route`, so this is also the way to run a
-cluster's routes in a program.
+First a listener is chosen by its hostname. Then the most specific match of all routes on that listener is chosen. Matches are
+compared by, in this order: longest exact hostname, longest wildcard hostname, exact path, longest path prefix, method, number of
+headers, number of query parameters, oldest route, name of the route in alphabetical order, position of the rule.
 
-Cost: that of a :class:`~balancekit.l7.RouteTable`. Source: Gateway API v1 specification, ``HTTPRouteRule``, ``HTTPRouteMatch``,
-``Listener``; no server was observed.
+Each match becomes a :class:`~balancekit.l7.Route`. So this module can also run the routes of a cluster in a program.
+
+Cost: that of a :class:`~balancekit.l7.RouteTable`.
+Source: Gateway API v1 specification, ``HTTPRouteRule``, ``HTTPRouteMatch`` and ``Listener``. No server was observed.
 """
 
 from __future__ import annotations
@@ -50,15 +51,15 @@ class HttpRoutes(ConstructorRepr):
     Parameters
     ----------
     listeners
-        ``{"name", "hostname"}``; no hostname takes every host.
+        Documents ``{"name", "hostname"}``. A listener without a hostname accepts all hosts.
     routes
-        ``{"name", "created", "hostnames", "listeners", "rules": [{"pool", "matches"}]}``, fields as in the API. A name is
-        ``namespace/name`` where there are several namespaces; without ``listeners`` a route is on all.
+        Documents ``{"name", "created", "hostnames", "listeners", "rules": [{"pool", "matches"}]}`` with fields as in the API.
+        Use ``namespace/name`` as name if there are several namespaces. A route without ``listeners`` is attached to all.
 
     Raises
     ------
     ConfigurationError
-        For an unknown type of match.
+        If a route has no name or no rules, a type of match is unknown, or a path or an expression is not valid.
 
     Example
     -------
@@ -84,7 +85,7 @@ class HttpRoutes(ConstructorRepr):
 
     @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
-        """Return the pool of a request, or status 404."""
+        """Return the pool of a request; status 404 if no listener or no route matches."""
         authority, rest = split_target(request.target)
         path, _, parameters = rest.partition("?")
         host = host_name((authority if authority is not None else request.host) or "")
@@ -100,7 +101,7 @@ class HttpRoutes(ConstructorRepr):
 
 @checked_arguments
 def http_routes(rules: Mapping[str, Any]) -> HttpRoutes:
-    """Return the machine for rules as they are recorded: ``listeners`` and ``routes``."""
+    """Return the routes of a document with the fields ``listeners`` and ``routes``."""
     return HttpRoutes(rules["listeners"], rules["routes"])
 
 
@@ -134,7 +135,7 @@ def _route(name: str, pool: str, host: str, match: Mapping[str, Any]) -> Route[s
         seen: set[str] = set()
         for wanted in match.get(field) or ():
             value = make(wanted["name"])
-            if value.name in seen:  # only the first of a name counts
+            if value.name in seen:  # only the first match with a name is used
                 continue
             seen.add(value.name)
             expression = wanted.get("type", "Exact") == "RegularExpression"
@@ -143,7 +144,7 @@ def _route(name: str, pool: str, host: str, match: Mapping[str, Any]) -> Route[s
 
 
 def _shared(listener: str, hostnames: list[str]) -> list[str] | None:
-    """Return the hosts that a route takes on a listener, empty for all, ``None`` for none."""
+    """Return the hosts of a route on a listener; empty for all hosts, ``None`` for no host."""
     if not hostnames:
         return []
     if listener == "*":
@@ -158,7 +159,7 @@ def _shared(listener: str, hostnames: list[str]) -> list[str] | None:
 
 
 def _covers(hostname: str, host: str) -> bool:
-    """Whether a hostname takes a host: itself, or one or more labels before the suffix of a wildcard."""
+    """Return whether a hostname covers a host. A wildcard covers one or more labels before its suffix."""
     if hostname == "*":
         return True
     if hostname.startswith("*."):

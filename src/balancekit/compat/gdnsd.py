@@ -1,10 +1,12 @@
-"""gdnsd's plugins and monitor: the same answers, TTLs and scopes.
+"""Plugins and monitor of gdnsd, with the same answers, TTLs and scopes.
 
-The plugins are presets of :mod:`balancekit.gslb`. What differs from its own defaults is kept here: thresholds are
-multiplied in binary floating point, the TTL of ``simplefo`` follows the address that is down longest, and the
-monitor reports whole intervals.
+The plugins are policies of :mod:`balancekit.gslb` with these differences:
 
-Source: gdnsd 3.8.1, recorded: 78 traces, each reproduced.
+- thresholds are multiplied in binary floating point;
+- while both addresses are down, the TTL of ``simplefo`` is that of the secondary;
+- TTLs of the monitor are multiples of its interval.
+
+Source: gdnsd 3.8.1; 78 recorded traces, all reproduced.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ __all__ = [
 
 
 def up_threshold(threshold: float, total: int) -> Fraction:
-    """Return the share that ``ceil(threshold * total)``, computed in binary, is of the total.
+    """Return ``ceil(threshold * total) / total``, where the product is computed in binary floating point.
 
     Example
     -------
@@ -68,9 +70,9 @@ def up_threshold(threshold: float, total: int) -> Fraction:
 
 @checked_arguments
 def ttl_limits(text: str) -> Ttl:
-    """Return the limits that a zone's ``MAX/MIN`` TTL sets; MIN is half of MAX if it is left out.
+    """Return the bounds that a TTL ``MAX/MIN`` in a zone file sets. If MIN is left out, it is half of MAX.
 
-    gdnsd then raises both to its option ``min_ttl``, which is 5 where it is not set.
+    gdnsd also raises both to its option ``min_ttl``, 5 by default. This function does not.
 
     Raises
     ------
@@ -91,12 +93,16 @@ def ttl_limits(text: str) -> Ttl:
 
 
 class ServiceType(Record):
-    """A ``service_types`` entry: how often an address is checked, and what changes its state.
+    """A ``service_types`` entry: the interval and the thresholds of the checks of an address.
 
     Parameters
     ----------
-    up_thresh, ok_thresh, down_thresh
-        Passes in a row that make up; that set the count of failures to 0; failures that make down.
+    up_thresh
+        Number of passed checks in a row after which an address is up, >= 1.
+    ok_thresh
+        Number of passed checks in a row after which the count of failures is set to 0, >= 1.
+    down_thresh
+        Number of failed checks after which an address is down, >= 1.
     interval
         Whole seconds between checks, >= 2.
 
@@ -125,13 +131,13 @@ class ServiceType(Record):
         valid.integer("interval", self.interval, minimum=2)
 
     def __call__(self) -> Monitor:
-        """Make the monitor of one address."""
+        """Return a new monitor for one address."""
         return Monitor(self)
 
 
 @final
 class Monitor(StateRepr, prints=("state", "ttl")):
-    """State and TTL of one address. Made by :class:`ServiceType`."""
+    """State and TTL of one address. Made by calling a :class:`ServiceType`."""
 
     __slots__ = ("_interval", "_machine")
 
@@ -144,7 +150,7 @@ class Monitor(StateRepr, prints=("state", "ttl")):
 
     @checked_arguments
     def observe(self, *, passed: bool) -> None:
-        """Record how a check ended."""
+        """Record the result of a check."""
         self._machine.observe(passed=passed, now=0.0)
 
     @property
@@ -154,13 +160,13 @@ class Monitor(StateRepr, prints=("state", "ttl")):
 
     @property
     def ttl(self) -> int:
-        """Whole seconds: the checks that are needed at least for another state, times the interval."""
+        """TTL in whole seconds: the minimum number of checks until the state can change, times the interval."""
         return self._machine.checks_left * self._interval
 
 
 @final
 class _IgnoringHealth:
-    """All addresses whatever their state, with the verdict and the TTL of ``multifo``."""
+    """A policy that answers with all addresses whatever their state. Result and TTL are those of ``multifo``."""
 
     def __init__(self, policy: AllUp, ids: Sequence[str]) -> None:
         self._policy: Final = policy
@@ -180,7 +186,16 @@ class _IgnoringHealth:
 
 @checked_arguments
 def multifo(ids: Sequence[str], *, up_thresh: float = 0.5, ignore_health: bool = False) -> Policy:
-    """Return the ``multifo`` plugin: all that are up, or all if too few are.
+    """Return the ``multifo`` plugin. It answers with all addresses that are up, or with all if too few are up.
+
+    Parameters
+    ----------
+    ids
+        Ids of the addresses.
+    up_thresh
+        Share of the addresses that must be up, above 0, at most 1.
+    ignore_health
+        Whether to answer with all addresses whatever their state.
 
     Raises
     ------
@@ -215,12 +230,14 @@ def weighted(
 
     Parameters
     ----------
-    groups, addresses
-        One of them.
+    groups
+        Weights by group and address. Give either this or ``addresses``.
+    addresses
+        Weights by address.
     multi
-        As configured; left out, it is ``False``, as in gdnsd.
+        Whether answers have several addresses. ``None`` is the same as ``False``, gdnsd's default.
     up_thresh
-        The share of the sum of weights that must be up.
+        Share of the sum of weights that must be up, above 0, at most 1.
 
     Raises
     ------
@@ -233,9 +250,7 @@ def weighted(
     'WeightedOne'
     """
     if bool(groups) == bool(addresses):
-        raise ConfigurationError(
-            "groups", groups, "weights by group and address, or addresses in their place"
-        )
+        raise ConfigurationError("groups", groups, "weights by group and address, or addresses instead")
     if groups:
         total = sum(weight for group in groups.values() for weight in group.values())
         grouped = GroupedSubset if multi else GroupedOne
@@ -247,10 +262,15 @@ def weighted(
 
 @final
 class Simplefo(ConstructorRepr):
-    """The ``simplefo`` plugin: the primary if up, else the secondary if up, else the primary.
+    """The ``simplefo`` plugin. It answers with the primary if up, else with the secondary if up, else with the primary.
 
-    The TTL is the primary's while it is up, the lesser of the two while the secondary serves, and the secondary's while both
-    are down.
+    The TTL is that of the primary while the primary is up, the smaller of both while only the secondary is up, and that of the
+    secondary while both are down.
+
+    Parameters
+    ----------
+    primary, secondary
+        Ids of the addresses.
 
     Example
     -------
@@ -287,7 +307,16 @@ class Simplefo(ConstructorRepr):
 
 @checked_arguments
 def metafo(datacenters: Sequence[str], policies: Mapping[str, Policy], *, skip_first: bool = False) -> Policy:
-    """Return the ``metafo`` plugin: the first datacenter that has not failed; the first if all have.
+    """Return the ``metafo`` plugin. It uses the first datacenter that has not failed, or the first if all have failed.
+
+    Parameters
+    ----------
+    datacenters
+        Names of the datacenters, in the order of preference.
+    policies
+        Policies by datacenter.
+    skip_first
+        Whether to skip the first datacenter, unless it is the only one.
 
     Raises
     ------
@@ -313,10 +342,17 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
     Parameters
     ----------
     configuration
-        ``datacenters``, and any of ``map``, ``nets``, ``auto_dc_coords``, ``auto_dc_limit``, as in gdnsd's
-        configuration.
+        The entry, as in gdnsd's configuration: ``datacenters``, and any of ``map``, ``nets``, ``auto_dc_coords`` and
+        ``auto_dc_limit``.
     database
         The city database.
+
+    Raises
+    ------
+    ConfigurationError
+        If a network, a location or a site is not valid.
+    KeyError
+        If ``configuration`` has no ``datacenters``.
 
     Example
     -------
@@ -349,7 +385,18 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
 def geoip(
     geo: GeoMap, policies: Mapping[str, Policy], *, skip_first: bool = False, ignore_ecs: bool = False
 ) -> Policy:
-    """Return the ``geoip`` plugin over a map.
+    """Return the ``geoip`` plugin with a map.
+
+    Parameters
+    ----------
+    geo
+        The map, from :func:`geo_map`.
+    policies
+        Policies by datacenter.
+    skip_first
+        Whether to skip the first datacenter of each client.
+    ignore_ecs
+        Whether to ignore client subnets and use the resolver's address.
 
     Example
     -------

@@ -1,8 +1,9 @@
-"""gRPC's ``weighted_round_robin`` (proposal A58), for programs that balance what is not gRPC.
+"""gRPC's ``weighted_round_robin`` (proposal A58), for requests that are not gRPC.
 
-The rule, figures and names of grpcio 1.85.3: an endpoint without a report has the mean of the others, and none less than a
-hundredth or more than ten times that; with fewer than two reports it is plain round robin. In gRPC itself use its own, by
-service config.
+The rules, numbers and names are those of grpcio 1.85.3. An endpoint without a report has the mean weight of the others. No weight
+is less than a hundredth or more than ten times the mean. With fewer than two reports, the selector is plain round robin.
+
+*When not to use it:* for gRPC channels. Use gRPC's own policy in the service config.
 """
 
 from __future__ import annotations
@@ -23,16 +24,20 @@ def weighted_round_robin(
     error_utilization_penalty: float = 1.0,
     metric_names_for_computing_utilization: tuple[str, ...] = (),
 ) -> ReportedRoundRobin:
-    """Make the selector.
+    """Return the selector.
 
     Parameters
     ----------
-    blackout_period, weight_expiration_period, weight_update_period
-        Seconds.
+    blackout_period
+        Seconds after the first report of an endpoint for which its weight is not used, >= 0.
+    weight_expiration_period
+        Seconds after the last report for which a weight is used, > 0.
+    weight_update_period
+        Seconds between two computations of the weights, > 0.
     error_utilization_penalty
-        What one error per request adds to the utilization.
+        Number that is added to the utilization for an error rate of one per request, >= 0.
     metric_names_for_computing_utilization
-        Figures to use before the application's (proposal A114).
+        Metrics of a report that are preferred to the application utilization (proposal A114).
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The Maglev scheduler of IPVS (``mh``): which server of a virtual service a client's connection goes to.
+"""The Maglev scheduler of IPVS (``mh``), which chooses the server of a client's connection.
 
-A table of 4,093 slots, filled by turns in the order of the kernel's list. A server is hashed by its address and port, a client
-by its address, and with the flag ``mh-port`` by its port too.
+The table has 4,093 slots. Servers fill it in turns, in the order of the kernel's list. A server is hashed by its address and port.
+A client is hashed by its address, and with the flag ``mh-port`` also by its port.
 
 Source: Linux ``net/netfilter/ipvs/ip_vs_mh.c`` and ``lib/siphash.c``, for a 64-bit kernel (a 32-bit one hashes
 differently). The hash agrees with the kernel's own test vector; tables were computed from the source, not observed.
@@ -38,12 +38,12 @@ class Destination(Record):
     Parameters
     ----------
     address
-        IPv4 or IPv6.
+        IPv4 or IPv6 address.
     port
-        0 to 65535.
+        Port, 0 to 65535.
     weight
-        Whole, >= 0; 0 takes no connections. A server whose weight is set to 0 later keeps its slots: give its last weight above
-        0 here, and its position to :meth:`MaglevScheduler.lookup` as unavailable.
+        Whole number >= 0. A server of weight 0 has no slots. In the kernel, a server whose weight is set to 0 later keeps its
+        slots: give its last weight above 0 here, and pass its position to :meth:`MaglevScheduler.lookup` as unavailable.
 
     Raises
     ------
@@ -63,17 +63,17 @@ class Destination(Record):
 
 @final
 class MaglevScheduler:
-    """The table of a virtual service. Immutable.
+    """The Maglev table of a virtual service. Immutable.
 
     Parameters
     ----------
     destinations
-        In the kernel's order, at most 4,093, at least one of weight above 0: the kernel puts each new server *first*, so the
-        last that ``ipvsadm -a`` added comes first.
+        Servers in the order of the kernel's list, at most 4,093, at least one of weight above 0. The kernel inserts each new
+        server at the beginning, so the last one that ``ipvsadm -a`` added comes first.
     port
-        The flag ``mh-port``: the client's port counts.
+        The flag ``mh-port``: use the client's port as well.
     fallback
-        The flag ``mh-fallback``: look further if a server is unavailable. Without it, the connection is dropped.
+        The flag ``mh-fallback``: try other slots if a server is unavailable. Without it, the connection is dropped.
 
     Raises
     ------
@@ -81,11 +81,12 @@ class MaglevScheduler:
         If ``destinations`` is no sequence of ``Destination``, has more than 4,093, or none of weight above 0.
         If a flag is no bool.
 
-    *When not to use it:* for anything new: with 4,093 slots the shares of more than 40 servers differ by over 1 %.
-
     Notes
     -----
-    Cost: building about 5 ms; a look-up about 150 empty method calls, most of them for the hash.
+    *When not to use it:* for new systems. With 4,093 slots, the shares of more than 40 servers differ by over 1 %. Use
+    :class:`balancekit.hashing.MaglevTable`.
+
+    Cost: about 5 ms to build; a look-up costs about 150 empty method calls, most of it for the hash.
 
     Example
     -------
@@ -110,7 +111,7 @@ class MaglevScheduler:
             )
         if len(destinations) > TABLE_SIZE:
             raise ConfigurationError(
-                "destinations", destinations, f"at most {TABLE_SIZE:,} of them, as the kernel has slots"
+                "destinations", destinations, f"at most {TABLE_SIZE:,} servers, one for each slot"
             )
         turns = _turns([one.weight for one in destinations])
         if not any(turns):
@@ -129,21 +130,26 @@ class MaglevScheduler:
 
     @property
     def table(self) -> tuple[int, ...]:
-        """The position of the server in ``destinations``, for each slot."""
+        """Position of the server in ``destinations``, for each slot."""
         return self._table
 
     @checked_arguments
     def lookup(self, client: str, port: int = 0, *, unavailable: Collection[int] = ()) -> int | None:
-        """Return the position of a client's server; ``None`` if its connection is dropped.
+        """Return the position of a client's server in ``destinations``; ``None`` if its connection is dropped.
 
         Parameters
         ----------
         client
             The client's address.
         port
-            The client's port; it counts only with the flag.
+            The client's port. It is used only with the flag ``mh-port``.
         unavailable
-            Positions of servers of weight 0 or marked as overloaded now.
+            Positions of servers that have weight 0 or are overloaded at present.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``client`` is no IP address, or ``port`` is outside its bounds.
         """
         value = _folded("client", client)
         if self._port:
@@ -170,7 +176,7 @@ def _are_destinations(value: object) -> bool:
 
 @checked_arguments
 def siphash13(value: int, low: int, high: int) -> int:
-    """Return SipHash-1-3 of a number's low 32 bits, as four little-endian bytes, by the two halves of a key.
+    """Return SipHash-1-3 of the low 32 bits of a number, as four little-endian bytes, with the two halves of a key.
 
     Raises
     ------
@@ -220,7 +226,7 @@ def _rotated(value: int, bits: int) -> int:
 
 
 def _turns(weights: Sequence[int]) -> list[int]:
-    """Return how many turns in a row each server takes; the largest number is below 64."""
+    """Return the number of turns in a row of each server. The largest number is below 64."""
     common = gcd(*weights)
     if not common:
         return []
@@ -229,7 +235,7 @@ def _turns(weights: Sequence[int]) -> list[int]:
 
 
 def _folded(parameter: str, text: object) -> int:
-    """Return an address as 32 bits: IPv4 as it is, the four words of IPv6 combined."""
+    """Return an address as 32 bits: an IPv4 address as it is, or the exclusive or of the four words of an IPv6 address."""
     try:
         packed = ip_address(valid.text(parameter, text)).packed
     except ValueError:

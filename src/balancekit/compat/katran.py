@@ -1,17 +1,18 @@
-"""Katran's rings: the Maglev tables of a well-known L4 balancer.
+"""The Maglev rings of Katran, Meta's L4 load balancer.
 
-Both versions fill a ring of 65,537 slots; they differ in what a weight does.
+Both versions of its ring have 65,537 slots by default. They differ in the effect of weights:
 
-======  =====================================================================================================
-``V1``  an endpoint takes its weight in turns in the *first* round, then one turn a round: weights all but vanish
-        (2/1/1 gives 33.3 % each)
-``V2``  weights accumulate, and a turn is taken at every multiple of the largest (2/1/1 gives 50/25/25)
-======  =====================================================================================================
+======  =========================================================================================================
+``V1``  in the first round, an endpoint takes as many turns as its weight; after that, one turn per round. So weights
+        have almost no effect: 2/1/1 gives 33.3 % each
+``V2``  weights are added up in each round; an endpoint takes a turn when its sum reaches the largest weight, which is
+        then subtracted. 2/1/1 gives 50 %, 25 % and 25 %
+======  =========================================================================================================
 
-An endpoint is known to the ring by a number of its own (``hash``), not by its address. Places are computed in 32 bits: in rings
-of more than 65,537 slots products wrap, and an endpoint's order of preference is another than Maglev's.
+The ring identifies an endpoint by a number (``hash``), not by its address. Slots are computed in 32 bits. In rings of more than
+65,537 slots, products overflow, and the order of slots of an endpoint is not that of Maglev.
 
-Source: Katran's ``MaglevHash.cpp``, ``MaglevHashV2.cpp`` and ``MurmurHash3.cpp``. Computed from the published sources,
+Source: Katran's ``MaglevHash.cpp``, ``MaglevHashV2.cpp`` and ``MurmurHash3.cpp``. Rings were computed from the published sources,
 not observed on a running Katran.
 """
 
@@ -34,7 +35,7 @@ __all__ = ["RING_SIZE", "Real", "Ring"]
 Version = Literal["V1", "V2"]
 
 RING_SIZE: Final = 65_537
-"""Katran's default; the chosen size must be prime."""
+"""Default size of a ring in Katran. A size must be a prime number."""
 MAX_RING_SIZE: Final = 1 << 24
 OFFSET_SEEDS: Final = (42, 0)
 SKIP_SEEDS: Final = (2_718_281_828, 2_307)
@@ -45,14 +46,14 @@ MAX_WEIGHT: Final = 65_535
 
 @final
 class Real(Record):
-    """An endpoint as the ring knows it.
+    """An endpoint of a ring.
 
     Parameters
     ----------
     hash
-        Its number, 0 to ``2**64 - 1``, the same on every balancer.
+        Number that identifies the endpoint, 0 to ``2**64 - 1``. It must be the same on all balancers.
     weight
-        Whole, 0 to 65,535.
+        Whole number, 0 to 65,535.
 
     Raises
     ------
@@ -75,10 +76,10 @@ class Ring:
     Parameters
     ----------
     reals
-        The endpoints, at least one, in the order in which they take turns. A virtual address of Katran sorts them by ``hash`` and
-        leaves out those of weight 0. If all weigh 0, they share equally, as in Katran.
+        The endpoints, at least one, in the order in which they take turns. Katran itself sorts them by ``hash`` and leaves out
+        those of weight 0. If all have weight 0, they have equal shares, as in Katran.
     size
-        Slots, a prime number.
+        Number of slots, a prime number from 3 to 16,777,216.
     version
         ``"V1"`` or ``"V2"``.
 
@@ -88,12 +89,12 @@ class Ring:
         If ``reals`` is empty or no sequence of ``Real``, ``size`` is no prime number >= 3, or ``version`` is
         unknown.
 
-    *When not to use it:* for anything new: :class:`balancekit.hashing.MaglevTable` is the same idea by ids, with
-    weights that hold.
-
     Notes
     -----
-    Cost: building O(size), about 20 ms, and up to seconds with more than 65,537 slots; a look-up O(1).
+    *When not to use it:* for new systems. Use :class:`balancekit.hashing.MaglevTable`, which identifies endpoints by ids and
+    whose shares follow the weights.
+
+    Cost: O(size) to build, about 20 ms, or up to seconds with more than 65,537 slots; O(1) for a look-up.
 
     Example
     -------
@@ -124,12 +125,12 @@ class Ring:
 
     @property
     def table(self) -> tuple[int, ...]:
-        """The position of the endpoint in ``reals``, for each slot."""
+        """Position of the endpoint in ``reals``, for each slot."""
         return self._table
 
     @checked_arguments
     def lookup(self, hash: int) -> int:
-        """Return the position of the endpoint that has a flow's hash."""
+        """Return the position in ``reals`` of the endpoint for the hash of a flow, a whole number >= 0."""
         return self._table[valid.integer("hash", hash, minimum=0) % len(self._table)]
 
     def __len__(self) -> int:
@@ -166,7 +167,7 @@ def _accumulated_turns(weights: Sequence[int], size: int) -> list[int]:
 
 
 def _fill_in_32_bits(offsets: Sequence[int], skips: Sequence[int], order: Sequence[int]) -> list[int]:
-    """Return the endpoint of each slot, where a multiple of a skip may be more than 32 bits hold."""
+    """Return the endpoint of each slot, with products that overflow 32 bits as in Katran."""
     size = len(order)
     table, steps = [-1] * size, [0] * len(offsets)
     for endpoint in order:

@@ -1,11 +1,11 @@
-"""The ring of libketama, which memcached clients have shared since 2007.
+"""The hash ring of libketama, which many memcached clients use.
 
-Every server has ``floor(40 * servers * weight / total weight)`` MD5 digests of ``"address-number"``, each of which
-gives four points of 32 bits, so 160 points at equal weights. A key lies at the first four bytes of its own
-MD5, little-endian, and belongs to the first point at or after it.
+Each server has ``floor(40 * servers * weight / total weight)`` MD5 digests of ``"address-number"``. Each digest gives four points
+of 32 bits; so a server has 160 points if weights are equal. The position of a key is the first four bytes of its MD5 digest,
+little-endian. The key belongs to the first point at or after its position.
 
-Weights are relative: changing one server's weight, or adding a server, changes how many points all others
-have, and moves a few of their keys too.
+Weights are relative. If a weight changes or a server is added, the numbers of points of other servers change, and some of their
+keys move.
 
 Source: libketama (Richard Jones, Last.fm, 2007), ``ketama.c``; compared with uhashring's ketama mode.
 """
@@ -33,17 +33,19 @@ class Ketama(ConstructorRepr):
     Parameters
     ----------
     servers
-        Weights (whole numbers >= 1) by address as in the list of servers, ``"10.0.1.1:11211"``.
+        Weights by address, whole numbers >= 1. An address is written as in the server list of clients, such as
+        ``"10.0.1.1:11211"``.
 
     Raises
     ------
     ConfigurationError
-        For no servers or a wrong weight.
+        If there is no server, or a weight is not a whole number >= 1.
 
-    *When not to use it:* for anything new; ``balancekit.hashing.HashRing`` is faster and moves nothing it
-    need not.
+    Notes
+    -----
+    *When not to use it:* for new systems. :class:`balancekit.hashing.HashRing` is faster and moves no key needlessly.
 
-    Cost: a look-up O(log points) and one MD5; building one MD5 per four points.
+    Cost: O(log points) and one MD5 digest for a look-up; one MD5 digest per four points to build.
 
     Example
     -------
@@ -74,11 +76,17 @@ class Ketama(ConstructorRepr):
 
     @checked_arguments
     def lookup(self, key: str | bytes) -> str:
-        """Return the address a key belongs to."""
+        """Return the address of the server that owns a key.
+
+        Raises
+        ------
+        ConfigurationError
+            If the key is neither ``str`` nor ``bytes``.
+        """
         return self._owners[self._place(key)]
 
     def candidates(self, key: str | bytes) -> Iterator[str]:
-        """Yield all addresses that have points, in the order of the ring from the key on."""
+        """Yield all addresses that have points, in the order of the ring, beginning at the key."""
         start = self._place(key)
         seen: dict[str, None] = {}
         for place in range(start, start + len(self._owners)):

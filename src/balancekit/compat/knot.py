@@ -1,10 +1,10 @@
-"""Knot's ``geoip`` module and answer rotation: the same answers and scopes.
+"""Knot's ``geoip`` module and answer rotation, with the same answers and scopes.
 
-In subnet mode the scope is the prefix that matched, **even if a longer one lies inside**: such an answer may be
-cached for clients that would get another. In geodb mode a client without a row gets NXDOMAIN, even with ``*;*``.
-:class:`balancekit.gslb.GeoMap` does neither.
+In subnet mode, the scope is the prefix that matched, even if it contains a longer configured prefix. So a resolver may use the
+answer for clients that should get another one. In geodb mode, a client without a row in the database gets NXDOMAIN, even if there
+is an entry ``*;*``. :class:`balancekit.gslb.GeoMap` has neither peculiarity.
 
-Source: Knot DNS 3.2.6, recorded: 8 traces, each reproduced.
+Source: Knot DNS 3.2.6; 8 recorded traces, all reproduced.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from balancekit.gslb import Client, Location, SubnetError, decode_subnet
 __all__ = ["GeoDb", "KnotReply", "LocationOf", "Subnets", "read_subnet", "rotated", "weighted"]
 
 LocationOf: TypeAlias = Callable[[str], tuple[Location, int] | None]
-"""The database's row for an address: where it is and the length of the row's prefix; ``None`` without a row."""
+"""Function that returns the database's row for an address: location and prefix length; ``None`` if there is no row."""
 
 
 class KnotReply(NamedTuple):
-    """What the module says."""
+    """Result of a look-up in the module: response code, records and scope."""
 
     rcode: str
     records: tuple[str, ...]
@@ -39,12 +39,17 @@ class KnotReply(NamedTuple):
 
 @final
 class Subnets(ConstructorRepr):
-    """The subnet mode: the longest configured network that holds the client.
+    """The subnet mode. It uses the longest configured network that holds the client.
 
     Parameters
     ----------
     networks
-        Addresses by network.
+        Records by network.
+
+    Raises
+    ------
+    ConfigurationError
+        If a network is malformed.
 
     Example
     -------
@@ -61,7 +66,7 @@ class Subnets(ConstructorRepr):
 
     @checked_arguments
     def look_up(self, client: Client) -> KnotReply:
-        """Return the records for a client."""
+        """Return the records for a client; NXDOMAIN if no network holds it."""
         address = chosen_by(client)
         holding = [network for network in self._networks if address in network]
         if not holding:
@@ -74,15 +79,15 @@ class Subnets(ConstructorRepr):
 
 @final
 class GeoDb(ConstructorRepr):
-    """The geodb mode: entries of country and city, matched from the left.
+    """The geodb mode. It uses the most specific entry of country and city that matches the client's location.
 
     Parameters
     ----------
     entries
-        Records by entry: ``"US;Dallas"``, ``"US;*"``, ``"*;*"``; ``*`` stands for any name, only at the end:
+        Records by entry, such as ``"US;Dallas"``, ``"US;*"`` or ``"*;*"``. A ``*`` matches any name, but only at the end:
         ``"*;Dallas"`` never matches.
     location_of
-        The database's row for an address: where it is, and the length of the row's prefix.
+        The database.
 
     Example
     -------
@@ -99,7 +104,7 @@ class GeoDb(ConstructorRepr):
 
     @checked_arguments
     def look_up(self, client: Client) -> KnotReply:
-        """Return the records for a client."""
+        """Return the records for a client; NXDOMAIN if it has no row or no entry matches."""
         row = self._location_of(str(chosen_by(client)))
         if row is None:
             return KnotReply("NXDOMAIN", (), 0)
@@ -119,7 +124,7 @@ def _network(text: str) -> IpNetwork:
 
 
 def _names(entry: str) -> tuple[str, ...]:
-    """Return the names of an entry. Only stars behind the last one stand for any name; another never matches."""
+    """Return the names of an entry without stars at its end. A star before a name is kept, and never matches."""
     names = entry.split(";")
     while names and names[-1] in {"*", ""}:
         names.pop()
@@ -128,7 +133,7 @@ def _names(entry: str) -> tuple[str, ...]:
 
 @checked_arguments
 def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
-    """Return records from a random place on, in the cyclic order of their data: ``answer-rotation: on``.
+    """Return records in canonical order, rotated by a random number: ``answer-rotation: on``.
 
     Raises
     ------
@@ -150,6 +155,18 @@ def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
 def weighted(entries: Mapping[str, int], rng: Random) -> str:
     """Return one record at random, by weight: the weighted mode.
 
+    Parameters
+    ----------
+    entries
+        Weights by record, whole numbers >= 0.
+    rng
+        Random generator.
+
+    Raises
+    ------
+    ConfigurationError
+        If a weight is not a whole number >= 0, or no weight is above 0.
+
     Example
     -------
     >>> weighted({"192.0.2.1": 0, "192.0.2.2": 3}, Random(1))
@@ -161,15 +178,15 @@ def weighted(entries: Mapping[str, int], rng: Random) -> str:
 
 @checked_arguments
 def read_subnet(data: bytes) -> tuple[IpNetwork, bool]:
-    """Return the network of a client subnet option as Knot reads it, and whether the reply carries one.
+    """Return the network of a client subnet option as Knot reads it, and whether the reply has such an option.
 
-    Bits after the prefix are cleared and a scope is ignored, unless it is longer than an address; extra bytes
-    are cut, and then the reply has no option.
+    Bits after the prefix are cleared. A scope is ignored, if it is not longer than an address. Extra bytes are cut off, and then
+    the reply has no option.
 
     Raises
     ------
     SubnetError
-        For anything else that is malformed: the answer is FORMERR.
+        If the option is malformed in another way. Knot then answers FORMERR.
 
     Example
     -------

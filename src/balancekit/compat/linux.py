@@ -1,11 +1,11 @@
-"""Linux next-hop groups: what ``ip nexthop`` declares, as groups that choose like the kernel.
+"""Linux next-hop groups: groups from declarations of ``ip nexthop``, which choose like the kernel.
 
-==================  =======================================================================================
-``type mpath``      :class:`balancekit.l4.Ecmp`, hash-threshold: the default of the kernel
-``type resilient``  :class:`balancekit.l4.ResilientGroup`: buckets, idle timer, unbalanced timer
-==================  =======================================================================================
+==================  ============================================================================================
+``type mpath``      :class:`balancekit.l4.Ecmp`, by hash threshold; the default of the kernel
+``type resilient``  :class:`balancekit.l4.ResilientGroup`, with buckets, an idle timer and an unbalanced timer
+==================  ============================================================================================
 
-Source: Linux 6.18 ``net/ipv4/nexthop.c``, the manual page ip-nexthop(8); behaviour observed in a network namespace.
+Source: Linux 6.18 ``net/ipv4/nexthop.c`` and the manual page ip-nexthop(8). Behaviour was observed in a network namespace.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ TIMERS: Final = ("idle_timer", "unbalanced_timer")
 
 @checked_arguments
 def nexthop_group(declaration: str, *, now: float = 0.0) -> Ecmp | ResilientGroup:
-    """Return the group that a declaration of ``ip nexthop`` makes.
+    """Return the group for a declaration of ``ip nexthop``.
 
     Parameters
     ----------
     declaration
-        From the word ``group`` on, as ``ip nexthop add`` takes it and ``ip nexthop show`` prints it: next hops by
-        number, with weights, separated by slashes; then ``type`` and for ``resilient`` its numbers.
+        The arguments of ``ip nexthop add``, beginning with ``group``: ids of next hops with weights, separated by slashes,
+        then ``type``, and for ``resilient`` the options ``buckets``, ``idle_timer`` and ``unbalanced_timer``. The output of
+        ``ip nexthop show`` has the same form.
     now
-        The time at which a resilient group is created.
+        Time at which a resilient group is created, in seconds.
 
     Raises
     ------
     ConfigurationError
-        For words that are unknown, missing or twice, and for numbers that the kernel would refuse.
+        If a word is unknown, missing or given twice, or a number is one that the kernel refuses.
 
     *When not to use it:* to predict one packet of a real router: the kernel's flow hash has a random seed.
 
@@ -54,7 +55,7 @@ def nexthop_group(declaration: str, *, now: float = 0.0) -> Ecmp | ResilientGrou
     members = _members(words[1])
     options = dict(zip(words[2::2], words[3::2], strict=True))
     if len(options) != len(words) // 2 - 1:
-        raise ConfigurationError("declaration", declaration, "each word once")
+        raise ConfigurationError("declaration", declaration, "each word at most once")
     kind = options.pop("type", "mpath")
     if kind == "mpath" and not options:
         return Ecmp(members)

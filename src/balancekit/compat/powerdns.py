@@ -1,12 +1,16 @@
-"""PowerDNS's Lua records and GeoIP backend: the same picks, in the same quirks.
+"""PowerDNS's Lua records and GeoIP backend, with the same picks and the same peculiarities.
 
-``pickwhashed`` walks its list backwards (up to 13 entries; see :func:`pickwhashed`), ``pickclosest`` measures in degrees on a
-plane, wraps round the date line eastwards only and puts what it cannot find at (0, 0), a service of the GeoIP backend stops at a
-name that exists only because there is something below it, and Lua records copy the source prefix into the scope whatever they
-used. For anything new use :mod:`balancekit.gslb`.
+Peculiarities of the server:
 
-Source: PowerDNS Authoritative 4.7.3, recorded: 34 traces, each reproduced. The hash is Bob Jenkins' lookup2
-(1996, public domain).
+- ``pickwhashed`` uses its list in reverse order (up to 13 entries; see :func:`pickwhashed`).
+- ``pickclosest`` measures distances in degrees on a plane. It crosses the date line in one direction only, and assumes (0, 0) as
+  the location of an unknown address.
+- A service of the GeoIP backend stops at a name that has no records but has names below it.
+- Lua records copy the source prefix into the scope, even if they did not use it.
+
+*When not to use it:* for new systems. Use :mod:`balancekit.gslb`.
+
+Source: PowerDNS Authoritative 4.7.3; 34 recorded traces, all reproduced. The hash is Bob Jenkins' lookup2 (1996, public domain).
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ Selector: TypeAlias = Literal["all", "random", "hashed", "pickclosest"]
 
 _MASK: Final = 0xFFFF_FFFF
 _GROWTHS: Final = (13, 29, 59, 127, 257, 541, 1109, 2357, 5087)
-"""How many weights the server's table of them holds before it grows, and so is turned round."""
+"""Sizes at which the server's hash table of weights grows. Growing reverses the order of its entries."""
 
 
 def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:
@@ -60,7 +64,7 @@ def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:
 
 @checked_arguments
 def lookup2(data: bytes, start: int = 0) -> int:
-    """Return Bob Jenkins' lookup2 hash, 32 bits.
+    """Return Bob Jenkins' lookup2 hash of 32 bits.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def _client_hash(client: Client) -> int:
 
 @checked_arguments
 def pickhashed(client: Client, entries: Sequence[str]) -> str:
-    """Return the entry that the client's address hashes to, by the remainder.
+    """Return the entry at the hash of the client's address modulo the number of entries.
 
     Raises
     ------
@@ -110,10 +114,11 @@ def pickhashed(client: Client, entries: Sequence[str]) -> str:
 
 @checked_arguments
 def pickwhashed(client: Client, entries: Sequence[tuple[int, str]]) -> str:
-    """Return the entry that the client's address hashes to, by weight.
+    """Return an entry by the hash of the client's address and by weight.
 
-    Running sums go from the last entry to the first if there are no more than 13. The server reads its list into a hash table
-    that new entries join in front, and that is turned round whenever it grows: at the 14th, 30th, 60th, 128th entry and so on.
+    The hash modulo the sum of weights is compared with cumulative weights. With up to 13 entries, weights are added from the last
+    entry to the first. The reason is that the server keeps its list in a hash table: a new entry is inserted at the front, and the
+    order is reversed whenever the table grows, at the 14th, 30th, 60th, 128th entry and so on.
 
     Raises
     ------
@@ -130,11 +135,11 @@ def pickwhashed(client: Client, entries: Sequence[tuple[int, str]]) -> str:
         point -= weight
         if point < 0:
             return entry
-    raise AssertionError("weights that do not add up to their sum")
+    raise AssertionError("the point is below the sum of weights")
 
 
 def _table_order(entries: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Return entries as the server's table of weights has them."""
+    """Return entries in the order of the server's hash table."""
     found: list[tuple[int, str]] = []
     begin = 0
     for end in (*_GROWTHS, len(entries)):
@@ -147,7 +152,12 @@ def _table_order(entries: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
 
 @checked_arguments
 def pickwrandom(entries: Sequence[tuple[int, str]], rng: Random) -> str:
-    """Return an entry at random, by weight.
+    """Return a random entry, by weight.
+
+    Raises
+    ------
+    ConfigurationError
+        If a weight is not a whole number >= 0, or no weight is above 0.
 
     Example
     -------
@@ -161,7 +171,9 @@ def pickwrandom(entries: Sequence[tuple[int, str]], rng: Random) -> str:
 
 @checked_arguments
 def pickrandomsample(count: int, entries: Sequence[str], rng: Random) -> tuple[str, ...]:
-    """Return distinct entries at random, all of them if there are no more; ``all`` is the same with all.
+    """Return ``count`` distinct random entries, or all in random order if there are fewer.
+
+    PowerDNS's ``all`` is the same with the number of all entries.
 
     Raises
     ------
@@ -178,9 +190,19 @@ def pickrandomsample(count: int, entries: Sequence[str], rng: Random) -> tuple[s
 
 @checked_arguments
 def closest(client: str, entries: Sequence[str], location_of: LocationOf) -> list[str]:
-    """Return the entries at the least plane distance, in degrees, from a client.
+    """Return the entries with the smallest distance from a client, measured in degrees on a plane.
 
-    The difference of longitudes goes the shorter way round for entries west of the client, not for those east of it.
+    For entries west of the client, the difference of longitudes is taken the shorter way around the globe. For entries east of the
+    client it is not.
+
+    Parameters
+    ----------
+    client
+        The client's address.
+    entries
+        Addresses of the entries.
+    location_of
+        The database.
 
     Raises
     ------
@@ -207,7 +229,12 @@ def closest(client: str, entries: Sequence[str], location_of: LocationOf) -> lis
 
 @checked_arguments
 def pickclosest(client: Client, entries: Sequence[str], location_of: LocationOf, rng: Random) -> str:
-    """Return the nearest entry, any of them if several are.
+    """Return the nearest entry; a random one if several have the same distance.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``entries`` is empty.
 
     Example
     -------
@@ -224,7 +251,18 @@ def _degrees(address: str, location_of: LocationOf) -> tuple[float, float]:
 
 @checked_arguments
 def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], rng: Random) -> str | None:
-    """Return an entry of the first view with a network that holds the client; ``None`` without one: SERVFAIL, scope 0.
+    """Return a random entry of the first view with a network that holds the client; ``None`` if there is no such view.
+
+    If there is none, the server answers SERVFAIL with scope 0.
+
+    Parameters
+    ----------
+    client
+        The client.
+    views
+        Networks and entries of each view, in order.
+    rng
+        Random generator.
 
     Raises
     ------
@@ -247,7 +285,7 @@ def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], r
 
 @checked_arguments
 def lua_scope(client: Client) -> int:
-    """Return the scope in the reply of a Lua record: the source prefix, whatever the record used.
+    """Return the scope in the reply of a Lua record: the source prefix of the query, whether or not the record used it.
 
     Example
     -------
@@ -259,18 +297,18 @@ def lua_scope(client: Client) -> int:
 
 @final
 class IfUp(ConstructorRepr):
-    """``ifportup`` and ``ifurlup``: the first group with an address that is up, by a selector.
+    """``ifportup`` and ``ifurlup``: addresses of the first group that has one that is up.
 
     Parameters
     ----------
     groups
-        Addresses by group, best first.
+        Addresses of each group, the best group first.
     selector
-        What picks among those up in the group.
+        ``"all"``, ``"random"``, ``"hashed"`` or ``"pickclosest"``: how to pick among the addresses of the group that are up.
     backup_selector
-        What picks among all addresses if none is up. Before the first check none is.
+        How to pick among all addresses if none is up. Before the first check, none is up.
     location_of
-        For ``"pickclosest"``.
+        The database, for ``"pickclosest"``.
 
     Raises
     ------
@@ -304,7 +342,7 @@ class IfUp(ConstructorRepr):
 
     @checked_arguments
     def pick(self, client: Client, up: Iterable[str], rng: Random) -> tuple[str, ...]:
-        """Return the answer while these addresses are up."""
+        """Return the addresses of the answer, if the addresses in ``up`` are up."""
         alive = set(up)
         for group in self._groups:
             found = [address for address in group if address in alive]
@@ -325,9 +363,9 @@ class IfUp(ConstructorRepr):
 
 @checked_arguments
 def read_subnet(data: bytes) -> IpNetwork | None:
-    """Return the network of a client subnet option as PowerDNS reads it; ``None`` where it ignores the option.
+    """Return the network of a client subnet option as PowerDNS reads it; ``None`` if PowerDNS ignores the option.
 
-    A scope is ignored and bits after the prefix are cleared; nothing is FORMERR.
+    A scope is ignored, and bits after the prefix are cleared. PowerDNS never answers FORMERR.
 
     Example
     -------

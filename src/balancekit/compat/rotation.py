@@ -1,6 +1,6 @@
-"""Rotation of BIND and NSD: the order of equal records from answer to answer.
+"""Rotation of records by BIND and NSD: their order in successive answers.
 
-Source: BIND 9.18.49 ``rrset-order``, NSD 4.6.1 ``round-robin``, recorded: 7 traces, each reproduced.
+Source: BIND 9.18.49 ``rrset-order`` and NSD 4.6.1 ``round-robin``; 7 recorded traces, all reproduced.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["RrsetOrder", "nsd_order"]
 
 @final
 class RrsetOrder(ConstructorRepr):
-    """BIND's ``rrset-order``.
+    """BIND's ``rrset-order``. It has a counter, which each answer advances.
 
     Parameters
     ----------
     order
         ``"cyclic"`` rotates by one per answer, ``"none"`` keeps the order, ``"random"`` shuffles.
     start
-        How far the first answer is rotated: BIND's counter, which all names share.
+        Rotation of the first answer, >= 0. In BIND, all names share one counter.
     canonical
-        Whether the order is that of the records' data, as BIND keeps them, or the one given.
+        Whether to sort the records canonically first, as BIND does. If not, the given order is used.
 
     Raises
     ------
@@ -66,7 +66,12 @@ class RrsetOrder(ConstructorRepr):
 
 @checked_arguments
 def nsd_order(*, round_robin: bool, start: int = 0) -> RrsetOrder:
-    """Return NSD's order: ``round-robin: yes`` rotates the zone file's order by one per answer, ``no`` keeps it.
+    """Return the order of NSD. ``round-robin: yes`` rotates the zone file's order by one per answer; ``no`` keeps it.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``start`` is not a whole number >= 0.
 
     Example
     -------

@@ -1,11 +1,11 @@
-"""Amazon Route 53's routing policies, by its documented rules.
+"""The routing policies of Amazon Route 53, by its documented rules.
 
-One rule stands above all: choose by the policy, leave out what is unhealthy and choose again; **if everything is
-unhealthy, everything counts as healthy**. A record without a health check is always healthy: leave it out of
+All policies have one rule in common: a record is chosen by the policy; if it is unhealthy, it is left out, and another one is
+chosen. If all records are unhealthy, all count as healthy. A record without a health check is always healthy: leave it out of
 the standings.
 
-Source: Amazon Route 53 developer guide, "How Amazon Route 53 chooses records when health checking is configured"
-and the pages of the policies. No server to record: held to a table of rules, row by row.
+Source: Amazon Route 53 developer guide, "How Amazon Route 53 chooses records when health checking is configured" and the pages of
+the policies. No server could be recorded; the policies are tested against a table of these rules.
 """
 
 from __future__ import annotations
@@ -51,21 +51,23 @@ __all__ = [
 ]
 
 LocationOf: TypeAlias = Callable[[Client], Location]
-"""Where a client is."""
+"""Function that returns the location of a client."""
 
 CHECKERS: Final = Fraction(18, 100)
-"""More than this share of the checkers must call an endpoint healthy."""
+"""An endpoint is healthy if more than this share of the checkers find it healthy."""
 EARTH_RADIUS_KM: Final = 6371.0
 
 
 @final
 class RecordOrder(ConstructorRepr):
-    """The first healthy record in the order that a client has; the first if none is healthy.
+    """A policy that answers with the first healthy record in an order that depends on the client.
+
+    If no record is healthy, it answers with the first one.
 
     Parameters
     ----------
     order
-        Records, best first, for a client; empty: no answer.
+        Function that returns the records for a client, the best first; empty for no answer.
     records
         All records.
 
@@ -120,7 +122,7 @@ class _AllValues:
 
 @checked_arguments
 def simple(values: Sequence[str]) -> Policy:
-    """Return simple routing: all values in random order, whatever their health.
+    """Return simple routing: it answers with all values in random order, whatever their health.
 
     Example
     -------
@@ -132,7 +134,14 @@ def simple(values: Sequence[str]) -> Policy:
 
 @checked_arguments
 def weighted(weights: Mapping[str, int]) -> Policy:
-    """Return weighted routing: weights 0 to 255; 0 answers only if all others are unhealthy, or all are 0.
+    """Return weighted routing.
+
+    A record of weight 0 is used only if all records of other weights are unhealthy, or all weights are 0.
+
+    Parameters
+    ----------
+    weights
+        Weights by record, whole numbers from 0 to 255.
 
     Raises
     ------
@@ -152,7 +161,14 @@ def weighted(weights: Mapping[str, int]) -> Policy:
 
 @checked_arguments
 def latency(measured: Callable[[Client], Mapping[str, float]], records: Sequence[str]) -> Policy:
-    """Return latency routing: the record of the region with the lowest measured latency that is healthy.
+    """Return latency routing: the healthy record of the region with the lowest latency.
+
+    Parameters
+    ----------
+    measured
+        Function that returns the latency of each record for a client.
+    records
+        All records.
 
     Example
     -------
@@ -170,7 +186,7 @@ def latency(measured: Callable[[Client], Mapping[str, float]], records: Sequence
 
 @checked_arguments
 def failover(primary: str, secondary: str) -> Policy:
-    """Return failover routing: the primary if healthy, else the secondary; both unhealthy: the primary.
+    """Return failover routing: the primary if healthy, else the secondary if healthy, else the primary.
 
     Example
     -------
@@ -182,7 +198,7 @@ def failover(primary: str, secondary: str) -> Policy:
 
 @checked_arguments
 def multivalue(records: Sequence[str]) -> Policy:
-    """Return multivalue answers: up to eight healthy records at random; none healthy: up to eight of all.
+    """Return multivalue routing: up to eight random healthy records, or up to eight of all if none is healthy.
 
     Example
     -------
@@ -201,16 +217,20 @@ def geolocation(
     continents: Mapping[str, str] | None = None,
     default: str | None = None,
 ) -> Policy:
-    """Return geolocation routing: the smallest region that has a healthy record, then larger ones, then the default.
+    """Return geolocation routing: the healthy record of the smallest region that contains the client, else the default.
 
     Parameters
     ----------
     location_of
-        Where a client is.
-    subdivisions, countries, continents
-        Records by ``"US-TX"``, ``"US"``, ``"NA"``.
+        Function that returns the location of a client.
+    subdivisions
+        Records by subdivision, such as ``"US-TX"``.
+    countries
+        Records by country, such as ``"US"``.
+    continents
+        Records by continent, such as ``"NA"``.
     default
-        The record for everywhere else; without one such clients get no answer.
+        Record for all other clients. Without it, they get no answer.
 
     Example
     -------
@@ -231,14 +251,14 @@ def geolocation(
 
 @checked_arguments
 def geoproximity(location_of: LocationOf, records: Mapping[str, tuple[float, float, int]]) -> Policy:
-    """Return geoproximity routing: the least ``distance * (1 - bias / 100)``, then the next.
+    """Return geoproximity routing: the healthy record with the smallest ``distance * (1 - bias / 100)``.
 
     Parameters
     ----------
     location_of
-        Where a client is.
+        Function that returns the location of a client. For a client without coordinates, records are used in their order.
     records
-        Latitude, longitude and bias (-99 to 99) by record. A bias of +50 halves the distance.
+        Latitude, longitude and bias (-99 to 99) by record. A bias of 50 halves the distance.
 
     Raises
     ------
@@ -286,7 +306,14 @@ def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
 
 @checked_arguments
 def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Policy:
-    """Return IP-based routing: the record of the longest network that holds the client, or the default.
+    """Return IP-based routing: the record of the longest network that holds the client, else the default.
+
+    Parameters
+    ----------
+    networks
+        Records by network.
+    default
+        Record for all other clients. Without it, they get no answer.
 
     Raises
     ------
@@ -314,7 +341,14 @@ def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Poli
 
 @checked_arguments
 def healthy(passing: int, checkers: int) -> bool:
-    """Return whether an endpoint is healthy: more than 18 % of the checkers say so.
+    """Return whether an endpoint is healthy: more than 18 % of the checkers find it healthy.
+
+    Parameters
+    ----------
+    passing
+        Number of checkers that find it healthy, 0 to ``checkers``.
+    checkers
+        Number of checkers, >= 1.
 
     Raises
     ------
@@ -332,7 +366,14 @@ def healthy(passing: int, checkers: int) -> bool:
 
 @checked_arguments
 def calculated(children: Sequence[bool], least: int) -> bool:
-    """Return whether a calculated health check is healthy: at least so many of its children are.
+    """Return whether a calculated health check is healthy: at least ``least`` of its children are.
+
+    Parameters
+    ----------
+    children
+        Whether each child health check is healthy.
+    least
+        Minimum number of healthy children, 0 to 256.
 
     Raises
     ------

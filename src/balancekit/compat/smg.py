@@ -1,11 +1,13 @@
-"""Shepherd model gateway (smg 1.13.0), the successor of SGLang's router: the policy ``cache_aware``.
+"""The policy ``cache_aware`` of Shepherd model gateway (smg 1.13.0), the successor of SGLang's router.
 
-Of the servers that were sent most of the prompt, any with the fewest open requests. It is passed over if these are too far
-above the *mean*; then, and without a match, any of those with the fewest of all. Recorded picks are all admissible by this
-rule.
+The rule takes the servers that were sent the longest prefix of the prompt, if that prefix is long enough, and picks among them one
+with the fewest open requests. If its open requests are too far above the mean of all servers, or if no prefix is long enough, the
+rule picks one with the fewest open requests of all servers.
 
-Not built: load that servers report (a queue of 8, or 0.8 of the cache), the warm-up of new servers, and the policies
+Not implemented: load that servers report (a queue of 8, or 0.8 of the cache), the warm-up of new servers, and the policies
 ``prefix_hash`` and ``least_load``.
+
+Source: recorded picks, all of which are admissible by this rule.
 """
 
 from __future__ import annotations
@@ -22,29 +24,30 @@ from balancekit.compat._text_selector import TextSelector, check_counts, matches
 __all__ = ["CacheAware"]
 
 MIN_MARGIN: Final = 4
-"""Open requests above the mean that are no sign of trouble."""
+"""Minimum number of open requests above the mean from which a server is passed over."""
 
 
 @final
 class CacheAware(TextSelector):
-    """The ``cache_aware`` of smg; its key is the whole prompt.
+    """The selector ``cache_aware`` of smg. The key of a request is the whole prompt.
 
     Parameters
     ----------
     cache_threshold
-        The part of a prompt's characters above which a match decides, 0 to 1.
+        Share of the prompt's characters above which a matching prefix is long enough, 0 to 1.
     spill_abs_threshold, spill_rel_threshold
-        A match is passed over if its open requests exceed the mean by more than ``max(4, ceil(2 * sqrt(mean)))``, at most the
-        first, and by more than this factor.
+        A matching server is passed over if its open requests exceed the mean by more than
+        ``min(spill_abs_threshold, max(4, ceil(2 * sqrt(mean))))``, and also by more than the factor ``spill_rel_threshold``.
+        Both are >= 0.
     max_tree_size
-        Characters kept for each server, >= 1.
+        Maximum number of characters of the texts of each server, >= 1.
 
     Raises
     ------
     ConfigurationError
         If ``cache_threshold`` is outside [0, 1], a threshold is negative, or ``max_tree_size`` is below 1.
 
-    Cost: O(length) for each server.
+    Cost: O(length of the prompt) per server.
 
     Example
     -------
@@ -74,7 +77,13 @@ class CacheAware(TextSelector):
 
     @checked_arguments
     def admissible(self, text: str, open: Mapping[str, int]) -> AbstractSet[str]:
-        """Return the servers that the rule may pick, given the open requests of all."""
+        """Return the servers that the rule allows for a prompt, given the number of open requests of each server.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``open`` is empty, or a number is negative.
+        """
         check_counts(open)
         mean = sum(open.values()) / len(open)
         margin = min(self._absolute, max(MIN_MARGIN, math.ceil(2.0 * math.sqrt(mean))))

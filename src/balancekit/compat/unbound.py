@@ -1,8 +1,8 @@
-"""Unbound with its ``subnetcache`` module: what it answers, from which cache, and its queries to the authority.
+"""Unbound with its module ``subnetcache``: its answers, its two caches, and its queries to the authority.
 
-An answer for a client subnet is kept in a radix tree for each name, type and address family; one for no subnet, in the
-cache that all clients share. An answer that goes on from a node to another gives its scope to the first, so the scope of
-an older answer, and with it the subnets that find it, may change.
+An answer for a client subnet is kept in a radix tree, one for each name, type and address family. An answer without a subnet is
+kept in a cache that all clients share. When an answer is inserted into a tree, nodes on its path get its scope. So the scope of an
+older answer may change, and with it the subnets for which the older answer is used.
 
 Source: Unbound 1.17.1, ``edns-subnet/subnetmod.c`` and ``addrtree.c``.
 """
@@ -26,49 +26,52 @@ __all__ = ["SubnetReply", "SubnetResolver"]
 
 
 class SubnetReply(NamedTuple):
-    """What the resolver replies to one query."""
+    """The reply of the resolver to one query."""
 
     answer: Answer | None
-    """With what is left of its TTL; ``None`` for a subnet that is too short, which is refused."""
+    """The answer with the rest of its TTL; ``None`` if the query is refused because its subnet is too short."""
     scope: int | None
-    """In the option of the reply; ``None`` if the reply has no option."""
-    asked: tuple[IpNetwork | None, ...] = ()
-    """The subnets of the queries that the authority got for it, in order; ``None`` for one without."""
+    """Scope in the client subnet option of the reply; ``None`` if the reply has no option."""
+    queries: tuple[IpNetwork | None, ...] = ()
+    """Subnets of the queries that the resolver sent to the authority for this, in order; ``None`` for one without a subnet."""
 
 
 @final
 class SubnetResolver(ConstructorRepr):
-    """One resolver: its two caches, and how it queries.
+    """One resolver with its two caches.
 
     Parameters
     ----------
     authority
-        Returns the answer to a query. It is called by :meth:`resolve`, in its thread, under no lock.
+        Function that returns the answer to a query. :meth:`resolve` calls it in the calling thread, under no lock.
     address
-        The address from which the resolver queries.
+        Address from which the resolver sends its queries.
     max_client_subnet_ipv4, max_client_subnet_ipv6
-        Bits of a client's address that it sends, and keeps, at most.
+        Maximum number of bits of a client's address that are sent to the authority and used as scope.
     min_client_subnet_ipv4, min_client_subnet_ipv6
-        Bits of a client subnet at least; shorter ones, but for 0, are refused.
+        Minimum number of bits of a client subnet. Shorter ones are refused, except those of length 0.
     max_ecs_tree_size_ipv4, max_ecs_tree_size_ipv6
-        Nodes of a tree; 0: any number.
+        Maximum number of nodes of a tree; 0 for no limit.
     send_client_subnet
-        Whether ``send-client-subnet`` lists the authority.
+        Whether the option ``send-client-subnet`` lists the authority.
     client_subnet_always_forward
-        Whether the subnets of clients are sent in any case; the shared cache then answers no query with a subnet.
+        Whether client subnets in queries are always sent to the authority. The shared cache then answers no query with a
+        subnet.
     cache_min_ttl, cache_max_ttl
-        Whole seconds within which answers are kept.
+        Bounds for the TTLs of answers, in whole seconds.
 
     Raises
     ------
     ConfigurationError
-        If ``authority`` cannot be called, ``address`` is no IP address, or a flag is no bool. If a prefix is
+        If ``authority`` is not callable, ``address`` is no IP address, or a flag is no bool. If a prefix is
         longer than an address, a number is negative, or ``cache_min_ttl`` is above ``cache_max_ttl``.
 
-    *When not to use it:* for resolvers in general, see :class:`balancekit.gslb.ResolverCache`. The number of names is
-    not limited.
+    Notes
+    -----
+    *When not to use it:* to simulate resolvers in general. Use :class:`balancekit.gslb.ResolverCache`. The number of names in
+    this cache is not limited.
 
-    Cost: a step for each node on the way, at most one per bit of the address.
+    Cost: one step per node on the path, at most one per bit of the address.
 
     Example
     -------
@@ -127,7 +130,13 @@ class SubnetResolver(ConstructorRepr):
 
     @checked_arguments
     def resolve(self, query: Query, /, *, now: float) -> SubnetReply:
-        """Return the reply to a client's query at a time, in seconds; Unbound counts whole ones."""
+        """Return the reply to a client's query at time ``now`` in seconds, which is rounded down to whole seconds.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``authority`` returns something other than an ``Answer``, or one with a wrong TTL or scope.
+        """
         second = math.floor(valid.number("now", now))
         given = query.client.subnet is not None
         if not (given and self._always):
@@ -142,30 +151,30 @@ class SubnetResolver(ConstructorRepr):
         if found is not None:
             return SubnetReply(found, found.scope if given else None)
         if prefix == 0 and given:
-            answer, asked = self._without_subnet(query, second, keep=False)
+            answer, queries = self._without_subnet(query, second, keep=False)
             kept = Kept(answer, second + int(answer.ttl), zero_only=True)
             tree.insert(address, 0, 0, kept, now=second)
-            return SubnetReply(answer, 0, asked)
+            return SubnetReply(answer, 0, queries)
         if not (self._send or (given and self._always)):
-            answer, asked = self._without_subnet(query, second)
-            return SubnetReply(answer, 0 if given else None, asked)
+            answer, queries = self._without_subnet(query, second)
+            return SubnetReply(answer, 0 if given else None, queries)
         return self._with_subnet(query, address, prefix, tree, second)
 
     def _with_subnet(
         self, query: Query, address: IpAddress, prefix: int, tree: AddressTree, second: int
     ) -> SubnetReply:
-        """Query with a subnet, and keep the answer under its scope.
+        """Query the authority with a subnet, and store the answer under its scope.
 
-        The server compares the subnet that comes back with the client's byte by byte. Where it was cut within a byte
-        of which the client sent more, the answer passes for forged, and the authority is queried without a subnet.
+        Unbound compares the subnet in the answer with the client's subnet byte by byte. If the subnet was cut within a byte, and
+        the client sent more bits of that byte, Unbound treats the answer as forged, and queries without a subnet.
         """
         longest, bits = self._longest[address.version], address.max_prefixlen
         sent = min(prefix, longest)
         subnet: IpNetwork = ip_network((address, sent), strict=False)
         answer = self._query_authority(query, subnet)
         if (int(address) ^ int(subnet.network_address)) >> (bits - (sent + 7) // 8 * 8):
-            other, asked = self._without_subnet(query, second)
-            return SubnetReply(other, None, (subnet, *asked))
+            other, queries = self._without_subnet(query, second)
+            return SubnetReply(other, None, (subnet, *queries))
         kept = Kept(answer, second + int(answer.ttl), zero_only=prefix == 0)
         tree.insert(address, prefix, answer.scope, kept, now=second)
         scope = min(answer.scope, longest)
@@ -175,7 +184,7 @@ class SubnetResolver(ConstructorRepr):
     def _without_subnet(
         self, query: Query, second: int, *, keep: bool = True
     ) -> tuple[Answer, tuple[None, ...]]:
-        """Return the answer that all clients share, and the queries that it took."""
+        """Return the answer without a subnet, from the shared cache or the authority, and the queries that were sent."""
         found = self._look_up_shared(query, second)
         if found is not None:
             return found, ()
@@ -191,7 +200,7 @@ class SubnetResolver(ConstructorRepr):
         return kept.answer._replace(ttl=float(kept.expires - second))
 
     def _query_authority(self, query: Query, subnet: IpNetwork | None) -> Answer:
-        """Return what the authority answers, its TTL in whole seconds within the limits."""
+        """Return the answer of the authority, with a TTL in whole seconds within the bounds."""
         client = self._own.replace(subnet=subnet)
         answer = self._authority(query.replace(client=client))
         if not isinstance(answer, Answer):
@@ -201,7 +210,7 @@ class SubnetResolver(ConstructorRepr):
         return answer._replace(ttl=float(max(self._min_ttl, min(self._max_ttl, ttl))))
 
     def _subnet(self, client: Client) -> tuple[IpAddress, int]:
-        """Return the subnet that decides: the query's, or else the client's own address, cut."""
+        """Return the subnet to use: that of the query, or the client's address cut to the maximum length."""
         if client.subnet is not None:
             return client.subnet.network_address, client.subnet.prefixlen
         own = client.seen()
