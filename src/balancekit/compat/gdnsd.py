@@ -1,10 +1,7 @@
 """Plugins and monitor of gdnsd, with the same answers, TTLs and scopes.
 
-The plugins are policies of :mod:`balancekit.gslb` with these differences:
-
-- thresholds are multiplied in binary floating point;
-- while both addresses are down, the TTL of ``simplefo`` is that of the secondary;
-- TTLs of the monitor are multiples of its interval.
+The plugins are policies of :mod:`balancekit.gslb`, with these differences: thresholds are multiplied in binary floating point;
+while both addresses are down, the TTL of ``simplefo`` is that of the secondary; TTLs of the monitor are multiples of its interval.
 
 Source: gdnsd 3.8.1; 78 recorded traces, all reproduced.
 """
@@ -230,10 +227,8 @@ def weighted(
 
     Parameters
     ----------
-    groups
-        Weights by group and address. Give either this or ``addresses``.
-    addresses
-        Weights by address.
+    groups, addresses
+        Either weights by group and address, or weights by address.
     multi
         Whether answers have several addresses. ``None`` is the same as ``False``, gdnsd's default.
     up_thresh
@@ -393,10 +388,8 @@ def geoip(
         The map, from :func:`geo_map`.
     policies
         Policies by datacenter.
-    skip_first
-        Whether to skip the first datacenter of each client.
-    ignore_ecs
-        Whether to ignore client subnets and use the resolver's address.
+    skip_first, ignore_ecs
+        Whether to skip the first datacenter of each client, and whether to ignore client subnets.
 
     Example
     -------
