@@ -656,4 +656,4 @@ def test_a_worker_that_is_killed_is_a_line_and_a_status(monkeypatch, capsys):
 
     monkeypatch.setattr("balancekit.cli._bench.measure", killed)
     assert main(["bench", "latency", "--quick", "--workers", "1"]) == 1
-    assert re.fullmatch(r"balancekit bench: a process that simulates was killed.*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"balancekit bench: a worker process was killed.*\n", capsys.readouterr().err)
