@@ -105,12 +105,12 @@ class Recorder(ConstructorRepr, Generic[T]):
         self._clock: Clock = time.monotonic if clock is None else clock
         self._log = _RequestLog(file, self._clock, time.time() - time.monotonic() if clock is None else 0.0)
         self._blocks = 0
-        """How many blocks it is in."""
+        """Number of ``with`` blocks that have been entered and not left."""
         weakref.finalize(self, self._log.writer.close)
 
     @property
     def dropped(self) -> int:
-        """Lines that could not be written."""
+        """Number of lines that could not be written."""
         return self._log.writer.dropped
 
     def acquire(
@@ -192,7 +192,7 @@ class Recorder(ConstructorRepr, Generic[T]):
         return self.balancer.stats()
 
     def close(self) -> None:
-        """Write what has not been written. Leases that end later are dropped."""
+        """Write the lines that have not been written, and close the file. Leases that end later are counted as dropped."""
         self._log.writer.close()
 
     def __enter__(self) -> Self:
@@ -218,16 +218,16 @@ class Recorder(ConstructorRepr, Generic[T]):
 
 @final
 class _RequestLog:
-    """The log of a recorder.
+    """The log of a recorder, which its leases share.
 
     Parameters
     ----------
     file
-        Where lines are appended.
+        Path of the file to which lines are appended.
     clock
-        Answers seconds.
+        Function that returns a time in seconds.
     epoch
-        What is added to them, so that they count from 1970.
+        Number that is added to a time for the log, so that it counts from 1970.
     """
 
     __slots__ = ("_clock", "_epoch", "writer")
@@ -238,14 +238,14 @@ class _RequestLog:
         self._epoch = epoch
 
     def write(self, endpoint: str, key: Key | None, cost: float, began: float, outcome: Outcome) -> None:
-        """Write down a request that ends now."""
+        """Write the line of a request that ends now."""
         duration = self._clock() - began
         try:
             written = _in_json(key)
-        except ValueError:  # a number of more digits than may be written
+        except ValueError:  # an integer with more digits than Python converts to text
             self.writer.drop()
             return
-        # By hand: json.dumps of a dictionary would take three times as long as all the rest.
+        # Formatted by hand: json.dumps of a dictionary would take three times as long as the rest of this method.
         self.writer.add(
             f'{{"time":{began + self._epoch!r},"key":{written},"cost":{float(cost)!r},"endpoint":{QUOTE(endpoint)},'
             f'"duration":{duration!r},"outcome":"{outcome.value}"}}'
