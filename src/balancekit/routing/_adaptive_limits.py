@@ -10,7 +10,8 @@ By the gradient of latency, or by what is dropped.
 
 A machine records each request that ends, and gives ``limit``. Nothing changes without requests.
 
-*Gradient.* The least latency is measured from time to time with a small limit, or given. In equilibrium, ``sqrt(limit)``
+*Gradient.* The least latency is measured from time to time with a small limit, or given. Successes alone measure it. A request
+that timed out counts in an interval as slower than any success, however short its time-out was: how slow is not known. In equilibrium, ``sqrt(limit)``
 requests and the share ``buffer`` wait: a server of 40 slots settles near ``40 * (1 + buffer)`` and its square root.
 
 *Aimd.* A round is as many successes as the limit. Requests that began before the last decrease cause no further one: one
@@ -43,10 +44,10 @@ MAX_AT_MINIMUM: Final = 5
 """Intervals at the least limit in a row, after which the least latency is measured again: it may have been too low."""
 MAX_SAMPLES: Final = 10_000
 """Latencies kept of one interval or measurement."""
+TIMED_OUT_S: Final = 1e100
+"""Latency of a request that timed out: finite, and above all others."""
 DROPS: Final = frozenset({Outcome.TIMEOUT, Outcome.OVERLOADED})
 """Outcomes by which an endpoint says that it has too much to do."""
-LATENCIES: Final = frozenset({Outcome.SUCCESS, Outcome.TIMEOUT})
-"""Outcomes whose duration says how fast an endpoint is."""
 
 
 class Gradient(Policy):
@@ -175,11 +176,18 @@ class GradientLimit:
                     self._end_interval(now)
                 if now >= self._measure_at:
                     self._begin_measurement(now)
-            if completion.outcome in LATENCIES and completion.started_at >= self._epoch:
+            latency = self._latency(completion)
+            if latency is not None and completion.started_at >= self._epoch:
                 if len(self._samples) < MAX_SAMPLES:
-                    self._samples.append(max(0.0, completion.duration))
+                    self._samples.append(latency)
                 if self.measuring and len(self._samples) >= self.config.min_rtt_requests:
                     self._end_measurement(now)
+
+    def _latency(self, completion: Completion) -> float | None:
+        """Return what a request says of the latency; ``None`` if nothing."""
+        if completion.outcome is Outcome.SUCCESS:
+            return max(0.0, completion.duration)
+        return None if self.measuring or completion.outcome is not Outcome.TIMEOUT else TIMED_OUT_S
 
     def _end_interval(self, now: float) -> None:
         config, before, limit, at_minimum = self.config, self.limit, self.limit, self._at_minimum

@@ -57,6 +57,35 @@ def test_a_limit_changes_once_an_interval_and_by_its_quantile():
     assert limit.limit == 9  # gradient 0.5 of 12 is 6, and sqrt(6)
 
 
+def test_time_outs_do_not_measure_the_least_latency():
+    """A measurement that sees time-outs waits for as many successes as without them; only these are its result."""
+    limit = Gradient(min_rtt_requests=3, buffer=0.0)()
+    for number in range(10):
+        limit.record(ended(float(number), 1.0, Outcome.TIMEOUT), inflight=1)
+    assert (limit.measuring, limit.min_rtt, limit.limit) == (True, 0.0, 3)
+    for number in range(10, 13):
+        limit.record(ended(float(number), 0.1), inflight=1)
+    assert (limit.measuring, limit.min_rtt) == (False, pytest.approx(0.1))
+
+
+@pytest.mark.parametrize("time_out", [0.0, 0.001, 0.1, 1.0])
+def test_a_limit_does_not_rise_by_time_outs_however_short_they_are(time_out):
+    """Time-outs shorter than the least latency halve a limit as long ones do: the answers would have taken longer."""
+    limit = Gradient(min_rtt=0.1, buffer=0.0, interval=1.0, min_limit=2)()
+    limit.record(ended(0.0), inflight=1)
+    for at in (0.5, 1.0, 1.5, 2.0):
+        limit.record(ended(at), inflight=1)
+    before = limit.limit
+    for at in (2.5, 2.9, 3.0):
+        for latency, outcome in (
+            (time_out, Outcome.TIMEOUT),
+            (0.1, Outcome.SUCCESS),
+            (time_out, Outcome.TIMEOUT),
+        ):
+            limit.record(ended(at, latency, outcome), inflight=1)
+    assert (before, limit.limit) == (4, 3)  # 2 and its root
+
+
 def test_the_least_latency_is_measured_at_the_least_limit():
     """With as many requests as are asked for, of those that began after the measurement did; then the limit is as before."""
     rule = Gradient(
