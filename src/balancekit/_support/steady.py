@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Final, final
 
+from balancekit._support.validation import MAX_CLOCK_S
 from balancekit.errors import ConfigurationError
 
 __all__ = ["SteadyClock"]
@@ -52,11 +53,11 @@ class SteadyClock:
         Raises
         ------
         ConfigurationError
-            If the clock returns infinity or NaN. A stored NaN or infinity would make all later comparisons wrong.
+            If the clock returns NaN, or a number beyond +-1e12. Once stored, it would make all later comparisons wrong.
         """
         read = self._clock()
         now = read + self._ahead
-        if not -math.inf < now < math.inf:
+        if not -MAX_CLOCK_S <= read <= MAX_CLOCK_S:
             raise ConfigurationError("clock", read, "a number of seconds at each reading")
         last = self._last
         if now < last:

@@ -25,6 +25,7 @@ from balancekit._support.text import encodable, plain
 from balancekit.errors import ConfigurationError, brief
 
 __all__ = [
+    "MAX_CLOCK_S",
     "clock",
     "exclusions",
     "flag",
@@ -58,6 +59,8 @@ MAX_ITEMS: Final = 1_000_000
 _CLOCK: Final = "a callable that returns seconds, such as time.monotonic"
 _SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _IDS: Final = "a collection of endpoint ids (strings)"
+MAX_CLOCK_S: Final = 1e12
+"""The largest reading of a clock in seconds. Larger ones are nanoseconds or damage, and a float that large has coarse steps."""
 MAX_WEIGHT: Final = 1e100
 """The largest weight. Sums of larger weights could overflow a float."""
 
@@ -73,7 +76,7 @@ def number(
     unit: str = "",
     hint: str = "",
 ) -> float:
-    """Return a finite number in ``[minimum, maximum]`` that is greater than ``above``, as a float.
+    """Return a finite number in ``[minimum, maximum]`` that is greater than ``above``, as a float. Zero has no sign.
 
     Parameters
     ----------
@@ -102,7 +105,7 @@ def number(
             result = math.nan
         finite = math.isfinite(result) or (infinite and result == math.inf)
         if finite and minimum <= result <= maximum and (above is None or result > above):
-            return result
+            return result + 0.0  # not -0.0, which is printed, and of which the sign is copied
     if maximum == 1.0 and 1.0 < result <= 100.0:
         hint = f"; for {result:g} % write {result / 100.0:g}"
     range_ = _range(minimum, maximum, above) + (" or infinity" if infinite else "")
@@ -196,7 +199,7 @@ def numbers(
         if {*map(type, found)} <= {float, int} and all(map(math.isfinite, found)):
             least = min(found, default=minimum)
             if least >= minimum and (above is None or not found or least > above):
-                return list(map(float, found))
+                return [one + 0.0 for one in found]
     return [number(parameter, one, minimum=minimum, above=above) for one in found]
 
 
@@ -264,7 +267,7 @@ def clock(parameter: str, value: Any) -> None:
     except Exception as error:
         raise_interrupt()
         raise ConfigurationError(parameter, value, _CLOCK) from error
-    if not math.isfinite(now):
+    if not -MAX_CLOCK_S <= now <= MAX_CLOCK_S:
         raise ConfigurationError(parameter, value, _CLOCK)
 
 

@@ -65,7 +65,7 @@ def test_no_endpoint_looks_fast_because_the_clock_was_set_back(
     )
 
 
-@pytest.mark.parametrize("reading", [math.nan, math.inf, -math.inf], ids=repr)
+@pytest.mark.parametrize("reading", [math.nan, math.inf, -math.inf, 1e308, -1e308, 1.001e12], ids=repr)
 @pytest.mark.parametrize("during", ["a request", "the first byte", "the end", "statistics", "a drain"])
 def test_one_reading_that_is_no_time_passes(
     reading: float, during: str, caplog: pytest.LogCaptureFixture
@@ -98,6 +98,14 @@ def test_one_reading_that_is_no_time_passes(
     assert stats.latency is not None
     assert (stats.at, stats.latency.p99) == (now, pytest.approx(0.01))
     assert len(caplog.records) == (during in {"the first byte", "the end"})
+
+
+@pytest.mark.parametrize("clock", [time.time_ns, time.monotonic_ns, lambda: 1e308, lambda: -1e13])
+def test_a_clock_of_other_units_is_refused(clock: Callable[[], float]) -> None:
+    """A clock that counts nanoseconds, or is as far away as no clock is, is refused when the balancer is made."""
+    if clock() > 1e12 or clock() < -1e12:  # a machine that has just started has few nanoseconds
+        with pytest.raises(ConfigurationError, match="seconds"):
+            LoadBalancer(["a"], clock=clock)
 
 
 def test_an_ejection_does_not_last_longer_because_the_clock_was_set_back() -> None:
