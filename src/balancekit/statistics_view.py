@@ -12,6 +12,7 @@ from typing import Any
 
 from balancekit._support.html import bar, html_table
 from balancekit._support.record import Record
+from balancekit._support.text import figure
 from balancekit.errors import UnknownEndpointError, printable
 from balancekit.outcome import Outcome
 from balancekit.stats import Quantiles
@@ -132,7 +133,7 @@ class BalancerStats(Record):
         lines = [f"{self.completed} requests have ended, {self.inflight} are in flight"]
         for id, each in zip(ids, self.endpoints, strict=True):
             failed = each.completed - each.outcomes[Outcome.SUCCESS]
-            p50 = "" if each.latency is None else f"  p50 {each.latency.p50 * 1e3:.1f} ms"
+            p50 = "" if each.latency is None else f"  p50 {figure(each.latency.p50 * 1e3)} ms"
             counts = f"inflight {each.inflight}  ended {each.completed}  not successful {failed}"
             lines.append(f"  {id:{width}}  {each.state:9}  {counts}{p50}")
         return "\n".join(lines)
@@ -150,7 +151,7 @@ class BalancerStats(Record):
                 *(
                     ("", "")
                     if each.latency is None
-                    else (f"{each.latency.p50 * 1e3:.1f}", f"{each.latency.p99 * 1e3:.1f}")
+                    else (f"{figure(each.latency.p50 * 1e3)}", f"{figure(each.latency.p99 * 1e3)}")
                 ),
             )
             for each in self.endpoints

@@ -16,8 +16,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import balancekit
 from balancekit import (
-    BoundedLoad,
     ConfigurationError,
     Endpoint,
     LoadBalancer,
@@ -25,14 +25,31 @@ from balancekit import (
     RingHash,
     UnknownEndpointError,
 )
+from balancekit._support import validation as valid
 from balancekit.adapters._config import AdapterConfig
 from balancekit.adapters._gslb import BalancerStandings
+from balancekit.capacity import Demand
 from balancekit.checks import ThreadProbes, ThreadScrapes
 from balancekit.errors import BalancekitError
 from balancekit.health import CheckResult
 from balancekit.l4 import ResilientGroup
-from balancekit.reported import NodeAttributes, Prequal
+from balancekit.reported import NodeAttributes, Prequal, ReportedRoundRobin
+from balancekit.routing import Canary, MaxInFlight, Priority, RateLimit, Sticky, StickyValues
 from balancekit.sim import Recorder
+
+SELECTORS = {
+    **{
+        name: found
+        for name in balancekit.__all__
+        if hasattr(found := getattr(balancekit, name), "select") and found is not balancekit.Selector
+    },
+    "Priority": Priority,
+    "MaxInFlight": lambda: MaxInFlight(100, per_weight=True),
+    "RateLimit": lambda: RateLimit(1e9, per_weight=True),
+    "Sticky": lambda: Sticky(StickyValues("pool", [b"sixteen secrets!"])),
+    "ReportedRoundRobin": ReportedRoundRobin,
+}
+"""By name, each as it is when nothing is said."""
 
 
 class Lies(str):
@@ -255,8 +272,31 @@ def test_a_pick_at_no_time_marks_no_bucket(now):
     assert set(group.table) == {"b"}
 
 
-@pytest.mark.parametrize("selector", [RingHash, BoundedLoad])
-def test_weights_may_differ_by_any_factor(selector):
-    """A weight that is next to nothing beside the largest one is no weight of zero: the endpoint has its one point."""
-    lb = LoadBalancer([Endpoint("a", weight=1e100), Endpoint("b", weight=5e-324)], selector=selector())
-    assert lb.acquire("key", exclude=["a"]).target == "b"
+@pytest.mark.parametrize("selector", SELECTORS)
+@pytest.mark.parametrize("least", [5e-324, 1e-300, 1e-100])
+def test_weights_may_differ_by_any_factor(selector, least, caplog):
+    """A weight that is next to nothing beside the largest one is no weight of zero: the endpoint serves if no other may."""
+    lb = LoadBalancer(
+        [Endpoint("a", weight=1e100), Endpoint("b", weight=least)], selector=SELECTORS[selector]()
+    )
+    with lb.acquire("key", exclude=["a"]) as lease:
+        assert lease.target == "b"
+    for number in range(50):
+        for key in (None, f"key {number}"):
+            with lb.acquire(key), lb.acquire(key):
+                pass
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("zero", [-0.0, Fraction(-1, 10**400), np.float64(-0.0), "numbers"], ids=repr)
+def test_zero_has_no_sign(zero):
+    """What is given as minus zero is zero, in texts, in files and in what is divided by it."""
+    if zero == "numbers":
+        assert [math.copysign(1.0, one) for one in valid.numbers("n", [-0.0, 1.0], minimum=0.0)] == [1.0, 1.0]
+        return
+    lb = LoadBalancer([Endpoint("a", weight=zero), Endpoint("b")])
+    lb.set_weight("b", zero)
+    found = [one.weight for one in lb.endpoints]
+    found += [vars(Demand(requests=1.0, idle=zero))["idle"], Canary({"v": "2"}, share=zero).share]
+    assert [math.copysign(1.0, one) for one in found] == [1.0] * 4
+    assert "-0.0" not in repr(lb.endpoints)

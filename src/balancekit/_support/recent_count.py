@@ -10,6 +10,8 @@ from typing import Final, final
 __all__ = ["RecentCount"]
 
 BUCKETS: Final = 10
+MIN_WIDTH_S: Final = 1e-9
+"""Seconds of the shortest bucket: a shorter one has no number, or none that differs from the next."""
 
 
 @final
@@ -30,7 +32,7 @@ class RecentCount:
     __slots__ = ("_buckets", "_slot", "_width")
 
     def __init__(self, length: float) -> None:
-        self._width = length / BUCKETS
+        self._width = max(MIN_WIDTH_S, length / BUCKETS)
         self._buckets: dict[int, int] = {}
         self._slot = 0
 

@@ -18,6 +18,7 @@ __all__ = [
     "ascii_host",
     "decimal",
     "encodable",
+    "figure",
     "host_of",
     "listed",
     "plain",
@@ -36,6 +37,8 @@ _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
 _FOUR_NUMBERS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _ENCODED_ZONE: Final = re.compile(r"%25(?=[^0-9])")
 """The separator of a zone in a URL (RFC 6874). Before a digit it is ambiguous: ``%25`` could also be interface 25."""
+MAX_WRITTEN_OUT: Final = 1e15
+"""The size from which on a number is written with an exponent. A float has no more digits."""
 MAX_HOST_CHARACTERS: Final = 253
 """The maximal length of a host name without the trailing dot (RFC 1035)."""
 
@@ -96,6 +99,17 @@ def decimal(value: int) -> str:
     ('-5', '7')
     """
     return str(value if -(2**63) <= value <= _MASK64 else value & _MASK64)
+
+
+def figure(value: float, spec: str = ".1f") -> str:
+    """Return a number for a text, by a format; if it is very large, with three digits and an exponent.
+
+    Example
+    -------
+    >>> figure(2.5), figure(1234.4, ",.0f"), figure(-1e308)
+    ('2.5', '1,234', '-1e+308')
+    """
+    return format(value, spec if abs(value) < MAX_WRITTEN_OUT else ".3g")
 
 
 def ascii_host(host: str) -> str | None:

@@ -13,6 +13,8 @@ __all__ = ["Demand"]
 BITS_PER_BYTE: Final = 8
 GIGA: Final = 1e9
 SECONDS_PER_DAY: Final = 86_400
+MAX_FIGURE: Final = 1e15
+"""Of any property: products of three are numbers that a float can hold."""
 
 
 @final
@@ -22,7 +24,7 @@ class Demand(Record):
     Parameters
     ----------
     requests
-        Requests per second, > 0.
+        Requests per second, > 0. No property may be above 1e15.
     request_bytes, response_bytes
         Bytes of a request and of its response on the wire, >= 0.
     per_connection
@@ -53,12 +55,14 @@ class Demand(Record):
 
     def _check(self) -> None:
         checked = {
-            "requests": valid.number("requests", self.requests, above=0.0),
-            "request_bytes": valid.number("request_bytes", self.request_bytes, minimum=0.0),
-            "response_bytes": valid.number("response_bytes", self.response_bytes, minimum=0.0),
-            "per_connection": valid.number("per_connection", self.per_connection, minimum=1.0),
-            "idle": valid.number("idle", self.idle, minimum=0.0),
-            "service": valid.number("service", self.service, minimum=0.0),
+            "requests": valid.number("requests", self.requests, above=0.0, maximum=MAX_FIGURE),
+            "per_connection": valid.number(
+                "per_connection", self.per_connection, minimum=1.0, maximum=MAX_FIGURE
+            ),
+            **{
+                name: valid.number(name, getattr(self, name), minimum=0.0, maximum=MAX_FIGURE)
+                for name in ("request_bytes", "response_bytes", "idle", "service")
+            },
         }
         self.__dict__.update(checked)
 

@@ -13,8 +13,9 @@ from typing import Any, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
+from balancekit._support.text import figure
 from balancekit.capacity._demand import Demand
-from balancekit.capacity._erlang import Waiting, erlang_c
+from balancekit.capacity._erlang import MAX_WORKERS, Waiting, erlang_c
 from balancekit.capacity._sites import Need, SitePlan, TierPlan
 from balancekit.capacity._text import plan_as_text, plan_to_dict
 from balancekit.capacity._tiers import L4, L7, Backends, Gslb, Tier
@@ -25,6 +26,8 @@ __all__ = ["TIERS", "CapacityPlan", "plan_capacity"]
 TIERS: Final[Mapping[str, type[Tier]]] = {"l4": L4, "l7": L7, "backends": Backends}
 ROUNDING: Final = 1e-9
 """A quotient that is whole but for rounding needs no further node."""
+MAX_LOST: Final = 1_000_000_000
+"""Nodes or sites that may be lost: more than there are."""
 
 
 @final
@@ -69,12 +72,17 @@ class CapacityPlan(Record):
 
     @property
     def waiting(self) -> Waiting | None:
-        """How requests wait for a worker in the largest site when its spare servers are lost; ``None`` without workers."""
+        """How requests wait for a worker in the largest site when its spare servers are lost.
+
+        ``None`` without workers, and with more than 1e12 of them.
+        """
         site = max(self.sites, key=lambda site: site.worst.requests)
         tier = self.tiers.get("backends")
         if not isinstance(tier, Backends) or tier.workers is None or site.backends is None:
             return None
         workers = int(site.backends.needed * tier.workers)
+        if workers > MAX_WORKERS:
+            return None
         return erlang_c(workers, site.worst.in_flight, service=site.worst.service or 1.0)
 
     @checked_arguments
@@ -124,8 +132,8 @@ class CapacityPlan(Record):
             left = self.demand.requests * max(self.gslb.worst_shares(1))
             planned = max(site.worst.requests for site in self.sites)
             found.append(
-                f"does not survive the loss of one of {count} sites: {left:,.0f} requests/s for a site planned for "
-                f"{planned:,.0f}; {self._over(sites=1)}"
+                f"does not survive the loss of one of {count} sites: {figure(left, ',.0f')} requests/s for a site planned for "
+                f"{figure(planned, ',.0f')}; {self._over(sites=1)}"
             )
         found += [
             f"does not survive the loss of one {name} node in a site: {self._over(**{name: 1})}"
@@ -152,7 +160,8 @@ class CapacityPlan(Record):
         name = max(after, key=lambda tier: after[tier] / planned[tier])
         if after[name] == inf:
             return "it is the only one"
-        return f"{name} at {after[name]:.0%} instead of {planned[name]:.0%}"
+        digits = 0 if f"{after[name]:.0%}" != f"{planned[name]:.0%}" else 3
+        return f"{name} at {after[name]:.{digits}%} instead of {planned[name]:.{digits}%}"
 
 
 @checked_arguments
@@ -174,7 +183,7 @@ def plan_capacity(
         site.
     survive
         How many of ``"sites"``, and in every site of ``"l4"``, ``"l7"``, ``"backends"``, may be lost while every node
-        stays within its planned utilisation, >= 0. Zero for a name that is left out.
+        stays within its planned utilisation, 0 to 1e9. Zero for a name that is left out.
     utilisation
         How full nodes are planned to be, above 0, at most 1; a tier may have its own.
 
@@ -231,7 +240,10 @@ def _losses(lost: object, tiers: Iterable[str]) -> dict[str, int]:
     names = ("sites", *tiers)
     if not isinstance(lost, Mapping) or not lost.keys() <= {*names}:
         raise ConfigurationError("survive", lost, f"numbers by name, of {', '.join(names)}")
-    return {name: valid.integer(name, lost.get(name, 0), minimum=0) for name in ("sites", *TIERS)}
+    return {
+        name: valid.integer(name, lost.get(name, 0), minimum=0, maximum=MAX_LOST)
+        for name in ("sites", *TIERS)
+    }
 
 
 def _tier_plan(tier: Tier, demand: Demand, spare: int, usual: float) -> TierPlan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
+from balancekit._support.text import figure
 from balancekit.capacity._demand import Demand
 from balancekit.capacity._erlang import Waiting
 from balancekit.capacity._sites import SitePlan, TierPlan
@@ -40,8 +41,8 @@ def plan_to_dict(demand: Demand, sites: Sites, waiting: Waiting | None, findings
 def plan_as_text(demand: Demand, sites: Sites, waiting: Waiting | None, findings: Findings) -> str:
     """Return a plan as a table with its formulas."""
     lines = [
-        f"{demand.requests:,.0f} requests/s, {demand.per_day:,.0f} a day",
-        f"{demand.gbps_in:.1f} Gbps in + {demand.gbps_out:.1f} Gbps out = {demand.total_gbps:.1f} Gbps",
+        f"{figure(demand.requests, ',.0f')} requests/s, {figure(demand.per_day, ',.0f')} a day",
+        f"{figure(demand.gbps_in)} Gbps in + {figure(demand.gbps_out)} Gbps out = {figure(demand.total_gbps)} Gbps",
         _flows(demand),
     ]
     for count, first, site in _groups(sites):
@@ -68,8 +69,8 @@ def plan_as_text(demand: Demand, sites: Sites, waiting: Waiting | None, findings
 
 def _flows(demand: Demand) -> str:
     return (
-        f"{demand.connections_per_second:,.0f} connections/s, {demand.open_connections:,.0f} open, "
-        f"{demand.in_flight:,.0f} requests in flight"
+        f"{figure(demand.connections_per_second, ',.0f')} connections/s, {figure(demand.open_connections, ',.0f')} open, "
+        f"{figure(demand.in_flight, ',.0f')} requests in flight"
     )
 
 
@@ -114,8 +115,8 @@ def _groups(sites: Sites) -> list[tuple[int, int, SitePlan]]:
 
 def _heading(count: int, first: int, site: SitePlan) -> str:
     which = f"site {first + 1}" if count == 1 else f"{count} sites"
-    planned = "" if site.worst == site.demand else f", planned for {site.worst.requests:,.0f}"
+    planned = "" if site.worst == site.demand else f", planned for {figure(site.worst.requests, ',.0f')}"
     return (
-        f"{which}: {site.demand.requests:,.0f} requests/s{planned}; "
-        f"{site.demand.gbps_in:.1f} Gbps in, {site.demand.gbps_out:.1f} out"
+        f"{which}: {figure(site.demand.requests, ',.0f')} requests/s{planned}; "
+        f"{figure(site.demand.gbps_in)} Gbps in, {figure(site.demand.gbps_out)} out"
     )

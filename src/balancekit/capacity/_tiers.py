@@ -21,6 +21,8 @@ from balancekit.errors import ConfigurationError
 
 __all__ = ["L4", "L7", "Backends", "Gslb", "Load", "Tier"]
 
+MIN_LIMIT: Final = 1e-6
+"""A node that can do less is none: a demand would need more of them than a float can count."""
 SEGMENT_BYTES: Final = 1_460
 """Payload of a TCP segment in an Ethernet frame without options."""
 CONNECTION_PACKETS_IN: Final = 4
@@ -75,7 +77,9 @@ class Tier(Record, ABC):
         given = [name for name in self._limits if getattr(self, name) is not None]
         if not given:
             raise ConfigurationError(type(self).__name__, self, f"at least one of {', '.join(self._limits)}")
-        vars(self).update({name: valid.number(name, getattr(self, name), above=0.0) for name in given})
+        vars(self).update(
+            {name: valid.number(name, getattr(self, name), minimum=MIN_LIMIT) for name in given}
+        )
 
     def loads(self, demand: Demand, /) -> Iterator[Load]:
         """Yield what a demand requires of this tier, for each limit that is given."""
@@ -169,7 +173,7 @@ class L4(Tier):
     Raises
     ------
     ConfigurationError
-        If a limit is not > 0, none is given, or ``direct_return`` is no bool.
+        If a limit is below 1e-6, none is given, or ``direct_return`` is no bool.
     """
 
     _limits = MappingProxyType(
@@ -218,7 +222,7 @@ class L7(Tier):
     Raises
     ------
     ConfigurationError
-        If a limit is not > 0, or none is given.
+        If a limit is below 1e-6, or none is given.
     """
 
     _limits = MappingProxyType(
@@ -260,7 +264,7 @@ class Backends(Tier):
     Raises
     ------
     ConfigurationError
-        If a limit is not > 0, or none is given.
+        If a limit is below 1e-6, or none is given.
     """
 
     _limits = MappingProxyType(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.endpoint import Endpoint
@@ -27,6 +27,9 @@ from balancekit.node import Assignments, Node
 from balancekit.snapshot import Members
 
 __all__ = ["Draft", "facts", "updated"]
+
+MIN_CAPACITY: Final = 1e-100
+"""Of an endpoint with a weight: selectors and limits divide by it."""
 
 
 class _Difference(NamedTuple):
@@ -184,7 +187,7 @@ def facts(state: PoolState) -> Assignments:
             found.add(node, "priority", endpoint.priority)
             found.add(node, "zone", endpoint.zone)
             found.add(node, "metadata", endpoint.metadata)
-        capacity = endpoint.weight * len(members) / total if endpoint.weight else 1.0
+        capacity = max(MIN_CAPACITY, endpoint.weight * len(members) / total) if endpoint.weight else 1.0
         if node.capacity != capacity:
             found.add(node, "capacity", capacity)
     return found

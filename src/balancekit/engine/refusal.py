@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from balancekit._support.text import figure
 from balancekit.engine.member import Member
 from balancekit.errors import (
     AllIneligibleError,
@@ -77,7 +78,7 @@ def refused(
     if Reason.SATURATED in reasons:
         advice = "shed load, or wait for a lease to end"
         if retry_at is not None:
-            advice = f"retry in {max(0.0, retry_at - now):.1f} s, or shed load"
+            advice = f"retry in {figure(max(0.0, retry_at - now))} s, or shed load"
         return SaturatedError(f"{text}: {found}; {advice}", retry_at, reasons, now)
     return AllIneligibleError(
         f"{text}: {found}; add an endpoint that matches, or send the request elsewhere", None, reasons, now
@@ -87,7 +88,7 @@ def refused(
 def _explanation(size: int, reasons: Mapping[Reason, int], retry_at: float | None, now: float) -> str:
     found = ", ".join(f"{count} {reason.value}" for reason, count in reasons.items())
     if retry_at is not None:
-        advice = f"retry in {max(0.0, retry_at - now):.1f} s, or allow panic with exhaustion=FailOpen()"
+        advice = f"retry in {figure(max(0.0, retry_at - now))} s, or allow panic with exhaustion=FailOpen()"
     elif Reason.EXCLUDED in reasons:
         advice = "give up, or let the request try an endpoint again"
     elif Reason.UNKNOWN in reasons:

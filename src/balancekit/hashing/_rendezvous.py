@@ -26,6 +26,8 @@ __all__ = ["RendezvousHash"]
 
 CELLS: Final = 1 << 16
 """Bids held at once in a batch: 512 KiB."""
+MIN_WEIGHT: Final = 1e-300
+"""What a smaller weight counts as: bids are divided by it."""
 
 
 @final
@@ -75,7 +77,7 @@ class RendezvousHash:
         self._seeds: NDArray[np.uint64] = np.array(seeds, np.uint64)
         weights = np.array(list(self._weights.values()))
         alike = len(set(self._weights.values())) < 2
-        self._inverse: NDArray[np.float64] | None = None if alike else 1.0 / weights
+        self._inverse: NDArray[np.float64] | None = None if alike else 1.0 / np.maximum(MIN_WEIGHT, weights)
 
     def lookup(self, key: str | bytes | int, /) -> str:
         """Return the node that owns a key.

@@ -25,6 +25,7 @@ from typing import ClassVar, TypeAlias
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy
+from balancekit._support.text import figure
 from balancekit.health._report import EndpointReport
 from balancekit.health._sweep import check_window
 from balancekit.stats import deviation, median
@@ -299,7 +300,11 @@ class MedianLatency(Policy):
         if not known:
             return {}
         limit = _limit(known.values(), self.factor, least=self.min_excess * median(known.values()))
-        return {id: f"latency {value:.3f} s > {limit:.3f} s" for id, value in known.items() if value > limit}
+        return {
+            id: f"latency {figure(value, '.3f')} s > {figure(limit, '.3f')} s"
+            for id, value in known.items()
+            if value > limit
+        }
 
 
 def _compared(

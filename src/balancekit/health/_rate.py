@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy, field
+from balancekit._support.text import figure
 from balancekit.health._report import EndpointReport
 from balancekit.health._sweep import check_window
 
@@ -121,6 +122,6 @@ class LatencyLimit(Policy):
                 continue
             latency = report.latency(self.quantile)
             if latency > self.limit:
-                cause = f"latency {latency:.3f} s > {self.limit:g} s at quantile {self.quantile:g}"
+                cause = f"latency {figure(latency, '.3f')} s > {self.limit:g} s at quantile {self.quantile:g}"
                 found[report.endpoint] = cause
         return found

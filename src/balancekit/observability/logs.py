@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from balancekit._support import validation as valid
+from balancekit._support.text import figure
 from balancekit.errors import ConfigurationError, printable
 from balancekit.events import (
     Cooling,
@@ -116,5 +117,5 @@ def log_events(
 def _shown(name: str, value: object, at: float) -> object:
     """Return the text of a field. A time is shown as seconds after the event, because the clock has an arbitrary start."""
     if name in _TIMES and isinstance(value, float):
-        return f"+{value - at:.1f} s"
+        return f"+{figure(value - at)} s"
     return printable(value) if isinstance(value, str) else value

@@ -34,6 +34,9 @@ from balancekit.snapshot import DEFAULT_COST, Key, Node, PickContext, Snapshot
 
 __all__ = ["RateLimit"]
 
+MIN_RATE: Final = 1e-100
+MAX_RATE: Final = 1e100
+"""Bounds of what comes to an endpoint per second, so that a wait for it is a finite number of seconds."""
 MAX_SINGLE_EXCLUSIONS: Final = 4
 """Endpoints without room that are excluded one by one before all of them are."""
 
@@ -45,9 +48,9 @@ class RateLimit(ConstructorRepr, makers=("child",)):
     Parameters
     ----------
     rate
-        What an endpoint may receive per second, > 0: requests, or their cost. ``500 / 60`` for 500 a minute.
+        What an endpoint may receive per second, 1e-100 to 1e100: requests, or their cost. ``500 / 60`` for 500 a minute.
     burst
-        What it may receive at once after a rest, >= 1. One second's worth, and at least 1, if left out.
+        What it may receive at once after a rest, 1 to 1e100. One second's worth, and at least 1, if left out.
     by_cost
         Whether a request counts for what it costs (``acquire(cost=...)``, such as an estimate of tokens), or for one.
     per_weight
@@ -104,8 +107,12 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         per_weight: bool = False,
         child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
-        self._rate = valid.number("rate", rate, above=0.0)
-        self._burst = max(1.0, self._rate) if burst is None else valid.number("burst", burst, minimum=1.0)
+        self._rate = valid.number("rate", rate, minimum=MIN_RATE, maximum=MAX_RATE)
+        self._burst = (
+            max(1.0, self._rate)
+            if burst is None
+            else valid.number("burst", burst, minimum=1.0, maximum=MAX_RATE)
+        )
         self._by_cost = valid.flag("by_cost", by_cost)
         self._per_weight = valid.flag("per_weight", per_weight)
         self._full_at: dict[Node, float] = {}  # when the bucket of each endpoint that was used is full
@@ -238,9 +245,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
 
     def _charge(self, node: Node, cost: float, now: float) -> bool:
         """Charge a node if it has room, in one step for all threads."""
-        rate, burst = self._rate, self._burst
-        if self._per_weight:
-            rate, burst = rate * node.capacity, burst * node.capacity
+        rate, burst = self._quota(node)
         with self._lock:
             self._now = now
             if self._corrections:
@@ -248,7 +253,6 @@ class RateLimit(ConstructorRepr, makers=("child",)):
             buckets = self._full_at
             if node not in buckets:
                 self._inherit(node, now)
-            burst = max(1.0, burst)
             spare, step = (burst - min(cost, burst)) / rate, cost / rate
             full_at = buckets[node]  # nothing is called from here on
             if full_at < now:
@@ -274,7 +278,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         while corrections:
             id, by = corrections[0]
             node = self._owners.get(id)
-            longer = 0.0 if node is None else by / (self._rate * self._scale(node))
+            longer = 0.0 if node is None else by / self._quota(node)[0]
             # Nothing is called from here on: an interrupt charges neither twice nor never.
             if node is not None and node in buckets:
                 buckets[node] += longer
@@ -283,8 +287,11 @@ class RateLimit(ConstructorRepr, makers=("child",)):
     def _cost(self, ctx: PickContext) -> float:
         return ctx.cost if self._by_cost else 1.0
 
-    def _scale(self, node: Node) -> float:
-        return node.capacity if self._per_weight else 1.0
+    def _quota(self, node: Node) -> tuple[float, float]:
+        """Return the rate and the burst of an endpoint."""
+        if not self._per_weight:
+            return self._rate, self._burst
+        return max(MIN_RATE, self._rate * node.capacity), max(1.0, self._burst * node.capacity)
 
     def _short(self, nodes: Iterable[Node], ctx: PickContext) -> set[str]:
         """Return the endpoints without room for the request."""
@@ -303,7 +310,5 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         full_at = None if owner is None else self._full_at.get(owner)
         if full_at is None:
             return -math.inf
-        scale = self._scale(node)
-        burst = max(1.0, self._burst * scale)
-        spare = burst - min(self._cost(ctx), burst)
-        return full_at - spare / (self._rate * scale)
+        rate, burst = self._quota(node)
+        return full_at - (burst - min(self._cost(ctx), burst)) / rate

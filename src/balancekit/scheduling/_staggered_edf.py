@@ -38,6 +38,8 @@ __all__ = ["StaggeredEdf", "staggered_cycle"]
 GOLDEN: Final = 0.6180339887498949
 MAX_UNSPREAD_WEIGHTS: Final = 8
 """Servers with a weight that no other server has, up to which all of them start at the middle of their period."""
+MIN_SHARE: Final = 1e-300
+"""The least share of a server. Times are divided by shares."""
 
 
 @checked_arguments
@@ -108,7 +110,7 @@ class StaggeredEdf(StateRepr, prints=()):
             raise ConfigurationError("weights", weights, "at least one weight")
         valid.weight("weights", max(weights), above=0.0)
         shares = np.asarray(weights, dtype=np.float64)
-        self._weights = shares / shares.sum()
+        self._weights = np.maximum(MIN_SHARE, shares / shares.sum())
         self._block = max(1024, 2 * len(shares))
         self._left: deque[int] = deque()
         self._state: tuple[NDArray[np.float64], float] = (_phases(weights) / self._weights, 0.0)

@@ -295,3 +295,34 @@ def test_wrong_values_are_refused(parameter: str, make: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rate": 5e-324}, {"rate": 1e-101}, {"rate": 1e101}, {"rate": 0.0}, {"rate": 1.0, "burst": 1e101}],
+    ids=repr,
+)
+def test_quotas_whose_waits_no_float_can_hold_are_refused(options: dict[str, float]) -> None:
+    """A rate that a wait in seconds cannot be computed from is refused, as is a burst that no wait would end."""
+    with pytest.raises(ConfigurationError, match="1e\\+100"):
+        RateLimit(**options)
+
+
+@pytest.mark.parametrize("options", [{}, {"per_weight": True}, {"by_cost": True}], ids=repr)
+@pytest.mark.parametrize("rate", [1e-100, 1e-20, 1e-6])
+def test_the_least_rates_grant_the_burst_and_no_more(rate: float, options: dict[str, bool]) -> None:
+    """However small the rate, or an endpoint's part of it by weight, its burst is granted once, and then nothing."""
+    clock = ManualClock()
+    pool = [Endpoint("a", weight=1e-300), Endpoint("b", weight=1e100)]
+    lb = LoadBalancer(
+        pool,
+        selector=RateLimit(rate, burst=3, child=RoundRobin, **options),
+        health=None,
+        clock=clock,
+        rng=Random(1),
+    )
+    expected = 1 + 3 * 2 if options.get("per_weight") else 3 * 2
+    assert spend(lb) == expected
+    with pytest.raises(SaturatedError) as caught:
+        lb.acquire()
+    assert len(str(caught.value)) < 200
