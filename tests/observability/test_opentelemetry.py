@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from balancekit import First, LoadBalancer, Outcome
-from balancekit.events import Retried
+from balancekit import Endpoint, First, LoadBalancer, Outcome
+from balancekit.events import Removed, Retried
+from balancekit.observability._totals import MAX_REMOVED, Count, EndpointTotals
 from balancekit.observability.opentelemetry import instrument
 from balancekit.testing import ManualClock
 
@@ -124,8 +125,8 @@ def test_balancers_before_the_sdk_are_exported_by_it() -> None:
     """In a program that sets the provider after it has made its balancers, all of them are exported."""
     program = """
 from opentelemetry import metrics
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from balancekit import LoadBalancer
 from balancekit.observability.opentelemetry import instrument
 
@@ -179,3 +180,63 @@ def test_a_retry_is_an_event_on_the_callers_span() -> None:
         ("balancekit.retry", {"balancekit.endpoint": "a", "balancekit.reason": "connect"}),
     ]
     assert not trace.get_current_span().is_recording()
+
+
+@pytest.mark.parametrize("temporality", [AggregationTemporality.DELTA, AggregationTemporality.CUMULATIVE])
+@pytest.mark.parametrize("how", ["removed and added", "retargeted", "removed for a while"])
+def test_counters_never_decrease(temporality: AggregationTemporality, how: str) -> None:
+    """The totals of an endpoint that leaves and returns continue, so that no difference between two readings is negative."""
+    reader = InMemoryMetricReader(preferred_temporality={ObservableCounter: temporality})
+    lb = LoadBalancer(["a", "b"])
+    stop = instrument(lb, service="orders", meter=MeterProvider([reader]).get_meter("test"))
+    sums: dict[str, int] = {}
+    for successes in (10, 3, 0, 20):
+        for _ in range(successes):
+            with lb.acquire(exclude=["b"]) as lease:
+                lease.report_tokens(2)
+        for _ in range(5):
+            lb.acquire(exclude=["b"]).release(Outcome.FAILURE)
+        for name, points in read(reader).items():
+            for value, attributes in points:
+                if attributes.get("network.peer.address") == "a" and name != "balancekit.client.inflight":
+                    name_of_sum = f"{name} {attributes.get('balancekit.outcome', '')}"
+                    assert value >= 0
+                    before = sums.get(name_of_sum, 0)
+                    sums[name_of_sum] = (
+                        before + value if temporality is AggregationTemporality.DELTA else value
+                    )
+                    assert sums[name_of_sum] >= before
+        if how == "retargeted":
+            lb.update([Endpoint("a", f"target {successes}"), "b"])
+        else:
+            lb.remove("a")
+            if how == "removed for a while":
+                read(reader)
+            lb.add("a")
+    assert sums == {
+        "balancekit.client.attempts success": 33,
+        "balancekit.client.attempts failure": 20,
+        "balancekit.client.tokens ": 66,
+        "balancekit.client.ejections ": 4,
+    }
+    stop()
+
+
+def test_totals_of_endpoints_that_left_long_ago_are_dropped() -> None:
+    """The totals of the last thousand removed endpoints are kept, and those of a balancer's present ones."""
+    totals = EndpointTotals()
+    for number in range(MAX_REMOVED + 2):
+        totals.read(lambda number=number: [Count(f"e{number}", "attempts", "success", 5)])
+        totals.on_event(Removed(endpoint=f"e{number}", at=0.0))
+        totals.on_event(Removed(endpoint="never read", at=0.0))
+    found = totals.read(lambda: [Count(f"e{number}", "attempts", "success", 1) for number in range(4)])
+    assert [one.value for one in found] == [1, 1, 6, 6]
+
+
+def test_a_successor_that_is_read_before_its_predecessor_is_gone_loses_nothing() -> None:
+    """Counts that fall before the removal is reported leave the total as it was, and are added to it afterwards."""
+    totals = EndpointTotals()
+    found = [totals.read(lambda value=value: [Count("a", "tokens", "", value)])[0].value for value in (9, 2)]
+    totals.on_event(Removed(endpoint="a", at=0.0))
+    found.append(totals.read(lambda: [Count("a", "tokens", "", 2)])[0].value)
+    assert found == [9, 9, 11]

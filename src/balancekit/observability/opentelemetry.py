@@ -10,8 +10,9 @@
 ``balancekit.client.token_speed``  gauge    median tokens per second of an answer, by endpoint
 =================================  =======  ===================================================
 
-The last three have values for endpoints whose requests report first bytes or tokens. The SDK reads the instruments when
-it collects, so they add no cost to a pick. This module records no durations and no spans; use the instrumentation of
+Counters never decrease. The total of an endpoint that is removed and added again continues. The last three have values for
+endpoints whose requests report first bytes or tokens. The SDK reads the instruments when it collects, so they add no cost
+to a pick. This module records no durations and no spans; use the instrumentation of
 the HTTP client, which records each attempt with its address. A retry is an event ``balancekit.retry`` on the current
 span.
 
@@ -38,6 +39,7 @@ from balancekit._support.weak import weakly
 from balancekit._support.whole import begin_all
 from balancekit.events import Event, Retried
 from balancekit.observability._event_counters import EventCounters
+from balancekit.observability._totals import Count, EndpointTotals
 from balancekit.outcome import FAILURES
 from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.statistics_view import EndpointStats
@@ -89,9 +91,15 @@ def instrument(
     name = valid.text("service", service)
     to = _instruments(meter)
     counters = EventCounters(balancer)
-    source = _Source(weakly(balancer), counters, {"server.address": name, "balancekit.service": name})
+    totals = EndpointTotals()
+    common: dict[str, str | int] = {"server.address": name, "balancekit.service": name}
+    source = _Source(weakly(balancer), counters, totals, common)
 
-    ends = begin_all(lambda: counters.stop, lambda: balancer.on_event(_on_span))
+    ends = begin_all(
+        lambda: counters.stop,
+        lambda: balancer.on_event(totals.on_event),
+        lambda: balancer.on_event(_on_span),
+    )
 
     def stop() -> None:
         to.remove(source)
@@ -112,6 +120,7 @@ class _Source(NamedTuple):
     there: Callable[[], ObservableBalancer[Any] | None]
     """The balancer; ``None`` once it is collected."""
     counters: EventCounters
+    totals: EndpointTotals
     common: dict[str, str | int]
     """The attributes of all its values."""
 
@@ -180,23 +189,29 @@ class _Instruments:
                 for one in balancer.stats().endpoints:
                     yield one, source.common | _peer(one.id)
 
+    def _totals(self, counts: Callable[[_Source], Iterable[Count]]) -> Iterator[tuple[_Source, Count]]:
+        """Yield the totals that are not 0, with their balancers."""
+        for source in self._present():
+            for one in source.totals.read(partial(counts, source)):
+                if one.value:
+                    yield source, one
+
     def _attempts(self, _options: CallbackOptions) -> Observations:
-        for one, attributes in self._endpoints():
-            for outcome, count in one.outcomes.items():
-                if count:
-                    found = attributes | {"balancekit.outcome": outcome.value}
-                    if outcome.value in ERRORS:
-                        found["error.type"] = outcome.value
-                    yield Observation(count, found)
+        for source, one in self._totals(_attempts):
+            outcome = one.label
+            attributes = source.common | _peer(one.endpoint) | {"balancekit.outcome": outcome}
+            if outcome in ERRORS:
+                attributes["error.type"] = outcome
+            yield Observation(one.value, attributes)
 
     def _inflight(self, _options: CallbackOptions) -> Observations:
         for one, attributes in self._endpoints():
             yield Observation(one.inflight, attributes)
 
     def _ejections(self, _options: CallbackOptions) -> Observations:
-        for source in self._present():
-            for (endpoint, why), count in source.counters.ejections.items():
-                yield Observation(count, source.common | _peer(endpoint) | {"balancekit.reason": why})
+        for source, one in self._totals(_ejections):
+            attributes = source.common | _peer(one.endpoint) | {"balancekit.reason": one.label}
+            yield Observation(one.value, attributes)
 
     def _retries(self, _options: CallbackOptions) -> Observations:
         for source in self._present():
@@ -209,14 +224,36 @@ class _Instruments:
                 yield Observation(one.first_byte.p50, attributes)
 
     def _tokens(self, _options: CallbackOptions) -> Observations:
-        for one, attributes in self._endpoints():
-            if one.tokens:
-                yield Observation(one.tokens, attributes)
+        for source, one in self._totals(_tokens):
+            yield Observation(one.value, source.common | _peer(one.endpoint))
 
     def _speeds(self, _options: CallbackOptions) -> Observations:
         for one, attributes in self._endpoints():
             if one.tokens_per_second is not None:
                 yield Observation(one.tokens_per_second.p50, attributes)
+
+
+def _attempts(source: _Source) -> list[Count]:
+    return [
+        Count(one.id, "attempts", outcome.value, count)
+        for one in _stats(source)
+        for outcome, count in one.outcomes.items()
+    ]
+
+
+def _tokens(source: _Source) -> list[Count]:
+    return [Count(one.id, "tokens", "", one.tokens) for one in _stats(source)]
+
+
+def _ejections(source: _Source) -> list[Count]:
+    present = {one.id for one in _stats(source)}
+    counted = source.counters.ejections.items()
+    return [Count(id, "ejections", why, count) for (id, why), count in counted if id in present]
+
+
+def _stats(source: _Source) -> tuple[EndpointStats, ...]:
+    balancer = source.there()
+    return () if balancer is None else balancer.stats().endpoints
 
 
 _made: Final[WeakKeyDictionary[Meter, _Instruments]] = WeakKeyDictionary()
