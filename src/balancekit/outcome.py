@@ -53,7 +53,7 @@ class Completion:
     outcome
         How it ended.
     started_at, ended_at
-        Clock readings, in seconds. Both are NaN if the balancer does not measure time.
+        Clock readings, in seconds. Both are NaN if the balancer does not measure time, the second also if the clock failed.
     cost
         The cost that the caller gave for the request (1.0 unless given).
     first_byte_at

@@ -24,6 +24,29 @@ DASHBOARD = Path(__file__).parents[2] / "docs" / "observability" / "grafana-dash
 
 
 @pytest.mark.parametrize("options", [{}, {"load": InFlight()}, {"health": None}, {"timed": True}])
+@pytest.mark.parametrize("how", ["with", "release", "first byte", "cost", "drain", "removal"])
+def test_an_observer_is_called_for_leases_that_were_opened_before(how: str, options: dict[str, Any]) -> None:
+    """An observer is called once for the end of each lease that is open when it begins, whatever becomes of its endpoint."""
+    lb = LoadBalancer(["a", "b"], **options)
+    lease = lb.acquire(cost=2.0 if how == "cost" else 1.0)
+    heard: list[Outcome] = []
+    lb.on_completion(lambda endpoint, completion: heard.append(completion.outcome))
+    if how == "drain":
+        lb.drain(lease.endpoint.id)
+    elif how == "removal":
+        lb.remove(lease.endpoint.id)
+    elif how == "first byte":
+        lease.first_byte()
+    if how == "release":
+        lease.release()
+    else:
+        with lease:
+            pass
+    assert heard == [Outcome.SUCCESS]
+    assert lb.stats().completed == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"load": InFlight()}, {"health": None}, {"timed": True}])
 def test_an_observer_hears_every_end_while_it_observes(options: dict[str, Any]) -> None:
     """An observer is called for every end while it observes, by ``with`` or by hand, for old and new endpoints.
 

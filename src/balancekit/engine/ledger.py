@@ -194,6 +194,9 @@ class Ledger:
             if node.health_watching:
                 self.finish(lease, node, Outcome.SUCCESS, None)
                 return
+        if self.observers:  # added after the lease was opened
+            self.finish(lease, node, Outcome.SUCCESS, None)
+            return
         if not self.timed:
             return
         try:
@@ -262,27 +265,31 @@ class Ledger:
         return found
 
     def finish(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
-        """Report the end of a lease to load, selector, health and observers."""
+        """Report the end of a lease to load, selector, health and observers; if the clock failed, to observers alone."""
         now = self._read_clock()
-        if now is None:
-            return
         completion = Completion(
             outcome,
             started_at=lease.started_at,
-            ended_at=now,
+            ended_at=math.nan if now is None else now,
             cost=lease.cost,
             first_byte_at=lease.extras.first_byte_at,
             retry_after=retry_after,
             load_report=lease.extras.load_report,
         )
+        if now is not None:
+            self._learn_end(node, completion)
+        self._delivery.deliver("observer %r failed on %r", self.observers, [(node.endpoint, completion)])
+
+    def _learn_end(self, node: Node, completion: Completion) -> None:
+        """Report the end of a lease to load, selector and health."""
+        outcome = completion.outcome
         if outcome is Outcome.SUCCESS and node.latency is not None:
             node.latency.record(completion.latency)
         self._guard.call("load", node.load.finished, completion, default=None)
         if self._learner is not None:
             self._learn(self._learner, node, completion)
-        if node.health_watching or outcome in FAILURES or retry_after:
+        if node.health_watching or outcome in FAILURES or completion.retry_after:
             self._sink(node, completion)
-        self._delivery.deliver("observer %r failed on %r", self.observers, [(node.endpoint, completion)])
 
     def collect(self, emit: Callable[[LeaseLost], None]) -> None:
         """End the leases that were never released, and emit a ``ResourceWarning`` for each. Call it under no lock.

@@ -17,7 +17,7 @@ from typing import Any, Final, final
 
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit.endpoint import Endpoint
-from balancekit.events import Ejected, Event, Hedged, Retried, RetryRefused, Suppressed
+from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
 from balancekit.observability._event_counters import reason
 from balancekit.observability._instruments import STATES, Direct
 from balancekit.observability._series import MAX_REASONS, OTHER, SeriesNames
@@ -77,7 +77,9 @@ class DirectWriter:
         self._lock = new_lock()
         self._tokens: dict[str, int] = {}
         self._begun: Counter[str] = Counter()
-        """The requests in flight that this process has written, by label."""
+        """The requests in flight that this process has written, by label. Before :meth:`begin`, starts less ends."""
+        self._started = False
+        """Whether the requests in flight are being written."""
         self._closed = False
         self._refreshed: Counter[tuple[str, str]] = Counter()
         """Answers of sources that this process has written, by source and result."""
@@ -87,14 +89,20 @@ class DirectWriter:
         """The earliest times of the next visit to sources and, after the end of a request, to all endpoints."""
 
     def begin(self, endpoints: Iterable[EndpointStats], kinds: Iterable[str]) -> None:
-        """Write the present values. Call this after the balancer reports starts of requests."""
+        """Write the present values. Call this after the balancer reports starts and ends of requests.
+
+        Parameters
+        ----------
+        endpoints
+            Statistics that were read after the balancer began to report ends, and before it began to report starts. Then
+            no request is counted twice, which the gauge would show for ever. A request that is not counted makes it too
+            low until the endpoint is idle.
+        kinds
+            The reasons for which no endpoint may be picked.
+        """
         call_in_child(self)
-        begun: Counter[str] = Counter()
-        for one in endpoints:
-            begun[self._names.label(one.id)] += one.inflight
-        self._begun = begun
-        for name, count in list(begun.items()):
-            self._direct.inflight.labels(self._service, name).set(count)
+        with self._lock:
+            self._write_existing(endpoints)
         direct, service = self._direct, self._service
         direct.exhausted.labels(service)
         for result in ("won", "lost"):
@@ -103,6 +111,16 @@ class DirectWriter:
             direct.failures.labels(service, kind)
         self._write_states()
         self._write_if_due(Cause.OTHER)
+
+    def _write_existing(self, endpoints: Iterable[EndpointStats]) -> None:
+        """Write the requests in flight of all endpoints. Called under the lock."""
+        found = self._begun
+        for one in endpoints:
+            found[self._names.label(one.id)] += one.inflight
+        for name, count in list(found.items()):
+            found[name] = max(0, count)
+            self._direct.inflight.labels(self._service, name).set(found[name])
+        self._started = True
 
     def on_refusal(self, kind: str) -> None:
         """Count a request for which no endpoint could be picked."""
@@ -115,19 +133,24 @@ class DirectWriter:
         with self._lock:
             if self._closed:
                 return
+            gauge = self._direct.inflight.labels(self._service, name)
+            if name not in self._begun:
+                gauge.set(0.0)  # a process of the same id may have died and left a file
             self._begun[name] += 1
-        self._direct.inflight.labels(self._service, name).inc()
+            written = self._started
+        if written:
+            gauge.inc()
 
     def on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
         """Count the outcome of a request, and decrement the requests in flight."""
         direct, service, name = self._direct, self._service, self._names.label(endpoint.id)
         direct.requests.labels(service, name, completion.outcome.value).inc()
         with self._lock:
-            begun = (
-                self._begun[name] > 0
-            )  # otherwise it started in the parent, before a fork, or ends after close()
-            self._begun[name] -= begun
-        if begun:
+            # A request that is not counted has started in the parent, before a fork, or ends after close().
+            counted = self._begun[name] > 0 or not (self._started or self._closed)
+            self._begun[name] -= counted
+            written = counted and self._started
+        if written:
             direct.inflight.labels(service, name).dec()
         self._write_if_due(Cause.END if completion.first_byte_at is None else Cause.ANSWER)
 
@@ -144,6 +167,8 @@ class DirectWriter:
             case Ejected():
                 name = self._names.label(event.endpoint)
                 direct.ejections.labels(service, name, self._reasons.label(reason(event.cause))).inc()
+            case Removed():
+                self._tokens.pop(event.endpoint, None)  # a successor starts at 0
             case Suppressed():
                 direct.ejections.labels(service, self._names.label(event.endpoint), "flapping").inc()
             case _:
@@ -228,6 +253,7 @@ class DirectWriter:
             for state in STATES:
                 direct.state.labels(service, name, state).set(float(one.state == state))
         for name in self._names.without(present):
+            direct.weight.labels(service, name).set(0.0)
             for state in STATES:
                 direct.state.labels(service, name, state).set(0.0)
         direct.panic.labels(service).set(float(stats.panic))

@@ -25,7 +25,7 @@ Above 500 endpoints, the others share the value ``other``.
 
 *Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): prometheus_client cannot read metrics at a scrape there.
 So the same metrics are written when a request starts, ends or is refused, and at events. The series of a removed
-endpoint remain, with the value 0.
+endpoint remain, with the value 0; its medians keep their last value.
 
 Closing a collector subtracts its requests in flight. If its balancer was garbage-collected, they are subtracted when
 another collector joins the registry. A forked child counts from 0; requests in flight in its parent belong to the
@@ -162,10 +162,10 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         stops.append(balancer.on_completion(self._on_completion))
         stops.append(balancer.on_event(listener))
         if self._writer is not None:
+            stats = balancer.stats()  # before starts are reported: no request may count twice
             stops.append(balancer.on_start(self._writer.on_start))
             if isinstance(balancer, SupportsRefusalObservers):
                 stops.append(balancer.on_refusal(self._writer.on_refusal))
-            stats = balancer.stats()
             self._writer.begin(stats.endpoints, stats.refused)
 
     def _leave(self) -> None:

@@ -116,8 +116,7 @@ class WaitingRoom(Generic[T]):
     moment, the slot goes to the next request.
 
     The end of a lease, an endpoint that is added or unejected, and a limit that rises take effect at once. Slots that time alone
-    frees, such as after ``Retry-After``, take effect within a quarter of a second, as do leases opened before the room. A closed
-    room holds nothing.
+    frees, such as after ``Retry-After``, take effect within a quarter of a second. A closed room holds nothing.
 
     Threads, and the tasks of any number of asyncio loops, may wait in the same room. A slot is acquired in the thread that
     freed it, so a selector that reads context variables reads those of that thread.
