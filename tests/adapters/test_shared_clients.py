@@ -8,12 +8,14 @@ import signal
 import time
 from typing import Any
 
+import anyio
 import httpx
 import httpx2
 import pytest
 import requests
 
 from balancekit import LoadBalancer, RoundRobin
+from balancekit.adapters import RequestOptions
 from balancekit.adapters import httpx as for_httpx
 from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters.requests import BalancedAdapter
@@ -109,3 +111,124 @@ def test_a_transport_that_one_client_has_closed_serves_the_other() -> None:
         outer.get("http://orders/")
         assert sum(one.is_closed for one in made) == 1
     assert all(one.is_closed for one in made)
+
+
+CLIENTS = pytest.mark.parametrize(
+    ("module", "adapter"), [(httpx, for_httpx), (httpx2, for_httpx2)], ids=["httpx", "httpx2"]
+)
+
+
+@CLIENTS
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_cancelled_requests_take_no_place_of_a_pool(module: Any, adapter: Any, backend: str) -> None:
+    """Whenever two requests over a pool of one connection are cancelled, the next request gets the connection."""
+
+    def make(_endpoint: object) -> Any:
+        return module.AsyncHTTPTransport(limits=module.Limits(max_connections=1))
+
+    async def main() -> None:
+        with Server("a") as server:
+            transport = adapter.AsyncBalancedTransport(LoadBalancer([server.address]), transport_factory=make)
+            async with module.AsyncClient(
+                transport=transport, timeout=module.Timeout(5.0, pool=2.0)
+            ) as client:
+                for steps in range(1, 40):
+                    async with anyio.create_task_group() as tasks:
+                        for _ in range(2):
+                            tasks.start_soon(client.get, "http://orders/ok")
+                        for _ in range(steps):
+                            await anyio.lowlevel.cancel_shielded_checkpoint()
+                        tasks.cancel_scope.cancel()
+                    assert (await client.get("http://orders/ok")).text == "a"
+
+    anyio.run(main, backend=backend)
+
+
+class _Made:
+    """A connection that was made."""
+
+
+class _Connection:
+    """A connection of a pool, or one to its proxy, as far as it was made."""
+
+    def __init__(self, inner: object = None) -> None:
+        self._connection = inner
+        self._connect_failed = False
+
+
+class _Request:
+    """A request of a pool."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self.connection = connection
+
+
+class _Pool:
+    """A pool of connections of which one was lost, directly or behind that to a proxy."""
+
+    def __init__(self, *, proxied: bool) -> None:
+        self.lost = _Connection()
+        self.taken, self.made = _Connection(), _Connection(_Made())
+        self._connections = [_Connection(self.lost) if proxied else self.lost, self.taken, self.made]
+        self._requests = [_Request(self.taken)]
+        self._optional_thread_lock = contextlib.nullcontext()
+        self.closed: list[str] = []
+        self._close_connections: Any = self.closed.extend
+
+    def _assign_requests_to_connections(self) -> list[str]:
+        return ["surplus"]
+
+    def failed(self) -> list[bool]:
+        """Return which of the connections are known to have failed."""
+        return [one._connect_failed for one in (self.lost, self.taken, self.made)]
+
+
+@CLIENTS
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "by a proxy"])
+@pytest.mark.parametrize("how", ["time-out", "asynchronous time-out", "cancelled", "deadline"])
+def test_a_connection_that_no_request_has_is_removed_after_an_error(
+    module: Any, adapter: Any, how: str, proxied: bool
+) -> None:
+    """Whatever ends an attempt, the pool forgets a connection that was never made and that no request waits for, and no other."""
+    pool = _Pool(proxied=proxied)
+    error = module.PoolTimeout("no connection")
+
+    class Blocking(module.BaseTransport):
+        _pool = pool
+
+        def handle_request(self, _request: object) -> Any:
+            raise error
+
+    class Waiting(module.AsyncBaseTransport):
+        _pool = pool
+
+        async def handle_async_request(self, _request: object) -> Any:
+            async def close(connections: list[str]) -> None:
+                pool.closed += connections
+
+            pool._close_connections = close
+            if how == "asynchronous time-out":
+                raise error
+            await anyio.sleep_forever()
+
+    lb = LoadBalancer(["10.0.0.1:80"])
+    if how == "time-out":
+        transport = adapter.BalancedTransport(lb, transport_factory=lambda _endpoint: Blocking())
+        with module.Client(transport=transport) as client, pytest.raises(module.PoolTimeout):
+            client.get("http://orders/")
+    else:
+        options = RequestOptions(deadline=time.monotonic() + 0.05) if how == "deadline" else RequestOptions()
+
+        async def main() -> None:
+            transport = adapter.AsyncBalancedTransport(lb, transport_factory=lambda _endpoint: Waiting())
+            async with module.AsyncClient(transport=transport) as client:
+                with (
+                    anyio.move_on_after(0.05 if how == "cancelled" else 10.0),
+                    contextlib.suppress(module.TimeoutException),
+                ):
+                    await client.get("http://orders/", extensions={"balancekit": options})
+
+        anyio.run(main)
+    assert pool.failed() == [True, False, False]
+    assert pool.closed == ["surplus"]
+    assert lb.stats().inflight == 0

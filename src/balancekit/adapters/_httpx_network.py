@@ -1,10 +1,15 @@
 # Generated from _httpx2_network.py by tools/make_httpx.py. Change _httpx2_network.py instead.
-"""Network streams of blocking httpx transports that are cut at the deadline of a call, between any two reads.
+"""Network streams and pools of connections of httpx transports.
 
-httpx takes one time-out for a request and gives it to each read of its socket. Between two of these reads there is a stream,
-an interface that its connection pool lets others implement. :func:`bound_streams` puts one before the pool's own.
+*Streams* of blocking transports are cut at the deadline of a call, between any two reads. httpx takes one time-out for a
+request and gives it to each read of its socket. Between two of these reads there is a stream, an interface that its
+connection pool lets others implement. :func:`bound_streams` puts one before the pool's own.
 
-Cost: one Python call for each read and write of a socket.
+*Pools* may lose a place for each request that is cancelled, by its caller or a deadline, after it got a new connection and before
+that one was made (issue 1093 of httpcore). Nothing ever removes such a connection, and in the end every request
+to the endpoint times out in the pool. :func:`reclaim` and :func:`reclaim_async` remove it.
+
+Cost: one Python call for each read and write of a socket; O(connections) for each attempt that ends in an error.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ import httpx
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.adapters._time_left import DEADLINE_PASSED, TimeLeft, addresses_of
 
-__all__ = ["bound_streams"]
+__all__ = ["bound_streams", "reclaim", "reclaim_async"]
 
 PIECE: Final = 65_536
 """Bytes of a request that are written at a time while a deadline runs: the client writes each by as many sends as it takes."""
@@ -32,6 +37,48 @@ def bound_streams(transport: httpx.BaseTransport) -> None:
         and not isinstance(backend, _Backend)
     ):
         pool._network_backend = _Backend(backend)
+
+
+def reclaim(transport: httpx.BaseTransport) -> None:
+    """Remove connections that no request has and that were never made, after an attempt that ended in an error."""
+    pool: Any = getattr(transport, "_pool", None)
+    if _lost(pool):
+        with pool._optional_thread_lock:
+            closing = _serve_waiting(pool)
+        pool._close_connections(closing)
+
+
+async def reclaim_async(transport: httpx.AsyncBaseTransport) -> None:
+    """Do the same; tasks that wait for a connection get one."""
+    pool: Any = getattr(transport, "_pool", None)
+    if _lost(pool):
+        await pool._close_connections(_serve_waiting(pool))
+
+
+def _lost(pool: Any) -> list[Any]:
+    """Return what no request has and was never made; nothing of another kind of pool."""
+    requests, connections = getattr(pool, "_requests", None), getattr(pool, "_connections", None)
+    if not isinstance(requests, list) or not isinstance(connections, list):
+        return []
+    taken = {id(request.connection) for request in list(requests)}
+    found = [_unmade(one) for one in list(connections) if id(one) not in taken]
+    return [one for one in found if one is not None]
+
+
+def _unmade(connection: Any) -> Any:
+    """Return what a connection waits for to be made, which may be one to a proxy; ``None`` if it was made or has failed."""
+    while hasattr(connection, "_connection"):
+        if connection._connection is None:
+            return None if connection._connect_failed else connection
+        connection = connection._connection
+    return None
+
+
+def _serve_waiting(pool: Any) -> Any:
+    """Remove what was lost, and give its places to requests that wait; return what is to be closed."""
+    for connection in _lost(pool):
+        connection._connect_failed = True  # by which a pool knows that it has nothing to wait for
+    return pool._assign_requests_to_connections()
 
 
 def _seconds(timeout: float | None) -> float | None:

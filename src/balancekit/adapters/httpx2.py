@@ -35,7 +35,7 @@ from balancekit.adapters._httpx2_bodies import (
     BalancedBody,
     check_deadline,
 )
-from balancekit.adapters._httpx2_network import bound_streams
+from balancekit.adapters._httpx2_network import bound_streams, reclaim, reclaim_async
 from balancekit.adapters._httpx2_requests import foreign_error, replayable, rules, sleep, with_body
 from balancekit.adapters._httpx2_transport import TransportBase
 from balancekit.adapters._time_left import DEADLINE_PASSED
@@ -125,6 +125,7 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
             try:
                 response = inner.handle_request(outgoing)
             except Exception as error:
+                reclaim(inner)
                 found = foreign_error(error, request, call)
                 if found is None:
                     raise
@@ -232,15 +233,21 @@ class AsyncBalancedTransport(TransportBase[httpx2.AsyncBaseTransport], httpx2.As
         self, inner: httpx2.AsyncBaseTransport, outgoing: httpx2.Request, call: Call
     ) -> httpx2.Response:
         """Send one attempt; it ends when the deadline does, whatever the endpoint sends meanwhile."""
-        if call.deadline == math.inf:
-            return await inner.handle_async_request(outgoing)
-        import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
-
         try:
+            if call.deadline == math.inf:
+                return await inner.handle_async_request(outgoing)
+            import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
+
             with anyio.fail_after(call.left()):
                 return await inner.handle_async_request(outgoing)
         except TimeoutError as error:
+            await reclaim_async(inner)
+            if call.deadline == math.inf:
+                raise
             raise httpx2.ReadTimeout(DEADLINE_PASSED, request=outgoing) from error
+        except BaseException:
+            await reclaim_async(inner)
+            raise
 
     async def aclose(self) -> None:
         """Close every inner transport, also if one cannot be closed. Further calls do nothing."""
