@@ -98,7 +98,7 @@ def test_tokens_are_neither_lost_nor_made_by_threads() -> None:
 
     def exchange() -> None:
         for _ in range(rounds):
-            block.question()
+            block.request()
             block.grant(1.0)
 
     running = [threading.Thread(target=exchange) for _ in range(threads)]
@@ -133,7 +133,7 @@ def test_an_interrupted_step_of_a_block_is_made_whole_or_not_at_all(step: str, j
         return block
 
     def state(block: TokenBlock) -> tuple[float, float]:
-        return block.tokens, block.question()[-1]
+        return block.tokens, block.request()[-1]
 
     acts: dict[str, Callable[[TokenBlock], object]] = {
         "settle": lambda block: block.settle(1.0),

@@ -1,11 +1,11 @@
-"""Loads beyond one process: a mapped file for the workers of a host, a store for the hosts of a fleet.
+"""Loads, ejections and rate limits that are shared by several processes: by a file on one host, or by a store.
 
 =========================  ================================================================================
-:class:`Shared`            a load policy: another load, over the open leases of all processes
+:class:`Shared`            a load policy that counts the open leases of all processes
 :func:`in_flight`          the sums in a file, for operators and tests
 :class:`RedisStore`        the store for several hosts; :class:`AsyncRedisStore` on asyncio
-:class:`SharedEjections`   ejections shared between processes
-:class:`SharedRateLimit`   a selector: rate limits per endpoint over all processes
+:class:`SharedEjections`   ejections that processes share
+:class:`SharedRateLimit`   a selector with rate limits per endpoint that apply to all processes together
 =========================  ================================================================================
 
 A pick reads memory of its own process. It never waits for another process, a lock or the network.

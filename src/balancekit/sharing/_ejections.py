@@ -2,7 +2,7 @@
 
 A process that ejects an endpoint because of its own failures writes a hint to the store. Another process ejects the
 endpoint too if it has had a failure there itself, or if a quorum of processes has written hints. It writes no hint for
-such an ejection, so hints cannot amplify themselves. A share of the endpoints stays, whatever the hints are.
+such an ejection, so hints cannot amplify themselves. Hints never eject more than a given share of the endpoints.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from balancekit.sharing._store import Hint, require_store
 __all__ = ["SharedEjections"]
 
 MAX_CHECKS: Final = 10
-"""The most failed checks that are reported until the health policy ejects the endpoint."""
+"""Failed checks that are reported for one hint. Fewer are reported if the health policy ejects the endpoint earlier."""
 _EJECTED: Final = "ejected"
 
 
 @final
 class SharedEjections(StateRepr):
-    """Hints of ejections, exchanged through a store.
+    """The exchange of ejections of one balancer with other processes, through a store.
 
     Parameters
     ----------
@@ -40,21 +40,25 @@ class SharedEjections(StateRepr):
     store
         The store; hints arrive up to one of its periods late.
     quorum
-        The number of other processes that must have written a hint, >= 1, unless this process has had a failure there.
+        The number of other processes that must have written a hint for an endpoint, >= 1. One is enough if this process
+        has had a failure there recently.
     suspicion
-        The number of requests to an endpoint, after a failure in this process, during which one hint is enough, >= 1.
+        The number of requests to an endpoint, >= 1, for which a failure in this process counts as recent.
     max_ejected
-        The share of endpoints, 0 to 1, from which hints eject no more; ejections for any reason count.
+        The share of endpoints, 0 to 1. If at least this share is ejected, for any reason, hints eject no endpoint.
 
     Raises
     ------
     ConfigurationError
-        If ``balancer`` takes no checks, ``store`` is no store, or a number is outside its bounds.
+        If ``balancer`` is no balancer or takes no results of checks, ``store`` is no store, or a number is outside its
+        bounds.
 
-    *Guarantee.* Hints alone never leave fewer endpoints than ``1 - max_ejected`` of all. Joining reads and never writes.
+    *Guarantee.* Hints alone never leave fewer endpoints than ``1 - max_ejected`` of all.
 
-    *When not to use it:* where failures are the caller's fault, such as an expired credential. One bad deployment of a caller
-    would then eject servers for all callers. A larger quorum reduces the risk.
+    *When not to use it:* if failures may be caused by the caller, for example by an expired credential. One bad
+    deployment of a caller would then eject servers for all callers. A larger quorum reduces the risk.
+
+    Cost: O(hints) per exchange.
 
     Example
     -------
@@ -81,9 +85,8 @@ class SharedEjections(StateRepr):
     ) -> None:
         require_balancer(balancer)
         require_takes_checks(balancer)
-        self._balancer = weakly(
-            balancer
-        )  # weak, because the store holds this object and may outlive the balancer
+        # Weak, because the store holds this object and may outlive the balancer.
+        self._balancer = weakly(balancer)
         self._core = require_store(store).core
         self._quorum = valid.integer("quorum", quorum, minimum=1)
         self._suspicion = valid.integer("suspicion", suspicion, minimum=1)
@@ -103,7 +106,7 @@ class SharedEjections(StateRepr):
             end()
 
     def receive(self, hints: list[Hint]) -> None:
-        """Apply the hints in force. Called by the store after each exchange."""
+        """Eject endpoints according to the hints that are in force. The store calls this after each exchange."""
         balancer = self._balancer()
         if balancer is None:
             self.stop()
@@ -157,7 +160,7 @@ class SharedEjections(StateRepr):
 
 
 def _fail(balancer: ObservableBalancer[Any], endpoint: str, result: CheckResult) -> None:
-    """Report failed checks until one changes nothing."""
+    """Report failed checks until the health policy needs no further one."""
     for _ in range(MAX_CHECKS):
         if not balancer.report_check(endpoint, result):
             return

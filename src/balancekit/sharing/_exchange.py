@@ -13,7 +13,7 @@ Place = tuple[Any, int]
 """The location of a count: a mutable sequence, and an index."""
 
 NO_PLACE: Final[Place] = ([0], 0)
-"""The location for counts that no other process reads."""
+"""The location of counts that are not shared."""
 
 
 class HasNode(Protocol):
@@ -23,7 +23,7 @@ class HasNode(Protocol):
 
 
 class Counts(Protocol):
-    """The loads of a pool, for an exchange."""
+    """The loads of a pool, as an exchange reads them."""
 
     @property
     def loads(self) -> Mapping[str, HasNode]:
@@ -45,7 +45,7 @@ class Exchange(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether :meth:`join` has no location left, unless one is released."""
+        """Whether :meth:`join` has no free location."""
         ...
 
     def join(self, id: str, /) -> Place:
@@ -53,7 +53,7 @@ class Exchange(Protocol):
         ...
 
     def log_notes(self) -> None:
-        """Log the warnings from joining; called without a lock."""
+        """Log the warnings of :meth:`join`. Called under no lock."""
         ...
 
     def leave(self, id: str, place: Place, /) -> None:
@@ -61,7 +61,7 @@ class Exchange(Protocol):
         ...
 
     def refresh(self, pool: Counts, now: float, /) -> float:
-        """Write other processes' requests in flight to the nodes of a pool, if due; return the time of the next update."""
+        """Write the requests in flight of other processes to the nodes of a pool. Return the time of the next update."""
         ...
 
     def after_fork(self) -> None:

@@ -1,4 +1,4 @@
-"""Exchange of counts between the workers of one host, by a mapped file."""
+"""Exchange of counts between the workers of one host, by a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from balancekit.sharing._rows import LIVENESS_S, RowFile, RowSum, digest, open_r
 __all__ = ["FileExchange", "in_flight"]
 
 COST_PER_COUNT_S: Final = 1e-7
-"""The longest time in seconds to add one count of one row."""
+"""An upper bound of the time in seconds that is needed to add one count of one row."""
 REFRESH_SHARE: Final = 0.01
 """The largest share of a processor that refreshes may use."""
 
 
 @final
 class FileExchange:
-    """One row of a file and the sums of the others, for one pool.
+    """The exchange of one pool through a file: it writes one row, and sums the others.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class FileExchange:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Own no row yet."""
+        """Reset to a state without a row."""
         self._row = None
         self._free: list[int] = []
         self._loads: list[HasNode] = []
@@ -84,7 +84,7 @@ class FileExchange:
             weakref.finalize(self, self._file.release, self._row, os.getpid())
         if not self._free:
             self._warn(
-                f"there is room for {self._file.max_endpoints} endpoints; the load of others is not shared until one leaves"
+                f"the file has room for {self._file.max_endpoints} endpoints; loads of others are not shared until one leaves"
             )
             return NO_PLACE
         slot = self._free[-1]
@@ -109,7 +109,7 @@ class FileExchange:
             self._free += (slot,)
 
     def refresh(self, pool: Counts, now: float) -> float:
-        """Add up other processes' requests in flight."""
+        """Add up the requests in flight of other processes. Return the time of the next refresh."""
         if pool.version != self._version:
             self._version = pool.version
             self._loads = list(pool.loads.values())
@@ -120,7 +120,7 @@ class FileExchange:
                 self._living = [row for row in living if row != self._row]
                 self._looked_at = now
         loads = self._loads
-        # Another thread may change both.
+
         own = pool.leaving()
         for load, count in zip(loads, self._sum.over(self._living), strict=False):
             load.node.latency_estimate = count + own.get(load.node.id, 0)

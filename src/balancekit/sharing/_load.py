@@ -1,4 +1,4 @@
-"""The load of one endpoint over all processes; it publishes its own count and reads the sum."""
+"""The load of one endpoint over all processes. It publishes the count of this process and reads the sum of the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RemembersPick(Protocol):
 
 @final
 class SharedLoad(StateRepr, prints=("place",)):
-    """The load of one endpoint over all processes. Made by :class:`Shared`."""
+    """The load of one endpoint over all processes. Created by :class:`Shared`."""
 
     __slots__ = ("_passes_starts", "_succeeded", "inner", "node", "place", "pool")
 
@@ -42,7 +42,7 @@ class SharedLoad(StateRepr, prints=("place",)):
         self.node: Node = node
         self.place: Place = NO_PLACE
         self.inner: Load = policy(cast("Node", _SummedNode(node)))
-        """The load policy that reads the sum."""
+        """The wrapped load, which reads the sum."""
         self._passes_starts = bool(getattr(self.inner, "needs_start", True))
         self._succeeded = self.inner.succeeded if isinstance(self.inner, SupportsFastSuccess) else None
 
@@ -68,25 +68,25 @@ class SharedLoad(StateRepr, prints=("place",)):
             words[index] = count
 
     def _settle(self) -> None:
-        """Publish the outcome of the last pick."""
+        """Publish the count of the node of the last pick again, because the request may have gone elsewhere."""
         last, self.pool.last_pick = self.pool.last_pick, None
         if last is not None:
             last.publish()
 
     def started(self, *, now: float, cost: float) -> None:
-        """Publish the count with this request, and pass it on."""
+        """Publish the count with this request, and notify the wrapped load if it needs starts."""
         self.pool.count(self.node)
         if self._passes_starts:
             self.inner.started(now=now, cost=cost)
 
     def finished(self, completion: Completion, /) -> None:
-        """Publish the count and pass it on."""
+        """Publish the count, and notify the wrapped load."""
         self.publish()
         self._settle()
         self.inner.finished(completion)
 
     def succeeded(self, latency: float, now: float) -> None:
-        """Publish the count and pass it on."""
+        """Publish the count, and notify the wrapped load."""
         words, index = self.place
         node = self.node
         count = node.inflight
@@ -101,7 +101,7 @@ class SharedLoad(StateRepr, prints=("place",)):
             self.inner.finished(_success(latency, now))
 
     def reset(self) -> None:
-        """Pass it on."""
+        """Notify the wrapped load."""
         if isinstance(self.inner, SupportsReset):
             self.inner.reset()
 

@@ -1,11 +1,11 @@
 """Loads that include the requests in flight of other processes.
 
-Each process has its own balancer and its own load. The processes share the number of open leases per endpoint, so a
-load that reads ``node.inflight`` reads the sum over all processes. A pick reads only memory of its own process; an
+Each process has its own balancer and its own load. The processes share the number of open leases per endpoint. So a
+load that reads ``node.inflight`` reads the sum over all processes. A pick reads only memory of its own process. An
 exchange, by a mapped file or a store, updates the sums.
 
-Cost for a plain pick with two choices: two empty calls more with a file, none with a store (see
-``benchmarks/sharing.py``). Every ``period`` one pick adds up the rows.
+Cost of a plain pick with two choices: two empty method calls more with a file, none with a store
+(``benchmarks/sharing.py``). Once per ``period``, one pick adds up the rows of the file.
 """
 
 from __future__ import annotations
@@ -47,32 +47,39 @@ class Shared(Policy):
     Parameters
     ----------
     load
-        The load of one process; it must read requests in flight.
+        The load policy to apply. Its loads must read requests in flight.
     file
-        For the workers of one host: a name, or a path on a local file system. Workers of one user with the same name share
-        their counts.
+        For the workers of one host: a name, or a path on a local file system. Workers of one user that pass the same name
+        share their counts.
     store
         For several hosts: a ``RedisStore`` or an ``AsyncRedisStore``. Pass either this or ``file``.
     period
-        With a file: seconds between refreshes of the sums, > 0; longer with many endpoints and workers.
+        With a file: seconds between refreshes of the sums, > 0. With many endpoints and workers the pauses are longer, so
+        that refreshes use at most 1 % of a processor.
     max_workers, max_endpoints
-        With a file: the number of its rows, and of endpoints in each. The process that creates the file sets them. Further
-        workers and endpoints are not shared, which is logged.
+        With a file: the number of its rows, and of endpoints in each. The process that creates the file decides. The
+        counts of further workers and endpoints are not shared, and a warning is logged.
 
-    *Guarantee.* Open leases of a process that has died, for any reason, stop counting within a second. Those of an endpoint
-    that was removed count under its id until they end, while it has a place. A process never waits for another one.
+    *Guarantee.* The open leases of a process that has ended for any reason are no longer counted after one second with
+    a file, and after ``ttl`` with a store. Open leases of a removed endpoint are counted under its id until they end,
+    unless other endpoints need its place in the file. A process never waits for another one.
 
-    *When to use it:* with ``PowerOfChoices``, if each of several workers gets a share of the traffic. *When not:* in a single
-    process; with selectors that pick the least loaded of all endpoints, which herd on the old sums of a store; with the
-    default selector, which learns more from its own requests.
+    *When to use it:* with ``PowerOfChoices``, if each of several workers gets a share of the traffic.
 
-    Cost: ``16 * max_workers * max_endpoints`` bytes of memory for all workers.
+    *When not to use it:* in a single process. With selectors that pick the least loaded of all endpoints: all processes
+    would pick the same endpoint until the sums of a store are refreshed. With the default selector, which learns more
+    from its own requests.
+
+    Cost: ``16 * max_workers * max_endpoints`` bytes of memory for all workers together.
+
     Source: own measurement, ``benchmarks/sharing.py``; Mitzenmacher 2000, *How useful is old information?*
 
     Raises
     ------
     ConfigurationError
-        If both or neither of ``file`` and ``store`` are given; at construction of the balancer, if the file cannot be used.
+        If both or neither of ``file`` and ``store`` are given, ``load`` is no load policy or one that does not read
+        requests in flight, ``file`` is no path, ``store`` is no store, or a number is outside its bounds. The
+        constructor of the balancer raises it if the file cannot be used.
 
     Example
     -------
@@ -178,11 +185,11 @@ class SharedPool(StateRepr, prints=("version",)):
         self.loads: dict[str, SharedLoad] = {}
         """The loads by endpoint id. Copy it before iterating; other threads change it."""
         self._replaced: dict[Node, SharedLoad] = {}
-        """The load that each new node has replaced, until the old node is known to be gone."""
+        """The load that each new node replaces, until the balancer has forgotten one of the two nodes."""
         self._left: dict[Node, SharedLoad] = {}
-        """The loads of nodes that have left or may leave; they publish their open leases to the end."""
+        """The loads of nodes that have left or may leave. They publish their open leases until these have ended."""
         self._placeless: dict[Node, SharedLoad] = {}
-        """The loads that found no place; they get those of nodes that leave."""
+        """The loads without a location. They get the locations of nodes that leave."""
         self.version: int = 0
         """Grows with every change of ``loads``."""
         self.last_pick: SharedLoad | None = None
@@ -210,7 +217,7 @@ class SharedPool(StateRepr, prints=("version",)):
             before = self._replaced.pop(node, None)
             if load is not None and load.node is node:
                 self._part_with(load)
-                if before is not None:  # the change of its target was refused
+                if before is not None:  # the change of the target was dropped: the old node stays
                     self._take_back(before)
             self._replace(node, before)
             left = self._left.get(node)
@@ -219,7 +226,7 @@ class SharedPool(StateRepr, prints=("version",)):
         self.exchange.log_notes()
 
     def _replace(self, node: Node, before: SharedLoad | None) -> None:
-        """Have those that came in place of a node that has gone go back to what was before it."""
+        """Set what the successors of a node replace to ``before``, because the node itself is gone."""
         for one in [one for one, other in self._replaced.items() if other.node is node]:
             del self._replaced[one]
             if before is not None:
@@ -228,7 +235,7 @@ class SharedPool(StateRepr, prints=("version",)):
     def _add(self, load: SharedLoad) -> None:
         if self.exchange.full:
             self._drop_ended()
-        while self.exchange.full and self._left:  # those that serve come first
+        while self.exchange.full and self._left:  # endpoints that serve have priority
             self._drop(next(iter(self._left.values())))
         load.place = self.exchange.join(load.node.id)
         self._show(load)
@@ -247,7 +254,7 @@ class SharedPool(StateRepr, prints=("version",)):
             self._show(load)
 
     def _part_with(self, load: SharedLoad) -> None:
-        """Keep the count of a load until its leases have ended."""
+        """Move a load to those that leave; its count is kept until its leases have ended."""
         self._left[load.node] = load
         self._placeless.pop(load.node, None)
         del self.loads[load.node.id]
@@ -261,7 +268,7 @@ class SharedPool(StateRepr, prints=("version",)):
                 self._drop(load)
 
     def _drop(self, load: SharedLoad) -> None:
-        """Release the count of a load; an endpoint that joined without a place gets it."""
+        """Release the location of a load. If a load has none, it gets this one."""
         place, load.place = load.place, NO_PLACE
         del self._left[load.node]
         if place is not NO_PLACE:
@@ -305,7 +312,7 @@ class SharedPool(StateRepr, prints=("version",)):
                 self.due = now + SWEEP_S
 
     def after_fork(self) -> None:
-        """Release the parent's row without writing to it; the child's balancer creates new nodes and loads."""
+        """Forget the locations of the parent without writing to them. The child's balancer creates new nodes and loads."""
         for load in (*self.loads.values(), *self._left.values()):
             load.place = NO_PLACE
         self.loads.clear()
@@ -356,7 +363,7 @@ class SharedPool(StateRepr, prints=("version",)):
         return lighter
 
     def count(self, node: Node) -> None:
-        """Publish the request of this pick, and the outcome of the one before."""
+        """Publish the count of a picked node with its new request, and correct the count of the node picked before."""
         last = self.last_pick
         if last is not None:
             last.publish()

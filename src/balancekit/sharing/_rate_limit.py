@@ -1,9 +1,10 @@
-"""A rate limit over many processes, by leased blocks of tokens.
+"""A rate limit over many processes, by blocks of tokens.
 
-The store holds one bucket per endpoint. With each exchange a process leases a block: its recent use and a little more. It
-spends the block without an exchange. So all processes together never use more than the quota, and a pick never waits for
-the store. While the store does not answer, each process uses its own share of the rate. The same holds if an exchange takes
-longer than three periods, as with a client without a time-out.
+The store has one token bucket per endpoint. With each exchange, a process takes a block of tokens: twice the number
+that it has used since the last exchange. It spends the block without further exchanges. So all processes together never
+use more than the quota, and a pick never waits for the store. While the store does not answer, each process uses its
+own share of the rate. It does the same if an exchange takes longer than three periods, as may happen with a client
+without a timeout.
 """
 
 from __future__ import annotations
@@ -26,17 +27,18 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 __all__ = ["SharedRateLimit"]
 
 ROUNDING: Final = 1e-9
-"""The share of a token that rounding of small additions may lose."""
+"""The part of a token that rounding errors of small additions may lose."""
 HEADROOM: Final = 2.0
 """The size of a block, as a multiple of the tokens used since the last exchange."""
 
 
-class _Said(NamedTuple):
-    """The answers of the store so far; replaced as a whole, so a pick never reads half of an update."""
+class _Grants(NamedTuple):
+    """The answers of the store so far. It is replaced as a whole, so a pick never reads an incomplete update."""
 
     granted: float
-    """Tokens, in total."""
+    """The sum of all granted tokens."""
     answers: int
+    """The number of answers."""
     down: bool
     """Whether the store did not answer the last request."""
 
@@ -45,8 +47,8 @@ class _Said(NamedTuple):
 class TokenBlock:
     """The tokens that this process holds for one endpoint.
 
-    Picks, one at a time, write the tokens they spend; exchanges write the tokens that were granted. Neither writes the
-    fields of the other, so no pick waits for a lock.
+    Picks write the spent tokens, one pick at a time. Exchanges write the granted tokens. Picks and exchanges write
+    different fields, so no pick waits for a lock.
 
     Parameters
     ----------
@@ -55,92 +57,94 @@ class TokenBlock:
     rate, burst
         The quota of all processes.
     share
-        The share of both that this process uses while the store does not answer.
-    patience
-        Seconds without an answer after which it uses that share.
+        The share of the quota that this process uses while the store does not answer.
+    max_silence
+        Seconds without an answer after which the process uses that share.
     """
 
     __slots__ = (
         "__weakref__",
-        "_alone_since",
         "_answered_at",
         "_answers",
         "_burst",
         "_counted",
         "_drawn",
+        "_grants",
         "_key",
         "_lock",
-        "_patience",
+        "_max_silence",
+        "_offline_since",
         "_rate",
-        "_said",
         "_seen",
         "_share",
         "_spent",
     )
 
-    def __init__(self, key: str, rate: float, burst: float, share: float, patience: float = math.inf) -> None:
+    def __init__(
+        self, key: str, rate: float, burst: float, share: float, max_silence: float = math.inf
+    ) -> None:
         self._key = key
         self._rate = rate
         self._burst = burst
         self._share = share
-        self._patience = patience
+        self._max_silence = max_silence
         # Written by exchanges, under the lock.
         self._lock = new_lock()
-        self._said = _Said(0.0, 0, down=False)
-        self._counted = -1.0  # of the spent tokens; the first exchange wants tokens for one request
+        self._grants = _Grants(0.0, 0, down=False)
+        self._counted = -1.0  # spent tokens at the last exchange; -1, so that the first one requests some
         # Written by picks.
         self._spent = 0.0
-        self._seen = 0.0  # of the granted tokens
-        self._drawn = 0.0  # from the granted tokens, without those spent while the store did not answer
+        self._seen = 0.0  # the granted tokens, as of the last pick
+        self._drawn = 0.0  # minus the tokens taken from the granted ones
         self._answers = 0
         self._answered_at = math.inf
-        self._alone_since: float | None = None
+        self._offline_since: float | None = None
 
     @property
     def tokens(self) -> float:
         """The number of tokens left; negative if the last request cost more."""
         return self._seen + self._drawn
 
-    def question(self) -> list[Any]:
-        """Return key, rate, burst and the number of wanted tokens. Any thread may call."""
+    def request(self) -> list[Any]:
+        """Return key, rate, burst and the number of wanted tokens. Any thread may call this."""
         with self._lock:
             spent = self._spent
             used, self._counted = spent - self._counted, spent
-            held = self._said.granted + self._drawn
+            held = self._grants.granted + self._drawn
         wanted = math.ceil(min(self._burst, max(1.0, HEADROOM * used) - held))
         return [self._key, self._rate, self._burst, max(0, wanted)]
 
     def grant(self, tokens: float | None) -> None:
-        """Take tokens; ``None`` if the store did not answer. Any thread may call."""
+        """Add granted tokens; ``None`` means that the store did not answer. Any thread may call this."""
         with self._lock:
-            granted, answers, _ = self._said
+            granted, answers, _ = self._grants
             if tokens is None:
-                self._said = _Said(granted, answers, down=True)
+                self._grants = _Grants(granted, answers, down=True)
             else:
-                self._said = _Said(granted + tokens, answers + 1, down=False)
+                self._grants = _Grants(granted + tokens, answers + 1, down=False)
 
     def forfeit(self) -> None:
         """Drop all tokens, including those granted last."""
         held = min(0.0, self._seen + self._drawn)
-        self._seen = self._said.granted
+        self._seen = self._grants.granted
         self._drawn = held - self._seen
 
     def settle(self, now: float) -> None:
-        """Add granted tokens."""
-        granted, answers, down = self._said
-        drawn, since, answered_at = self._drawn, self._alone_since, self._answered_at
+        """Take over the tokens granted since the last pick, and add own tokens while the store does not answer."""
+        granted, answers, down = self._grants
+        drawn, since, answered_at = self._drawn, self._offline_since, self._answered_at
         if answers != self._answers or answered_at == math.inf:
             since, answered_at = None, now
-        if since is None and (down or now - answered_at > self._patience):
+        if since is None and (down or now - answered_at > self._max_silence):
             since = now
         if since is not None:
             held = granted + drawn
             most = max(1.0, self._burst * self._share)
             drawn += max(0.0, min(most - held, (now - since) * self._rate * self._share))
             since = now
-        # No call from here on, so no interrupt comes in between.
+        # No call from here on, so that no interrupt occurs between these assignments.
         self._seen, self._drawn, self._answers = granted, drawn, answers
-        self._alone_since, self._answered_at = since, answered_at
+        self._offline_since, self._answered_at = since, answered_at
 
     def has(self, cost: float) -> bool:
         """Return whether a request of this cost is allowed."""
@@ -154,22 +158,23 @@ class TokenBlock:
 
 @final
 class SharedRateLimit(ConstructorRepr, makers=("child",)):
-    """Skip endpoints whose rate limit over all processes is used up.
+    """Selector that skips endpoints whose rate limit over all processes is used up.
 
     Parameters
     ----------
     store
         The store of the quotas.
     rate
-        The limit per endpoint and second over all processes, > 0, in requests or their cost.
+        The limit per endpoint over all processes, > 0, in requests (or cost) per second.
     burst
-        The limit at once after an idle time, >= 1. If left out, the limit of one second, and at least 1.
+        The number of requests (or the cost), >= 1, that are allowed at once after an idle time. The default is the
+        limit of one second, and at least 1.
     by_cost
-        Whether a request counts by its cost or as one.
+        Whether a request uses as many tokens as its cost, or one.
     replicas
-        The approximate number of processes. While the store does not answer, each process uses ``rate / replicas``.
+        The approximate number of processes, >= 1. While the store does not answer, each process uses ``rate / replicas``.
     child
-        The factory of the inner selector; ``ShortestExpectedDelay`` if left out.
+        A function that creates the inner selector.
 
     Raises
     ------
@@ -177,14 +182,16 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
         If ``store`` is no store, a number is outside its bounds, ``by_cost`` is no bool, or ``child`` makes
         no selector.
 
-    *Guarantee.* While the store answers, processes together are granted at most ``burst + rate * t`` in ``t`` seconds. A
-    request may cost more than a process holds if the block has its largest size; the process then owes the rest.
+    *Guarantee.* While the store answers, it grants all processes together at most ``burst + rate * t`` tokens in ``t``
+    seconds. A request that costs more than the largest block is allowed if the process has a full block; the number of
+    tokens then becomes negative.
 
-    *When not to use it:* for one process, where ``RateLimit`` also gives the time of the next token; or for a limit that must
-    be used to the last token, because an unspent block of one process is not available to others.
+    *When not to use it:* for one process; ``RateLimit`` also gives the time of the next token. Also not for a limit
+    that must be used completely, because other processes cannot use the unspent tokens of a block.
 
-    Cost: O(n) per pick. The first requests to an endpoint, before the first exchange, find no tokens.
-    Source: blocks as in Doorman (Google) and Stripe's and Envoy's quota services.
+    Cost: O(n) per pick. Requests to an endpoint before the first exchange are refused, because the process has no tokens.
+
+    Source: blocks as in Google's Doorman and in the rate limit services of Stripe and Envoy.
 
     Example
     -------
@@ -248,7 +255,7 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
         return {**self._children.refusals(WHOLE_POOL, snapshot, ctx.excluding(short)), **found}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Return the earliest time at which the next exchange can bring tokens."""
+        """Return the time at which the next exchange may grant tokens, or the child's time if that is later."""
         own = ctx.now + self._store.core.period if self._short(snapshot, ctx) else None
         childs = self._children.retry_at(WHOLE_POOL, snapshot, ctx)
         return max([at for at in (own, childs) if at is not None], default=None)
@@ -266,8 +273,8 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
         """Return the block of an endpoint; a new, empty one if the change that creates it was interrupted."""
         block = self._blocks.get(id)
         if block is None:
-            patience = MAX_AGE_PERIODS * self._store.core.period
-            made = TokenBlock(id, self._rate, self._burst, self._share, patience)
+            max_silence = MAX_AGE_PERIODS * self._store.core.period
+            made = TokenBlock(id, self._rate, self._burst, self._share, max_silence)
             self._store.core.add_quota(made)
             block = self._blocks.setdefault(id, made)
         return block

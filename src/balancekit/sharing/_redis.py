@@ -1,7 +1,7 @@
-"""Exchange through a Redis or Valkey server, from a thread or a task.
+"""Exchange of counts through a Redis or Valkey server, in a thread or a task.
 
-A pick never uses the network; the runner writes the sums to the nodes. If the server does not answer, the balancer
-continues with its own counts. One line is logged then, and another when the server answers again.
+A pick never uses the network; a thread or task writes the sums to the nodes. If the server does not answer, the balancer
+continues with its own counts. One warning is logged then, and one line when the server answers again.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 __all__ = ["AsyncRedisStore", "RedisStore"]
 
 _RNG: Final = SystemRandom()
-"""The source of jitter; a copied generator would give forked processes the same pauses."""
+"""The random generator of pauses. It has no state in the process, so that forked processes do not get the same pauses."""
 
 
 @final
 class RedisStore(ConstructorRepr):
-    """A store for programs with threads: one daemon thread exchanges counts each period.
+    """A store for programs with threads: one daemon thread exchanges counts once per period.
 
     Parameters
     ----------
     client
-        A client of redis-py, for Redis >= 5 or Valkey. Set ``socket_timeout`` to about a period, and ``retry=None``: the next
-        period retries anyway, and a client's own retries would block the thread for seconds.
+        A client of redis-py, for Redis >= 5 or Valkey. Set ``socket_timeout`` to about one period, and ``retry=None``.
+        The next period retries in any case, and retries by the client would block the thread for seconds.
     name
-        The name of the group; processes with the same name share.
+        The name of the group. Processes with the same name share their counts.
     period
-        Seconds between two exchanges, > 0. Sums help while they are no older than a few service times.
+        Seconds between two exchanges, > 0. Sums are useful while they are not older than a few service times.
     ttl
-        Seconds after which a process that has not reported stops counting, > period; ten periods if left out.
+        Seconds without an exchange after which a process is no longer counted, > ``period``. The default is ten periods.
 
-    The thread starts with the first request of a balancer and ends with the store, or with :meth:`close`, which withdraws the
-    counts of this process. It starts again in a forked child.
+    The thread starts with the first request of a balancer. It ends when the store is garbage-collected, or with
+    :meth:`close`, which withdraws the counts of this process. A forked child starts its own thread.
 
     Raises
     ------
@@ -60,10 +60,10 @@ class RedisStore(ConstructorRepr):
         If ``client`` is no client of redis-py or one of ``redis.asyncio``, ``name`` is empty, or ``period``
         or ``ttl`` is outside its bounds.
 
-    *When not to use it:* for the workers of one host; a file is fresher and needs no server. On asyncio: use
+    *When not to use it:* for the workers of one host; a file has newer counts and needs no server. On asyncio, use
     :class:`AsyncRedisStore`.
 
-    Cost: one round trip per period with some 20 bytes per endpoint; in the server, O(endpoints).
+    Cost: one round trip per period with about 20 bytes per endpoint; O(endpoints) in the server.
 
     Example
     -------
@@ -86,7 +86,7 @@ class RedisStore(ConstructorRepr):
         self._client: Any = client
         self._lock = new_lock()
         self._closed = False
-        self._end: SimpleQueue[None] = SimpleQueue()  # an event's lock would be lost by an interrupt
+        self._end: SimpleQueue[None] = SimpleQueue()  # no Event: an interrupt may leave its lock held
         self._thread: threading.Thread | None = None
         self._blocks = 0
         """The number of open ``with`` blocks."""
@@ -110,26 +110,25 @@ class RedisStore(ConstructorRepr):
                 self._thread = thread
                 try:
                     thread.start()
-                except (
-                    RuntimeError
-                ) as error:  # the system starts no more threads: a later request tries again
+                except RuntimeError as error:  # the system refuses a thread; a later request tries again
                     self._thread, failed = None, error
-        if failed is not None:  # without a lock: log handlers belong to the application
+        if failed is not None:  # under no lock, because log handlers are user code
             self.core.failed(failed)
 
     def synchronize(self) -> None:
-        """Exchange now, in this thread; several threads may. Errors of the client are not raised."""
-        question = self.core.ask()
+        """Exchange now, in this thread. Several threads may do so. Errors of the client are logged and not raised."""
+        request = self.core.request()
         try:
-            self.core.answered(question, self._client.eval(SCRIPT, *question.arguments))
+            self.core.answered(request, self._client.eval(SCRIPT, *request.arguments))
         except Exception as error:
             raise_interrupt()
-            self.core.failed(error, question)
+            self.core.failed(error, request)
 
     def close(self) -> None:
         """End the thread, and withdraw the counts of this process.
 
-        If the server does not answer, this is skipped: the counts expire with ``ttl``, and the program need not wait.
+        If the server does not answer, the counts are not withdrawn. They expire after ``ttl``, and the program does not
+        wait.
         """
         self._closed = True
         self._end.put(None)
@@ -153,7 +152,7 @@ class RedisStore(ConstructorRepr):
             self.close()
 
     def after_fork(self) -> None:
-        """Reset in a forked child, which does not have the thread."""
+        """Reset the store in a forked child, in which the thread does not exist."""
         self.core.start_over()
         self._closed = False
         self._end = SimpleQueue()
@@ -168,7 +167,7 @@ def _run(store: weakref.ref[RedisStore], end: SimpleQueue[None]) -> None:
             return
         try:
             present.synchronize()
-        except BaseException as error:  # SystemExit of a client, for one, would end the thread
+        except BaseException as error:  # for example SystemExit of a client must not end the thread
             present.core.failed(error)
         pause = present.core.pause(_RNG)
         del present
@@ -181,12 +180,12 @@ def _run(store: weakref.ref[RedisStore], end: SimpleQueue[None]) -> None:
 
 @final
 class AsyncRedisStore(ConstructorRepr):
-    """A store for programs on asyncio: one task exchanges counts each period, inside ``async with``.
+    """A store for programs on asyncio: one task exchanges counts once per period, inside ``async with``.
 
     Parameters
     ----------
     client
-        ``redis.asyncio.Redis``; give it ``socket_timeout`` and ``retry=None``.
+        A ``redis.asyncio.Redis`` with ``socket_timeout`` and ``retry=None``.
     name, period, ttl
         See :class:`RedisStore`.
 
@@ -228,13 +227,13 @@ class AsyncRedisStore(ConstructorRepr):
         """Do nothing: ``async with`` starts the task."""
 
     async def synchronize(self) -> None:
-        """Exchange now; several tasks may. Errors of the client are not raised."""
-        question = self.core.ask()
+        """Exchange now. Several tasks may do so. Errors of the client are logged and not raised."""
+        request = self.core.request()
         try:
-            self.core.answered(question, await self._client.eval(SCRIPT, *question.arguments))
+            self.core.answered(request, await self._client.eval(SCRIPT, *request.arguments))
         except (Exception, asyncio.CancelledError) as error:
             raise_cancellation()
-            self.core.failed(error, question)
+            self.core.failed(error, request)
 
     async def __aenter__(self) -> Self:
         if not is_alive(self._task):
@@ -252,13 +251,13 @@ class AsyncRedisStore(ConstructorRepr):
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)  # keeps a cancellation of the caller
-        if self.core.answers:  # otherwise the counts expire with ttl, and the program need not wait
+        if self.core.answers:  # otherwise the counts expire after ttl, and the program does not wait
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(self.core.ttl):
                     await self._client.eval(SCRIPT, *self.core.leaving())
 
     def after_fork(self) -> None:
-        """Become a new member in a forked child, which has another loop."""
+        """Reset the store in a forked child, which has no event loop."""
         self.core.start_over()
         self._task = None
 

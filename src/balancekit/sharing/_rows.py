@@ -1,4 +1,4 @@
-"""A mapped file with one row of counts for each worker of a host.
+"""A memory-mapped file with one row of counts for each worker of a host.
 
 .. code-block:: text
 
@@ -6,14 +6,14 @@
     row       generation, used, pid | endpoint digests | counts          one for each worker
 
 Only the owner writes to a row. The owner holds a lock on one byte of the file. The kernel releases that lock when the
-process ends, even by SIGKILL, so a dead worker's row is recognised without time-outs or process ids. Counts are found by
-the digest of the endpoint's id, so workers with different endpoints share the counts of their common ones.
+process ends, even by SIGKILL. So the row of an ended worker is recognised without timeouts and process ids. A count is
+found by the digest of the endpoint's id, so workers with different endpoints share the counts of their common ones.
 
-All numbers are aligned 64-bit words, so a reader sees either the old or the new value. While digests change, the
-generation is odd, and readers skip the row. No reader and no writer waits for another process.
+All numbers are aligned 64-bit words, so a reader sees either the old or the new value. While the digests of a row
+change, its generation is odd, and readers skip the row. No reader and no writer waits for another process.
 
-A process opens a file once and keeps it open until it ends, because closing any descriptor of a file releases all locks of
-the process on it.
+A process opens a file once and keeps it open until it ends, because closing any descriptor of a file releases all locks
+of the process on it.
 
 Cost: 16 bytes per endpoint and worker. A write is one store; a sum is one numpy call for all rows with the same
 endpoints. Every 0.4 s, one or two system calls per used row show which workers are alive.
@@ -52,23 +52,23 @@ MAGIC: Final = int.from_bytes(b"bkrows01", "little")
 HEADER_WORDS: Final = 8
 ROW_HEADER_WORDS: Final = 8
 GENERATION, USED, PID = 0, 1, 2
-"""The number of words in a row's header."""
+"""The indices of the words in the header of a row."""
 WORD_BYTES: Final = 8
 LIVENESS_S: Final = 0.4
-"""Seconds between two liveness checks of the workers; with the refresh, sums are correct a second after a death."""
+"""Seconds between two checks which workers are alive. So sums are correct within a second after the end of a worker."""
 ROW_LOCKS_AT: Final = 1
-"""The byte whose lock owns row 0; locks may lie beyond the end of the file."""
+"""The position of the byte whose lock owns row 0. Locks may be beyond the end of the file."""
 
 Ints = npt.NDArray[np.int64]
 
 
 def digest(id: str) -> int:
-    """Return the digest of an endpoint in the file: 64 bits, never 0."""
+    """Return the digest of an endpoint's id: 64 bits, never 0."""
     return int.from_bytes(blake2b(to_bytes(id), digest_size=WORD_BYTES).digest(), "little", signed=True) or 1
 
 
 def row_path(file: str | os.PathLike[str]) -> Path:
-    """Return the path of a file: unchanged if it is a path, otherwise one in memory, by user and name."""
+    """Return the path of a file. A path is returned unchanged; a name becomes a file in memory, separate for each user."""
     name = valid.text("file", os.fspath(file))
     if os.sep in name or isinstance(file, os.PathLike):
         return Path(name)
@@ -78,7 +78,7 @@ def row_path(file: str | os.PathLike[str]) -> Path:
 
 
 def open_rows(file: str | os.PathLike[str], *, make: tuple[int, int] | None = None) -> RowFile:
-    """Return the rows of a file; create a missing file with this number of workers and endpoints.
+    """Return the rows of a file. With ``make``, create a missing file with these numbers of workers and endpoints.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def _open(path: Path) -> RowFile:
 
 
 def _create(path: Path, workers: int, endpoints: int) -> None:
-    """Create a complete file, then rename it, unless another process was first."""
+    """Write a complete file under another name and link it to ``path``, unless another process was first."""
     size = (HEADER_WORDS + workers * (ROW_HEADER_WORDS + 2 * endpoints)) * WORD_BYTES
     header = np.zeros(HEADER_WORDS, dtype=np.int64)
     header[:3] = MAGIC, workers, endpoints
@@ -133,7 +133,7 @@ def _create(path: Path, workers: int, endpoints: int) -> None:
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                # Written, not extended: on a full disk, a page without storage would kill the process that writes to it.
+                # All bytes are written. In a sparse file on a full disk, a write to the mapping would kill the process.
                 file.write(header.tobytes())
                 file.write(bytes(size - header.nbytes))
             with suppress(FileExistsError):
@@ -207,7 +207,7 @@ class RowFile:
         self._mine.clear()
 
     def claim(self) -> int | None:
-        """Take a row and empty it; return ``None`` if every row belongs to a living worker."""
+        """Take a free row and clear it. Return its index, or ``None`` if every row belongs to a living worker."""
         with self._lock:
             return self._claim()
 
@@ -226,14 +226,14 @@ class RowFile:
         return None
 
     def release(self, row: int, pid: int) -> None:
-        """Release a row. Takes no lock, so a finalizer may call it; does nothing in a child of the owner."""
+        """Release a row. This takes no lock, so a finalizer may call it. In a forked child of the owner it does nothing."""
         if pid == os.getpid() and row in self._mine:
             self.table[row, USED] = 0
             _unlock(self._fd, row)
             self._mine.discard(row)
 
     def living(self) -> list[int] | None:
-        """Return the rows of living workers; ``None`` if another thread is checking them."""
+        """Return the indices of the rows of living workers; ``None`` if another thread is checking them."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -281,7 +281,7 @@ class RowSum:
         self._groups: list[tuple[Ints, Ints, Ints]] = []
 
     def over(self, rows: list[int]) -> list[int]:
-        """Return the sums over these rows. O(rows times endpoints), in numpy."""
+        """Return the sums over these rows, in the order of the digests. O(rows times endpoints), in numpy."""
         if not rows:
             return [0] * self._size
         table = self._file.table
@@ -315,7 +315,10 @@ class RowSum:
         self._rows, self._generations = list(rows), generations
 
     def _slots(self, digests: list[int]) -> list[dict[int, int]]:
-        """Return slots by place, one of each place at a time: an endpoint that has left and come back has two."""
+        """Return groups of slots by their place in the sums. Each group has one slot per place.
+
+        An endpoint that was removed and added again may have two slots, which are then in two groups.
+        """
         found: list[dict[int, int]] = []
         for slot, value in enumerate(digests):
             place = self._place.get(value)
@@ -346,7 +349,7 @@ def _unlock(descriptor: int, row: int) -> None:
 
 
 def _is_free(descriptor: int, row: int) -> bool:
-    """Return whether no process owns a row. Never call it for an own row, whose lock it would release."""
+    """Return whether no process owns a row. Do not call it for a row of this process: it would release the lock."""
     try:
         _locks.lockf(descriptor, _locks.LOCK_SH | _locks.LOCK_NB, 1, ROW_LOCKS_AT + row)
     except OSError:

@@ -1,7 +1,7 @@
-"""The script that a store runs: requests in flight, sums, hints and quotas in one round trip.
+"""The Lua script that a store runs. It exchanges requests in flight, sums, hints and quotas in one round trip.
 
-It keeps one hash of sums and one hash per process. A process that has not reported for its ``ttl`` is subtracted from the
-sums. The sums carry a mark; if one of the keys was lost, they are computed again from the hashes of the processes.
+The store has one hash of sums and one hash per process. The script subtracts a process that has not reported for its
+``ttl`` from the sums. If one of the keys was lost, the script computes the sums again from the hashes of the processes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Exchange of counts, ejections and quotas between hosts: requests and answers, without I/O.
+"""Exchange of counts, ejections and quotas between hosts: the requests and answers, without I/O.
 
-Once per period, a process reports its requests in flight and reads the sums of all. The store runs one script for this, in
-one round trip. It keeps one hash of sums and one hash per process. The next exchange subtracts a process that has not
-reported for ``ttl`` seconds. So the work of an exchange does not grow with the number of processes.
+Once per period, a process reports its requests in flight and reads the sums of all processes. The store runs one script
+for this, in one round trip. The store has one hash of sums and one hash per process. If a process has not reported for
+``ttl`` seconds, the next exchange subtracts its counts. So the cost of an exchange does not grow with the number of
+processes.
 """
 
 from __future__ import annotations
@@ -24,62 +25,62 @@ from balancekit.sharing._exchange import NO_PLACE, Counts, Place
 __all__ = [
     "MAX_AGE_PERIODS",
     "Hint",
-    "Question",
     "Quota",
     "StoreCore",
     "StoreExchange",
+    "StoreRequest",
     "require_store",
 ]
 
 MAX_AGE_PERIODS: Final = 3.0
-"""Periods after which sums are dropped, because two choices with old counts are worse than with own counts."""
+"""Periods after which sums are dropped. Two choices with old counts balance worse than with the counts of one process."""
 JITTER: Final = 0.25
-"""The share of a period by which a pause is shorter or longer at random.
+"""The largest random change of a pause, as a share of a period.
 
-With constant pauses, processes would always exchange in the same order, and the first would take the quota: one of two busy
-processes got almost nothing for a minute."""
+With constant pauses, processes would always exchange in the same order, and the first would take the quota. In a
+measurement, one of two busy processes got almost no tokens for a minute."""
 KEPT_S: Final = 86_400
-"""Seconds for which the store keeps keys that no process uses."""
+"""Seconds after which the store deletes keys that no process uses."""
 
 MAX_HINT_S: Final = 86_400.0
-"""The longest time in seconds that a hint is in force; the store cannot represent infinity."""
+"""The longest duration of a hint in seconds. The store cannot represent infinity."""
 MAX_HINTS: Final = 10_000
-"""The most hints that wait for an exchange; the oldest are dropped."""
+"""Hints that may wait for an exchange. If there are more, the oldest are dropped."""
 MAX_COUNT: Final = 2**53
-"""The largest exact sum; the store counts in floating-point numbers."""
+"""The largest exact sum, because the store counts in floating-point numbers."""
 MAX_SHOWN: Final = 200
-"""The most characters of an answer shown in an error."""
+"""Characters of an answer that an error shows."""
 
 
 class Hint(NamedTuple):
     """A hint that one process has ejected an endpoint."""
 
     member: str
-    """The process."""
+    """The identity of the process."""
     endpoint: str
-    """The id."""
+    """The id of the endpoint."""
     seconds: float
-    """The remaining seconds."""
+    """The remaining time of the ejection in seconds."""
 
 
 class Quota(Protocol):
-    """The interface of a process's tokens of a quota, for :class:`StoreCore`."""
+    """The tokens that a process has of one quota, as :class:`StoreCore` uses them."""
 
-    def question(self) -> list[Any]:
+    def request(self) -> list[Any]:
         """Return key, rate, burst and the number of wanted tokens."""
         ...
 
     def grant(self, tokens: float | None, /) -> None:
-        """Take tokens; ``None`` if the store did not answer."""
+        """Add granted tokens; ``None`` means that the store did not answer."""
         ...
 
     def forfeit(self) -> None:
-        """Drop all tokens; called in a forked child, because the parent has them."""
+        """Drop all tokens. Called in a forked child, because the parent keeps them."""
         ...
 
 
-class Question(NamedTuple):
-    """One request of a process to the store; created by :meth:`StoreCore.ask`."""
+class StoreRequest(NamedTuple):
+    """One request of a process to the store. Created by :meth:`StoreCore.request`."""
 
     arguments: list[Any]
     """The arguments of the script: the number of keys, the keys and the other arguments."""
@@ -92,16 +93,23 @@ class Question(NamedTuple):
 
 @final
 class StoreCore:
-    """One member of a store: a process. Sans-IO. Each request is a value of its own, so several may be in flight.
+    """The exchange of one process with a store, without I/O.
+
+    Several requests may be in flight, because each is a value of its own.
 
     Parameters
     ----------
     name
-        The name of the group; processes with the same name share.
+        The name of the group. Processes with the same name share their counts.
     period
-        The mean of the seconds between two exchanges.
+        The mean time between two exchanges in seconds, > 0.
     ttl
-        Seconds without an exchange after which a process stops counting.
+        Seconds without an exchange after which a process is no longer counted, > ``period``. The default is ten periods.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is empty, or a number is outside its bounds.
     """
 
     __slots__ = (
@@ -138,7 +146,7 @@ class StoreCore:
         return self.period * rng.uniform(1.0 - JITTER, 1.0 + JITTER)
 
     def start_over(self) -> None:
-        """Become a new member without posted data; called in a forked child."""
+        """Become a new member that has posted nothing. Called in a forked child."""
         self.member = uuid4().hex
         self._hints = {}
         self._down = self.answers = False
@@ -155,14 +163,14 @@ class StoreCore:
         """Share an ejection of this process, and its duration, with the next exchange."""
         with self._lock:
             self._hints[endpoint] = (min(seconds, MAX_HINT_S),)
-            if len(self._hints) > MAX_HINTS:  # as long as the store is not started
+            if len(self._hints) > MAX_HINTS:  # possible while the store is not started
                 del self._hints[next(iter(self._hints))]
 
     def add_quota(self, quota: Quota) -> None:
-        """Lease tokens for a quota with each exchange from now on, for as long as the quota object exists."""
+        """Take tokens for a quota with each exchange from now on, as long as the quota object exists."""
         self._quotas.add(quota)
 
-    def ask(self) -> Question:
+    def request(self) -> StoreRequest:
         """Return the request to send to the store now."""
         posted = {exchange: exchange.counts() for exchange in list(self._exchanges)}
         total: dict[str, int] = {}
@@ -176,9 +184,9 @@ class StoreCore:
         request = {
             "counts": list(total.items()),
             "hints": [(endpoint, seconds) for endpoint, (seconds,) in hints.items()],
-            "quotas": [quota.question() for quota in quotas],
+            "quotas": [quota.request() for quota in quotas],
         }
-        return Question(self._arguments(request), posted, hints, quotas)
+        return StoreRequest(self._arguments(request), posted, hints, quotas)
 
     def leaving(self) -> list[Any]:
         """Return the arguments of the script that withdraw the counts of this process."""
@@ -189,22 +197,22 @@ class StoreCore:
         keys = [prefix + "members", prefix + "sums", prefix + "hints", prefix + self.member]
         return [len(keys), *keys, self.member, self.ttl, KEPT_S, prefix, json.dumps(request)]
 
-    def answered(self, question: Question, answer: str | bytes) -> None:
+    def answered(self, request: StoreRequest, answer: str | bytes) -> None:
         """Record an answer.
 
         Raises
         ------
         Exception
-            If the answer does not come from the script. Nothing has changed; call :meth:`failed` with the exception.
+            If the answer does not have the form of the script's answers. Then nothing has changed; call :meth:`failed`.
         """
         sums, hints, granted = _read(json.loads(answer))
         with self._lock:
-            self._hints = _without(self._hints, question.hints)
-        ids = dict.fromkeys(id for counts in question.posted.values() for id in counts)
+            self._hints = _without(self._hints, request.hints)
+        ids = dict.fromkeys(id for counts in request.posted.values() for id in counts)
         of = dict(zip(ids, sums, strict=False))
-        for exchange, counts in question.posted.items():
+        for exchange, counts in request.posted.items():
             exchange.take({id: of.get(id, 0) - count for id, count in counts.items()})
-        for quota, tokens in zip(question.quotas, granted, strict=False):
+        for quota, tokens in zip(request.quotas, granted, strict=False):
             quota.grant(tokens)
         self.answers = True
         if self._down:
@@ -214,11 +222,11 @@ class StoreCore:
         for listener in self.listeners:
             _notify(listener, others)
 
-    def failed(self, error: BaseException, question: Question | None = None) -> None:
-        """Record that the store did not answer, and use own data. Hints in force are sent with the next exchange."""
-        if question is not None:
+    def failed(self, error: BaseException, request: StoreRequest | None = None) -> None:
+        """Record that the store did not answer. Hints that are in force are sent again with the next exchange."""
+        if request is not None:
             with self._lock:
-                self._hints = _later(self._hints, question.hints, self.period)
+                self._hints = _later(self._hints, request.hints, self.period)
         for exchange in list(self._exchanges):
             exchange.take({})
         for quota in list(self._quotas):
@@ -232,7 +240,7 @@ class StoreCore:
 
 @final
 class StoreExchange:
-    """The exchange of one pool with a store; created by :class:`StoreCore`."""
+    """The exchange of one pool with a store. Created by :class:`StoreCore`."""
 
     __slots__ = ("__weakref__", "_core", "_fresh", "_pool", "_seen_at", "on_refresh")
 
@@ -242,15 +250,15 @@ class StoreExchange:
         self._fresh = False
         self._seen_at = -math.inf
         self.on_refresh: Callable[[], None] | None = None
-        """The callback of picks, once a period; it starts the runner if it is not running."""
+        """Called by a pick once per period. It starts the thread of the store if it is not running."""
 
     @property
     def full(self) -> bool:
-        """False: a store has room for every endpoint."""
+        """``False``, because a store has room for every endpoint."""
         return False
 
     def join(self, id: str) -> Place:
-        """Return the unused location; the runner reads the counts from the nodes."""
+        """Return :data:`NO_PLACE`, because the store reads the counts from the nodes."""
         return NO_PLACE
 
     def log_notes(self) -> None:
@@ -260,7 +268,7 @@ class StoreExchange:
         """Do nothing."""
 
     def after_fork(self) -> None:
-        """Do nothing; the store resets itself."""
+        """Do nothing, because the store resets itself."""
 
     def refresh(self, pool: Counts, now: float) -> float:
         """Drop sums that are too old; return the time of the next check."""
@@ -274,17 +282,17 @@ class StoreExchange:
         return now + self._core.period
 
     def leaving(self) -> Mapping[str, int]:
-        """Return own open leases of endpoints that have left."""
+        """Return the open leases of this process at endpoints that have left, by id."""
         pool = self._pool()
         return {} if pool is None else pool.leaving()
 
     def counts(self) -> dict[str, int]:
-        """Return own open leases of present endpoints."""
+        """Return the open leases of this process at present endpoints, by id."""
         pool = self._pool()
         return {} if pool is None else {id: load.node.inflight for id, load in list(pool.loads.items())}
 
     def take(self, others: dict[str, int]) -> None:
-        """Take the requests in flight of other processes."""
+        """Store the requests in flight of other processes."""
         self._fresh = bool(others)
         self._write(others)
 
@@ -298,13 +306,13 @@ S = TypeVar("S")
 
 
 def require_store(store: S) -> S:
-    """Return a store; refuse any other value, such as an address."""
+    """Return a store. Raise ``ConfigurationError`` for any other value, such as an address."""
     allowed = "a RedisStore(...) or an AsyncRedisStore(...)"
     return valid.instance("store", store, "exchange", allowed=allowed)
 
 
 def _read(answer: dict[str, Any]) -> tuple[list[int], list[Hint], list[float]]:
-    """Return sums, hints and granted tokens of an answer; raise if it is invalid, before any part takes effect."""
+    """Return the sums, hints and granted tokens of an answer. Raise an exception if the answer is invalid."""
     sums, granted = answer["sums"], answer["granted"]
     if not all(isinstance(count, int) and abs(count) <= MAX_COUNT for count in sums):
         raise ValueError(f"sums that are not counts: {str(sums)[:MAX_SHOWN]}")
@@ -331,7 +339,7 @@ def _no_pool() -> None:
 
 
 def _notify(listener: Callable[[list[Hint]], None], hints: list[Hint]) -> None:
-    """Notify a listener of hints. An exception of a balancer is not a failure of the store."""
+    """Call a listener with hints. Its exception is logged, because it is no failure of the store."""
     try:
         listener(hints)
     except Exception:
@@ -339,14 +347,14 @@ def _notify(listener: Callable[[list[Hint]], None], hints: list[Hint]) -> None:
 
 
 def _without(hints: dict[str, tuple[float]], taken: dict[str, tuple[float]]) -> dict[str, tuple[float]]:
-    """Return hints without those that the store has taken; newer ones stay."""
+    """Return the hints without those that the store has received. Newer hints for the same endpoints remain."""
     return {endpoint: hint for endpoint, hint in hints.items() if taken.get(endpoint) is not hint}
 
 
 def _later(
     hints: dict[str, tuple[float]], sent: dict[str, tuple[float]], seconds: float
 ) -> dict[str, tuple[float]]:
-    """Return hints as they are some seconds later; those that are newer as they are."""
+    """Return the hints after a failed exchange. The remaining times of those that were sent are reduced by ``seconds``."""
     aged = {endpoint: (left - seconds,) for endpoint, (left,) in sent.items() if left > seconds}
     kept = _without(hints, sent)
     return {endpoint: hint for endpoint, hint in aged.items() if endpoint in hints} | kept

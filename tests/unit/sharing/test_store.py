@@ -407,7 +407,7 @@ def test_of_two_busy_processes_none_starves(rate):
         one = due.index(min(due))
         now = due[one]
         due[one] += store.pause(rng)
-        *_, wanted = blocks[one].question()
+        *_, wanted = blocks[one].request()
         tokens, at = min(rate, tokens + (now - at) * rate), now
         granted = math.floor(min(wanted, tokens))
         tokens -= granted
@@ -435,24 +435,24 @@ def test_hints_of_a_question_that_was_interrupted_are_given_again():
     core = RedisStore(ThreadClient(), name="x").core
     core.hint("a", 10.0)
     core.hint("b", 10.0)
-    core.ask()  # and an interrupt
-    question = core.ask()
+    core.request()  # and an interrupt
+    request = core.request()
     core.hint("a", 30.0)
-    core.answered(question, EMPTY)
-    assert json.loads(core.ask().arguments[-1])["hints"] == [["a", 30.0]]
+    core.answered(request, EMPTY)
+    assert json.loads(core.request().arguments[-1])["hints"] == [["a", 30.0]]
 
 
 def test_a_failure_ages_what_was_asked_once():
     """Of two questions that fail with the same hint, one makes it a period older; what was taken meanwhile does not come back."""
     core = RedisStore(ThreadClient(), name="x", period=1.0).core
     core.hint("a", 10.0)
-    first, second, third = core.ask(), core.ask(), core.ask()
+    first, second, third = core.request(), core.request(), core.request()
     core.failed(OSError(), first)
     core.failed(OSError(), second)
-    assert json.loads(core.ask().arguments[-1])["hints"] == [["a", 9.0]]
-    core.answered(core.ask(), EMPTY)
+    assert json.loads(core.request().arguments[-1])["hints"] == [["a", 9.0]]
+    core.answered(core.request(), EMPTY)
     core.failed(OSError(), third)
-    assert json.loads(core.ask().arguments[-1])["hints"] == []
+    assert json.loads(core.request().arguments[-1])["hints"] == []
 
 
 def test_two_questions_at_once_are_answered_each_by_its_own():
@@ -462,15 +462,15 @@ def test_two_questions_at_once_are_answered_each_by_its_own():
     lb = LoadBalancer(["a"], selector=PowerOfChoices(), load=Shared(InFlight(), store=store))
     held = [lb.acquire(), lb.acquire()]
     node = next(iter(next(iter(store.core._exchanges))._pool().loads.values())).node
-    first = store.core.ask()
+    first = store.core.request()
     block = TokenBlock("a", 10.0, 10.0, 1.0)
     store.core.add_quota(block)
     held.append(lb.acquire())
-    second = store.core.ask()
+    second = store.core.request()
     store.core.answered(first, json.dumps({"sums": [7], "hints": [], "granted": []}))
-    assert (node.latency_estimate, block._said.granted) == (5, 0.0)
+    assert (node.latency_estimate, block._grants.granted) == (5, 0.0)
     store.core.answered(second, json.dumps({"sums": [7], "hints": [], "granted": [2.0]}))
-    assert (node.latency_estimate, block._said.granted) == (4, 2.0)
+    assert (node.latency_estimate, block._grants.granted) == (4, 2.0)
     for lease in held:
         lease.release()
 
@@ -478,9 +478,9 @@ def test_two_questions_at_once_are_answered_each_by_its_own():
 def test_what_was_used_is_asked_for_once():
     """Of two questions at once, one asks for what the requests since the last one used."""
     block = TokenBlock("a", 10.0, 100.0, 1.0)
-    block.question()
+    block.request()
     block.spend(4.0)
-    assert [block.question()[-1] for _ in range(2)] == [12, 5]  # twice what was used, or one, and the debt
+    assert [block.request()[-1] for _ in range(2)] == [12, 5]  # twice what was used, or one, and the debt
 
 
 def test_a_balancer_that_raises_for_hints_is_no_failure_of_the_store(caplog):
@@ -488,11 +488,11 @@ def test_a_balancer_that_raises_for_hints_is_no_failure_of_the_store(caplog):
     core, heard, block = RedisStore(ThreadClient(), name="x").core, [], TokenBlock("a", 5.0, 5.0, 1.0)
     core.listeners = (lambda _hints: 1 / 0, heard.append)
     core.add_quota(block)
-    question = core.ask()
-    core.answered(question, json.dumps({"sums": [], "hints": [["p", "a", 1.0]], "granted": [1.0]}))
+    request = core.request()
+    core.answered(request, json.dumps({"sums": [], "hints": [["p", "a", 1.0]], "granted": [1.0]}))
     assert heard == [[Hint("p", "a", 1.0)]]
     assert core.answers
-    assert block._said.granted == 1.0
+    assert block._grants.granted == 1.0
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -528,14 +528,14 @@ def test_a_hint_without_a_time_is_no_answer(values):
     """A hint whose time is no finite number makes the answer none, before any of it counts."""
     core = RedisStore(ThreadClient(), name="x").core
     with pytest.raises(ValueError, match="invalid hints"):
-        core.answered(core.ask(), json.dumps({"sums": [], "hints": [values], "granted": []}))
+        core.answered(core.request(), json.dumps({"sums": [], "hints": [values], "granted": []}))
 
 
 def test_a_sum_that_no_float_holds_is_no_answer():
     """A sum beyond what the store can count exactly makes the answer none."""
     core = RedisStore(ThreadClient(), name="x").core
     with pytest.raises(ValueError, match="sums that are not counts"):
-        core.answered(core.ask(), json.dumps({"sums": [10**400], "hints": [], "granted": []}))
+        core.answered(core.request(), json.dumps({"sums": [10**400], "hints": [], "granted": []}))
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), SystemExit(3), KeyboardInterrupt()], ids=repr)
