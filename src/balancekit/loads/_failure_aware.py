@@ -59,7 +59,7 @@ __all__ = ["FailureAware", "FailureAwareLoad", "FailureAwarePool"]
 
 UNMEASURED_FACTOR: Final = 1000.0
 """The latency, in medians, assumed while an endpoint's very first request is in flight."""
-UNTOLD_FACTOR: Final = 20.0
+UNSUCCESSFUL_FACTOR: Final = 20.0
 """The latency, in medians, assumed of a new endpoint after a request without information; it decays to 0."""
 TRIAL_REQUESTS: Final = 100
 """The requests per endpoint, besides 30 s, before an idle endpoint is tried: too few trials to set the 99th percentile."""
@@ -206,7 +206,7 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
         "_rate",
         "_started",
         "_success",
-        "_untold_at",
+        "_unsuccessful_at",
         "pool",
         "tried",
     )
@@ -221,7 +221,7 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
         self._rate = pool.rate
         self._latency = 0.0  # while node.latency_estimate is NaN; otherwise that is the latency
         self._at = -math.inf
-        self._untold_at = -math.inf  # when a request last ended without success
+        self._unsuccessful_at = -math.inf  # when a request last ended without success
         self._success: SuccessRate | None = None  # from a failure until it has healed
         self._started = 0
         self._probe = IdleProbe(TRIAL_REQUESTS)
@@ -246,7 +246,7 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
             latency *= (
                 UNMEASURED_FACTOR
                 if node.inflight
-                else UNTOLD_FACTOR * _kept(self._untold_at - now, self._rate)
+                else UNSUCCESSFUL_FACTOR * _kept(self._unsuccessful_at - now, self._rate)
             )
         value = latency * (node.inflight / node.capacity + 1.0)
         if success is not None:
@@ -268,7 +268,7 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
             self._judge(0.0, now)
         if latency > self._expected(now):
             self._measure(latency, now)
-        self._untold_at = now
+        self._unsuccessful_at = now
         self._probe.ended()
 
     def succeeded(self, latency: float, now: float) -> None:
@@ -311,7 +311,7 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
     def reset(self) -> None:
         """Treat the endpoint as new, to be tried by one request, after an ejection or a long idle time."""
         self._success = None
-        self._untold_at = -math.inf
+        self._unsuccessful_at = -math.inf
         self.tried = False
         self._node.latency_estimate = math.nan
 

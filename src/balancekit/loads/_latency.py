@@ -32,7 +32,7 @@ __all__ = ["EwmaLatency", "LatencyLoad", "PeakEwmaLatency", "measured"]
 
 UNMEASURED_LATENCY_S: Final = 1e9
 """The latency, in seconds, assumed while an endpoint's very first request is in flight."""
-UNTOLD_LATENCY_S: Final = 1.0
+ASSUMED_LATENCY_S: Final = 1.0
 """The latency, in seconds, assumed after a request without information if there was none before."""
 UNMEASURED_RANK: Final = 1e300
 """The rank of such an endpoint with one request ahead; above that of all endpoints that have answered."""
@@ -134,7 +134,7 @@ class LatencyLoad(StateRepr, prints=("decay",)):
         latency, exact = measured(completion)
         average, now = self._average, completion.ended_at
         if not exact:
-            latency = max(latency, average.value(now=now) if average.seen else UNTOLD_LATENCY_S)
+            latency = max(latency, average.value(now=now) if average.seen else ASSUMED_LATENCY_S)
         average.observe(latency, now=now)
         ranked = self.ranked
         if ranked is not None:

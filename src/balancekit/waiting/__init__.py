@@ -1,9 +1,9 @@
-"""Waiting for a slot, in order and with a time limit; and client-side throttling when a backend refuses.
+"""Queues for requests that wait for a free slot, and client-side throttling for a backend that refuses requests.
 
 ==========================  =========================================================================
-:class:`WaitingRoom`        a room in which threads and tasks wait for a balancer that is full
-:class:`WaitingQueue`       the order of waiting requests, and the refusals; sans-IO
-:class:`ClientThrottle`     a throttle that drops requests that would very likely be refused
+:class:`WaitingRoom`        threads and tasks wait in it until a full balancer has a free slot
+:class:`WaitingQueue`       the order of waiting requests, and the refusals; without I/O
+:class:`ClientThrottle`     drops requests that the backend would very likely refuse
 ==========================  =========================================================================
 """
 

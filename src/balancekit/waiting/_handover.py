@@ -1,32 +1,32 @@
-"""The handover of free slots to waiting requests, under one rule for threads and tasks.
+"""The handover of free slots to waiting requests, the same for threads and tasks.
 
 .. code-block:: text
 
-    enter     the request joins the queue ───────────┐
-    release   of a lease, or an event of the pool ───┼─► notify: there is something to look for
+    enter     a request joins the queue ─────────────┐
+    release   a lease ends, or the pool changes ─────┼─► notify: a slot may be free
     poll      time may have freed a slot, or the ────┘     │
-              time that the last refusal gave is over      │
+              retry time of the last refusal has come      │
                                                            ▼
-    look      one thread at a time: acquire for the first request; if it gets a lease, for the next;
-              if the balancer refuses, the look is over
-    leave     the request goes, with what it was given; a lease that it does not want is released, which notifies
+    look      one thread at a time: acquire a lease for the first request, then for the next, and so on;
+              end when the balancer refuses
+    leave     a request leaves with its answer; if it does not want its lease, the lease is released, which notifies
 
-*No lost wake-up.* Either a look was refused after the last notice, or that notice leads to another look. A notice is one
-assignment, made before the check for a look in progress. The thread whose look ends compares notices after it has given up
-its role. So, while no look is in progress, no request waits although it could have a slot. A request that enters needs no
-look if the last look was refused for a request of no larger cost that still waits: a slot freed later leads to a look.
+*No lost wake-up.* After each notice there is a look that the balancer has refused. A notice is one assignment, made
+before the check whether a look is in progress. A thread compares the notices after its look has ended. So, while no
+look is in progress, no request waits that could have a slot. A request that enters needs no look if the last look was
+refused for a request of the same or a smaller cost that still waits. A slot that becomes free later leads to a look.
 
-*No lost slot.* A lease belongs to the look until a request is found, under the lock, to be still waiting. From then on it is
-the request's ``answer``, and the request's own thread or task takes or releases it. Taking it twice is harmless, and so is
-releasing it twice.
+*No lost slot.* The thread that looks owns a lease until it has found, under the lock, that a request still waits. From
+then on the lease is the ``answer`` of the request, and the request's own thread or task takes or releases it. A second
+take or release does nothing.
 
-*Order.* The order is that of the queue. A request that was refused for a reason of its own, such as an exclusion, is skipped
-and keeps its place. A request that was refused for lack of a slot is not skipped: a large request waits for its room, and
-small ones wait behind it.
+*Order.* The order is that of the queue. A request that is refused for a reason of its own, such as an exclusion, is
+skipped and keeps its place. A request that is refused because no slot is free is not skipped. So a request of large
+cost waits until enough is free, and requests of small cost wait behind it.
 
-*Locks.* The room's lock is held for steps of the queue only. The balancer, and so user code, is called without it.
+*Locks.* The room's lock is held only while the queue changes. The balancer, and so user code, is called without it.
 
-Cost: one refused ``acquire`` per look, and one successful ``acquire`` per slot. A look tries O(1) requests and the skipped ones.
+Cost: one refused ``acquire`` per look, one successful ``acquire`` per slot, and one for each skipped request.
 """
 
 from __future__ import annotations
@@ -53,35 +53,35 @@ __all__ = ["Handover", "Request", "RoomClosedError", "WaitingTimeoutError"]
 T = TypeVar("T")
 
 POLL_S: Final = 0.25
-"""Seconds after the last look until a request polls for slots that time has freed, unless the refusal gave a time."""
+"""Seconds after a look until the next poll for slots that time has freed, unless the refusal gave an earlier retry time."""
 MIN_POLL_S: Final = 0.005
-"""The fewest seconds between two polls for slots that time has freed."""
+"""The shortest time in seconds between two polls."""
 TIMED_POLL_S: Final = 0.02
-"""Seconds after which a waiting request checks whether a look is due, if refusals give times nearer than ``POLL_S``."""
+"""Seconds between two checks of a waiting request whether a poll is due, if refusals give retry times below ``POLL_S``."""
 MAX_POLLS_PER_S: Final = 500
-"""The wake-ups per second of all waiting requests together to check whether a poll is due."""
+"""Checks per second of all waiting requests together, whether a poll is due."""
 NO_THREAD: Final = 0
 
 
 class WaitingTimeoutError(SaturatedError):
-    """The deadline of a waiting request has passed, or is too near."""
+    """No slot became free before the deadline of a waiting request, or too little time is left for an answer."""
 
 
 class RoomClosedError(SaturatedError):
-    """The waiting room is closed; no request can wait for a slot any more."""
+    """The waiting room is closed, so requests cannot wait in it."""
 
 
 class Request(ABC, Generic[T]):
-    """A request in a room: its ``acquire`` function, and the result.
+    """A request in a room: its ``acquire`` function, and its answer.
 
     Parameters
     ----------
     acquire
-        Acquires a lease for it.
+        Acquires a lease for the request.
     alike
-        Whether it has no options of its own: no key, exclusions or attributes.
+        Whether the request has no key, no exclusions and no attributes.
     excluding
-        Whether it excludes endpoints.
+        Whether the request excludes endpoints.
     """
 
     __slots__ = ("acquire", "alike", "answer", "excluding", "gone", "waiter")
@@ -92,16 +92,16 @@ class Request(ABC, Generic[T]):
         self.excluding = excluding
         self.answer: Lease[T] | Exception | None = None
         self.gone: bool = False
-        """Whether the request has been withdrawn. Read and set under the room's lock."""
+        """Whether the request was withdrawn. It is read and set under the room's lock."""
         self.waiter: Waiter[Request[T]] | None = None
 
     @abstractmethod
     def wake(self) -> bool:
-        """Wake the request's thread or task; return whether it still exists. Called without a lock."""
+        """Wake the request's thread or task. Return whether it still exists. Called under no lock."""
 
     @property
     def waits(self) -> bool:
-        """Whether it is waiting for an answer."""
+        """Whether the request waits for an answer."""
         return self.answer is None and self.waiter is not None and self.waiter.waiting
 
     def own_refusal(self, error: UnavailableError) -> bool:
@@ -144,10 +144,10 @@ class Handover(Generic[T]):
         self._notice = self._looked = object()
         self._noticed_inside = False
         self._due = monotonic() + POLL_S
-        """The time at which a slot may have become free by time alone."""
+        """The time of the next poll."""
         self._retry_in = POLL_S
         self._timed = False
-        """Whether a refusal gave a time nearer than ``POLL_S``: a look after a release may then give an earlier one."""
+        """Whether a refusal gave a retry time below ``POLL_S``. Later refusals may then give even earlier ones."""
         self._looker = NO_THREAD
         self._refused_cost = math.inf
         """The cost of the request whose refusal ended the last look; infinite while a look is in progress."""
@@ -165,7 +165,7 @@ class Handover(Generic[T]):
         Raises
         ------
         UnavailableError
-            If waiting is useless: the request has tried all endpoints, the queue has no room, or the room is closed.
+            If the request cannot wait: it excludes all endpoints, the queue allows no waiting, or the room is closed.
         """
         if self._closed:
             raise RoomClosedError("the waiting room is closed")
@@ -202,7 +202,7 @@ class Handover(Generic[T]):
             request.waiter, refused = self.queue.offer(
                 request, now=now, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost
             )
-            for one in refused:  # no call here, so an interrupt leaves no request without an answer
+            for one in refused:  # without calls, so that an interrupt leaves no request without an answer
                 one.request.answer = full
             known = cost >= self._refused_cost and not request.excluding
             known = known and not self.queue.hopeless(request.waiter, now=request.waiter.arrived)
@@ -245,8 +245,8 @@ class Handover(Generic[T]):
     # ------------------------------------------------------------------ slots
 
     def notify(self, *_: object) -> None:
-        """Look for free slots. Called whenever a lease ends or a pool changes; safe at any time."""
-        with self._lock:  # otherwise a request that enters at this moment would be missed
+        """Look for free slots. Called whenever a lease ends or the pool changes. It may be called at any time."""
+        with self._lock:  # without the lock, a request that enters at this moment could be missed
             if not len(self.queue):
                 self._refused_cost = math.inf
                 return
@@ -262,12 +262,12 @@ class Handover(Generic[T]):
             self.notify()
 
     def pause(self) -> float:
-        """Return the seconds until a waiting request polls; many requests poll less often."""
+        """Return the seconds until a waiting request checks for a poll. The more requests wait, the longer they are."""
         soonest = min(self._due - monotonic(), TIMED_POLL_S if self._timed else POLL_S)
         return min(POLL_S, max(soonest, len(self.queue) / MAX_POLLS_PER_S))
 
     def _take_role(self) -> None:
-        """Look until every notice has been handled; a look in progress in another thread handles them instead."""
+        """Look until every notice is handled. Return at once if another thread is looking, because it handles them."""
         me = this_thread()
         while self._looked is not self._notice:
             try:
@@ -282,16 +282,16 @@ class Handover(Generic[T]):
                     self._looker = NO_THREAD
 
     def _look_at_all(self) -> None:
-        """Look until every notice has been handled; a method, because ``finally`` must guard a single call."""
+        """Look until every notice is handled. A method of its own, because ``finally`` must guard a single call."""
         while self._looked is not (notice := self._notice):
             self._look()
-            self._looked = notice  # only now, so that an interrupted look is repeated
+            self._looked = notice  # after the look, so that an interrupted look is repeated
 
     def _look(self) -> None:
-        """Give slots until the balancer refuses.
+        """Give slots to requests until the balancer refuses.
 
-        A change by the balancer during the call, such as an uneject, leads to one more call; a balancer that changes
-        something each time is not called for ever.
+        If the pool changes during the look, for example by an uneject, there is one more attempt, but not a third one.
+        So a balancer whose pool changes at every call is not called forever.
         """
         for _ in range(2):
             self._refused_cost = math.inf
@@ -304,7 +304,7 @@ class Handover(Generic[T]):
         self._due = monotonic() + max(MIN_POLL_S, self._retry_in)
 
     def _give_one(self) -> bool:
-        """Give a slot to the first request that can use one; return whether there may be another."""
+        """Give a slot to the first request that can use one. Return whether there may be another free slot."""
         now = monotonic()
         ranking = self.queue.ranking(now=now)
         while (waiter := self._next(ranking, now)) is not None:
@@ -332,18 +332,18 @@ class Handover(Generic[T]):
         return False
 
     def _is_full(self, waiter: Waiter[Request[T]], error: UnavailableError) -> bool:
-        """Record the reason of a refusal and the time to retry; return whether the other requests would be refused too."""
+        """Record the retry time of a refusal. Return whether the other requests would be refused too."""
         if (retry_in := error.retry_in) is not None and retry_in < self._retry_in:
             self._retry_in, self._timed = retry_in, True
         if waiter.request.own_refusal(error):
             return False
         with self._lock:
-            if waiter.waiting:  # otherwise a slot may have become free while no request waited
+            if waiter.waiting:  # otherwise a slot may have become free while nothing was waiting
                 self._refused_cost = waiter.cost
         return True
 
     def _next(self, ranking: Iterator[Waiter[Request[T]]], now: float) -> Waiter[Request[T]] | None:
-        """Return the next request to try; refuse hopeless ones before it."""
+        """Return the next request to try. Refuse the hopeless requests before it."""
         hopeless: list[Waiter[Request[T]]] = []
         with self._lock:
             found = self._search(ranking, now, hopeless)
@@ -354,9 +354,9 @@ class Handover(Generic[T]):
     def _search(
         self, ranking: Iterator[Waiter[Request[T]]], now: float, hopeless: list[Waiter[Request[T]]]
     ) -> Waiter[Request[T]] | None:
-        """Do that under the lock, without the refusals; a ``with`` block guards a call, not each jump."""
+        """Return the next request to try, and list the hopeless ones before it. One call, for the ``with`` block."""
         for waiter in ranking:
-            if waiter.request.gone:  # an interrupt prevented its removal
+            if waiter.request.gone:  # an interrupt has prevented its removal
                 self.queue.withdraw(waiter)
             elif waiter.request.answer is None:
                 if not self.queue.hopeless(waiter, now=now):
@@ -365,12 +365,12 @@ class Handover(Generic[T]):
         return None
 
     def _hand_over(self, waiter: Waiter[Request[T]], lease: Lease[T]) -> bool:
-        """Make a lease the answer of a request, unless the request has been withdrawn."""
+        """Make a lease the answer of a request, unless the request was withdrawn. Return whether this was done."""
         request = waiter.request
         with self._lock:
             if request.gone or not waiter.waiting:
                 return False
-            request.answer = lease  # first: an interrupt from here on leaves the lease with the request
+            request.answer = lease  # first, so that after an interrupt the request has the lease
             self.queue.take(waiter)
         return True
 
@@ -384,7 +384,7 @@ class Handover(Generic[T]):
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Detach from the balancer, and refuse the waiting requests. A second call changes nothing."""
+        """Stop observing the balancer, and refuse the waiting requests. A second call changes nothing."""
         for undo in self._undo:
             undo()
         with self._lock:
@@ -394,7 +394,7 @@ class Handover(Generic[T]):
             self._refuse(waiter, RoomClosedError("the waiting room was closed"))
 
     def after_fork(self) -> None:
-        """Drop the waiting requests in a forked child, which does not have their threads and loops."""
+        """Drop the waiting requests in a forked child, in which their threads and loops do not exist."""
         self._looker = NO_THREAD
         for waiter in list(self.queue.ranking(now=monotonic())):
             self.queue.withdraw(waiter)

@@ -1,22 +1,27 @@
-"""Waiting requests: a single one, those of a tenant, and all in the order of service."""
+"""The data structures of the queue: a waiting request, the requests of a tenant, and the order of service."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Generic, TypeVar, final
+from collections.abc import Callable, Mapping
+from typing import Final, Generic, TypeVar, final
 
 from balancekit._support.display import StateRepr
 from balancekit._support.functions import refuse_coroutine
 
-__all__ = ["Ranking", "TenantLine", "Waiter", "is_let"]
+__all__ = ["MIN_KEPT", "Ranking", "TenantLine", "Waiter", "ahead_of", "is_let"]
 
 T = TypeVar("T")
+
+MIN_KEPT: Final = 64
+"""Idle tenants that are kept without checking whether they still have a lead."""
+MAX_AHEAD: Final = 10_000
+"""Idle tenants whose lead over the others is kept. If there are more, those with the smallest lead are dropped."""
 
 
 @final
 class Waiter(StateRepr, Generic[T]):
-    """One request in a queue; created by :meth:`WaitingQueue.offer`."""
+    """One request in a queue. Created by :meth:`WaitingQueue.offer`."""
 
     __slots__ = ("arrived", "cost", "criticality", "deadline", "queue", "request", "tenant", "waiting")
 
@@ -24,28 +29,39 @@ class Waiter(StateRepr, Generic[T]):
         self, request: T, *, arrived: float, deadline: float, criticality: int, tenant: str, cost: float
     ) -> None:
         self.request: T = request
-        """The caller's own value."""
+        """The value that was passed to ``offer``."""
         self.arrived: float = arrived
+        """The time of ``offer`` in seconds."""
         self.deadline: float = deadline
+        """The time at which the caller gives up."""
         self.criticality: int = criticality
         self.tenant: str = tenant
         self.cost: float = cost
         self.waiting: bool = False
-        """Whether it is in the queue."""
+        """Whether the request is in the queue."""
         self.queue: object = None
-        """The identity of its queue."""
+        """The identity of the queue."""
 
 
 def is_let(may: Callable[[Waiter[T]], bool], waiter: Waiter[T]) -> bool:
-    """Return the result of the application's function for a waiter; refuse a coroutine, which is always true."""
+    """Return the result of the application's function for a waiter. Raise ``TypeError`` if it is a coroutine."""
     answer = may(waiter)
     refuse_coroutine(answer)
     return answer
 
 
+def ahead_of(served: Mapping[str, float], virtual: float) -> dict[str, float]:
+    """Return the virtual start times of tenants that are later than ``virtual``; at most :data:`MAX_AHEAD`."""
+    ahead = {name: at for name, at in served.items() if at > virtual}
+    if len(ahead) > MAX_AHEAD:
+        latest = sorted(ahead, key=ahead.__getitem__)[-(MAX_AHEAD // 2) :]
+        ahead = {name: ahead[name] for name in latest}
+    return ahead
+
+
 @final
 class TenantLine(Generic[T]):
-    """The waiting requests of one tenant, in order of arrival; those that have left are skipped."""
+    """The waiting requests of one tenant, in the order of arrival. It may hold requests that have left the queue."""
 
     __slots__ = ("cost", "count", "line", "served")
 
@@ -54,10 +70,10 @@ class TenantLine(Generic[T]):
         self.count = 0
         self.cost = 0.0
         self.served = served
-        """The virtual start time of its next request."""
+        """The virtual start time of the tenant's next request (start-time fair queueing)."""
 
     def trim(self) -> None:
-        """Drop departed requests from both ends, and from the middle if most have left."""
+        """Drop requests that have left from both ends; from the middle too, if most have left."""
         line = self.line
         while line and not line[0].waiting:
             line.popleft()
@@ -71,15 +87,15 @@ class TenantLine(Generic[T]):
 class Ranking(Generic[T]):
     """All waiting requests, in the order of service.
 
-    This is not a generator, because a generator that is dropped half way swallows a signal.
+    This is a class and no generator, because a generator that is dropped before its end swallows a signal.
     """
 
     __slots__ = ("_first", "_lines", "_others")
 
     def __init__(self, lines: list[tuple[TenantLine[T], bool]]) -> None:
-        self._lines = lines  # the next one last
-        self._first: Waiter[T] | None = None  # of the last line, if it has been returned
-        self._others: list[Waiter[T]] = []  # of the line before, the next one last
+        self._lines = lines  # in reverse order
+        self._first: Waiter[T] | None = None  # the first request of the present tenant, if it was returned
+        self._others: list[Waiter[T]] = []  # the other requests of a tenant, in reverse order
 
     def __iter__(self) -> Ranking[T]:
         return self

@@ -1,22 +1,24 @@
 """A bounded queue of requests that wait for a slot: the order of service, and the refusals.
 
-Under overload, waiting makes answers late. So the queue is short, and its order changes with the pressure:
+Under overload, requests that wait get their answers too late. So the queue is bounded, and its order depends on the
+waiting times:
 
 - The highest **criticality** is served first. When the queue is full, a new request replaces the newest request of the lowest
   criticality, if that is lower than its own.
 - Inside a criticality, **tenants** get equal shares: the tenant with the least served cost is next (start-time fair queueing).
-  When the queue is full, the newest request of the tenant with the most waiting requests yields to a tenant with fewer.
-- A tenant's requests are served **first in, first out** until the oldest has waited for half its patience, then **last in,
-  first out**. Under pressure the oldest requests are lost in any case, and the newest can still be answered in time.
-- A request whose deadline is nearer than ``min_time`` is **hopeless**, and refused.
+  When the queue is full, the newest request of the tenant with the largest waiting cost is replaced by one of another
+  tenant.
+- A tenant's requests are served **first in, first out** until the oldest has waited for half the time to its deadline, then
+  **last in, first out**. Under overload the oldest requests are too late in any case; the newest can be answered in time.
+- A request with less time than ``min_time`` to its deadline is **hopeless**, and refused.
 
-Sans-IO, one thread at a time; the caller passes ``now``. An interrupt at any instruction leaves correct counts: each request is
-either added or removed, or not. A change that is completed after an interrupt is not reported to its caller.
+The queue reads no clock and is not thread-safe. An interrupt at any instruction leaves correct counts: a request was added
+or removed completely, or not at all. The caller of an interrupted call may not receive its result.
 
 Cost: O(waiting tenants) per step, amortised.
 
-Source: bound and adaptive order: Facebook, *Fail at scale* (ACM Queue, 2015), with its controlled delay as an option; fair
-queueing: Goyal, Vin, Cheng (1996); criticality: *Site Reliability Engineering*, chapter 21.
+Source: bound and adaptive order: Facebook, *Fail at scale* (ACM Queue, 2015), with its controlled delay as an option;
+fair queueing: Goyal, Vin, Cheng (1996); criticality: *Site Reliability Engineering*, chapter 21.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError
-from balancekit.waiting._lines import Ranking, TenantLine, Waiter, is_let
+from balancekit.waiting._lines import MIN_KEPT, Ranking, TenantLine, Waiter, ahead_of, is_let
 
 __all__ = ["Order", "WaitingQueue"]
 
@@ -41,11 +43,7 @@ Order = Literal["adaptive", "fifo", "lifo"]
 """The order of a tenant's requests."""
 ORDERS: Final = ("adaptive", "fifo", "lifo")
 MAX_CRITICALITIES: Final = 1_000
-"""The most levels of criticality; each takes memory, even without waiting requests."""
-MIN_KEPT: Final = 64
-"""The idle tenants that are kept without a check whether they are ahead."""
-MAX_AHEAD: Final = 10_000
-"""The most idle tenants whose lead is kept; beyond that, those with the smallest lead are dropped."""
+"""The largest number of levels of criticality. Each takes memory, even without waiting requests."""
 
 
 @final
@@ -55,24 +53,24 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
     Parameters
     ----------
     max_waiting
-        The most waiting requests, >= 0; the number of slots is a good choice. ``None`` sets no bound, and the queue then
-        collapses under overload.
+        The largest number of waiting requests, >= 0. The number of slots is a good choice. ``None`` sets no bound; under
+        overload, all requests then wait too long.
     order
         ``"adaptive"``, ``"fifo"`` or ``"lifo"``.
     criticalities
-        The number of levels, 1 to 1,000; the highest level is the most critical.
+        The number of levels, 1 to 1,000. The highest level is the most critical.
     min_time
-        The shortest time of an answer in seconds, >= 0; a request with less time left is hopeless.
+        The shortest time in seconds, >= 0, in which a request can be answered. A request with less time left is hopeless.
     controlled_delay
-        ``(target, interval)`` in seconds: a request that has waited longer than ``target`` is refused if the queue has not
-        been empty for longer than ``interval``. ``None`` turns this off.
+        ``(target, interval)`` in seconds: a request that has waited longer than ``target`` is refused if the queue has
+        not been empty for longer than ``interval``. ``None`` turns this off.
 
     Raises
     ------
     ConfigurationError
         If a number is outside its bounds, ``order`` is another word, or ``controlled_delay`` is no pair of times >= 0.
 
-    *When not to use it:* if callers can use another backend at once; refuse then.
+    *When not to use it:* if callers can use another backend at once. Then refuse their requests.
 
     Example
     -------
@@ -117,12 +115,12 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             )
         self._delay = controlled_delay
         self._levels: list[dict[str, TenantLine[T]]] = [{} for _ in range(levels)]
-        self._virtual = 0.0  # start of the request served last
-        self._served: dict[str, float] = {}  # idle tenants that are ahead of it
+        self._virtual = 0.0  # virtual start time of the request that was served last
+        self._served: dict[str, float] = {}  # virtual start times of idle tenants that are later than that
         self._max_served = MIN_KEPT
         self._count = 0
         self._empty_at = -math.inf
-        self._untold: list[Waiter[T]] = []  # refused, by a call that has not returned
+        self._unreported: list[Waiter[T]] = []  # requests refused by a call of next() that was interrupted
         self._identity = object()
 
     def __len__(self) -> int:
@@ -131,7 +129,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
 
     @property
     def max_waiting(self) -> float:
-        """The most waiting requests; infinite without a bound."""
+        """The largest number of waiting requests; infinity without a bound."""
         return self._max_waiting
 
     @property
@@ -156,7 +154,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         Parameters
         ----------
         deadline
-            The time at which its caller gives up, on the clock of ``now``; infinite for never.
+            The time at which the caller gives up, on the clock of ``now``; infinity for never.
         criticality
             0 to ``criticalities - 1``.
         tenant
@@ -167,12 +165,13 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         Returns
         -------
         tuple
-            The waiter, and the requests refused because the queue is full; the new one may be among them.
+            The waiter, and the requests that are refused because the queue is full. The new one may be among them.
 
         Raises
         ------
         ConfigurationError
-            For an invalid value; the queue is unchanged.
+            If ``now`` or ``cost`` is no finite number, ``cost`` is not > 0, ``deadline`` is NaN, ``criticality`` is no
+            level, or ``tenant`` is no string. The queue is then unchanged.
         """
         now = valid.number("now", now)
         if deadline.__class__ is not float or deadline != math.inf:
@@ -198,9 +197,10 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return waiter, [victim]
 
     def _victim(self, newcomer: Waiter[T], own: TenantLine[T]) -> tuple[Waiter[T], float]:
-        """Return the newest request of the tenant with the most waiting, in the lowest criticality, and that tenant's place.
+        """Return the request to refuse when the queue is full, and the virtual start time of its tenant.
 
-        The new request counts as part of the queue, and may be the result.
+        It is the newest request of the tenant with the largest waiting cost in the lowest criticality. The new request is
+        treated like the waiting ones, and may be the result.
         """
         level = 0
         while not self._levels[level] and level != newcomer.criticality:
@@ -223,7 +223,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         virtual: float = 0.0,
         served: float = 0.0,
     ) -> None:
-        """Add a request, remove one, or both. Nothing is called here, so an interrupt comes before or after the whole change."""
+        """Add a request, remove one, or both, without calls, so that an interrupt occurs before or after all changes."""
         if came is not None and line is not None:
             line.line += (came,)
             self._levels[came.criticality][came.tenant] = line
@@ -248,12 +248,12 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
                     self._served[gone.tenant] = served
 
     def withdraw(self, waiter: Waiter[T]) -> bool:
-        """Remove a request; return whether it was waiting. O(1) amortised.
+        """Remove a request. Return whether it was waiting. O(1) amortised.
 
         Raises
         ------
         ConfigurationError
-            If it is none of this queue.
+            If ``waiter`` was not returned by ``offer`` of this queue.
         """
         line = self._line_of(waiter)
         if line is None:
@@ -262,7 +262,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return True
 
     def _line_of(self, waiter: Waiter[T]) -> TenantLine[T] | None:
-        """Return the line of a request, without departed requests; ``None`` if it does not wait."""
+        """Return the line that holds a request; ``None`` if the request does not wait."""
         if not isinstance(waiter, Waiter) or waiter.queue is not self._identity:
             raise ConfigurationError("waiter", waiter, "a Waiter that offer() of this queue has returned")
         if not waiter.waiting:
@@ -273,12 +273,9 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return line
 
     def _forget_served(self) -> None:
-        """Drop, from time to time, the idle tenants that are not ahead. O(1) amortised."""
+        """Drop the idle tenants without a lead, if many are kept. O(1) amortised."""
         if len(self._served) > self._max_served:
-            ahead = {name: at for name, at in self._served.items() if at > self._virtual}
-            if len(ahead) > MAX_AHEAD:
-                most = sorted(ahead, key=ahead.__getitem__)[-(MAX_AHEAD // 2) :]
-                ahead = {name: ahead[name] for name in most}
+            ahead = ahead_of(self._served, self._virtual)
             self._max_served = 2 * len(ahead) + MIN_KEPT
             self._served = ahead
 
@@ -287,47 +284,50 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
     def next(
         self, *, now: float, may: Callable[[Waiter[T]], bool] | None = None
     ) -> tuple[Waiter[T] | None, list[Waiter[T]]]:
-        """Remove the request to serve now, and the hopeless ones, which are refused.
+        """Remove and return the request to serve now. Remove the hopeless requests before it too.
 
         Parameters
         ----------
         may
-            Returns whether a request can use the free slot; others are skipped and keep their place.
+            Returns whether a request can use the free slot. Other requests are skipped and keep their place.
 
         Returns
         -------
         tuple
-            The request, or ``None``; and the refused ones, including those of an earlier call that an error or interrupt ended.
+            The request, or ``None``; and the refused requests, including those of an earlier call that has raised an
+            error.
 
         Raises
         ------
         ConfigurationError
-            For a time that is not a finite number, or a ``may`` that is not callable.
+            If ``now`` is no finite number, or ``may`` is no plain callable.
+        TypeError
+            If ``may`` returns a coroutine.
         """
         if may is not None:
             plain_function("may", may, "a callable that takes a Waiter")
-        self._untold = [waiter for waiter in self._untold if not waiter.waiting]
+        self._unreported = [waiter for waiter in self._unreported if not waiter.waiting]
         chosen: Waiter[T] | None = None
         for waiter in self.ranking(now=now):
             if self.hopeless(waiter, now=now):
-                self._untold += (waiter,)
+                self._unreported += (waiter,)
                 self.withdraw(waiter)
             elif may is None or is_let(may, waiter):
                 chosen = waiter
                 break
         if chosen is not None:
             self.take(chosen)
-        # No call from here on, so no interrupt can lose the result.
-        refused, self._untold = self._untold, []
+        # There are no calls from here on, so an interrupt cannot lose the result.
+        refused, self._unreported = self._unreported, []
         return chosen, refused
 
     def take(self, waiter: Waiter[T]) -> bool:
-        """Remove a request that is served now, and charge its tenant; return whether it was waiting.
+        """Remove a request that is served now, and charge its cost to its tenant. Return whether it was waiting.
 
         Raises
         ------
         ConfigurationError
-            If it is none of this queue.
+            If ``waiter`` was not returned by ``offer`` of this queue.
         """
         line = self._line_of(waiter)
         if line is None:
@@ -337,12 +337,12 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return True
 
     def served(self, tenant: str, cost: float = 1.0) -> None:
-        """Charge a request that did not wait, so that its tenant yields to others later.
+        """Charge a request that did not wait to its tenant, so that other tenants are served before it later.
 
         Raises
         ------
         ConfigurationError
-            For a tenant that is not a string, or a cost that is not a finite number > 0.
+            If ``tenant`` is no string, or ``cost`` is no finite number > 0.
         """
         if tenant.__class__ is not str:
             tenant = valid.text("tenant", tenant, empty=True, any_text=True)
@@ -353,23 +353,23 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             self._forget_served()
 
     def ranking(self, *, now: float) -> Iterator[Waiter[T]]:
-        """Yield the waiting requests in the order of service; :meth:`next` takes the first.
+        """Yield the waiting requests in the order of service.
 
-        Requests added meanwhile may be left out; requests removed meanwhile are left out. O(waiting tenants) at the start,
-        O(1) for the first request of a tenant, O(requests of a tenant) for the others.
+        The queue may change during the iteration: requests that are removed are not yielded, and those that are added
+        may or may not be. Cost: O(waiting tenants) at the start, O(1) for the first request of a tenant, and O(requests
+        of the tenant) for its others.
 
         Raises
         ------
         ConfigurationError
-            For a time that is no finite number.
+            If ``now`` is no finite number.
         """
         if now.__class__ is not float or not math.isfinite(now):
             now = valid.number("now", now)
         lines: list[tuple[TenantLine[T], bool]] = []
         for tenants in self._levels:
-            ranked = sorted(
-                tenants.values(), key=attrgetter("served")
-            )  # equal ones by the arrival of their first request
+            # The sort is stable: equal tenants are in the order of arrival of their first request.
+            ranked = sorted(tenants.values(), key=attrgetter("served"))
             lines += [(line, self._newest_first(line, now)) for line in ranked[::-1]]
         return Ranking(lines)
 
@@ -381,12 +381,12 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         return now - oldest.arrived >= 0.5 * (oldest.deadline - oldest.arrived)
 
     def hopeless(self, waiter: Waiter[T], *, now: float) -> bool:
-        """Return whether a request must be refused because its deadline is too near, or because of controlled delay.
+        """Return whether a request must be refused: too little time is left, or ``controlled_delay`` requires it.
 
         Raises
         ------
         ConfigurationError
-            For a waiter that is not a :class:`Waiter`, or a time that is not a finite number.
+            If ``waiter`` is no :class:`Waiter`, or ``now`` is no finite number.
         """
         if not isinstance(waiter, Waiter):
             raise ConfigurationError("waiter", waiter, "a Waiter that offer() has returned")

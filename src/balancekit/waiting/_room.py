@@ -1,8 +1,8 @@
-"""A waiting room for a balancer that is full; requests of threads and coroutines wait there in order.
+"""A waiting room, in which requests of threads and tasks wait until a full balancer has a free slot.
 
-A request that finds no slot, or other requests waiting, joins a :class:`~balancekit.waiting.WaitingQueue`. The thread whose
-lease ends acquires the slot for the next request, and wakes only that request, with its lease. ``_handover.py`` explains why
-no slot and no wake-up is lost.
+A request that finds no free slot, or finds other requests waiting, joins a :class:`~balancekit.waiting.WaitingQueue`.
+The thread that releases a lease acquires the slot for the next request, and wakes only that request. ``_handover.py``
+explains why no slot and no wake-up is lost.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 class _ThreadRequest(Request[T]):
     """A request of a thread, which waits for a lock.
 
-    An ``Event`` is written in Python, and would stay locked for ever if an interrupt came while it is set.
+    It does not use ``threading.Event``, which is written in Python: an interrupt in its ``set`` may leave it locked.
     """
 
     __slots__ = ("lock",)
@@ -48,12 +48,12 @@ class _ThreadRequest(Request[T]):
         self.lock.acquire()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is woken; answer whether it was."""
+        """Wait until the request is woken, or for ``seconds``. Return whether it was woken."""
         return self.lock.acquire(timeout=seconds)
 
     def wake(self) -> bool:
         """Release the lock."""
-        with suppress(RuntimeError):  # it has already been woken
+        with suppress(RuntimeError):  # the request was already woken
             self.lock.release()
         return True
 
@@ -69,17 +69,17 @@ class _TaskRequest(Request[T]):
         try:
             self.loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise RuntimeError("a waiting room waits in loops of asyncio, and none is running here") from None
+            raise RuntimeError("acquire_async() needs a running event loop of asyncio") from None
         self.future: asyncio.Future[None] = self.loop.create_future()
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until it is woken; answer whether it was."""
+        """Wait until the request is woken, or for ``seconds``. Return whether it was woken."""
         done, _ = await asyncio.wait((self.future,), timeout=seconds)
         return bool(done)
 
     def wake(self) -> bool:
         """Set the result of the future, in its loop."""
-        if asyncio._get_running_loop() is self.loop:  # noqa: SLF001 - the documented one raises outside of loops
+        if asyncio._get_running_loop() is self.loop:  # noqa: SLF001 - get_running_loop() raises outside of a loop
             self._set()
             return True
         try:
@@ -102,30 +102,31 @@ class WaitingRoom(Generic[T]):
     balancer
         A balancer that refuses when it is full, such as ``LoadBalancer(..., selector=MaxInFlight(8))``.
     queue
-        The queue, with its bound and order. It belongs to this room; the number of slots is a good bound.
+        An empty queue, with its bound and order. It must not be used elsewhere. The number of slots is a good bound.
     timeout
-        The default of the longest wait of a request in seconds, > 0.
+        The longest wait of a request in seconds, > 0, unless the request has its own.
 
     Raises
     ------
     ConfigurationError
         If ``balancer`` is no balancer, ``queue`` is no empty ``WaitingQueue``, or ``timeout`` is not > 0.
 
-    *Guarantee.* For each slot that becomes free, one waiting request that can use it is woken with its lease; a later request
-    cannot take that slot. A request that gives up, is cancelled or is interrupted leaves nothing behind. If it got a slot at that
-    moment, the slot goes to the next request.
+    *Guarantee.* For each slot that becomes free, one waiting request that can use it is woken with its lease. A later
+    request cannot take that slot. If a request gives up, is cancelled or is interrupted, it leaves the queue. If it has
+    received a slot at that moment, the slot goes to the next request.
 
-    The end of a lease, an endpoint that is added or unejected, and a limit that rises take effect at once. Slots that time alone
-    frees, such as after ``Retry-After``, take effect within a quarter of a second. A closed room holds nothing.
+    A slot is handed over at once when a lease ends, when an endpoint is added or unejected, and when a limit rises. A
+    slot that becomes free by time alone, for example after ``Retry-After``, is handed over within a quarter of a
+    second. A closed room holds no lease.
 
-    Threads, and the tasks of any number of asyncio loops, may wait in the same room. A slot is acquired in the thread that
-    freed it, so a selector that reads context variables reads those of that thread.
+    Threads, and tasks of any number of asyncio loops, may wait in the same room. The thread that frees a slot acquires
+    it for the next request. So a selector that reads context variables reads those of that thread.
 
-    *When not to use it:* if callers can use another backend, or need no late answer; refuse at once. Also not in each of many
-    processes, because each room knows only the requests of its own process.
+    *When not to use it:* if callers can use another backend, or cannot use a late answer. Then refuse their requests at
+    once. Also not in each of many processes, because a room has only the requests of its own process.
 
-    Cost: about 2,000 empty calls to hand over a slot, half of them for the refused ``acquire`` at the end of each look; about
-    250 for a request that does not wait, most of them for observing completions.
+    Cost: about 2,000 empty method calls to hand over a slot, half of them for the refused ``acquire`` at the end of
+    each look. About 250 for a request that does not wait, most of them for observing completions.
 
     Example
     -------
@@ -156,13 +157,13 @@ class WaitingRoom(Generic[T]):
         require_balancer(balancer)
         if not isinstance(queue, WaitingQueue) or len(queue):
             raise ConfigurationError(
-                "queue", queue, "a WaitingQueue(max_waiting=...) of its own, in which nothing waits"
+                "queue", queue, "an empty WaitingQueue(max_waiting=...) that is not used elsewhere"
             )
         self._timeout = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
         self._balancer = balancer
         self._handover: Handover[T] = Handover(balancer, queue)
         self._blocks = 0
-        """How many blocks it is in."""
+        """The number of open ``with`` blocks."""
 
     def acquire(
         self,
@@ -176,12 +177,12 @@ class WaitingRoom(Generic[T]):
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Lease[T]:
-        """Return a lease; block this thread until there is one. In a coroutine, await :meth:`acquire_async` instead.
+        """Return a lease. This blocks the thread until there is one; in a coroutine, await :meth:`acquire_async` instead.
 
         Parameters
         ----------
         timeout
-            The longest wait in seconds, > 0; the room's timeout if left out.
+            The longest wait in seconds, > 0. The default is the timeout of the room.
         criticality, tenant
             As for :meth:`WaitingQueue.offer`.
         key, cost, exclude, attributes
@@ -192,13 +193,14 @@ class WaitingRoom(Generic[T]):
         WaitingTimeoutError
             If no slot became free in time.
         SaturatedError
-            If the queue is full, or a more critical request takes the place.
+            If the queue is full and does not accept the request, or a later request has replaced it in the queue.
         AttemptsExhaustedError
-            If all eligible endpoints are excluded, so that waiting is useless.
+            If all eligible endpoints are excluded.
         RoomClosedError
-            If the room is closed before or during the wait.
+            If the room was closed before or during the wait.
         ConfigurationError
-            For an invalid argument; the queue is unchanged.
+            If ``timeout`` is no number > 0, ``criticality`` is no level of the queue, ``tenant`` is no string, or an
+            argument of ``LoadBalancer.acquire`` is not allowed. The queue is then unchanged.
         """
         request: _ThreadRequest[T] = self._request(
             _ThreadRequest, key, criticality, tenant, cost, exclude, attributes
@@ -217,7 +219,7 @@ class WaitingRoom(Generic[T]):
             handover.give_back(request)
             if isinstance(error, WaitingTimeoutError) and asyncio._get_running_loop() is not None:  # noqa: SLF001 - the same
                 error.add_note(
-                    "A loop of asyncio runs in this thread, and waited too: await acquire_async there."
+                    "An event loop of asyncio runs in this thread and was blocked: await acquire_async() instead."
                 )
             raise
 
@@ -233,9 +235,9 @@ class WaitingRoom(Generic[T]):
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Lease[T]:
-        """Return a lease; other tasks run until there is one. See :meth:`acquire`.
+        """Return a lease; other tasks run meanwhile. Parameters and errors are those of :meth:`acquire`.
 
-        A cancelled task leaves nothing behind, even if it already had its lease.
+        If the task is cancelled, its request leaves the queue, and a lease that it has already received is released.
 
         Example
         -------
@@ -268,12 +270,12 @@ class WaitingRoom(Generic[T]):
 
     @property
     def balancer(self) -> ObservableBalancer[T]:
-        """The balancer whose slots requests wait for."""
+        """The balancer."""
         return self._balancer
 
     @property
     def timeout(self) -> float:
-        """The default of the longest wait of a request, in seconds."""
+        """The longest wait of a request in seconds, unless the request has its own."""
         return self._timeout
 
     def _deadline(self, timeout: float | None) -> float:
@@ -314,9 +316,9 @@ class WaitingRoom(Generic[T]):
         return True  # an empty room is still a room
 
     def close(self) -> None:
-        """Refuse waiting and later requests, and detach from the balancer.
+        """Refuse waiting and later requests, and stop observing the balancer.
 
-        Leases stay open; a second call changes nothing.
+        Open leases stay open. A second call changes nothing.
         """
         self._handover.close()
 
@@ -339,7 +341,7 @@ class WaitingRoom(Generic[T]):
 
 
 def _wait(request: _ThreadRequest[T], handover: Handover[T], deadline: float) -> None:
-    """Wait in this thread until there is an answer or no time is left; a method, so that ``finally`` guards a call."""
+    """Wait in this thread until there is an answer or no time is left. A function, so that ``try`` guards one call."""
     while request.waits and (left := deadline - monotonic()) > 0.0:
         if not request.wait(min(left, handover.pause())):
             handover.poll()

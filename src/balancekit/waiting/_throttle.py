@@ -1,14 +1,14 @@
-"""Client-side throttling: a client that is often refused sends less.
+"""Client-side throttling: a client whose requests are often refused sends fewer.
 
-A backend that refuses work still spends time on it. So a client counts, over two minutes, the requests it wanted to send and
-those that were accepted, and drops requests itself, separately for each criticality:
+A backend that refuses a request still spends time on it. So a client counts the requests that it has wanted to send in
+the last two minutes, and those that were accepted. It then drops requests itself, separately for each criticality:
 
 .. code-block:: text
 
-    drop with probability max(0, (requests - k * accepts) / (requests + 1))      both of the last two minutes
+    drop with probability max(0, (requests - k * accepts) / (requests + 1))
     k = 2, 1000 requests, 200 accepted:  (1000 - 400) / 1001 = 0.6
 
-A request counts when it is about to be sent, so requests that hang in the backend count too.
+A request is counted before it is sent, so requests without an answer are counted too.
 
 Source: *Site Reliability Engineering*, chapter 21, "Client-side throttling".
 """
@@ -30,21 +30,21 @@ __all__ = ["ClientThrottle"]
 
 @final
 class ClientThrottle(ConstructorRepr):
-    """Throttle that drops requests which would very likely be refused. Any thread may call.
+    """A throttle that drops requests which the backend would very likely refuse. Any thread may use it.
 
     Parameters
     ----------
     k
-        The requests sent to the backend per accepted request, >= 1. With 2 a recovery is soon detected; 1.1 protects the
-        backend more.
+        The requests to send per accepted request, >= 1. With 2, a recovery of the backend is detected soon. With 1.1, the
+        backend is protected better.
     window
-        The length of the window in seconds, > 0; old counts expire in steps of a tenth of it.
+        The length of the window in seconds, > 0. Old counts expire in steps of a tenth of it.
     criticalities
-        The number of levels, 1 to 1,000.
+        The number of levels of criticality, 1 to 1,000. Each has its own counts.
 
-    *When not to use it:* with few requests per window, since the probability is then noise; or for errors that are not refusals,
-    since a share of them below ``1 - 1 / k`` drops nothing. A balancer with health checks already skips failing endpoints; this
-    throttle is for a backend that refuses as a whole.
+    *When not to use it:* with few requests per window, because the probability is then too random. Also not for errors
+    other than refusals: below a share of ``1 - 1 / k`` it drops nothing. A balancer with health checks already skips
+    failing endpoints; this throttle is for a backend that refuses as a whole.
 
     Cost: O(1) per request.
 
@@ -74,7 +74,13 @@ class ClientThrottle(ConstructorRepr):
 
     @checked_arguments
     def probability(self, *, now: float, criticality: int = 0) -> float:
-        """Return the current probability that a request is dropped."""
+        """Return the probability that :meth:`allow` drops a request now.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``now`` is no finite number, or ``criticality`` is no level.
+        """
         level = self._level(criticality)
         with self._lock:
             requests, accepts = self._requests[level].count(now), self._accepts[level].count(now)
@@ -82,7 +88,13 @@ class ClientThrottle(ConstructorRepr):
 
     @checked_arguments
     def allow(self, rng: Random, *, now: float, criticality: int = 0) -> bool:
-        """Return whether to send a request; it is counted in both cases."""
+        """Return whether to send a request. The request is counted in both cases.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``rng`` is no ``random.Random``, ``now`` is no finite number, or ``criticality`` is no level.
+        """
         chance = self.probability(now=now, criticality=criticality)
         sent = not chance or rng.random() >= chance
         with self._lock:
@@ -91,7 +103,13 @@ class ClientThrottle(ConstructorRepr):
 
     @checked_arguments
     def accepted(self, *, now: float, criticality: int = 0) -> None:
-        """Count a request that the backend did not refuse for overload, whatever its outcome."""
+        """Count a request that the backend did not refuse because of overload. Its outcome does not matter.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``now`` is no finite number, or ``criticality`` is no level.
+        """
         level = self._level(criticality)
         with self._lock:
             self._accepts[level].add(now)

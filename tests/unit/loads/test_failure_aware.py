@@ -8,7 +8,7 @@ import pytest
 
 from balancekit import Endpoint, LoadBalancer
 from balancekit.loads import FailureAware
-from balancekit.loads._failure_aware import SWEEP_S, UNTOLD_FACTOR, FailureAwareLoad, FailureAwarePool
+from balancekit.loads._failure_aware import SWEEP_S, UNSUCCESSFUL_FACTOR, FailureAwareLoad, FailureAwarePool
 from balancekit.node import Node
 from balancekit.outcome import Completion, Outcome
 
@@ -68,8 +68,8 @@ def test_a_newcomer_whose_request_told_nothing_is_not_free_at_once(outcome: Outc
     load = load_of(node)
     assert load.value(now=100.0) == 0.0
     load.finished(Completion(outcome, started_at=100.0, ended_at=100.0))
-    assert load.value(now=100.0) == pytest.approx(UNTOLD_FACTOR * 0.1)
-    assert load.value(now=110.0) == pytest.approx(UNTOLD_FACTOR * 0.1 / exp(1.0))
+    assert load.value(now=100.0) == pytest.approx(UNSUCCESSFUL_FACTOR * 0.1)
+    assert load.value(now=110.0) == pytest.approx(UNSUCCESSFUL_FACTOR * 0.1 / exp(1.0))
     load.succeeded(0.1, 100.0)
     assert load.value(now=100.0) == pytest.approx(0.1)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from balancekit import ConfigurationError
 from balancekit.waiting import ClientThrottle, WaitingQueue
-from balancekit.waiting._queue import MAX_AHEAD
+from balancekit.waiting._lines import MAX_AHEAD
 
 
 def drain(queue, now=0.0):
