@@ -73,7 +73,7 @@ class Ejection(Policy):
     keep_last: bool = True
 
     def _check(self) -> None:
-        valid.seconds("base", self.base, above=0.0)
+        valid.number("base", self.base, above=0.0)
         valid.number("factor", self.factor, minimum=1.0)
         valid.number("max_duration", self.max_duration, above=0.0)
         if self.max_duration < self.base:

@@ -118,7 +118,7 @@ class Route(Generic[P]):
             *_conditions("query", query),
         )
         self.priority: int = valid.integer("priority", priority, minimum=-(10**9), maximum=10**9)
-        self.timeout: float | None = None if timeout is None else valid.seconds("timeout", timeout, above=0.0)
+        self.timeout: float | None = None if timeout is None else valid.number("timeout", timeout, above=0.0)
         self.attempts: int = valid.integer("attempts", attempts, minimum=1)
         self.retry_on: frozenset[int] = frozenset(
             [

@@ -23,6 +23,7 @@ from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files, without_mark
 from balancekit.proxyconfig._haproxy_balance import read_balance
+from balancekit.proxyconfig._haproxy_checks import check_bind, check_head, check_line, check_name
 from balancekit.proxyconfig._haproxy_decide import BackendChooser, Frontend, backend_server, hashed_of
 from balancekit.proxyconfig._haproxy_lines import (
     VARIABLE,
@@ -33,7 +34,12 @@ from balancekit.proxyconfig._haproxy_lines import (
     haproxy_sections,
 )
 from balancekit.proxyconfig._haproxy_rules import Acls, UnknownTestError, backend_rule
-from balancekit.proxyconfig._haproxy_servers import server_address, server_options, template_servers
+from balancekit.proxyconfig._haproxy_servers import (
+    check_references,
+    server_address,
+    server_options,
+    template_servers,
+)
 from balancekit.proxyconfig._haproxy_words import effect_of
 from balancekit.proxyconfig._model import (
     MAX_SERVERS,
@@ -101,6 +107,7 @@ class _Reader:
         self.defaults: list[Line] = []
         self.named_defaults: dict[str, list[Line]] = {}
         self.frontends: list[Frontend] = []
+        self.resolvers: set[str] = set()
         self.bound: dict[int, str] = {}
         """The first frontend of each port."""
 
@@ -108,6 +115,7 @@ class _Reader:
         found = 0
         for section in haproxy_sections(self.path, text, self.environment, self._note):
             found += 1
+            self._check(section)
             if section.kind == "defaults":
                 self.defaults = [*self._inherited(section, []), *section.lines]
                 if section.name:
@@ -124,9 +132,8 @@ class _Reader:
         if not found:
             raise ProxyConfigError(Origin(self.path, 1), "no section of HAProxy in this file")
         for frontend in self.frontends:
-            for pool, origin in frontend.named:
-                if pool not in self.pools:
-                    raise ProxyConfigError(origin, f"there is no backend {pool!r}")
+            self._check_pools(frontend)
+        check_references(self.pools, self.resolvers)
         facts = HaproxyFacts(self.given, self.frontends)
         return ProxyConfig(
             "haproxy", self.path, self.pools, self._route, tuple(self.not_modelled), self.owners, facts
@@ -134,6 +141,33 @@ class _Reader:
 
     def _read(self, path: str, origin: Origin) -> str:
         return self.files.read(str(Path(self.path).absolute().parent / path), origin)
+
+    # ------------------------------------------------------------------ what HAProxy refuses
+
+    def _check(self, section: Section) -> None:
+        check_head(section)
+        if section.kind == "resolvers":
+            self.resolvers.add(section.name)
+        if section.kind not in {"defaults", "frontend", "backend", "listen"}:
+            return
+        assumed = {
+            note.origin for note in self.not_modelled
+        }  # a variable that is not known is empty here, not there
+        for line in section.lines:
+            if line.origin not in assumed:
+                check_line(line, section.kind)
+        if section.kind in {"frontend", "listen"} and any(one.name == section.name for one in self.frontends):
+            raise ProxyConfigError(section.origin, f"a second frontend {section.name!r}")
+
+    def _check_pools(self, frontend: Frontend) -> None:
+        for name, origin in frontend.named:
+            pool = self.pools.get(name)
+            if pool is None:
+                raise ProxyConfigError(origin, f"there is no backend {name!r}")
+            if frontend.mode == "http" and pool.settings.get("mode", "tcp") != "http":
+                raise ProxyConfigError(
+                    origin, f"backend {name!r} is not in mode http, as frontend {frontend.name!r} is"
+                )
 
     # ------------------------------------------------------------------ sections
 
@@ -147,9 +181,12 @@ class _Reader:
             self._backend(section, inherited)
         if section.kind in {"frontend", "listen"}:
             self._frontend(section, inherited)
+        acls = Acls(self._read)
         for line in section.lines:
             if section.kind == "backend":
                 self.owners[line.origin] = section.name
+                if line.words[0] == "acl":
+                    acls.add(line)  # for what it refuses: what a backend's rules do is not followed
                 if line.words[:2] == ("http-request", "normalize-uri"):
                     self._note(line, "what is hashed is taken as it came")
             if line.words[0] != "server-template" or template_servers(line) is None:
@@ -252,6 +289,7 @@ class _Reader:
         if len(line.words) < 3:
             raise ProxyConfigError(line.origin, "a server has a name and an address")
         name, address = line.words[1:3]
+        check_name(line, name, "name of a server")
         if name in written.servers:
             raise ProxyConfigError(line.origin, f"a second server {name!r}")
         if len(written.servers) >= MAX_SERVERS:
@@ -333,6 +371,13 @@ class _Reader:
 
     def _bind(self, line: Line, frontend: Frontend) -> None:
         ports = bound_ports(line, self.environment)
+        if not self.environment.unknown and all(note.origin != line.origin for note in self.not_modelled):
+            for address in line.words[1].split(","):
+                check_bind(line, VARIABLE.sub(self.environment.value, address))
+            if line.words[2:] and line.words[2].startswith((":", "*")):
+                raise ProxyConfigError(
+                    line.origin, f"a blank before {line.words[2]!r} in a list of addresses"
+                )
         self._note_unknown(line)
         others = {self.bound.setdefault(port, frontend.name) for port in ports} - {frontend.name}
         if others:

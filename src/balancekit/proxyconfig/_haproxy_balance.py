@@ -18,6 +18,8 @@ __all__ = ["read_balance"]
 
 COOKIE: Final = re.compile(r"(?:req\.)?cook\([^(),]+\)")
 BALANCE: Final = re.compile(r"([a-z_-]+)(?:\((.*)\))?")
+FUNCTIONS: Final = frozenset({"sdbm", "djb2", "wt6", "crc32", "none"})
+"""Of ``hash-type``; ``none`` came after HAProxy 2.6."""
 NOT_HASHED: Final = frozenset({"roundrobin", "static-rr", "leastconn", "first"})
 
 
@@ -40,7 +42,7 @@ def read_balance(
     ProxyConfigError
         If a value is not allowed, with the line that has it.
     """
-    found = BALANCE.fullmatch(line.words[1] if len(line.words) > 1 else "roundrobin")
+    found = BALANCE.fullmatch((line.words[1] if len(line.words) > 1 else "") or "roundrobin")
     if found is None:
         raise ProxyConfigError(line.origin, "balance has a method")
     name, argument, words = found[1], found[2], line.words[2:]
@@ -57,8 +59,8 @@ def read_balance(
         if by is None or unread:
             return haproxy.Balance(), "", unread
         options = {"method": "hash", "by": by}
-    if said["hash-type"] and key:
-        options |= _hash_type(said["hash-type"], origins["hash-type.origin"])
+    hash_type = _hash_type(said["hash-type"], origins["hash-type.origin"]) if said["hash-type"] else {}
+    options |= hash_type if key else {}
     if said["hash-balance-factor"]:
         written = Line(line.words, origins["hash-balance-factor.origin"])
         options["balance_factor"] = whole_number(written, said["hash-balance-factor"][0], 0)
@@ -117,7 +119,7 @@ def _hash_type(given: Sequence[str], origin: Origin) -> dict[str, Any]:
     found: dict[str, Any] = {"consistent": kind == "consistent"}
     if rest:
         found["function"] = rest.pop(0)
-    if rest not in ([], ["avalanche"]) or found.get("function") == "avalanche":
+    if rest[:1] not in ([], ["avalanche"]) or found.get("function", "sdbm") not in FUNCTIONS:
         raise ProxyConfigError(origin, "hash-type has a function, and perhaps avalanche behind it")
     found["avalanche"] = True if rest else None
     return found

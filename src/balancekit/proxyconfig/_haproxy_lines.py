@@ -40,6 +40,9 @@ MAX_LINE: Final = 65_536
 """Characters; HAProxy itself takes fewer."""
 
 
+MAX_WORDS: Final = 64
+
+
 class Line(NamedTuple):
     """The words of one line."""
 
@@ -142,6 +145,8 @@ def _lines(
         if len(raw) > MAX_LINE:
             raise ProxyConfigError(origin, f"a line of more than {MAX_LINE} characters")
         found = words(raw.rstrip("\r"), origin, environment)
+        if len(found) > MAX_WORDS:
+            raise ProxyConfigError(origin, f"a line of more than {MAX_WORDS} words")
         unknown = ", ".join(environment.unknown)
         environment.unknown.clear()
         if not found or (not conditions.reading and found[0] not in CONDITIONS):
@@ -155,6 +160,8 @@ def _lines(
                     note(line, assumed)
         elif found[0].startswith(".") and found[0] not in MESSAGES:
             raise ProxyConfigError(origin, f"{found[0]} is no directive")
+        elif found[0] == ".alert":
+            raise ProxyConfigError(origin, f".alert: {' '.join(found[1:])}")
         elif found[0] not in MESSAGES:
             yield line, raw[:1] in " \t"
     conditions.end()

@@ -15,6 +15,7 @@ from typing import Any, Final, final
 
 from balancekit.compat import haproxy
 from balancekit.errors import ConfigurationError
+from balancekit.proxyconfig._haproxy_checks import check_name
 from balancekit.proxyconfig._haproxy_lines import Line
 from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
@@ -45,6 +46,10 @@ UNKNOWN_PREDEFINED: Final = frozenset(
     {"HTTP", "HTTP_1.0", "HTTP_1.1", "HTTP_2.0", "HTTP_3.0", "HTTP_CONTENT", "HTTP_URL_ABS", "HTTP_URL_SLASH"}
     | {"HTTP_URL_STAR", "LOCALHOST", "RDP_COOKIE", "REQ_CONTENT", "WAIT_END"}
 )
+MATCHES: Final = frozenset(
+    {"beg", "bin", "bool", "dir", "dom", "end", "found", "int", "ip", "len", "reg", "str", "sub"}
+)
+"""Of ``-m``."""
 OPERATORS: Final = frozenset({"eq", "ge", "gt", "le", "lt"})
 """Of a comparison with a number."""
 
@@ -81,6 +86,9 @@ class Acls:
         if len(line.words) < 3:
             raise ProxyConfigError(line.origin, "an acl has a name and a test")
         name = line.words[1]
+        check_name(line, name, "name of an acl")
+        if name == "or":
+            raise ProxyConfigError(line.origin, "'or' is no name of an acl: it joins conditions")
         try:
             self._named.setdefault(name, []).append(self._term(line.words[2:], line.origin))
         except UnknownTestError as error:
@@ -172,6 +180,8 @@ class Acls:
             raise ProxyConfigError(origin, "a test without a fetch")
         fetch, *rest = given
         name, bracket, argument = fetch.partition("(")
+        if bracket and (")" not in argument or argument.rpartition(")")[2][:1] not in {"", ","}):
+            raise ProxyConfigError(origin, f"{fetch!r} has no ) at its end")
         if "," in (argument.partition(")")[2] if bracket else name):
             raise UnknownTestError(f"converters in {fetch!r} are not modelled")
         term: Term = {
@@ -210,6 +220,10 @@ class Acls:
             elif word == "-m" and place + 1 < len(words):
                 place += 1
                 term["match"] = words[place]
+                if words[place] not in MATCHES:
+                    raise ProxyConfigError(
+                        origin, f"-m {words[place]} is none of {', '.join(sorted(MATCHES))}"
+                    )
             elif word == "-f" and place + 1 < len(words):
                 place += 1
                 lines = self._read(words[place], origin).split("\n")
@@ -220,6 +234,10 @@ class Acls:
                 return words[place + 1 :]
             elif word in {"-n", "-M", "-u"}:
                 raise UnknownTestError(f"flag {word} is not modelled")
+            elif word.startswith("-"):
+                raise ProxyConfigError(
+                    origin, f"{word} is no flag; write -- before patterns that begin with -"
+                )
             else:
                 break
             place += 1
@@ -238,7 +256,7 @@ def backend_rule(
     """
     dynamic = DYNAMIC.fullmatch(text)
     if dynamic is None:
-        if "%[" in text:
+        if "%" in text:
             raise UnknownTestError(f"{text!r} is not modelled")
         return {"pool": text}, [text]
     sample, *converters = _split_converters(dynamic[1])

@@ -6,14 +6,15 @@ Source: HAProxy 2.6 configuration manual, sections 5.2 and 11.2.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
+from balancekit.proxyconfig._haproxy_checks import FAMILIES, check_host, check_value
 from balancekit.proxyconfig._haproxy_lines import Line, whole_number
 from balancekit.proxyconfig._haproxy_words import SERVER_FLAGS, SERVER_NUMBERS, SERVER_VALUES
-from balancekit.proxyconfig._model import MAX_SERVERS, ProxyConfigError
+from balancekit.proxyconfig._model import MAX_SERVERS, Pool, ProxyConfigError
 
-__all__ = ["server_address", "server_options", "template_servers"]
+__all__ = ["check_references", "server_address", "server_options", "template_servers"]
 
 MAX_PORT: Final = 65_535
 
@@ -27,12 +28,19 @@ def server_address(line: Line, address: str) -> str:
         For a port that is none; one with a sign is added to that of the request.
     """
     family, at, rest = address.partition("@")
+    if at and family in {"fd", "udp", "udp4", "udp6"}:
+        raise ProxyConfigError(line.origin, f"{address}: a server has no {family}@")
     if at and family in {"ipv4", "ipv6", "inet", "unix"}:
         address = rest
+    check = not at or family in FAMILIES
     host, colon, port = address.rpartition(":")
     bare = ":" in host and not (host.startswith("[") and host.endswith("]"))
     if address.startswith("/") or family in {"unix", "abns", "fd", "sockpair"} or not colon or bare:
+        if check and not address.startswith("/"):
+            check_host(line, address, family if at else "")
         return address
+    if check and host not in {"", "*"}:
+        check_host(line, host, family if at else "")
     number = port.removeprefix("+").removeprefix("-")
     if port and not (number.isascii() and number.isdecimal() and int(number[:6]) <= MAX_PORT):
         raise ProxyConfigError(line.origin, f"{address}: a port is at most {MAX_PORT}")
@@ -88,7 +96,33 @@ def server_options(line: Line, given: Sequence[str], note: Callable[[Line, str],
             if not words:
                 raise ProxyConfigError(line.origin, f"{word} needs a value")
             value = words.pop(0)
+            check_value(line, word, value)
             found[word] = whole_number(line, value, SERVER_NUMBERS[word]) if word in SERVER_NUMBERS else value
         else:
             note(Line((word,), line.origin), "")
     return found
+
+
+def check_references(pools: Mapping[str, Pool], resolvers: Collection[str]) -> None:
+    """Refuse servers with the name of a server to track, or of resolvers, that does not exist.
+
+    Raises
+    ------
+    ProxyConfigError
+        For the first.
+    """
+    for pool in pools.values():
+        for server in pool.servers:
+            track, named = server.options.get("track"), server.options.get("resolvers")
+            if track:
+                backend, slash, name = track.rpartition("/")
+                tracked = pools.get(backend if slash else pool.name)
+                found = [one for one in tracked.servers if one.name == name] if tracked is not None else []
+                if not found:
+                    raise ProxyConfigError(server.origin, f"track {track!r}: there is no such server")
+                if not {"check", "agent-check", "track"} & {*found[0].options}:
+                    raise ProxyConfigError(server.origin, f"track {track!r}: that server has no check")
+                if server.options.get("check"):
+                    raise ProxyConfigError(server.origin, "a server with track has no check of its own")
+            if named and named not in resolvers:
+                raise ProxyConfigError(server.origin, f"there is no section of resolvers {named!r}")

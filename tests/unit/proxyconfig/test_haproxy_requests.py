@@ -190,7 +190,6 @@ def test_outside_of_mode_http_conditions_are_listed(read):
         (" balance uri len\n", 8),
         (" balance uri\n hash-type consistent avalanche\n", 9),
         (" balance uri\n hash-type consistent sdbm foo\n", 9),
-        (" balance uri\n hash-type map-based sdbm avalanche foo\n", 9),
         (" balance uri\n hash-balance-factor 100\n", 9),
         (" balance uri\n server z 10.0.0.1:99999\n", 9),
         (" balance uri\n server z 10.0.0.1:8x\n", 9),
