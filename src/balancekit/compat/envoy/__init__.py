@@ -1,16 +1,17 @@
-"""Choices of Envoy 1.40: clusters, policies, priority levels, localities, subsets and outlier detection.
+"""Choices of Envoy 1.40: routes, clusters, policies, priority levels, localities, subsets and outlier detection.
 
-:class:`Cluster` answers for a whole cluster: hash policies, subsets, priority levels, panic, localities, a policy,
-slow start, outlier detection, without I/O and without a clock. Its policies (:class:`RoundRobin`, :class:`LeastRequest`,
-:class:`Random`, :class:`RingHash`, :class:`Maglev`) are ordinary selectors and work in a ``LoadBalancer`` too.
-:class:`OutlierDetector` and :class:`HealthChecker` are machines of their own.
-:class:`RouteConfig` chooses the cluster of a request. :func:`client_side_weighted_round_robin` and
-:func:`gradient_controller` make selectors and limits with Envoy's names and defaults.
+- :class:`RouteConfig` chooses the cluster of a request.
+- :class:`Cluster` chooses the host of a request, with hash policies, subsets, priority levels, panic mode, localities, a
+  policy, slow start and outlier detection. It does no I/O and reads no clock.
+- The policies :class:`RoundRobin`, :class:`LeastRequest`, :class:`Random`, :class:`RingHash` and :class:`Maglev` are
+  selectors. They work in a ``LoadBalancer`` too.
+- :class:`OutlierDetector` and :class:`HealthChecker` are state machines that can be used alone.
+- :class:`OverrideHost` uses the host that a request names. :class:`RetryBudget` and :class:`TokenBucket` limit retries and
+  requests.
+- :func:`client_side_weighted_round_robin` and :func:`gradient_controller` make a selector and a limit with Envoy's names and
+  defaults.
 
-:class:`OverrideHost` lets requests name their hosts; :class:`RetryBudget` and :class:`TokenBucket` are the limits of
-retries and requests.
-
-Written against Envoy 1.40 and compared with choices recorded from it.
+Source: Envoy 1.40; choices are compared with recordings of it.
 """
 
 from balancekit.compat._routing import RawRequest, Routed

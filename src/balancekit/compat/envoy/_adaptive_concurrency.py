@@ -22,31 +22,33 @@ def gradient_controller(
     min_concurrency: int = 3,
     buffer: float = 25.0,
 ) -> Gradient:
-    """Make the rule, with the names, units and defaults of Envoy 1.40.0.
+    """Return the rule for a limit, with the names, units and defaults of Envoy 1.40.0.
 
-    Envoy has one limit for each of its listeners; ``MaxInFlight`` has one for each endpoint.
+    Envoy has one limit for each listener. ``MaxInFlight`` has one for each endpoint.
 
     Parameters
     ----------
     concurrency_update_interval
         Seconds between two changes of the limit.
     sample_aggregate_percentile
-        Of latencies, 0 to 100.
+        Percentile of latencies that is compared with the minimum latency, 0 to 100.
     max_concurrency_limit, min_concurrency
-        The limit is between; it is ``min_concurrency`` if that is the larger.
-    interval, fixed_value
-        Seconds between two measurements of the least latency, or that latency in seconds: one of them.
+        Bounds of the limit. If ``min_concurrency`` is larger, it is also the maximum.
+    interval
+        Seconds between two measurements of the minimum latency. Give either this or ``fixed_value``.
+    fixed_value
+        The minimum latency in seconds, which is then not measured.
     request_count
-        Requests of a measurement.
+        Number of requests of a measurement.
     jitter
-        By how many per cent the time between measurements is longer at random.
+        Maximum random extension of the time between two measurements, in percent.
     buffer
-        How many per cent above the least latency are normal.
+        Percentage above the minimum latency that counts as normal.
 
     Raises
     ------
     ConfigurationError
-        If neither or both of ``interval`` and ``fixed_value`` are given, or a figure is out of its range.
+        If neither or both of ``interval`` and ``fixed_value`` are given, or a number is outside its bounds.
 
     Example
     -------

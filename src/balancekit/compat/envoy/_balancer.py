@@ -1,7 +1,8 @@
-"""The balancer over some hosts of an Envoy cluster: priority levels, panic, localities, one policy.
+"""The balancer over a set of hosts of an Envoy cluster, with priority levels, panic mode, localities and a policy.
 
-A cluster has one over all of its hosts, and one for each subset. Each part of a level that can be chosen from on
-its own (healthy hosts, degraded ones, all of them in panic, each locality) has its own instance of the policy.
+A cluster has one balancer over all of its hosts, and one for each subset. Each priority level has several sets of hosts: the
+healthy hosts, the degraded hosts, all hosts (for panic mode), and each of these by locality. Each set has its own instance of
+the policy.
 
 Cost: that of the policy; O(hosts) when health changes.
 Source: Envoy 1.40, ``LoadBalancerBase``.
@@ -23,7 +24,7 @@ __all__ = ["Balancer", "BalancerOptions"]
 
 
 class BalancerOptions(NamedTuple):
-    """What every balancer of a cluster is made with."""
+    """Options that all balancers of a cluster have in common."""
 
     policy: Callable[[], Selector]
     factor: int
@@ -31,21 +32,21 @@ class BalancerOptions(NamedTuple):
     locality_weights: Mapping[str, int] | None = None
     zone_aware: ZoneAware | None = None
     keyed: bool = False
-    """Whether the policy hashes: it then has one table for all localities, and knows no zones and no degraded hosts."""
+    """Whether the policy hashes keys. Such a policy has one table for all localities, and ignores zones and degraded hosts."""
 
 
 @final
 class Balancer:
-    """Levels of hosts, and the choice among them.
+    """A balancer over a set of hosts with priority levels.
 
     Parameters
     ----------
     nodes
-        At least one, in the order of the configuration.
+        The hosts, at least one, in the order of the configuration.
     options
         Policy and settings of the cluster.
     healthy, degraded, draining
-        Answer what is known of a host now.
+        Functions that return the current state of a host.
     """
 
     __slots__ = (
@@ -85,13 +86,13 @@ class Balancer:
         self._spread()
 
     def publish(self, level: Level, *, now: float) -> None:
-        """Show a level's policies which of its hosts are healthy and degraded."""
+        """Update the policies of a level with the current states of its hosts."""
         self._show(level)
         level.published, level.due = now, math.inf
         self._spread()
 
     def pick(self, position: int, ctx: PickContext) -> Node | None:
-        """Return the host for a request at that position."""
+        """Return the host for a request whose hash or random number is ``position``; ``None`` if there is none."""
         number, degraded = self.distribution.place(position)
         if self.distribution.panic[number] and self._fails_on_panic:
             return None
@@ -117,7 +118,7 @@ class Balancer:
 
 @final
 class Level:
-    """One priority level: its hosts, and what may be chosen from."""
+    """One priority level with its sets of hosts."""
 
     __slots__ = (
         "_members",
@@ -139,23 +140,23 @@ class Level:
         self.nodes: tuple[Node, ...] = tuple(nodes)
         self.first: bool = first
         self.counted: int = len(self.nodes)
-        """How many hosts are not draining."""
+        """Number of hosts that are not draining."""
         self.published: float = -math.inf
-        """When the policies last learned of a change."""
+        """Time of the last update of the policies."""
         self.due: float = math.inf
-        """When they learn of the next one that waits."""
+        """Time of the next update, if a change waits for it; otherwise infinity."""
         self._members = members
         self._options = options
         self._zones: ZoneOrder | None = None
         policy = options.policy
         if options.keyed and options.locality_weights is not None:
             policy = _by_locality(policy, options.locality_weights, self.nodes)
-        self.healthy: _Side = _Side(members, policy)
-        self.degraded: _Side = _Side(members, policy)
-        self.all_hosts: _Side = _Side(members, policy, panic=True)
+        self.healthy: _HostSet = _HostSet(members, policy)
+        self.degraded: _HostSet = _HostSet(members, policy)
+        self.all_hosts: _HostSet = _HostSet(members, policy, panic=True)
 
     def show(self, healthy: Sequence[Node], degraded: Sequence[Node], counted: Sequence[Node]) -> None:
-        """Let the policies know what is healthy, what is degraded, and which hosts these are a part of."""
+        """Update the sets of hosts. ``counted`` are the hosts that are not draining."""
         self.counted = len(counted)
         for side, nodes in ((self.healthy, healthy), (self.degraded, degraded), (self.all_hosts, self.nodes)):
             side.show(nodes)
@@ -169,7 +170,7 @@ class Level:
             self._zones = ZoneOrder(self._options.zone_aware, healthy)
 
     def pick(self, ctx: PickContext, *, panic: bool, degraded: bool) -> Node | None:
-        """Return the policy's choice."""
+        """Return the choice of the policy for a set of hosts."""
         if panic:
             return self.all_hosts.pick(ctx, None)
         side = self.degraded if degraded and not self._options.keyed else self.healthy
@@ -180,8 +181,8 @@ class Level:
 
 
 @final
-class _Side:
-    """Hosts of a level that are chosen from together, as a whole and by zone."""
+class _HostSet:
+    """A set of hosts of a level, with a policy for the whole set and for each zone."""
 
     __slots__ = ("_members", "_panic", "_parts", "_policies", "_policy", "nodes", "order")
 
@@ -195,12 +196,12 @@ class _Side:
         self._parts: dict[str | None, Snapshot] = {}
 
     def show(self, nodes: Sequence[Node]) -> None:
-        """Replace the hosts; policies keep their place."""
+        """Replace the hosts. Policies keep their state."""
         self.nodes = tuple(nodes)
         self._parts.clear()
 
     def pick(self, ctx: PickContext, zone: str | None) -> Node | None:
-        """Return the policy's choice in a zone, or among all."""
+        """Return the choice of the policy in a zone, or among all hosts if ``zone`` is ``None``."""
         part = self._parts.get(zone)
         if part is None:
             nodes = self.nodes if zone is None else tuple([n for n in self.nodes if zone_of(n) == zone])
@@ -214,7 +215,7 @@ class _Side:
 def _by_locality(
     policy: Callable[[], Selector], weights: Mapping[str, int], nodes: Sequence[Node]
 ) -> Callable[[], Selector]:
-    """Return what makes the policy with the weights of the localities of a level."""
+    """Return a function that makes the policy with the weights of the localities of a level."""
     present = {zone: weights.get(zone, 0) for zone in {zone_of(node) for node in nodes}}
 
     def made() -> Selector:

@@ -1,11 +1,11 @@
-"""Envoy's bounded-load hashing: the host for a request when the key's owner is over its share.
+"""Envoy's bounded-load hashing (``hash_balance_factor``): the host for a request if the key's owner is overloaded.
 
-Envoy's ``hash_balance_factor``: of the slots that the requests in progress call for, each host has its share
-by weight. A host whose requests exceed its slots passes the key on: not to its neighbour on the ring, which
-would then be the next to overflow, but to the first host that is not overloaded in an order shuffled by the
-key's hash, so every key has its own order.
+The number of slots is the number of requests in progress times the balance factor. Each host has a share of the slots by its
+weight. If the owner of a key has more requests than slots, another host is chosen: the first one that is not overloaded in an
+order that is shuffled by the key's hash. So each key has its own order, and the neighbour on the ring does not become the next
+overloaded host.
 
-Cost: O(1) while the owner has room, else O(n) and the seeding of a Mersenne Twister, 624 steps in Python.
+Cost: O(1) if the owner is not overloaded; otherwise O(n) and the seeding of a Mersenne Twister, 624 steps in Python.
 Source: Envoy 1.40, ``BoundedLoadHashingLoadBalancer``; Mirrokni, Thorup, Zadimoghaddam 2017 for the idea;
 Matsumoto, Nishimura 2002, ``init_genrand``, for the seeding.
 """
@@ -20,9 +20,9 @@ __all__ = ["mersenne_twister", "overload", "shuffled", "within_bounds"]
 
 
 def mersenne_twister(seed: int) -> Callable[[], int]:
-    """Return the 32-bit outputs of MT19937, seeded with one 32-bit number as in C++.
+    """Return a function that returns 32-bit outputs of MT19937, seeded with one 32-bit number as in C++.
 
-    Python's own ``Random(seed)`` seeds from an array of words and gives other numbers.
+    Python's ``Random(seed)`` seeds with an array of words and returns other numbers.
 
     Example
     -------
@@ -40,7 +40,7 @@ def mersenne_twister(seed: int) -> Callable[[], int]:
 
 
 def shuffled(count: int, seed: int) -> Iterator[int]:
-    """Yield ``0 .. count - 1`` in the order Envoy shuffles them into for a hash."""
+    """Yield the numbers from 0 to ``count - 1`` in the order in which Envoy shuffles them for a hash."""
     draw = mersenne_twister(seed)
     order = list(range(count))
     for place in range(count):
@@ -54,18 +54,18 @@ def shuffled(count: int, seed: int) -> Iterator[int]:
 
 
 def overload(active: int, total: int, share: float, factor: int) -> float:
-    """Return a host's requests over its slots; above 1 it takes no more.
+    """Return the requests of a host divided by its slots. Above 1, the host is overloaded.
 
     Parameters
     ----------
     active
-        Requests in progress on the host.
+        Number of requests in progress on the host.
     total
-        Requests in progress altogether.
+        Number of requests in progress on all hosts.
     share
-        The host's weight over the sum of weights.
+        The host's weight divided by the sum of weights.
     factor
-        Percent of the fair share that a host may take.
+        Maximum load of a host, in percent of its fair share.
     """
     allowed = ((total + 1) * factor + 99) // 100
     return active / max(1, math.ceil(allowed * share))
@@ -80,7 +80,7 @@ def within_bounds(
     shares: Sequence[float],
     factor: int,
 ) -> int:
-    """Return the host that takes a key of ``owner``: the least overloaded one if all are over."""
+    """Return the host for a key of ``owner``. If all hosts are overloaded, it is the least overloaded one."""
     best, least = owner, overload(active[owner], total, shares[owner], factor)
     if least <= 1:
         return owner

@@ -1,4 +1,4 @@
-"""Envoy's ``client_side_weighted_round_robin``: weights from load reports, truncated, missing ones the median."""
+"""Envoy's ``client_side_weighted_round_robin``: weights from load reports, rounded down; missing ones are the median."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from balancekit.reported import MissingWeight, ReportedRoundRobin, ReportedWeigh
 __all__ = ["client_side_weighted_round_robin"]
 
 MIN_PERIOD_S: Final = 0.1
-"""Envoy updates weights no more often."""
+"""Minimum time between two updates of weights."""
 
 
 @checked_arguments
@@ -23,16 +23,20 @@ def client_side_weighted_round_robin(
     error_utilization_penalty: float = 0.0,
     metric_names_for_computing_utilization: tuple[str, ...] = (),
 ) -> ReportedRoundRobin:
-    """Make the selector, with the names and defaults of Envoy 1.40.0.
+    """Return the selector, with the names and defaults of Envoy 1.40.0.
 
     Parameters
     ----------
-    blackout_period, weight_expiration_period, weight_update_period
-        Seconds; weights are updated every 0.1 s at most.
+    blackout_period
+        Seconds after the first report of an endpoint for which its weight is not used, >= 0.
+    weight_expiration_period
+        Seconds after the last report for which a weight is used, > 0.
+    weight_update_period
+        Seconds between two updates of the weights, >= 0. The minimum is 0.1 s.
     error_utilization_penalty
-        What one error per request adds to the utilization.
+        Number that is added to the utilization for an error rate of one per request, >= 0.
     metric_names_for_computing_utilization
-        Figures to use before the application's: ``"named_metrics.gpu"``.
+        Metrics of a report that are preferred to the application utilization, such as ``"named_metrics.gpu"``.
 
     Raises
     ------

@@ -1,13 +1,13 @@
-"""One Envoy cluster, from the headers of a request to the host that takes it.
+"""One Envoy cluster: the choice of the host for a request.
 
-In order: the hash policies make a position of the request; its metadata choose a subset (``_subsets.py``);
-priorities and panic choose a level and whether its unhealthy hosts count (``_levels.py``); a locality is chosen
-(``_localities.py``); the policy there picks a host. What the answers were feeds outlier detection, and changed
-health reaches the policies at once, or when the merge window ends.
+The steps are: hash policies compute a hash of the request; its metadata choose a subset (``_subsets.py``); priorities and panic
+mode choose a level and a set of its hosts (``_levels.py``); a locality is chosen (``_localities.py``); the policy picks a host.
+Statuses of responses are the input of outlier detection. A change of health reaches the policies at once or at the end of the
+merge window.
 
-It does no I/O and reads no clock: ``now`` is given with every call, and never goes back.
+The cluster does no I/O and reads no clock: each call has an argument ``now`` in seconds, which must not go back.
 
-Cost: that of the policy; a change of health costs O(hosts) and the policy's tables.
+Cost: that of the policy; a change of health costs O(hosts) and the building of the policy's tables.
 Source: Envoy 1.40.
 """
 
@@ -44,7 +44,7 @@ __all__ = ["Cluster"]
 T = TypeVar("T")
 
 NOT_SERVING: Final = frozenset({Health.UNHEALTHY, Health.DRAINING})
-"""Health after which a host that takes requests again warms up."""
+"""States of health after which a host that becomes healthy warms up."""
 
 
 @final
@@ -54,39 +54,38 @@ class Cluster(ConstructorRepr):
     Parameters
     ----------
     hosts
-        In the order of the configuration, names each once. All of them are healthy at first.
+        The hosts, with distinct names, in the order of the configuration. All are healthy at first.
     policy
-        Makes the policy: ``envoy.RoundRobin``, or ``lambda: envoy.RingHash(minimum_ring_size=64)``.
+        Function that makes the policy: ``envoy.RoundRobin``, or ``lambda: envoy.RingHash(minimum_ring_size=64)``.
     hash_policy
-        What of a request policies with keys hash.
+        The parts of a request that a policy with keys hashes.
     overprovisioning_factor
-        Percent, >= 100: 140 lets a level lose 28 % of its hosts before traffic spills over.
+        Percent, >= 100. With 140, a level can lose 28 % of its hosts before traffic goes to the next level.
     healthy_panic_threshold
-        Percent, 0 to 100; 0 turns panic off.
+        Percent of healthy hosts below which panic mode begins, 0 to 100; 0 turns it off.
     update_merge_window
-        Seconds, >= 0: a change of health within that time of the one before waits as long.
+        Seconds, >= 0. A change of health that follows another one within this time is delayed by it.
     slow_start
-        How hosts that become healthy warm up; at once if left out.
+        Slow start of hosts that become healthy; none if left out.
     outlier_detection
-        What ejects hosts; nothing if left out.
+        Settings of outlier detection; none if left out.
     locality_weights
-        Whole numbers by zone: localities are chosen by weight, or hold their part of a hashing policy's table. Not with
-        ``zone_aware``.
+        Weights by zone, whole numbers: shares of the localities. Not allowed together with ``zone_aware``.
     zone_aware
-        Where this proxy and its fellows are: its own zone is preferred, but by policies that hash.
+        Settings of zone-aware routing, which prefers the zone of this proxy. Policies that hash ignore it.
     subsets
-        How the metadata of requests choose among hosts; not at all if left out.
+        Settings of subsets; none if left out.
     listeners
-        Called with every event of outlier detection.
+        Called with each event of outlier detection, in the calling thread.
     rng
-        The source of randomness; a fresh one if left out.
+        Random generator; a new one if left out.
     now
-        When the cluster starts.
+        Time at which the cluster starts.
 
     Raises
     ------
     ConfigurationError
-        For any value outside those bounds.
+        If a value has another type or is outside its bounds.
 
     Example
     -------
@@ -171,18 +170,18 @@ class Cluster(ConstructorRepr):
         now: float,
         hash_policy: Sequence[HashPolicy] | None = None,
     ) -> str | None:
-        """Return the host that takes a request; ``None`` means 503, none is healthy.
+        """Return the host for a request; ``None`` if no host is available, for which Envoy answers 503.
 
         The request counts as in progress until :meth:`release`.
 
         Parameters
         ----------
         request
-            What is known of it.
+            The request; left out, it has no headers, no metadata and no address.
         now
-            When it arrives.
+            Time of its arrival.
         hash_policy
-            What its route hashes; that of the cluster if left out.
+            Hash policies of its route; those of the cluster if left out.
         """
         self._advance(now)
         self._warm()
@@ -200,14 +199,14 @@ class Cluster(ConstructorRepr):
 
     @checked_arguments
     def claim(self, host: str, *, now: float) -> None:
-        """Count a request as in progress on a host that something else has chosen, whatever its health."""
+        """Count a request as in progress on a host that was chosen in another way, whatever its health."""
         node = self._node(host)
         self._advance(now)
         node.inflight += 1
 
     @checked_arguments
     def release(self, host: str, *, now: float, status: int | None = 200) -> None:
-        """Record that a request ended, and with which status; ``None`` if without an answer."""
+        """Record that a request has ended with a status; ``None`` for no response."""
         node = self._node(host)
         if not node.inflight:
             raise LeaseError(f"{host!r} has no request in progress")
@@ -218,7 +217,7 @@ class Cluster(ConstructorRepr):
 
     @checked_arguments
     def active(self, host: str) -> int:
-        """Return how many requests are in progress on a host."""
+        """Return the number of requests in progress on a host."""
         return self._node(host).inflight
 
     # ------------------------------------------------------------------ health and time
@@ -226,7 +225,7 @@ class Cluster(ConstructorRepr):
     @checked_arguments
     @whole_graph
     def set_health(self, host: str, health: Health, *, now: float) -> None:
-        """Set what active health checks, or the control plane, know of a host."""
+        """Set the health of a host, as active health checks or the control plane report it."""
         node = self._node(host)
         if not isinstance(health, Health):
             raise ConfigurationError("health", health, valid.members(Health))
@@ -245,7 +244,7 @@ class Cluster(ConstructorRepr):
     @checked_arguments
     @whole_graph
     def check_passed(self, host: str, *, now: float) -> None:
-        """Record that an active health check of a host passed: it returns from an ejection, if its health is not failed."""
+        """Record that an active health check of a host passed. It ends an ejection, unless the host is ``UNHEALTHY``."""
         self._node(host)
         self._advance(now)
         if self._detector is not None and self._health.get(host) is not Health.UNHEALTHY:
@@ -253,24 +252,24 @@ class Cluster(ConstructorRepr):
 
     @checked_arguments
     def healthy(self, host: str) -> bool:
-        """Whether a host is healthy: neither failed nor ejected. Policies may learn of it later."""
+        """Return whether a host is healthy and not ejected. Policies may be updated later, at the end of the merge window."""
         self._node(host)
         return host not in self._health and not self._out(host)
 
     @property
     def distribution(self) -> Distribution:
-        """What each priority level takes, and whether it ignores health; subsets have their own."""
+        """The load of each priority level, and whether it is in panic mode, for all hosts without subsets."""
         return self._all.distribution
 
     @property
     def deadline(self) -> float | None:
-        """When :meth:`advance` is due, ``None`` if nothing is."""
+        """Time of the next call of :meth:`advance`; ``None`` if none is needed."""
         soonest = self._soonest()
         return None if soonest == math.inf else soonest
 
     @checked_arguments
     def advance(self, *, now: float) -> None:
-        """Let time pass up to ``now``: merge windows end, ejected hosts return."""
+        """Process what is due until ``now``: ends of merge windows, and returns of ejected hosts."""
         self._advance(now)
 
     # ------------------------------------------------------------------ inside
@@ -306,7 +305,7 @@ class Cluster(ConstructorRepr):
         )
 
     def _chosen(self, request: Request | None) -> Iterable[Balancer]:
-        """Return the balancers to try, in order, until one has a host."""
+        """Return the balancers for a request, in the order in which they are tried until one has a host."""
         if self._subsets is None:
             return (self._all,)
         return [self._by_subset[one] for one in self._subsets.tried(request.metadata if request else {})]
@@ -338,9 +337,9 @@ class Cluster(ConstructorRepr):
                 listener(event)
 
     def _changed(self, node: Node) -> None:
-        """Report a change to a level's policies, now or when the merge window ends.
+        """Update the policies of a host's level, now or at the end of the merge window.
 
-        The window is counted from this change, not from the one before: that is what the traces show.
+        The window begins at this change, not at the previous one, as recordings of Envoy show.
         """
         for balancer in self._balancers:
             if node.id not in balancer.nodes:
@@ -356,7 +355,7 @@ class Cluster(ConstructorRepr):
         balancer.publish(level, now=self._now)
 
     def _warm(self) -> None:
-        """Set what warming hosts take now."""
+        """Update the shares of weight of hosts that are warming up."""
         if self._slow_start is None:
             return
         for host, since in list(self._warming.items()):

@@ -1,14 +1,14 @@
 """Envoy's earliest-deadline-first schedule over hosts of different weight.
 
-Earliest deadline first: a host of weight w is due every ``1 / w``; the earliest deadline is picked and set
-one period on. The weight is read when the host is picked, so what it is at that moment decides when the host
-comes next. With 5/1/1 the picks go a a a a b c a, with 4/2/1 a b a a c b a.
+A host of weight w has the period ``1 / w``. The host with the earliest deadline is picked, and its deadline moves on by its
+period. The weight is read when the host is picked, so it determines the next deadline of the host. With weights 5/1/1 the picks
+are a a a a b c a; with 4/2/1 they are a b a a c b a.
 
-Of equal deadlines the host goes first that had the smaller weight when the schedule was made, then the one
-that has waited longer. Envoy counts in doubles from a large random start, so there ties may swap now and
-then; here deadlines are whole numbers and ties are ties.
+If deadlines are equal, the host that had the smaller weight when the schedule was made comes first, then the one that has waited
+longer. Envoy computes deadlines in doubles from a large random start, so the order of ties can vary by rounding. Here, deadlines
+are whole numbers, and ties are exact.
 
-Cost: O(log n) a pick, O(n log n) a schedule however far in it starts.
+Cost: O(log n) per pick; O(n log n) to make a schedule, whatever its start.
 Source: Envoy 1.40, ``EdfScheduler``.
 """
 
@@ -24,10 +24,10 @@ from balancekit.scheduling import whole_weights
 __all__ = ["Deadlines"]
 
 FRACTION_BITS: Final = 32
-"""Binary places kept of a period that is no whole multiple of another; whole ones stay exact."""
+"""Number of binary places of periods that are multiplied by a factor that is no whole number."""
 
 ANY_SUM: Final = 1 << 8192
-"""Above the sum of any whole proportion of floats."""
+"""A bound above all sums of floats that are scaled to whole numbers."""
 
 
 class Deadlines:
@@ -36,11 +36,11 @@ class Deadlines:
     Parameters
     ----------
     weights
-        Finite numbers > 0.
+        Weights, finite numbers > 0.
     stretch
-        Answers by what a host's period is to be multiplied now: one over the factor on its weight.
+        Function that returns the current factor on a host's period, which is the inverse of the factor on its weight.
     start
-        How many picks the schedule is already in.
+        Number of picks that are skipped at the beginning.
 
     Example
     -------
@@ -71,7 +71,7 @@ class Deadlines:
             self.pick()
 
     def pick(self, skip: Collection[int] = ()) -> int:
-        """Return the host whose turn it is and set its next deadline; those to skip keep their turns."""
+        """Return the host with the earliest deadline, and set its next deadline. Hosts in ``skip`` keep their deadlines."""
         if skip:
             return self._pick_beside(skip)
         deadline, rank, _, host = self._heap[0]
@@ -98,9 +98,9 @@ class Deadlines:
 
 
 def _picks_made(periods: Sequence[int], picks: int) -> list[int]:
-    """Return how often each host was picked for certain, if ``picks`` were made: fewer than n are left out.
+    """Return a number of picks of each host within the first ``picks`` picks; fewer than n picks are not included.
 
-    By the time at which all hosts together are due ``picks`` times, host i was due ``time // period`` times.
+    At the time at which the periods of all hosts together amount to ``picks``, each host has been picked ``time // period`` times.
     """
     common = math.lcm(*periods)
     time = picks * common // sum(common // period for period in periods)

@@ -1,9 +1,9 @@
-"""Envoy's filter chains: which chain of a listener takes a connection.
+"""Envoy's filter chains: the choice of a listener's filter chain for a connection.
 
-The chains are those of a listener's configuration, in Envoy's own field names; the routes are
+Chains are given as in a listener's configuration, with Envoy's field names. They are converted to
 :class:`balancekit.l4.FlowRoutes`, which match in Envoy's order.
 
-Source: Envoy 1.40 ``config.listener.v3.FilterChainMatch``; equal to choices recorded from it.
+Source: Envoy 1.40 ``config.listener.v3.FilterChainMatch``; all recorded choices are reproduced.
 """
 
 from __future__ import annotations
@@ -41,15 +41,18 @@ def filter_chains(chains: Iterable[tuple[T, Mapping[str, Any]]]) -> FlowRoutes[T
     Parameters
     ----------
     chains
-        Pairs of what a chain leads to and its ``filter_chain_match``.
+        Pairs of the value of a chain, which a match returns, and its ``filter_chain_match``.
 
     Raises
     ------
     ConfigurationError
-        For a field that is unknown or not supported (``address_suffix``, ``source_type``,
-        ``direct_source_prefix_ranges``), a wrong value, or two chains that match the same.
+        If a field is unknown or not supported (``address_suffix``, ``source_type``,
+        ``direct_source_prefix_ranges``), a value is not allowed, or two chains have equal matches.
 
-    *When not to use it:* for a listener without the TLS inspector, whose chains see no server name; pass no hello then.
+    Notes
+    -----
+    *When not to use it:* with a ClientHello for a listener without the TLS inspector. Its chains do not see server names, so
+    pass no ClientHello to ``match``.
 
     Example
     -------
@@ -91,5 +94,5 @@ def _prefixes(ranges: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _number(value: Any) -> Any:
-    """Return a number that may be wrapped, as in the JSON of protocol buffers."""
+    """Return a number, which may be in a wrapper message of protocol buffers."""
     return value.get("value", 0) if isinstance(value, Mapping) else value

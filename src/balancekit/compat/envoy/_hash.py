@@ -1,11 +1,12 @@
 """Envoy's 64-bit hash of keys and labels.
 
-xxHash64 of the bytes; ring entries may use the 64-bit MurmurHash2 instead. Both are here in Python; the
-package ``xxhash``, if it is installed, computes the same xxHash64 in C, some fifty times as fast.
+It is xxHash64. Ring entries can use the 64-bit MurmurHash2 instead. Both are implemented in Python. If the package ``xxhash`` is
+installed, it computes xxHash64 in C, about fifty times as fast.
 
-*When not to use them:* for keys an attacker chooses. Both are public, so all traffic can be aimed at one host.
+*When not to use them:* for keys that attackers choose. They can choose keys that all belong to one host, because both functions
+are public.
 
-Cost: a label of 20 bytes takes some microseconds in Python.
+Cost: a few microseconds for a label of 20 bytes in Python.
 Source: the xxHash specification (XXH64); MurmurHash2, 64-bit variant A (Appleby); Envoy 1.40 for the seeds.
 """
 
@@ -31,19 +32,19 @@ PRIME5: Final = 0x27D4_EB2F_1656_67C5
 
 MURMUR_MULTIPLIER: Final = 0xC6A4_A793_5BD1_E995
 MURMUR_SEED: Final = 0xC70F_6907
-"""The seed of the C++ library's ``std::hash``, which Envoy's first rings were built with."""
+"""Seed of ``std::hash`` in the C++ library, which Envoy used for its first rings."""
 
 
 class Hash64(Protocol):
-    """A hash function of bytes and a seed."""
+    """A 64-bit hash function with a seed."""
 
     def __call__(self, data: bytes, seed: int = 0, /) -> int:
-        """Return a number from 0 to ``2**64 - 1``."""
+        """Return the hash of bytes, from 0 to ``2**64 - 1``."""
         ...
 
 
 def xxh64_in_python(data: bytes, seed: int = 0, /) -> int:
-    """Return the xxHash64 of some bytes.
+    """Return the xxHash64 of bytes.
 
     Example
     -------
@@ -82,7 +83,7 @@ def xxh64_in_python(data: bytes, seed: int = 0, /) -> int:
 
 @checked_arguments
 def murmur64(data: bytes, seed: int = MURMUR_SEED) -> int:
-    """Return the 64-bit MurmurHash2 of some bytes, by default with Envoy's seed.
+    """Return the 64-bit MurmurHash2 of bytes, by default with Envoy's seed.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def murmur64(data: bytes, seed: int = MURMUR_SEED) -> int:
 
 
 def header_hash(lines: Iterable[bytes]) -> int:
-    """Return the hash of a header of several lines: in sorted order each is hashed with the hash before as its seed."""
+    """Return the hash of a header with several lines. In sorted order, each line is hashed with the previous hash as seed."""
     found = 0
     for line in sorted(lines):
         found = xxh64(line, found)
@@ -136,12 +137,12 @@ else:
     xxh64 = xxh64_intdigest
 
 RING_HASHES: Final[dict[str, Callable[[bytes], int]]] = {"XX_HASH": xxh64, "MURMUR_HASH_2": murmur64}
-"""What Envoy calls the hash functions that place ring entries."""
+"""Hash functions of ring entries, by Envoy's names."""
 
 
 @checked_arguments
 def key_hash(key: str | bytes | int) -> int:
-    """Return the position of a key: xxHash64 of a str or bytes; an int *is* a position already.
+    """Return the hash of a key: xxHash64 of a ``str`` or ``bytes``; the low 64 bits of an ``int``, which counts as a hash.
 
     Raises
     ------

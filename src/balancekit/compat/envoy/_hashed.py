@@ -1,12 +1,12 @@
-"""Envoy's policies with keys, as selectors: the ring, the Maglev table, and what happens if a host is full.
+"""Envoy's policies with keys, as selectors: ring hash and Maglev, with bounded loads.
 
-Tables are derived from the snapshot, of the hosts that may be picked: Envoy leaves out unhealthy hosts before
-it normalises the weights, so a health change moves a few keys of healthy hosts too. That is a quirk;
-``~balancekit.selectors.RingHash`` walks on instead.
+Tables contain only hosts that may be picked. Envoy removes unhealthy hosts before it normalizes weights. So a change of health
+also moves a few keys of healthy hosts. :class:`balancekit.selectors.RingHash` does not have this peculiarity: it uses the next
+host on the ring.
 
-A host stands where its label hashes to: its ``address`` in the endpoint's metadata, or its id.
+A host is placed by the hash of its label: ``address`` in the endpoint's metadata, or the endpoint's id if there is none.
 
-With locality weights there is one table all the same: each locality has its part of it, shared by its hosts.
+With locality weights there is still one table. Each locality has a share of it, which its hosts divide by their weights.
 
 Source: Envoy 1.40, ``ring_hash`` and ``maglev``.
 """
@@ -39,7 +39,7 @@ MAX_TABLE_SIZE: Final = 5_000_011
 
 
 class Table(NamedTuple):
-    """The positions of the hosts, for one snapshot."""
+    """The ring or table of one snapshot: hosts, their shares, and their positions."""
 
     nodes: tuple[Node, ...]
     shares: list[float]
@@ -47,24 +47,24 @@ class Table(NamedTuple):
 
 
 class Hashed(ConstructorRepr, ABC):
-    """What both policies do with their table."""
+    """Base of the two policies with keys."""
 
     keyed: ClassVar[bool] = True
     thread_safe: ClassVar[bool] = True
     default_load: ClassVar[InFlight] = InFlight()
 
     def __init__(self, *, use_hostname_for_hashing: bool, hash_balance_factor: int) -> None:
-        self._label = _labelling(use_hostname=use_hostname_for_hashing)
+        self._label = _label_function(use_hostname=use_hostname_for_hashing)
         self._factor = _balance_factor(hash_balance_factor)
         self.locality_weights: Mapping[str, int] | None = None
-        """Of each locality, whose hosts share it by their weights; ``None`` if localities do not matter."""
+        """Weights of the localities; ``None`` if localities are ignored."""
 
     def prepare(self, snapshot: Snapshot, /) -> object:
-        """Build the table."""
+        """Build the table for a snapshot."""
         return snapshot.derive(self._table) if snapshot.eligible else None
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the owner of the key, or its successor if it is excluded."""
+        """Return the owner of the key, or the next owner if it is excluded."""
         if not snapshot.eligible:
             return None
         table = snapshot.derive(self._table)
@@ -79,7 +79,7 @@ class Hashed(ConstructorRepr, ABC):
         return node
 
     def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
-        """Return the fast path for a snapshot with eligible nodes."""
+        """Return a function that picks by key, for a snapshot with eligible nodes."""
         table, factor = snapshot.derive(self._table), self._factor
         nodes, at = table.nodes, table.slots.at
 
@@ -103,37 +103,37 @@ class Hashed(ConstructorRepr, ABC):
 
     @abstractmethod
     def _slots(self, labels: list[str], shares: list[float]) -> Ring | MaglevSlots:
-        """Give each host its slots."""
+        """Return the ring or table for hosts with these labels and shares."""
 
 
 @final
 class RingHash(Hashed):
-    """Envoy's ``RING_HASH``: the owner of the first ring entry at or after the key's hash.
+    """Envoy's ``RING_HASH``: a key belongs to the owner of the first ring entry at or after its hash.
 
-    *Guarantee.* The owners are Envoy's, for the same hosts in the same order with the same weights.
+    Keys are ``str`` or ``bytes``. An ``int`` counts as a 64-bit hash. A request without a key goes to a random host by share.
 
-    *When to use it:* to send a key where an Envoy in front of the same hosts sends it. *When not:*
-    otherwise; ``~balancekit.selectors.RingHash`` does not depend on the order and does not rebuild for health.
+    *Guarantee.* The owners are those of Envoy, for the same hosts in the same order with the same weights.
+
+    *When to use it:* to send a key to the same host as an Envoy in front of the same hosts. *When not to use it:* otherwise.
+    :class:`balancekit.selectors.RingHash` does not depend on the order of hosts, and is not rebuilt when health changes.
 
     Parameters
     ----------
     minimum_ring_size, maximum_ring_size
-        Bounds on the number of entries.
+        Bounds of the number of entries, 1 to 8,388,608.
     hash_function
-        ``"XX_HASH"`` or ``"MURMUR_HASH_2"``, for the entries; keys are always hashed by xxHash64.
+        Hash function of the entries, ``"XX_HASH"`` or ``"MURMUR_HASH_2"``. Keys are always hashed with xxHash64.
     use_hostname_for_hashing
-        Label a host by ``hostname`` in its metadata instead of ``address``.
+        Whether the label of a host is ``hostname`` in its metadata instead of ``address``.
     hash_balance_factor
-        Percent of its fair share of the requests in progress that a host may have, >= 100; 0 for no bound.
+        Maximum load of a host in percent of its fair share of the requests in progress, >= 100; 0 for no bound.
 
     Raises
     ------
     ConfigurationError
-        If a parameter is outside its bounds, a size above 8 388 608, or the minimum size above the maximum.
+        If a parameter is outside its bounds, a size is above 8 388 608, or the minimum size is above the maximum.
 
-    Keys are str or bytes; an int is taken as a 64-bit hash. A request without a key goes anywhere.
-
-    Cost: O(log r) a pick; O(r log r) per snapshot. A key past a full host costs O(n).
+    Cost: O(log r) per pick for r entries, or O(n) if the owner is overloaded; O(r log r) per snapshot.
     Source: Envoy 1.40.
 
     Example
@@ -174,26 +174,26 @@ class RingHash(Hashed):
 
 @final
 class Maglev(Hashed):
-    """Envoy's ``MAGLEV``: the owner of the table slot that is the remainder of the key's hash.
+    """Envoy's ``MAGLEV``: a key belongs to the owner of the table slot at its hash modulo the table size.
 
-    *Guarantee.* The owners are Envoy's, for the same hosts and weights in any order.
+    *Guarantee.* The owners are those of Envoy, for the same hosts and weights in any order.
 
-    *When to use it:* to send a key where an Envoy sends it. *When not:* otherwise; ``balancekit.MaglevHash``
-    builds its table many times faster and does not rebuild for health.
+    *When to use it:* to send a key to the same host as an Envoy. *When not to use it:* otherwise. ``balancekit.MaglevHash``
+    builds its table many times faster, and does not rebuild it when health changes.
 
     Parameters
     ----------
     table_size
-        Slots, a prime number up to 5 000 011.
+        Number of slots, a prime number up to 5 000 011.
     use_hostname_for_hashing, hash_balance_factor
-        As in :class:`RingHash`.
+        See :class:`RingHash`.
 
     Raises
     ------
     ConfigurationError
         If ``table_size`` is no such prime number, or another parameter is outside its bounds.
 
-    Cost: O(1) a pick; about ``m ln m`` steps per snapshot: 65 537 slots take as long as some 500 000 calls.
+    Cost: O(1) per pick; about ``m ln m`` steps per snapshot for m slots. 65 537 slots cost as much as about 500 000 empty calls.
     Source: Envoy 1.40; Eisenbud and others, NSDI 2016.
 
     Example
@@ -239,7 +239,7 @@ def _owner(snapshot: Snapshot, table: Table, position: int, factor: int) -> Node
 
 
 def _beyond(snapshot: Snapshot, ctx: PickContext, table: Table, position: int) -> Node | None:
-    """Return the next owner that is not excluded: a retry's host is not Envoy's, which may try one twice."""
+    """Return the next owner that is not excluded. Here the choice differs from Envoy, which may retry at the same host."""
     owners, start = table.slots.owners, table.slots.start(position)
     untried = {index for index, node in enumerate(table.nodes) if node.id not in ctx.exclude}
     if untried:
@@ -251,7 +251,7 @@ def _beyond(snapshot: Snapshot, ctx: PickContext, table: Table, position: int) -
     return ctx.rng.choice(candidates) if candidates else None
 
 
-def _labelling(*, use_hostname: bool) -> Callable[[Node], str]:
+def _label_function(*, use_hostname: bool) -> Callable[[Node], str]:
     return _hostname if valid.flag("use_hostname_for_hashing", use_hostname) else _address
 
 

@@ -1,22 +1,21 @@
-"""Envoy's active health checks: thresholds and the states of a host.
+"""Envoy's active health checks: the health of a host by the results of its checks, and the times of checks.
 
-A passing check that is the very first result makes the host healthy at once; later it takes
-``healthy_threshold`` passes in a row. A status that is neither expected nor retriable makes it unhealthy at
-once; retriable statuses, refused connections and time-outs count, and ``unhealthy_threshold`` of them in a
-row do it. Until the first pass a host is unhealthy.
+*Health.* A host is unhealthy at first. If the first check passes, the host becomes healthy at once. Later, it becomes healthy after
+``healthy_threshold`` passed checks in a row. A status that is neither expected nor retriable makes the host unhealthy at once.
+Retriable statuses, refused connections and timeouts make it unhealthy after ``unhealthy_threshold`` of them in a row.
 
-The interval counts from the end of a check, so a check that times out delays the next. Which interval follows from
-the result, and from whether a threshold is being counted towards:
+*Intervals.* An interval begins at the end of a check, so a check that times out delays the next one. The interval depends on the
+result:
 
 .. code-block:: text
 
     passed    healthy_edge_interval until healthy_threshold is reached, then interval
     failed    unhealthy_edge_interval until unhealthy_threshold is reached, then unhealthy_interval
 
-Until the cluster has had a request, ``no_traffic_healthy_interval`` follows a pass that leaves nothing to count, and
-``no_traffic_interval`` any other result.
+As long as the cluster has had no request, the interval is ``no_traffic_healthy_interval`` after a passed check of a healthy host,
+and ``no_traffic_interval`` after all other checks.
 
-Cost: O(1) a result. Source: Envoy 1.40, ``HttpHealthCheckerImpl``.
+Cost: O(1) per result. Source: Envoy 1.40, ``HttpHealthCheckerImpl``.
 """
 
 from __future__ import annotations
@@ -42,38 +41,43 @@ OPTIONAL_INTERVALS: Final = (
 
 
 class Health(enum.Enum):
-    """What Envoy's balancer knows of a host."""
+    """Health of a host for Envoy's balancer."""
 
     HEALTHY = "HEALTHY"
     DEGRADED = "DEGRADED"
     UNHEALTHY = "UNHEALTHY"
     DRAINING = "DRAINING"
-    """Takes no requests, and does not count where the healthy hosts are compared with all of them."""
+    """The host gets no requests, and is not counted when the number of healthy hosts is compared with that of all hosts."""
 
 
 class HealthCheck(Policy):
-    """The settings, named as Envoy's.
+    """Settings of active health checks, with Envoy's names.
 
     Parameters
     ----------
     interval
-        Seconds from the end of a check to the next, > 0.
+        Seconds from the end of a check to the next one, > 0.
     healthy_threshold, unhealthy_threshold
-        Results in a row that change the host's health, >= 1.
+        Number of results in a row that change the host's health, >= 1.
     expected_statuses
-        Statuses that pass.
+        Statuses of checks that pass.
     retriable_statuses
-        Statuses that count towards ``unhealthy_threshold`` instead of failing at once.
-    unhealthy_interval, unhealthy_edge_interval, healthy_edge_interval
-        Seconds to the next check after a failed one, after a failed one that leaves the host healthy, and after a passed
-        one that leaves it unhealthy; those not given are ``interval``, ``unhealthy_interval`` and ``interval``.
-    no_traffic_interval, no_traffic_healthy_interval
-        Seconds to the next check while the cluster has had no request; the second is the first if it is not given.
+        Statuses that count towards ``unhealthy_threshold`` instead of making the host unhealthy at once.
+    unhealthy_interval
+        Seconds to the next check after a failed check, > 0; ``interval`` if left out.
+    unhealthy_edge_interval
+        Seconds after a failed check while the host is still healthy, > 0; ``unhealthy_interval`` if left out.
+    healthy_edge_interval
+        Seconds after a passed check while the host is still unhealthy, > 0; ``interval`` if left out.
+    no_traffic_interval
+        Seconds to the next check while the cluster has had no request, > 0.
+    no_traffic_healthy_interval
+        Seconds after a passed check of a healthy host in that case, > 0; ``no_traffic_interval`` if left out.
 
     Raises
     ------
     ConfigurationError
-        For any value outside those bounds.
+        If a value has another type or is outside its bounds.
     """
 
     interval: float
@@ -103,14 +107,14 @@ class HealthCheck(Policy):
 
 @final
 class HealthChecker(StateRepr):
-    """The machine of one host: takes every result, and the time.
+    """State machine of the health of one host. Sans-IO: it receives results of checks and the time.
 
     Parameters
     ----------
     settings
-        What changes the host's health, and when the next check is due.
+        Thresholds and intervals.
     now
-        When the first check is due.
+        Time of the first check, in seconds.
 
     Raises
     ------
@@ -132,7 +136,7 @@ class HealthChecker(StateRepr):
     def __init__(self, settings: HealthCheck, *, now: float = 0.0) -> None:
         self.health: Health = Health.UNHEALTHY
         self.deadline: float = valid.number("now", now)
-        """When the next check is to start."""
+        """Time at which the next check should start, in seconds."""
         self._settings = settings
         self._first = True
         self._passes = 0
@@ -140,20 +144,20 @@ class HealthChecker(StateRepr):
 
     @checked_arguments
     def observe(self, status: int | None, *, now: float, traffic: bool = True) -> Health | None:
-        """Record a check that ended: its status, or ``None`` if it was refused or timed out.
+        """Record the result of a check.
 
         Parameters
         ----------
         status
-            What the host answered.
+            Status of the response; ``None`` if the connection was refused or the check timed out.
         now
-            When the check ended.
+            Time at which the check ended, in seconds.
         traffic
-            Whether the cluster has ever had a request.
+            Whether the cluster has had a request.
 
         Returns
         -------
-        The host's new health, ``None`` if that did not change.
+        The host's new health; ``None`` if it did not change.
         """
         before = self.health
         passed = status is not None and status in self._settings.expected_statuses

@@ -1,7 +1,4 @@
-"""A host of an Envoy cluster.
-
-A name, and where hashing places it; a weight, and a level. Envoy's bounds, which are narrower than ours.
-"""
+"""A host of an Envoy cluster, with Envoy's bounds of its values."""
 
 from __future__ import annotations
 
@@ -26,24 +23,25 @@ class Host(Record):
     Parameters
     ----------
     name
-        What the cluster calls it.
+        Name of the host, unique in its cluster.
     address
-        ``address:port`` as text, where hashing places it; the name if left out.
+        ``address:port``, which is also its label for hashing; the name if left out.
     weight
-        A whole number >= 1.
+        Weight, a whole number from 1 to 2**32 - 1.
     priority
-        Its level, 0 to 127; lower is preferred.
+        Priority level, 0 to 127. Lower ones are preferred.
     hostname
-        What places it with ``use_hostname_for_hashing``.
+        Label for hashing with ``use_hostname_for_hashing``.
     zone
-        Its locality, for locality weights and zone-aware routing.
+        Locality of the host, for locality weights and zone-aware routing.
     metadata
-        Its ``envoy.lb`` metadata, for subsets. A text ``hash_key`` in it places the host instead of address or hostname.
+        ``envoy.lb`` metadata of the host, for subsets. A text under ``hash_key`` is the label for hashing instead of address
+        or hostname.
 
     Raises
     ------
     ConfigurationError
-        For any value outside those bounds.
+        If a value has another type or is outside its bounds.
     """
 
     name: str = field(kw_only=False)
@@ -65,7 +63,7 @@ class Host(Record):
             raise ConfigurationError("metadata", self.metadata, "values by name")
 
     def endpoint(self) -> Endpoint[str]:
-        """Return the host as the endpoint that Envoy's policies understand."""
+        """Return the host as an endpoint for the policies of this package."""
         address = self.address or self.name
         hash_key = self.metadata.get("hash_key")
         placed = hash_key if isinstance(hash_key, str) else ""
@@ -74,7 +72,13 @@ class Host(Record):
 
 
 def distinct(hosts: Iterable[Host]) -> list[Host]:
-    """Return the hosts of a cluster: at least one, and no name twice."""
+    """Return the hosts of a cluster as a list.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no host, a host has another type, or two hosts have the same name.
+    """
     found = list(hosts)
     if not found or not all(isinstance(host, Host) for host in found):
         raise ConfigurationError("hosts", found, "at least one Host")

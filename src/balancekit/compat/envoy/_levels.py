@@ -1,18 +1,18 @@
 """Envoy's priority levels and panic mode.
 
-Worked example: three levels of four hosts with 1, 2 and 4 healthy ones, factor 140. Health in percent is
-``140 * healthy // hosts``, at most 100: 35, 70, 100. Together that is more than 100, so the load of 100 is
-handed out in order: 35, then 65 of the 70, then nothing. Had the sum been less, each level would have got its
-part of the sum, and the rounding rest would have gone to the first level with any health.
+*Example.* Three levels have four hosts each, of which 1, 2 and 4 are healthy. The overprovisioning factor is 140. The health of a
+level in percent is ``140 * healthy // hosts``, at most 100: here 35, 70 and 100. The sum is more than 100, so levels get load in
+their order until 100 percent are reached: 35, then 65 of the 70, then 0. If the sum were less than 100, each level would get its
+share of the sum, and the rounding difference would go to the first level with health above 0.
 
-*Degraded hosts* take what the healthy ones of all levels leave over, in the same way.
+*Degraded hosts* get the load that the healthy hosts of all levels leave over, by the same rule.
 
-*Panic.* If all levels together have less than 100 percent health, a level whose share of healthy hosts is
-below the threshold uses all of its hosts. If all levels panic, load follows the number of hosts.
+*Panic mode.* If the health of all levels together is below 100 percent, a level whose share of healthy hosts is below the threshold
+uses all of its hosts. If all levels are in panic mode, load is in proportion to the number of hosts.
 
-*Draining hosts* take no requests but in panic, and are not among the hosts that health is a share of.
+*Draining hosts* get requests only in panic mode. They are not counted as hosts when health is computed.
 
-Cost: O(levels), when health changes.
+Cost: O(levels) when health changes.
 Source: Envoy 1.40, ``LoadBalancerBase``.
 """
 
@@ -28,22 +28,22 @@ __all__ = ["Distribution", "distribute"]
 
 
 class Distribution(NamedTuple):
-    """What each level takes."""
+    """The loads of the priority levels."""
 
     loads: tuple[int, ...]
-    """Percent of the requests for its healthy hosts, or for all of them in panic."""
+    """Percent of the requests for the healthy hosts of each level, or for all of its hosts in panic mode."""
     panic: tuple[bool, ...]
-    """Whether the level ignores health."""
+    """Whether each level is in panic mode, in which it ignores health."""
     degraded: tuple[int, ...] = ()
-    """Percent of the requests for its degraded hosts; with ``loads`` together 100."""
+    """Percent of the requests for the degraded hosts of each level. The sum with ``loads`` is 100."""
 
     @checked_arguments
     def level(self, position: int) -> int:
-        """Return the level that serves a request, by its hash or a random number."""
+        """Return the level for a request. ``position`` is its hash or a random number, >= 0."""
         return self.place(position)[0]
 
     def place(self, position: int) -> tuple[int, bool]:
-        """Return the level that serves a request, and whether its degraded hosts do."""
+        """Return the level for a request, and whether to use its degraded hosts."""
         left = valid.integer("position", position, minimum=0) % 100 + 1
         for degraded, loads in ((False, self.loads), (True, self.degraded)):
             for level, load in enumerate(loads):
@@ -63,60 +63,62 @@ def distribute(
     degraded: Sequence[int] = (),
     draining: Sequence[int] = (),
 ) -> Distribution:
-    """Return the distribution over levels with that many hosts, of which so many are healthy or degraded.
+    """Return the loads of priority levels by their numbers of hosts.
 
     Parameters
     ----------
-    hosts, healthy, degraded, draining
-        One number per level; at least one host somewhere. No ``degraded`` and no ``draining`` means none.
+    hosts
+        Number of hosts of each level; at least one level has a host.
+    healthy, degraded, draining
+        Number of hosts of each level in this state; 0 for all levels if left out.
     factor
-        Overprovisioning in percent.
+        Overprovisioning factor in percent.
     threshold
-        Panic threshold in percent; 0 for never.
+        Panic threshold in percent; 0 for no panic mode.
 
     Example
     -------
     >>> distribute([4, 4, 4], [1, 2, 4], factor=140, threshold=50).loads
     (35, 65, 0)
     """
-    limping = degraded or [0] * len(hosts)
+    degraded_hosts = degraded or [0] * len(hosts)
     counted = [total - some for total, some in zip(hosts, draining or [0] * len(hosts), strict=True)]
-    health, weakness = (
+    health, degraded_health = (
         [
             min(100, factor * some // total) if total else 0
             for some, total in zip(counts, counted, strict=True)
         ]
-        for counts in (healthy, limping)
+        for counts in (healthy, degraded_hosts)
     )
-    whole = min(100, sum(health) + sum(weakness))
+    whole = min(100, sum(health) + sum(degraded_health))
     nothing = (0,) * len(hosts)
-    # None is healthy and panic is off: the first level answers that it has none.
+    # No host is healthy and panic mode is off: all load goes to the first level, which has no host for it.
     if whole == 0 and threshold == 0:
         return Distribution((100, *nothing[1:]), (False,) * len(hosts), nothing)
     panic = tuple(
         whole < 100 and 100 * (good + fair) < threshold * max(total, 1)
-        for good, fair, total in zip(healthy, limping, counted, strict=True)
+        for good, fair, total in zip(healthy, degraded_hosts, counted, strict=True)
     )
     if all(panic):
         return Distribution(_by_size(hosts), panic, nothing)
-    loads, left = _handed_out([100 * level // whole for level in health], 100)
-    weak_loads, left = _handed_out([100 * level // whole for level in weakness], left)
-    rest = loads if any(health) else weak_loads
-    rest[next(level for level, some in enumerate(health if any(health) else weakness) if some)] += left
-    return Distribution(tuple(loads), panic, tuple(weak_loads))
+    loads, left = _allocated([100 * level // whole for level in health], 100)
+    degraded_loads, left = _allocated([100 * level // whole for level in degraded_health], left)
+    rest = loads if any(health) else degraded_loads
+    rest[next(level for level, some in enumerate(health if any(health) else degraded_health) if some)] += left
+    return Distribution(tuple(loads), panic, tuple(degraded_loads))
 
 
 def _by_size(hosts: Sequence[int]) -> tuple[int, ...]:
-    """Hand out 100 by the number of hosts; the rest of rounding goes to the first level that has any."""
-    loads, left = _handed_out([100 * total // sum(hosts) for total in hosts], 100)
+    """Return loads in proportion to the numbers of hosts. The rounding difference goes to the first level with a host."""
+    loads, left = _allocated([100 * total // sum(hosts) for total in hosts], 100)
     loads[next(level for level, there in enumerate(hosts) if there)] += left
     return tuple(loads)
 
 
-def _handed_out(wishes: Sequence[int], left: int) -> tuple[list[int], int]:
-    """Hand out what is left in order; return it, and what no level claimed."""
+def _allocated(claims: Sequence[int], left: int) -> tuple[list[int], int]:
+    """Return the load of each level, which is its claim or what is left, and the load that is left after the last level."""
     loads = []
-    for wish in wishes:
-        loads.append(min(left, wish))
+    for claim in claims:
+        loads.append(min(left, claim))
         left -= loads[-1]
     return loads, left

@@ -1,9 +1,9 @@
 """Envoy's limits: the retry budget of a cluster, and the token bucket of the local rate limit.
 
-*Retry budget.* A retry may begin while fewer retries are in progress than ``max(minimum, floor(percent * active))``;
-the request that wants the retry is one of the active ones.
+*Retry budget.* A retry may begin if fewer retries than ``max(minimum, floor(percent * active))`` are in progress. The request that
+is retried is one of the active requests.
 
-*Token bucket.* It starts full and fills without steps: ``tokens_per_fill / fill_interval`` tokens a second, at most
+*Token bucket.* It is full at first, and fills continuously with ``tokens_per_fill / fill_interval`` tokens per second, up to
 ``max_tokens``. A request needs a whole token.
 
 Cost: O(1). Source: Envoy 1.40, ``ResourceManagerImpl`` and ``AtomicTokenBucketImpl``.
@@ -22,27 +22,29 @@ from balancekit.errors import LeaseError
 __all__ = ["RetryBudget", "TokenBucket"]
 
 ROUNDING = 1e-9
-"""Tokens by which sums of fractions may fall short of a whole one."""
+"""Allowed rounding error of a sum of fractions of tokens."""
 
 
 @final
 class RetryBudget(ConstructorRepr):
-    """The retries that a cluster may have in progress, in addition to its requests.
+    """Envoy's limit on the retries of a cluster that are in progress.
 
     Parameters
     ----------
     budget_percent
-        Retries in percent of the requests in progress, 0 to 100.
+        Maximum number of retries in percent of the requests in progress, 0 to 100.
     min_retry_concurrency
-        Retries that are always allowed, >= 0.
+        Number of retries that are always allowed, >= 0.
 
     Raises
     ------
     ConfigurationError
         If a parameter is outside its bounds.
 
-    *When not to use it:* without an Envoy to agree with. Requests in progress are few while a server fails fast;
-    :class:`balancekit.retry.RetryBudget` counts those of the last seconds.
+    Notes
+    -----
+    *When not to use it:* unless you need the same choices as Envoy. While a server fails fast, few requests are in progress, so
+    the budget is small. :class:`balancekit.retry.RetryBudget` counts the requests of the last seconds.
 
     Example
     -------
@@ -61,26 +63,35 @@ class RetryBudget(ConstructorRepr):
 
     @property
     def retries(self) -> int:
-        """The retries in progress."""
+        """Number of retries in progress."""
         return self._retries
 
     @checked_arguments
     def limit(self, *, active: int) -> int:
-        """Return how many retries may be in progress at this number of requests, retries among them."""
+        """Return the maximum number of retries in progress, if ``active`` requests are in progress, including retries."""
         return max(
             self._minimum, math.floor(self._percent / 100.0 * valid.integer("active", active, minimum=0))
         )
 
     @checked_arguments
     def begin_retry(self, *, active: int) -> bool:
-        """Count a retry as in progress if it may begin, with so many requests in progress, this one included."""
+        """Count a retry as in progress and return ``True`` if it may begin; otherwise return ``False``.
+
+        ``active`` is the number of requests in progress, including the one that is retried.
+        """
         if self._retries >= self.limit(active=valid.integer("active", active, minimum=1)):
             return False
         self._retries += 1
         return True
 
     def end_retry(self) -> None:
-        """Record that a retry ended."""
+        """Record that a retry has ended.
+
+        Raises
+        ------
+        LeaseError
+            If no retry is in progress.
+        """
         if not self._retries:
             raise LeaseError("no retry is in progress")
         self._retries -= 1
@@ -88,25 +99,27 @@ class RetryBudget(ConstructorRepr):
 
 @final
 class TokenBucket(ConstructorRepr):
-    """The local rate limit.
+    """The token bucket of Envoy's local rate limit.
 
     Parameters
     ----------
     max_tokens
-        Requests at once, >= 1; the bucket starts full.
+        Maximum number of tokens, >= 1. The bucket is full at first.
     tokens_per_fill
-        Tokens in each interval, >= 1.
+        Number of tokens per interval, >= 1.
     fill_interval
-        Seconds, >= 0.05 as in Envoy.
+        Length of an interval in seconds, >= 0.05 as in Envoy.
     now
-        When it starts.
+        Start time in seconds.
 
     Raises
     ------
     ConfigurationError
         If a parameter is outside its bounds, or ``now`` is no finite number.
 
-    *Guarantee.* In any ``t`` seconds at most ``max_tokens + t * tokens_per_fill / fill_interval`` are allowed.
+    Notes
+    -----
+    *Guarantee.* In any ``t`` seconds, at most ``max_tokens + t * tokens_per_fill / fill_interval`` requests are allowed.
 
     Example
     -------
@@ -129,12 +142,12 @@ class TokenBucket(ConstructorRepr):
 
     @checked_arguments
     def tokens(self, *, now: float) -> float:
-        """Return how many tokens there are."""
+        """Return the number of tokens, which may have a fraction."""
         return min(self._most, self._tokens + max(0.0, now - self._at) * self._rate)
 
     @checked_arguments
     def allow(self, *, now: float) -> bool:
-        """Take a token; ``False`` if there is no whole one."""
+        """Take a token and return ``True``; return ``False`` if there is no whole token."""
         tokens = self.tokens(now=valid.number("now", now))
         if tokens < 1.0 - ROUNDING:
             return False

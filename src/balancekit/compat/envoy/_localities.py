@@ -1,14 +1,14 @@
-"""Envoy's localities: weighted among each other, or with the proxy's own zone preferred.
+"""Envoy's localities: weighted localities, and zone-aware routing, which prefers the proxy's own zone.
 
-*Weights.* Policies that hash share their table out by them; with others, localities are taken by earliest deadline. The
-weight of one is what the configuration says times its availability, ``min(1, factor * healthy / all)``; one without a
-weight is never used.
+*Locality weights.* Policies that hash divide their table by them. For other policies, localities are chosen by earliest deadline.
+The effective weight of a locality is its configured weight times its availability, ``min(1, factor * healthy / all)``. A locality
+without a weight is never used.
 
-*Zones.* Let ``up`` be a zone's share of the cluster's hosts and ``my`` its share of the proxies, both of the
-healthy ones and in parts of 10,000. The proxy's own zone takes ``min(1, up / my)`` of the requests. The rest goes
-to zones in proportion to their residual capacity, ``max(0, up - my)``.
+*Zone-aware routing.* Let ``up`` be a zone's share of the cluster's healthy hosts, and ``my`` its share of the healthy proxies, both
+in parts of 10,000. The proxy's own zone gets ``min(1, up / my)`` of the requests. The rest goes to other zones in proportion to
+their residual capacity, ``max(0, up - my)``.
 
-Cost: O(zones) a pick at most; O(hosts) when health changes.
+Cost: O(zones) per pick; O(hosts) when health changes.
 Source: Envoy 1.40, ``ZoneAwareLoadBalancerBase``.
 """
 
@@ -29,29 +29,29 @@ from balancekit.snapshot import Node
 __all__ = ["LocalityOrder", "ZoneAware", "ZoneOrder", "by_locality", "zone_of"]
 
 PARTS: Final = 10_000
-"""Envoy counts shares of zones in parts of this."""
+"""Envoy computes shares of zones as fractions of this number."""
 
 
 class ZoneAware(Record):
-    """The settings of zone-aware routing, and what is known of the other proxies.
+    """Settings of zone-aware routing, and the zones of the proxies.
 
     Parameters
     ----------
     local_zone
-        The zone of this proxy.
+        Zone of this proxy.
     local_zones
-        The zone of each healthy proxy of the local cluster, this one included.
+        Zone of each healthy proxy of the local cluster, including this one.
     routing_enabled
-        Percent of the requests that it concerns.
+        Percent of the requests for which zone-aware routing is used, 0 to 100.
     min_cluster_size
-        Healthy hosts below which it is off.
+        Number of healthy hosts below which it is not used, >= 0.
     fail_traffic_on_panic
-        Whether a level in panic has no host for its requests, rather than all of its hosts.
+        Whether requests to a level in panic mode fail. Otherwise they go to all hosts of the level.
 
     Raises
     ------
     ConfigurationError
-        For any value outside those bounds.
+        If a value has another type or is outside its bounds.
     """
 
     local_zone: str
@@ -70,14 +70,14 @@ class ZoneAware(Record):
 
 
 def zone_of(node: Node) -> str:
-    """Return a host's zone."""
+    """Return the zone of a host; empty if it has none."""
     return node.metadata.get("zone", "")
 
 
 def by_locality(nodes: Sequence[Node], weights: Mapping[str, int]) -> tuple[tuple[Node, ...], list[float]]:
-    """Return the hosts of localities with a weight, locality by locality, and each one's share of all.
+    """Return the hosts of all localities that have a weight, sorted by locality, and the share of each host.
 
-    A locality's share of the weights is shared by those of its hosts that are there; nothing makes up for one without.
+    The hosts of a locality divide its share. The share of a locality without hosts is not given to others.
     """
     total = sum(weights.values())
     found: list[Node] = []
@@ -92,16 +92,18 @@ def by_locality(nodes: Sequence[Node], weights: Mapping[str, int]) -> tuple[tupl
 
 @final
 class LocalityOrder:
-    """Which locality comes next, by earliest deadline.
+    """The order of localities by earliest deadline.
 
     Parameters
     ----------
     weights
-        By zone; a zone that is not named has none.
-    hosts, usable
-        The hosts of a level that are not draining, and those that take requests now.
+        Weights by zone. A zone that is left out has weight 0.
+    hosts
+        Hosts of a level that are not draining.
+    usable
+        Hosts of them that may get requests.
     factor
-        Overprovisioning in percent.
+        Overprovisioning factor in percent.
     """
 
     __slots__ = ("_deadlines", "_zones")
@@ -120,20 +122,20 @@ class LocalityOrder:
             self._deadlines = Deadlines([effective[zone] for zone in self._zones], stretch=lambda _: 1.0)
 
     def next(self) -> str | None:
-        """Return the zone that is due, ``None`` if no zone has a weight and a host."""
+        """Return the next zone; ``None`` if no zone has a weight and a host."""
         return None if self._deadlines is None else self._zones[self._deadlines.pick()]
 
 
 @final
 class ZoneOrder:
-    """Which zone takes a request of a proxy that prefers its own.
+    """The random choice of a zone in zone-aware routing.
 
     Parameters
     ----------
     settings
-        The proxy's zone and its fellows'.
+        Settings and zones of the proxies.
     usable
-        The healthy hosts of the first level.
+        Healthy hosts of the first priority level.
 
     Example
     -------
@@ -154,7 +156,7 @@ class ZoneOrder:
         self._zone = settings.local_zone
         self._enabled = settings.routing_enabled
         self._local: int | None = None
-        """Of 10,000 requests, those for the own zone; ``None`` if zones do not matter."""
+        """Share of the requests for the proxy's own zone, in parts of 10,000; ``None`` if zones are not used."""
         self._residual: list[tuple[str, int]] = []
         if hosts < max(1, settings.min_cluster_size) or not mine[self._zone] or not up[self._zone]:
             return
@@ -171,7 +173,7 @@ class ZoneOrder:
                 self._residual.append((zone, total))
 
     def next(self, rng: Random) -> str | None:
-        """Return the zone of a request, ``None`` if any host may take it."""
+        """Return the zone of a request; ``None`` if all hosts may get it."""
         if self._local is None or rng.randrange(100) >= self._enabled:
             return None
         if rng.randrange(PARTS) < self._local:

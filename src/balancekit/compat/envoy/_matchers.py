@@ -15,7 +15,7 @@ from balancekit.compat._routing import compiled
 from balancekit.errors import ConfigurationError
 
 __all__ = [
-    "Seen",
+    "MatchedRequest",
     "cookie_matcher",
     "header_matcher",
     "path_matcher",
@@ -28,7 +28,7 @@ StringTest = Callable[[str], bool]
 
 VARIABLE: Final = re.compile(r"(\{[^{}]*\})")
 IN_SEGMENT: Final = r"A-Za-z0-9\-._~%!$&'()*+,;:@="
-"""What a star of a URI template matches."""
+"""Characters that a star in a URI template matches."""
 INTEGER: Final = re.compile(r"[ \t]*[+-]?[0-9]{1,19}[ \t]*")
 STRINGS: Final[dict[str, Callable[[str, str], bool]]] = {
     "exact": str.__eq__,
@@ -38,19 +38,19 @@ STRINGS: Final[dict[str, Callable[[str, str], bool]]] = {
 }
 
 
-class Seen(Record):
-    """A request as routes see it.
+class MatchedRequest(Record):
+    """The parts of a request that matchers of routes use.
 
     Parameters
     ----------
     path
-        Without the query, as normalised.
+        Normalized path without the query.
     headers
-        The values by lower-case name; pseudo headers among them.
+        Values by lower-case name, including pseudo headers.
     query
-        The first value of each parameter, as sent.
+        First value of each query parameter, as it was sent.
     cookies
-        The first value of each, without the quotes around it.
+        First value of each cookie, without quotes around it.
     """
 
     path: str
@@ -65,12 +65,12 @@ def fold(text: str) -> str:
 
 
 def path_matcher(match: Mapping[str, Any]) -> StringTest:
-    """Return the test of the path.
+    """Return the test of the path for a ``RouteMatch``.
 
     Raises
     ------
     ConfigurationError
-        If the match has no path specifier that is known here.
+        If the match has no supported path specifier.
     """
     exact_case = match.get("case_sensitive", True)
     same = (lambda text: text) if exact_case else fold
@@ -96,15 +96,15 @@ def path_matcher(match: Mapping[str, Any]) -> StringTest:
 
 
 def template_expression(text: str) -> re.Pattern[str]:
-    """Return the expression of a URI template.
+    """Return the regular expression of a URI template.
 
-    A star is a wildcard where it begins a segment; text up to the next slash may follow it. Elsewhere it is what it is in an
-    expression, as Envoy does not escape it: ``/a*`` matches ``/`` and ``/aa``. A variable may stand anywhere.
+    A star at the beginning of a segment is a wildcard, which may be followed by text. Envoy does not escape other stars, so they
+    are operators of the expression: ``/a*`` matches ``/`` and ``/aa``. A variable may be anywhere.
 
     Raises
     ------
     ConfigurationError
-        If what comes of it is no expression.
+        If the result is no valid expression.
 
     Example
     -------
@@ -141,7 +141,7 @@ def string_matcher(match: Mapping[str, Any]) -> StringTest:
     Raises
     ------
     ConfigurationError
-        If it has no pattern that is known here.
+        If the matcher has no supported pattern.
     """
     if "safe_regex" in match:
         full = compiled("safe_regex", match["safe_regex"]["regex"]).fullmatch
@@ -156,11 +156,11 @@ def string_matcher(match: Mapping[str, Any]) -> StringTest:
     raise ConfigurationError("string_match", dict(match), "exact, prefix, suffix, contains or safe_regex")
 
 
-def header_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
+def header_matcher(match: Mapping[str, Any]) -> Callable[[MatchedRequest], bool]:
     """Return the test of a ``HeaderMatcher``.
 
-    Of several values one has to match, or inverted none. A missing header never matches, inverted or not, unless
-    ``treat_missing_header_as_empty`` or ``present_match`` says so.
+    If a header has several values, one of them must match; with ``invert_match``, none may match. A missing header does not match,
+    whether inverted or not, except with ``treat_missing_header_as_empty`` or ``present_match``.
     """
     name, invert = match["name"].lower(), bool(match.get("invert_match"))
     if "string_match" in match:
@@ -172,15 +172,15 @@ def header_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
         return lambda seen: ((name in seen.headers) is present) is not invert
     empty = ("",) if match.get("treat_missing_header_as_empty") else ()
 
-    def holds(seen: Seen) -> bool:
+    def holds(seen: MatchedRequest) -> bool:
         values = seen.headers.get(name, empty)
         return bool(values) and any(map(test, values)) is not invert
 
     return holds
 
 
-def query_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
-    """Return the test of a ``QueryParameterMatcher``; a missing parameter matches only ``present_match: false``."""
+def query_matcher(match: Mapping[str, Any]) -> Callable[[MatchedRequest], bool]:
+    """Return the test of a ``QueryParameterMatcher``. A missing parameter matches only ``present_match: false``."""
     name = match["name"]
     if "string_match" not in match:
         present = bool(match.get("present_match", True))
@@ -189,14 +189,14 @@ def query_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
     return lambda seen: name in seen.query and test(seen.query[name])
 
 
-def cookie_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
-    """Return the test of a ``CookieMatcher``; a missing cookie matches only if inverted."""
+def cookie_matcher(match: Mapping[str, Any]) -> Callable[[MatchedRequest], bool]:
+    """Return the test of a ``CookieMatcher``. A missing cookie matches only with ``invert_match``."""
     name, invert, test = match["name"], bool(match.get("invert_match")), string_matcher(match["string_match"])
     return lambda seen: (name in seen.cookies and test(seen.cookies[name])) is not invert
 
 
 def read_cookies(lines: Iterable[str]) -> dict[str, str]:
-    """Return the cookies of the values of ``Cookie`` headers: of several of one name the first.
+    """Return the cookies in the values of ``Cookie`` headers. If a name occurs several times, its first value is used.
 
     Example
     -------

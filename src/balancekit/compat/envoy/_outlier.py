@@ -1,21 +1,27 @@
-"""Envoy's outlier detection: which hosts are ejected, and for how long.
+"""Envoy's outlier detection: ejections of hosts and their lengths.
 
-The n-th 5xx in a row ejects a host at once, unless too large a part of the cluster would then be out; any
-other answer ends the run. Statuses 502, 503 and 504 in a row count apart as gateway failures. A request without an answer
-is a 503, or with ``split_external_local_origin_errors`` a failure of local origin, with a run and rates of its own.
+*Failures in a row.* The n-th 5xx status in a row ejects a host at once, unless the share of ejected hosts would exceed its limit. Any
+other response ends the row. Statuses 502, 503 and 504 are also counted separately, as gateway failures. A request without a
+response counts as status 503. With ``split_external_local_origin_errors`` it counts as a failure of local origin instead, which has
+a row and rates of its own.
 
-Time passes in interval ticks: a host returns at the first tick at which its time has passed, ``base_ejection_time * k``,
-where k counts its ejections and falls again by one with every tick at which the host has been in for at least an
-interval. At every tick the rates of the interval are compared too (``_outlier_rates.py``), before k falls: a host that
-they eject keeps its k. Here ticks are exact; where Envoy's timer comes a millisecond early, the first tick after a return
-does not count. An active health check that passes ends an ejection at once, with ``successful_active_health_check_uneject_host``,
-and k stays until the host has been in for an interval. Monitors that are extensions (``monitors``) are not modelled.
+*Length.* Time is divided into intervals, and ejections end at ticks between them. An ejection lasts ``base_ejection_time * k``, and
+ends at the first tick after that. Here k is the number of ejections of the host. It decreases by one at each tick at which the host
+has not been ejected for at least one interval.
 
-*When not to use it:* without an Envoy to agree with. In a pool of fewer than ten the default cap ejects
-none, time runs in whole intervals, and the first requests after a return are not watched more closely;
-``balancekit.health`` does these better.
+*Rates.* At each tick, the rates of the interval are compared (``_outlier_rates.py``), before k decreases. So k does not decrease for a
+host that is ejected by its rates.
 
-Cost: O(1) a response, O(n) a tick; idle ticks are skipped.
+*Active health checks.* With ``successful_active_health_check_uneject_host``, a passed check ends an ejection at once. Then k does not
+decrease until the host has not been ejected for one interval.
+
+*Differences from Envoy.* Ticks are exact here. If Envoy's timer is a millisecond early, the first tick after a return does not
+decrease k. Monitors that are extensions (``monitors``) are not implemented.
+
+*When not to use it:* unless you need the same choices as Envoy. With fewer than ten hosts, the default limit ejects no host. Time is
+measured in whole intervals, and the first requests after a return are not limited. Use :mod:`balancekit.health`.
+
+Cost: O(1) per response, O(n) per tick; ticks without ejections and requests are skipped.
 Source: Envoy 1.40, ``outlier_detection``.
 """
 
@@ -40,11 +46,11 @@ __all__ = ["OutlierDetector"]
 
 GATEWAY_FAILURES: Final = frozenset({502, 503, 504})
 NO_ANSWER: Final = 503
-"""The status that a request without an answer counts as."""
+"""The status of a request without a response."""
 
 
-class _Answers:
-    """How the requests of an interval to one host ended."""
+class _IntervalCounts:
+    """Number of requests to one host in an interval, and number of successes among them."""
 
     __slots__ = ("ended", "well")
 
@@ -57,45 +63,46 @@ class _Answers:
         self.well += well
 
     def take(self) -> tuple[int, int]:
-        """Return how many ended, and how many of them well, and begin the next interval."""
+        """Return the number of requests and of successes, and begin the next interval."""
         taken = self.ended, self.well
         self.ended = self.well = 0
         return taken
 
 
-class _Watch:
-    """What is known of one host."""
+class _HostRecord:
+    """The state of one host."""
 
     __slots__ = ("external", "local", "out", "returned_at", "runs", "streak", "until")
 
     def __init__(self) -> None:
         self.runs: Counter[str] = Counter()
-        """Failures of each kind in a row."""
-        self.external, self.local = _Answers(), _Answers()
-        """Of requests by status, and by whether there was an answer at all."""
+        """Number of failures in a row, by kind."""
+        self.external, self.local = _IntervalCounts(), _IntervalCounts()
+        """Counts by status, and by whether there was a response."""
         self.streak = 0
-        """What the base time is multiplied by."""
+        """Factor on the base ejection time."""
         self.out = False
+        """Whether the host is ejected."""
         self.until = 0.0
-        """When its time has passed, if it is out."""
+        """End of its ejection."""
         self.returned_at = -math.inf
         """When an active health check last ended its ejection."""
 
 
 @final
 class OutlierDetector(ConstructorRepr):
-    """The machine: takes every response, and the time.
+    """State machine of outlier detection. Sans-IO: it receives statuses of responses and the time.
 
     Parameters
     ----------
     hosts
-        Their names, each once.
+        Distinct names of the hosts.
     settings
-        When to eject, and for how long.
+        Thresholds and lengths of ejections.
     now
-        When the first interval begins.
+        Begin of the first interval in seconds.
     rng
-        Draws the jitter.
+        Random generator for jitter and for partial enforcement; a new one if left out.
 
     Raises
     ------
@@ -127,7 +134,7 @@ class OutlierDetector(ConstructorRepr):
         if not names or len(set(names)) < len(names):
             raise ConfigurationError("hosts", names, "at least one name, each once")
         self._settings = settings
-        self._watches = {name: _Watch() for name in names}
+        self._records = {name: _HostRecord() for name in names}
         self._rng = Random() if rng is None else rng
         self._tick = valid.number("now", now) + settings.interval
         self._out = 0
@@ -136,53 +143,56 @@ class OutlierDetector(ConstructorRepr):
             settings.success_rate_minimum_hosts, settings.failure_percentage_minimum_hosts
         )
         self._ended = False
-        """Whether a request ended in this interval whose success may count."""
+        """Whether a request that counts for rates has ended in this interval."""
         self._counters: Counter[str] = Counter()
 
     @property
     def rates(self) -> Rates:
-        """What the last whole interval showed."""
+        """Rates of the last whole interval."""
         return self._rates
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """How often each kind of outlier was found and ejected, and how often the cap forbade it, so far."""
+        """Numbers of detected and of ejected outliers by kind, and of ejections that the limit prevented."""
         return dict(self._counters)
 
     @property
     def ejected(self) -> tuple[str, ...]:
-        """The ejected hosts."""
-        return tuple([name for name, watch in self._watches.items() if watch.out])
+        """Names of the hosts that are ejected."""
+        return tuple([name for name, record in self._records.items() if record.out])
 
     @checked_arguments
     def out(self, host: str) -> bool:
-        """Whether this one is out."""
+        """Return whether a host is ejected."""
         return self._of(host).out
 
     @property
     def deadline(self) -> float | None:
-        """When :meth:`advance` is due, ``None`` while ticks change nothing: no ejection is remembered, no rates count."""
+        """Time of the next call of :meth:`advance`; ``None`` while ticks have no effect."""
         return self._tick if self._remembers() else None
 
     @checked_arguments
     def observe(self, host: str, status: int | None, *, now: float) -> Sequence[Event]:
-        """Record a response's status, or ``None`` if there was none: refused, reset or timed out; return what that led to."""
-        watch = self._of(host)
+        """Record the status of a response; return the events that follow.
+
+        ``status`` is ``None`` if there was no response, because the connection was refused or reset, or the request timed out.
+        """
+        record = self._of(host)
         if self._tick <= now and not self._remembers():
             self._skip(now)
         self._ended = self._rated
         if self._settings.split_external_local_origin_errors:
-            watch.local.count(well=status is not None)
+            record.local.count(well=status is not None)
             if status is None:
                 return self._failed(host, "consecutive_local_origin_failure", now)
-            watch.runs["consecutive_local_origin_failure"] = 0
+            record.runs["consecutive_local_origin_failure"] = 0
         code = NO_ANSWER if status is None else status
         well = not 500 <= code <= 599
-        watch.external.count(well=well)
+        record.external.count(well=well)
         if well or code not in GATEWAY_FAILURES:
-            watch.runs["consecutive_gateway_failure"] = 0
+            record.runs["consecutive_gateway_failure"] = 0
         if well:
-            watch.runs["consecutive_5xx"] = 0
+            record.runs["consecutive_5xx"] = 0
             return ()
         gateway: tuple[Event, ...] = ()
         if code in GATEWAY_FAILURES:
@@ -191,16 +201,16 @@ class OutlierDetector(ConstructorRepr):
 
     @checked_arguments
     def check_passed(self, host: str, *, now: float) -> Sequence[Event]:
-        """Record that an active health check passed, of a host that such checks call healthy; return what that led to."""
-        watch = self._of(host)
-        if not watch.out or not self._settings.successful_active_health_check_uneject_host:
+        """Record that an active health check of a healthy host passed; return the events that follow."""
+        record = self._of(host)
+        if not record.out or not self._settings.successful_active_health_check_uneject_host:
             return ()
-        watch.returned_at = now
-        return (self._uneject(host, watch, now),)
+        record.returned_at = now
+        return (self._uneject(host, record, now),)
 
     @checked_arguments
     def advance(self, *, now: float) -> Sequence[Event]:
-        """Let the ticks up to ``now`` pass; return the hosts that came back."""
+        """Process the ticks until ``now``; return the events that follow: returns, and ejections by rates."""
         events: list[Event] = []
         while self._tick <= now:
             if not self._remembers():
@@ -212,26 +222,26 @@ class OutlierDetector(ConstructorRepr):
         return events
 
     def _remembers(self) -> bool:
-        return self._ended or any(watch.streak for watch in self._watches.values())
+        return self._ended or any(record.streak for record in self._records.values())
 
     def _skip(self, now: float) -> None:
-        """Pass the ticks up to ``now``, none of which changes anything."""
+        """Skip the ticks until ``now``, which have no effect."""
         if self._tick <= now:
             interval = self._settings.interval
             self._tick += ((now - self._tick) // interval + 1) * interval
 
     def _failed(self, host: str, kind: str, now: float) -> tuple[Event, ...]:
-        """Count a failure in a row."""
-        watch = self._watches[host]
-        watch.runs[kind] += 1
+        """Count a failure, and eject the host if there are enough in a row."""
+        record = self._records[host]
+        record.runs[kind] += 1
         limit: int = getattr(self._settings, kind)
-        if watch.runs[kind] < limit or watch.out:
+        if record.runs[kind] < limit or record.out:
             return ()
-        watch.runs[kind] = 0
+        record.runs[kind] = 0
         return self._found(host, kind, f"{limit} {kind.replace('_', ' ')}", now)
 
     def _found(self, host: str, kind: str, cause: str, now: float) -> tuple[Event, ...]:
-        """Eject an outlier, unless the cap or chance forbids it."""
+        """Eject an outlier, unless the limit or partial enforcement prevents it."""
         self._counters[f"detected_{kind}"] += 1
         if not self._may_eject():
             self._counters["overflow"] += 1
@@ -240,14 +250,14 @@ class OutlierDetector(ConstructorRepr):
         if enforced < 100 and self._rng.randrange(100) >= enforced:
             return ()
         self._counters[f"enforced_{kind}"] += 1
-        watch = self._watches[host]
-        self._eject(watch, now)
-        return (Ejected(endpoint=host, at=now, until=watch.until, streak=watch.streak, cause=cause),)
+        record = self._records[host]
+        self._eject(record, now)
+        return (Ejected(endpoint=host, at=now, until=record.until, streak=record.streak, cause=cause),)
 
     def _by_rates(self, now: float) -> list[Event]:
-        """Compare the hosts' answers of the interval that ends."""
-        external = {name: watch.external.take() for name, watch in self._watches.items()}
-        local = {name: watch.local.take() for name, watch in self._watches.items()}
+        """Compare the rates of the interval that ends, and eject outliers."""
+        external = {name: record.external.take() for name, record in self._records.items()}
+        local = {name: record.local.take() for name, record in self._records.items()}
         self._ended = False
         self._rates, events = self._judged(external, "", now)
         if self._settings.split_external_local_origin_errors:
@@ -257,13 +267,13 @@ class OutlierDetector(ConstructorRepr):
     def _judged(
         self, answers: Mapping[str, tuple[int, int]], origin: str, now: float
     ) -> tuple[Rates, list[Event]]:
-        """Eject outliers by one kind of answers."""
-        inside = {name: counts for name, counts in answers.items() if not self._watches[name].out}
-        found = rates(inside, self._settings.rate_limits, hosts=len(self._watches))
+        """Eject outliers by the rates of one kind of counts."""
+        inside = {name: counts for name, counts in answers.items() if not self._records[name].out}
+        found = rates(inside, self._settings.rate_limits, hosts=len(self._records))
         events: list[Event] = []
         for kind, hosts in (("success_rate", found.slow_successes), ("failure_percentage", found.failing)):
             for host in hosts:
-                # One that is an outlier by both rates is ejected twice, as there, and counts twice against the cap.
+                # As in Envoy, an outlier by both rates is ejected twice, and counts twice for the limit.
                 cause = f"{origin}{kind}: {found.success_rates[host]:.1f} % succeeded".replace("_", " ")
                 events += self._found(host, origin + kind, cause, now)
         return found, events
@@ -271,43 +281,45 @@ class OutlierDetector(ConstructorRepr):
     def _may_eject(self) -> bool:
         if self._settings.always_eject_one_host and self._out == 0:
             return True
-        return 100.0 * (self._out + 1) / len(self._watches) <= self._settings.max_ejection_percent
+        return 100.0 * (self._out + 1) / len(self._records) <= self._settings.max_ejection_percent
 
-    def _eject(self, watch: _Watch, now: float) -> None:
+    def _eject(self, record: _HostRecord, now: float) -> None:
         settings = self._settings
-        # One step past the cap is kept, as there: it takes one more tick to decay.
-        if watch.streak * settings.base_ejection_time < settings.longest + settings.base_ejection_time:
-            watch.streak += 1
+        # As in Envoy, the factor may be one step above the maximum, and then needs one more tick to decrease.
+        if record.streak * settings.base_ejection_time < settings.longest + settings.base_ejection_time:
+            record.streak += 1
         jitter = settings.max_ejection_time_jitter
-        lasts = min(settings.base_ejection_time * watch.streak, settings.longest)
-        watch.until = now + lasts + (self._rng.uniform(0.0, jitter) if jitter else 0.0)
-        watch.out = True
+        lasts = min(settings.base_ejection_time * record.streak, settings.longest)
+        record.until = now + lasts + (self._rng.uniform(0.0, jitter) if jitter else 0.0)
+        record.out = True
         self._out += 1
 
     def _on_tick(self, now: float) -> list[Event]:
         events: list[Event] = []
-        # Hosts return at ticks, so a host that is in by now has been in for an interval, unless a check has passed since.
+        # Hosts return at ticks. So a host that is not ejected has not been for an interval, unless a check ended its ejection.
         since = now - self._settings.interval
-        stayed = [watch for watch in self._watches.values() if not watch.out and watch.returned_at <= since]
-        for name, watch in self._watches.items():
-            if watch.out and watch.until <= now:
-                events.append(self._uneject(name, watch, now))
+        stable = [
+            record for record in self._records.values() if not record.out and record.returned_at <= since
+        ]
+        for name, record in self._records.items():
+            if record.out and record.until <= now:
+                events.append(self._uneject(name, record, now))
         self._rates = NOTHING
         if self._ended:
             events += self._by_rates(now)
-        for watch in stayed:
-            if not watch.out:
-                watch.streak = max(0, watch.streak - 1)
+        for record in stable:
+            if not record.out:
+                record.streak = max(0, record.streak - 1)
         return events
 
-    def _uneject(self, host: str, watch: _Watch, now: float) -> Event:
-        watch.out = False
-        watch.runs.clear()
+    def _uneject(self, host: str, record: _HostRecord, now: float) -> Event:
+        record.out = False
+        record.runs.clear()
         self._out -= 1
         return Restored(endpoint=host, at=now)
 
-    def _of(self, host: str) -> _Watch:
+    def _of(self, host: str) -> _HostRecord:
         try:
-            return self._watches[host]
+            return self._records[host]
         except KeyError:
-            raise UnknownEndpointError(host, tuple(self._watches)) from None
+            raise UnknownEndpointError(host, tuple(self._records)) from None

@@ -1,11 +1,14 @@
 """Envoy's outlier detection by rates: success rates compared with those of the other hosts, and failure percentages.
 
-Both look at the requests of one interval, host by host. *Success rate*: of hosts with enough requests, those whose
-rate is strictly below ``mean - factor * stdev`` (the standard deviation of a population) are outliers. *Failure
-percentage*: those are outliers that failed at least so much of their requests. Fewer than the minimum number of hosts
-with enough requests: none is.
+Both use the requests of one interval, and only hosts with enough requests.
 
-Cost: O(hosts) an interval. Source: Envoy 1.40, ``DetectorImpl::processSuccessRateEjections``.
+- *Success rate*: a host is an outlier if its success rate is below ``mean - factor * stdev``, where ``stdev`` is the standard
+  deviation of a population.
+- *Failure percentage*: a host is an outlier if at least a given percentage of its requests failed.
+
+If fewer than the minimum number of hosts have enough requests, no host is an outlier.
+
+Cost: O(hosts) per interval. Source: Envoy 1.40, ``DetectorImpl::processSuccessRateEjections``.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ __all__ = ["RateLimits", "Rates", "rates"]
 
 
 class RateLimits(NamedTuple):
-    """From how many hosts and requests on rates count, and what is an outlier."""
+    """Minimum numbers of hosts and of requests per host for both rates, and the thresholds of outliers."""
 
     success_hosts: int
     success_requests: int
@@ -29,32 +32,32 @@ class RateLimits(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """What one interval showed."""
+    """Rates of one interval."""
 
     success_rates: Mapping[str, float]
-    """Percent, of hosts with enough requests for one of the two."""
+    """Success rate in percent of each host that has enough requests for one of the two comparisons."""
     threshold: float | None
-    """The success rate in percent below which hosts are outliers; ``None`` if too few hosts have one."""
+    """Success rate in percent below which a host is an outlier; ``None`` if too few hosts have enough requests."""
     slow_successes: tuple[str, ...]
-    """Hosts below the threshold."""
+    """Hosts whose success rate is below the threshold."""
     failing: tuple[str, ...]
-    """Hosts whose failure percentage is too high."""
+    """Hosts whose failure percentage reaches its threshold."""
 
 
 NOTHING = Rates({}, None, (), ())
 
 
 def rates(answers: Mapping[str, tuple[int, int]], limits: RateLimits, *, hosts: int) -> Rates:
-    """Judge an interval.
+    """Return the rates of an interval.
 
     Parameters
     ----------
     answers
-        Of hosts that are in, how many requests ended and how many of them well.
+        Number of requests and of successes, by host that is not ejected.
     limits
-        What counts.
+        Minimum numbers and thresholds.
     hosts
-        How many hosts the cluster has.
+        Number of hosts in the cluster.
 
     Example
     -------

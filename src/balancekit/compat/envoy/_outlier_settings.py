@@ -1,4 +1,4 @@
-"""The settings of Envoy's outlier detection.
+"""Settings of Envoy's outlier detection.
 
 Source: Envoy 1.40, ``config.cluster.v3.OutlierDetection``.
 """
@@ -30,51 +30,51 @@ ENFORCING: Final = {
     "local_origin_success_rate": "enforcing_local_origin_success_rate",
     "local_origin_failure_percentage": "enforcing_failure_percentage_local_origin",
 }
-"""The setting that says how many of the outliers of each kind are ejected."""
+"""Name of the setting with the percentage of detected outliers that are ejected, by kind."""
 
 
 class OutlierDetection(Policy):
-    """The settings, named and defaulted as Envoy's.
+    """Settings of outlier detection, with Envoy's names and defaults.
 
     Parameters
     ----------
     consecutive_5xx, consecutive_gateway_failure, consecutive_local_origin_failure
-        How many in a row eject, >= 1.
+        Number of failures in a row that eject a host, >= 1.
     split_external_local_origin_errors
-        Whether requests without an answer are failures of local origin, and no 5xx.
+        Whether requests without a response count as failures of local origin instead of 5xx.
     interval
         Seconds between ticks, > 0.
     base_ejection_time
-        Seconds of the first ejection, > 0.
+        Length of the first ejection in seconds, > 0.
     max_ejection_time
-        Seconds of any ejection at most; 300, or the base if that is longer.
+        Maximum length of an ejection in seconds, without jitter. If left out, the larger of 300 and ``base_ejection_time``.
     max_ejection_percent
-        How much of the cluster may be out, 0 to 100.
+        Maximum share of the hosts that are ejected, in percent, 0 to 100.
     always_eject_one_host
-        Whether the first one may go even if that is more.
+        Whether one host may be ejected even if that exceeds ``max_ejection_percent``.
     max_ejection_time_jitter
-        Seconds added at random, at most, after the cap.
+        Maximum random extension of an ejection in seconds, >= 0.
     success_rate_minimum_hosts, success_rate_request_volume
-        Hosts with so many requests in an interval, and requests of a host, from which success rates count.
+        Success rates are compared if at least so many hosts have at least so many requests in an interval, >= 0.
     success_rate_stdev_factor
-        Thousandths: 1900 is 1.9 standard deviations.
+        Factor on the standard deviation in thousandths: 1900 means 1.9. >= 0.
     failure_percentage_threshold
-        Percent that fail, 0 to 100, from which a host is an outlier.
+        Percentage of failed requests from which a host is an outlier, 0 to 100.
     failure_percentage_minimum_hosts, failure_percentage_request_volume
-        The same two for failure percentages.
-    enforcing_consecutive_5xx, enforcing_success_rate, enforcing_failure_percentage
-        Percent of the outliers found that are ejected, at random.
-    enforcing_consecutive_gateway_failure, enforcing_consecutive_local_origin_failure
-        The same for the other runs.
+        Failure percentages are compared if at least so many hosts have at least so many requests in an interval, >= 0.
+    enforcing_consecutive_5xx, enforcing_consecutive_gateway_failure, enforcing_consecutive_local_origin_failure
+        Percentage of the outliers of this kind that are ejected, at random, 0 to 100.
+    enforcing_success_rate, enforcing_failure_percentage
+        The same for outliers by rates of statuses.
     enforcing_local_origin_success_rate, enforcing_failure_percentage_local_origin
-        The same for the rates of requests that got an answer.
+        The same for outliers by rates of requests that got a response.
     successful_active_health_check_uneject_host
-        Whether an active health check that passes ends an ejection.
+        Whether a passed active health check ends an ejection.
 
     Raises
     ------
     ConfigurationError
-        For any value outside those bounds.
+        If a value has another type or is outside its bounds.
     """
 
     consecutive_5xx: int = 5
@@ -121,7 +121,7 @@ class OutlierDetection(Policy):
 
     @property
     def rate_limits(self) -> RateLimits:
-        """What is an outlier by rates."""
+        """Minimum numbers and thresholds of outliers by rates."""
         return RateLimits(
             self.success_rate_minimum_hosts,
             self.success_rate_request_volume,
@@ -133,7 +133,7 @@ class OutlierDetection(Policy):
 
     @property
     def longest(self) -> float:
-        """Seconds of any ejection at most, the jitter aside."""
+        """Maximum length of an ejection in seconds, without jitter."""
         return (
             max(300.0, self.base_ejection_time) if self.max_ejection_time is None else self.max_ejection_time
         )

@@ -1,7 +1,7 @@
-"""Envoy's override host: a list of addresses in the request goes before the cluster's policy.
+"""Envoy's override host: a request can name the addresses of its hosts.
 
-The first address of the list that is one of the cluster's hosts takes the request, *whatever its health*. Addresses
-that are unknown or malformed are passed over; if none is left, the cluster's policy decides.
+The request goes to the first named address that belongs to a host of the cluster, whatever the health of that host. Unknown and
+malformed addresses are skipped. If no address is left, the cluster's policy chooses the host.
 
 Cost: O(addresses). Source: Envoy 1.40, ``load_balancing_policies.override_host``.
 """
@@ -24,24 +24,26 @@ __all__ = ["OverrideHost"]
 
 @final
 class OverrideHost(ConstructorRepr):
-    """The choice of a cluster whose requests may name their hosts.
+    """The choice of a host in a cluster whose requests can name their hosts.
 
     Parameters
     ----------
     cluster
-        Whose policy decides if the request names no host of it.
+        The cluster, whose policy is used if a request names no host of it.
     hosts
         The cluster's hosts, with their addresses.
     headers
-        Where addresses are looked for, in order: lower-case names of headers with ``address:port`` in lists that
-        commas separate. A host in an earlier header goes before one in a later header.
-
-    *When not to use it:* to keep sessions with servers that may be down: an unhealthy host is taken too.
+        Names of the headers with addresses, at least one, in the order in which they are read. A value is a list of
+        ``address:port`` that are separated by commas.
 
     Raises
     ------
     ConfigurationError
-        If there is no header, or no host.
+        If ``cluster`` is no ``Cluster``, or there is no header or no host.
+
+    Notes
+    -----
+    *When not to use it:* to keep sessions at servers that may be down. Unhealthy hosts are chosen too.
 
     Example
     -------
@@ -64,7 +66,7 @@ class OverrideHost(ConstructorRepr):
 
     @checked_arguments
     def acquire(self, request: Request, /, *, now: float) -> str | None:
-        """Return the host that takes a request; ``None`` means 503. Release it at the cluster."""
+        """Return the host for a request; ``None`` if none is available (503). Call :meth:`Cluster.release` at its end."""
         for header in self._headers:
             for address in request.headers.get(header, "").split(","):
                 host = self._names.get(address.strip())

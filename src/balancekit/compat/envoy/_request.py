@@ -1,9 +1,8 @@
-"""Envoy's hash policies: the position of a request on the ring.
+"""Envoy's hash policies: the hash of a request.
 
-Envoy lists *hash policies*: this header, that query parameter, the source address. Each that finds its value
-contributes its xxHash64, combined as ``h = rotate_left(h, 1) ^ next``, so that two policies over equal values
-do not cancel out. A policy marked ``terminal`` ends the list once there is any hash. No value at all: no
-hash, and the request goes to a random place.
+A hash policy names a part of a request: a header, a query parameter, or the source address. The xxHash64 of each part that the request
+has is combined by ``h = rotate_left(h, 1) ^ next``. So the hashes of two equal values do not cancel out. A policy that is marked
+``terminal`` ends the list if there is a hash. If the request has no such part, it has no hash, and goes to a random host.
 
 Source: Envoy 1.40, ``RouteAction.hash_policy``.
 """
@@ -27,25 +26,25 @@ _NO_LINES: Mapping[str, Sequence[str]] = {}
 
 
 class Request(Record):
-    """What hash policies and subsets look at.
+    """The parts of a request that hash policies and subsets use.
 
     Parameters
     ----------
     headers
-        Values by lower-case name; those of several lines joined.
+        Values by lower-case name. The values of a header with several lines are joined.
     query
         Values of query parameters by name.
     source
         The client's address as text, without a port; ``""`` if unknown.
     metadata
-        What its route matches hosts by, for subsets.
+        Metadata of the request's route, which choose a subset.
     repeated
-        The lines, two or more, of headers that have several: they are hashed one by one, in sorted order.
+        Lines by lower-case name, for headers with two or more lines. They are hashed one by one, in sorted order.
 
     Raises
     ------
     ConfigurationError
-        For anything but strings.
+        If a name or value has another type.
     """
 
     headers: Mapping[str, str] = _NOTHING
@@ -69,20 +68,27 @@ def _are_lines(lines: object) -> bool:
 
 
 class HashPolicy(Protocol):
-    """One place to look for a value."""
+    """A hash policy: one part of a request that is hashed."""
 
     @property
     def terminal(self) -> bool:
-        """Whether later policies are skipped once there is a hash."""
+        """Whether later policies are skipped if there is a hash."""
         ...
 
     def value(self, request: Request, /) -> str | None:
-        """Return what is to be hashed, ``None`` if the request does not have it."""
+        """Return the text to hash; ``None`` if the request does not have it."""
         ...
 
 
 class Header(Record):
-    """Hash the value of a header. An empty value counts, a missing one does not.
+    """Hash policy for the value of a header. An empty value is hashed; a missing header is not.
+
+    Parameters
+    ----------
+    name
+        Name of the header.
+    terminal
+        Whether later policies are skipped if there is a hash.
 
     Raises
     ------
@@ -99,12 +105,19 @@ class Header(Record):
 
     @checked_arguments
     def value(self, request: Request, /) -> str | None:
-        """Return the header's value."""
+        """Return the value of the header; ``None`` if the request does not have it."""
         return request.headers.get(self.name.lower())
 
 
 class QueryParameter(Record):
-    """Hash the value of a query parameter.
+    """Hash policy for the value of a query parameter.
+
+    Parameters
+    ----------
+    name
+        Name of the parameter.
+    terminal
+        Whether later policies are skipped if there is a hash.
 
     Raises
     ------
@@ -121,12 +134,17 @@ class QueryParameter(Record):
 
     @checked_arguments
     def value(self, request: Request, /) -> str | None:
-        """Return the parameter's value."""
+        """Return the value of the parameter; ``None`` if the request does not have it."""
         return request.query.get(self.name)
 
 
 class SourceAddress(Record):
-    """Hash the client's address, as text.
+    """Hash policy for the client's address as text.
+
+    Parameters
+    ----------
+    terminal
+        Whether later policies are skipped if there is a hash.
 
     Raises
     ------
@@ -141,13 +159,13 @@ class SourceAddress(Record):
 
     @checked_arguments
     def value(self, request: Request, /) -> str | None:
-        """Return the address."""
+        """Return the address; ``None`` if it is unknown."""
         return request.source or None
 
 
 @checked_arguments
 def request_hash(policies: Sequence[HashPolicy], request: Request) -> int | None:
-    """Return the position of a request, ``None`` if no policy finds a value.
+    """Return the hash of a request; ``None`` if the request has no part that a policy names.
 
     Example
     -------

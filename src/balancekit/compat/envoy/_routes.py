@@ -1,9 +1,10 @@
-"""Envoy's choice of a cluster for a request: virtual hosts by domain, then the first route of the list.
+"""Envoy's choice of a cluster for a request: a virtual host by its domain, then its first route that matches.
 
-Of a header with several values each is looked at, but for those of which Envoy keeps one, joined. A virtual host is chosen once:
-one without a matching route is 404, though ``*`` exists. All parts of a match count together.
+If a header has several values, each is matched, except for headers whose values Envoy joins. Only one virtual host is used: if it has
+no matching route, the result is 404, even if there is a virtual host for ``*``. All parts of a match must match.
 
-Cost: O(labels) for the domain, O(routes) of its virtual host. Source: Envoy 1.40.0, observed; ``RouteConfiguration``.
+Cost: O(length of the host) for the virtual host, O(routes) for the route.
+Source: Envoy 1.40.0, observed; ``RouteConfiguration``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from balancekit._support.url_paths import envoy as read_path
 from balancekit.compat._routing import RawRequest, Routed, raw_bytes, split_target
 from balancekit.compat.envoy._hash import header_hash
 from balancekit.compat.envoy._matchers import (
-    Seen,
+    MatchedRequest,
     cookie_matcher,
     fold,
     header_matcher,
@@ -40,7 +41,7 @@ ACTIONS: Final = {
 }
 AUTHORITY: Final = re.compile(r"[A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~]*")
 IN_URL: Final = re.compile(r"(?:[^@#]*@)?([A-Za-z0-9!$%&'()*+,\-.:;=_~]+|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?)")
-"""The authority of an absolute target; what stands before an at sign is dropped."""
+"""The authority of an absolute target. User information before an at sign is dropped."""
 DECIMAL: Final = re.compile(r"\+?[0-9]+")
 NOT_SENT: Final = re.compile(r"[^\x21-\x7e]")
 SCHEMES: Final = ("http://", "https://")
@@ -113,7 +114,7 @@ JOINED: Final = frozenset(
         "x-request-id",
     ]
 )
-"""Headers of which Envoy keeps one value: several are joined by a comma."""
+"""Headers whose values Envoy joins with a comma."""
 NOT_FOUND: Final = Routed(status=404)
 BAD_REQUEST: Final = Routed(status=400)
 
@@ -125,18 +126,19 @@ class RouteConfig(ConstructorRepr):
     Parameters
     ----------
     virtual_hosts
-        In Envoy's field names, the action reduced to ``{"pool"}`` or ``{"weighted": [[pool, weight]], "by", "header"}``;
-        ``by`` is ``"header"`` (a decimal number) or ``"hash"``.
+        Virtual hosts with Envoy's field names. The action of a route is ``{"pool"}`` or
+        ``{"weighted": [[pool, weight]], "by", "header"}``, where ``by`` is ``"header"`` (its value is a decimal number) or
+        ``"hash"`` (its value is hashed).
     connection_manager
-        ``normalize_path``, ``merge_slashes``, ``path_with_escaped_slashes_action``, ``strip_any_host_port``,
-        ``strip_trailing_host_dot``.
+        Options of the connection manager: ``normalize_path``, ``merge_slashes``, ``path_with_escaped_slashes_action``,
+        ``strip_any_host_port`` and ``strip_trailing_host_dot``.
     options
-        Of the route configuration: ``ignore_port_in_host_matching``.
+        Options of the route configuration: ``ignore_port_in_host_matching``.
 
     Raises
     ------
     ConfigurationError
-        For an unknown match or action.
+        If a match or an action is unknown, or an expression is not valid.
 
     Example
     -------
@@ -189,7 +191,7 @@ class RouteConfig(ConstructorRepr):
 
     @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
-        """Return what Envoy does with a request: a cluster, a redirect or an error."""
+        """Return Envoy's decision for a request: a cluster, a redirect or an error status."""
         read = _read_line(request)
         if read is None:
             return BAD_REQUEST
@@ -219,7 +221,7 @@ class RouteConfig(ConstructorRepr):
         if self._slashes == "redirect" and ESCAPED_SLASH.search(sent):
             return Routed(status=307, location=path + mark + query)
         routes = self._virtual_host(host)
-        seen = Seen(
+        seen = MatchedRequest(
             path=path,
             headers=_headers(request, host, path + mark + query),
             query=_parameters(query),
@@ -244,7 +246,7 @@ class RouteConfig(ConstructorRepr):
 
 @checked_arguments
 def route_config(rules: Mapping[str, Any]) -> RouteConfig:
-    """Return the machine for rules as they are recorded: ``virtual_hosts``, ``connection_manager``, ``route_config``."""
+    """Return the routes of a document with the fields ``virtual_hosts``, ``connection_manager`` and ``route_config``."""
     return RouteConfig(
         rules["virtual_hosts"],
         connection_manager=rules.get("connection_manager"),
@@ -260,13 +262,13 @@ class _Route:
     def __init__(self, route: Mapping[str, Any]) -> None:
         match, action = route["match"], route["action"]
         self._path = path_matcher(match)
-        self._headers: list[Callable[[Seen], bool]] = [
+        self._headers: list[Callable[[MatchedRequest], bool]] = [
             header_matcher(one) for one in match.get("headers", ())
         ]
-        self._query: list[Callable[[Seen], bool]] = [
+        self._query: list[Callable[[MatchedRequest], bool]] = [
             query_matcher(one) for one in match.get("query_parameters", ())
         ]
-        self._cookies: list[Callable[[Seen], bool]] = [
+        self._cookies: list[Callable[[MatchedRequest], bool]] = [
             cookie_matcher(one) for one in match.get("cookies", ())
         ]
         self._clusters: list[tuple[str, int]] = [(action["pool"], 1)] if "pool" in action else []
@@ -277,8 +279,8 @@ class _Route:
         if not self._total:
             raise ConfigurationError("action", dict(action), "a pool, or weighted pools with a sum > 0")
 
-    def matches(self, seen: Seen) -> bool:
-        """Whether all parts of the match hold."""
+    def matches(self, seen: MatchedRequest) -> bool:
+        """Return whether all parts of the match hold."""
         return (
             self._path(seen.path)
             and all(holds(seen) for holds in self._headers)
@@ -286,10 +288,10 @@ class _Route:
             and all(holds(seen) for holds in self._cookies)
         )
 
-    def choose(self, seen: Seen) -> str | None:
-        """Return the cluster: value modulo the sum of weights, cumulative in order.
+    def choose(self, seen: MatchedRequest) -> str | None:
+        """Return the cluster at the value modulo the sum of weights, by cumulative weights.
 
-        Where Envoy draws one, without a value, with several or with one that is no number of 64 bits, it is the first.
+        If there is no value, or several, or one that is no number of 64 bits, Envoy chooses a random cluster. Here it is the first.
         """
         value = 0
         texts = seen.headers.get(self._header, ())
@@ -307,10 +309,7 @@ class _Route:
 
 
 def _read_line(request: RawRequest) -> tuple[str | None, str] | None:
-    """Return the authority, if there is one, and the path.
-
-    ``None`` where the parser gives up, before anything is looked at.
-    """
+    """Return the authority, or ``None`` if there is none, and the path; ``None`` if Envoy's parser rejects the request line."""
     target = request.target
     if NOT_SENT.search(target) or request.method not in METHODS:
         return None
@@ -344,7 +343,7 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _without_dot(host: str) -> str:
-    """Return a host without its last dot, if that ends the host or stands before the port."""
+    """Return a host without a dot at its end or before its port."""
     place = host.rfind(".")
     if place >= 0 and host[place + 1 : place + 2] in {"", ":"}:
         return host[:place] + host[place + 1 :]
@@ -352,7 +351,7 @@ def _without_dot(host: str) -> str:
 
 
 def _without_port(host: str, *, digits: bool) -> str:
-    """Return a host without what follows its last colon; with ``digits`` only if that is a number."""
+    """Return a host without its last colon and the text after it; with ``digits``, only if that text is a number."""
     place = host.rfind(":")
     if place < 0 or host.rfind("]") > place:
         return host

@@ -1,7 +1,7 @@
-"""Envoy's slow start: the share of its weight that a new host takes.
+"""Envoy's slow start: the share of its weight that a host has after it has become healthy.
 
-``max(min_weight_percent / 100, (t / window) ** (1 / aggression))`` of it, t seconds after it became healthy,
-computed whenever it is picked. An aggression of 1 is a straight line; above, most of the weight comes early.
+After t seconds the share is ``max(min_weight_percent / 100, (t / window) ** (1 / aggression))``. It is computed at each pick. With an
+aggression of 1, the weight grows linearly. With more, it grows faster at the beginning.
 
 Source: Envoy 1.40, ``SlowStartConfig``.
 """
@@ -18,20 +18,20 @@ from balancekit._support.record import Policy
 __all__ = ["SlowStart"]
 
 MIN_AGE_S: Final = 0.001
-"""A host counts as healthy for so long at least."""
+"""Minimum age of a host in the formula."""
 
 
 class SlowStart(Policy):
-    """The settings, named and defaulted as Envoy's.
+    """Settings of slow start, with Envoy's names and defaults.
 
     Parameters
     ----------
     slow_start_window
-        Seconds until a host takes its whole weight, > 0.
+        Seconds until a host has its whole weight, > 0.
     aggression
-        The curve's exponent, inverted, > 0.
+        Inverse of the exponent of the curve, > 0.
     min_weight_percent
-        What it takes at least, 0 to 100; with 0 it is what it takes after a millisecond.
+        Minimum share of the weight in percent, 0 to 100. With 0, the minimum is the share after a millisecond.
 
     Raises
     ------
@@ -55,7 +55,7 @@ class SlowStart(Policy):
 
     @checked_arguments
     def share(self, age: float) -> float:
-        """Return the share of its weight that a host takes, ``age`` seconds after it became healthy; infinity: long ago."""
+        """Return the share of its weight that a host has ``age`` seconds after it became healthy. ``age`` may be infinity."""
         since = age if age == math.inf else valid.number("age", age)
         part = min(1.0, max(MIN_AGE_S, since) / self.slow_start_window)
         return max(self.min_weight_percent / 100.0, float(part ** (1.0 / self.aggression)))

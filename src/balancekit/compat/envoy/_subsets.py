@@ -1,17 +1,17 @@
-"""Envoy's subsets: the hosts whose metadata equal those of a request's route.
+"""Envoy's subsets: sets of hosts whose metadata match those of a request's route.
 
-A subset exists for every selector and every combination of values that some host has for its keys. A request has
-one only if its keys are *exactly* those of a selector: one key more or less, and its fallback decides.
+*Subsets.* For each selector, there is a subset for each combination of values that a host has for the selector's keys. A request uses a
+subset only if its keys are exactly those of a selector. With one key more or less, its fallback is used.
 
-The fallback is the selector's, if one with exactly these keys states any, and else the cluster's: no host, any
-host, the default subset, or, for a selector, the subset of fewer keys. Envoy keeps the selectors in a tree of their
-sorted keys and notes a fallback only where it adds a node. So a selector whose keys begin those of one before it
-(``color`` after ``color, stage``) has its subsets, but *not its fallback*: the cluster's is used.
+*Fallback.* The fallback is that of the selector with exactly these keys, if it has one; otherwise it is the cluster's. It is no host, any
+host, or the default subset; for a selector it can also be the subset of fewer keys. Envoy keeps selectors in a tree of their sorted
+keys, and stores a fallback only when it adds a node. So if the keys of a selector are the first keys of an earlier selector
+(``color`` after ``color, stage``), its subsets exist, but its fallback is ignored, and the cluster's is used.
 
-An unhealthy subset does not fall back: it panics by itself. With ``panic_mode_any`` a default subset without hosts falls back
-to any host.
+*Health.* A subset whose hosts are unhealthy has no fallback. It has its own panic mode. With ``panic_mode_any``, a default subset
+without hosts falls back to all hosts.
 
-Cost: O(keys log keys) a request; O(hosts * selectors) once.
+Cost: O(keys log keys) per request; O(hosts * selectors) to build.
 Source: Envoy 1.40, ``SubsetLoadBalancer``.
 """
 
@@ -30,30 +30,30 @@ __all__ = ["Criteria", "SubsetIndex", "SubsetSelector", "Subsets"]
 
 Fallback: TypeAlias = Literal["NOT_DEFINED", "NO_FALLBACK", "ANY_ENDPOINT", "DEFAULT_SUBSET", "KEYS_SUBSET"]
 Criteria: TypeAlias = frozenset[tuple[str, Any]]
-"""Names and values, each value in a form that can be hashed."""
+"""Names and values of metadata that identify a subset. Values are in hashable form."""
 
 ANY: Final[Criteria] = frozenset()
 """The subset of all hosts."""
 
 
 class SubsetSelector(Record):
-    """One set of keys that subsets are made by.
+    """A set of metadata keys by which subsets are made.
 
     Parameters
     ----------
     keys
-        Names, at least one.
+        Names of the keys, at least one.
     fallback_policy
-        For requests with exactly these keys whose values no host has; ``"NOT_DEFINED"`` for the cluster's.
+        Fallback of requests with exactly these keys whose values no host has; ``"NOT_DEFINED"`` for the cluster's.
     fallback_keys_subset
-        With ``"KEYS_SUBSET"``, the keys to keep; fewer than ``keys``.
+        Keys that are kept with ``"KEYS_SUBSET"``, fewer than ``keys``.
     single_host_per_subset
-        Whether only the first host of each combination is in its subset.
+        Whether a subset contains only the first host with its values.
 
     Raises
     ------
     ConfigurationError
-        For any value outside those bounds.
+        If a value has another type or is not allowed.
     """
 
     keys: frozenset[str]
@@ -77,31 +77,31 @@ class SubsetSelector(Record):
             raise ConfigurationError(
                 "fallback_keys_subset",
                 self.fallback_keys_subset,
-                "some, not all, of keys with KEYS_SUBSET; none otherwise",
+                "with KEYS_SUBSET some of keys, but not all; otherwise none",
             )
         valid.flag("single_host_per_subset", self.single_host_per_subset)
 
 
 class Subsets(Record):
-    """The settings of a cluster's subsets, named as Envoy's.
+    """Settings of the subsets of a cluster, with Envoy's names.
 
     Parameters
     ----------
     subset_selectors
-        In order. A fallback counts only if no selector before it begins, in sorted order, with the same keys.
+        The selectors, in order. A selector's fallback is ignored if its sorted keys are the first keys of an earlier one.
     fallback_policy
         ``"NO_FALLBACK"``, ``"ANY_ENDPOINT"`` or ``"DEFAULT_SUBSET"``.
     default_subset
-        With ``"DEFAULT_SUBSET"``, what its hosts have.
+        Metadata of the hosts of the default subset.
     panic_mode_any
-        Whether any host serves if the fallback's subset has none.
+        Whether all hosts are used if the subset of the fallback has no host.
     list_as_any
-        Whether a host that has a list of values is in the subset of each.
+        Whether a host with a list of values is in the subset of each of these values.
 
     Raises
     ------
     ConfigurationError
-        For any value outside those bounds.
+        If a value has another type or is not allowed.
     """
 
     subset_selectors: Sequence[SubsetSelector] = ()
@@ -125,12 +125,12 @@ class Subsets(Record):
 
 @final
 class SubsetIndex:
-    """Which hosts are in which subset, and which subsets a request tries.
+    """The hosts of each subset, and the subsets of a request.
 
     Parameters
     ----------
     settings
-        Selectors and fallbacks.
+        Settings of the subsets.
     hosts
         Metadata by host, in the order of the configuration.
 
@@ -152,7 +152,7 @@ class SubsetIndex:
         self._keys: set[frozenset[str]] = set()
         noted: set[tuple[str, ...]] = set()
         self.hosts: dict[Criteria, tuple[str, ...]] = {ANY: tuple(hosts)}
-        """The hosts of every subset there is."""
+        """Hosts by subset."""
         found: dict[Criteria, list[str]] = {}
         for selector in settings.subset_selectors:
             made: dict[Criteria, list[str]] = {}
@@ -179,7 +179,7 @@ class SubsetIndex:
         self.hosts.update((criteria, tuple(names)) for criteria, names in found.items() if names)
 
     def tried(self, wanted: Mapping[str, Any]) -> list[Criteria]:
-        """Return the subsets that serve a request, the next one if one before has no host to offer."""
+        """Return the subsets for the metadata of a request, in the order in which they are tried until one has a host."""
         settings = self._settings
         keys = frozenset(wanted)
         criteria = _criteria(wanted)
@@ -205,7 +205,7 @@ def _criteria(wanted: Mapping[str, Any]) -> Criteria:
 
 
 def _combinations(keys: Iterable[str], metadata: Mapping[str, Any], *, split: bool) -> list[Criteria]:
-    """Return the combinations of values that a host has for the keys: none if it lacks one of them."""
+    """Return the combinations of values that a host has for the keys; none if it lacks a key."""
     found: list[dict[str, Any]] = [{}]
     for key in keys:
         if key not in metadata:
@@ -217,7 +217,7 @@ def _combinations(keys: Iterable[str], metadata: Mapping[str, Any], *, split: bo
 
 
 def _hashable(value: Any) -> Any:
-    """Return a value of JSON in a form that can be hashed; numbers, texts and truth values stay apart."""
+    """Return a value of JSON in hashable form. Values of different types stay different, such as ``1`` and ``true``."""
     if isinstance(value, Mapping):
         return ("{}", frozenset((key, _hashable(inner)) for key, inner in value.items()))
     if isinstance(value, list | tuple):

@@ -1,10 +1,10 @@
 """Envoy's ring and Maglev table.
 
-Both are built from labels and *normalised* weights, shares of the sum in doubles: the arithmetic is Envoy's,
-rounding included, because an entry more or less moves keys.
+Both are built from labels and normalized weights, which are shares of the sum of weights in doubles. The arithmetic is that of Envoy,
+including rounding, because one entry more or less moves keys.
 
-Cost: a ring hashes every entry and sorts them, O(r log r); a table of m slots takes about ``m ln m`` steps.
-Looking up is a bisection, or one remainder.
+Cost: O(r log r) to build a ring of r entries; about ``m ln m`` steps to build a table of m slots. A look-up is a bisection in the ring,
+or one modulo operation.
 Source: Envoy 1.40, ``ring_hash`` and ``maglev``.
 """
 
@@ -22,37 +22,37 @@ __all__ = ["Maglev", "Ring", "maglev", "normalised", "ring"]
 
 
 class Ring(NamedTuple):
-    """Entries in order of their position."""
+    """The entries of a ring, sorted by position."""
 
     points: array[int]
     owners: array[int]
 
     def at(self, position: int) -> int:
-        """Return the owner of the first entry at or after a position, wrapping."""
+        """Return the owner of the first entry at or after a position; after the last entry, that of the first entry."""
         return self.owners[self.start(position)]
 
     def start(self, position: int) -> int:
-        """Return the index of that entry."""
+        """Return the index of this entry."""
         index = bisect_left(self.points, position)
         return index if index < len(self.points) else 0
 
 
 class Maglev(NamedTuple):
-    """A slot for every remainder."""
+    """The slots of a Maglev table."""
 
     owners: array[int]
 
     def at(self, position: int) -> int:
-        """Return the owner of a position's slot."""
+        """Return the owner of the slot of a position."""
         return self.owners[position % len(self.owners)]
 
     def start(self, position: int) -> int:
-        """Return the index of that slot."""
+        """Return the index of this slot."""
         return position % len(self.owners)
 
 
 def normalised(weights: Sequence[float]) -> list[float]:
-    """Return each weight's share of the sum."""
+    """Return the share of each weight in the sum of weights."""
     total = float(sum(weights))
     return [weight / total for weight in weights]
 
@@ -65,11 +65,11 @@ def ring(
     maximum: int,
     place: Callable[[bytes], int],
 ) -> Ring:
-    """Build a ring: entry i of a host stands at ``place(label + "_" + i)``.
+    """Build a ring. The position of entry i of a host is ``place(label + "_" + i)``.
 
-    ``minimum`` is met by giving the lightest host a whole number of entries, as long as that keeps the ring
-    within ``maximum``. Over the hosts in order, entries are added while fewer than the shares so far call
-    for, so a host may go without.
+    The size of the ring is the smallest one of at least ``minimum`` entries in which the lightest host has a whole number of entries,
+    but at most ``maximum``. Hosts get entries in order, until the number of entries reaches the sum of their shares so far. So a host
+    can have no entry.
 
     Example
     -------
@@ -95,10 +95,10 @@ def _point(entry: tuple[int, int]) -> int:
 
 
 def maglev(labels: Sequence[str], shares: Sequence[float], *, size: int) -> Maglev:
-    """Fill a table of ``size`` slots, a prime number.
+    """Fill a Maglev table of ``size`` slots, a prime number.
 
-    Hosts take turns in the order of their labels' bytes; in round k a host of share s passes while
-    ``k * s`` is below a target that grows by the largest share with every slot it takes.
+    Hosts take slots in rounds, in the order of their labels' bytes. In round k, a host of share s is skipped if ``k * s`` is below its
+    target. Its target grows by the largest share with each slot that it takes.
 
     Example
     -------

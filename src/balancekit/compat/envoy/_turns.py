@@ -1,9 +1,8 @@
-"""Envoy's policies without keys, as selectors: round robin, least request, random.
+"""Envoy's policies without keys, as selectors: round robin, least request and random.
 
-With equal weights they do what their names say. With different weights both become earliest-deadline
-schedules (``_deadlines.py``), least request with a weight that activity divides. A node's ``ramp``, the share
-of its weight it takes while it warms up, counts as a part of the weight, and one node that is warming up is
-enough for a schedule.
+If weights differ, round robin and least request are earliest-deadline schedules (``_deadlines.py``). In that of least request, the
+weight is divided by the number of active requests. The weight of a host that is warming up is multiplied by its ``ramp``. A schedule
+is also used if a host is warming up.
 
 Source: Envoy 1.40, ``round_robin``, ``least_request`` and ``random``.
 """
@@ -25,37 +24,37 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 __all__ = ["LeastRequest", "Random", "RoundRobin", "in_service"]
 
 START_BITS: Final = 32
-"""Bits of the random number of picks that a schedule is in when it starts."""
+"""Number of bits of the random number of picks that are skipped when a schedule starts."""
 
 MIN_RAMP: Final = 1e-9
-"""Below this a host would not be due again within any useful time."""
+"""Minimum share of the weight in a schedule. With less, the next deadline of a host would never be reached."""
 
 
 def in_service(snapshot: Snapshot) -> tuple[Node, ...]:
-    """Return the eligible nodes with a weight above zero, all of them if none has one."""
+    """Return the eligible nodes of weight above 0, or all eligible nodes if all weights are 0."""
     return tuple([node for node in snapshot.eligible if node.weight > 0]) or snapshot.eligible
 
 
 @final
 class RoundRobin(ConstructorRepr):
-    """Envoy's ``ROUND_ROBIN``: in turn from a random start; by deadline if weights differ.
+    """Envoy's ``ROUND_ROBIN``: round robin from a random start, or by earliest deadline if weights differ.
 
-    *Guarantee.* In a cycle of the deadlines each host is picked as often as its weight says.
+    *Guarantee.* In a cycle of the schedule, the picks of each host are in proportion to its weight.
 
-    *When to use it:* to predict or continue the choices of an Envoy. *When not:* otherwise;
+    *When to use it:* to predict or continue the choices of an Envoy. *When not to use it:* otherwise.
     :class:`~balancekit.selectors.SmoothWeightedRoundRobin` spreads the picks of a heavy endpoint more evenly.
 
     Parameters
     ----------
     start
-        How many picks the order is already in; drawn at random if left out, as Envoy does.
+        Number of picks that are skipped at the beginning, >= 0; random if left out, as in Envoy.
 
     Raises
     ------
     ConfigurationError
         If ``start`` is not a whole number >= 0.
 
-    Cost: O(1), O(log n) with different weights, O(n) more with exclusions.
+    Cost: O(1) per pick, O(log n) if weights differ, and O(n) more with exclusions.
     Source: Envoy 1.40.
 
     Example
@@ -78,7 +77,7 @@ class RoundRobin(ConstructorRepr):
         self._order = _Order(_ramp_only)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the candidate whose turn it is."""
+        """Return the next candidate."""
         nodes = snapshot.derive(in_service)
         if not _any_left(nodes, ctx):
             return _any_host(snapshot, ctx)
@@ -97,33 +96,34 @@ class RoundRobin(ConstructorRepr):
 
 @final
 class LeastRequest(ConstructorRepr):
-    """Envoy's ``LEAST_REQUEST``: the least busy of a few draws; by deadline if weights differ.
+    """Envoy's ``LEAST_REQUEST``: the least busy of a few random hosts, or a schedule by earliest deadline if weights differ.
 
-    With equal weights ``choice_count`` hosts are drawn, the same one possibly twice, and a later draw wins
-    only if it has strictly fewer requests in progress; with ``selection_method="FULL_SCAN"`` one of those
-    with the fewest is taken. With different weights it is a schedule in which a host's weight is
-    ``weight / (active + 1) ** active_request_bias``, read when the host is picked and then fixed.
+    If weights are equal, ``choice_count`` random hosts are compared, among which one host may occur twice. A later host is chosen only if it
+    has fewer requests in progress. With ``selection_method="FULL_SCAN"``, a random host with the fewest requests is chosen.
 
-    *When not to use it:* with different weights, to keep hosts from being overrun: a host that has become
-    idle is not noticed before its turn, and one that hangs keeps the turn it has.
+    If weights differ, the weight of a host in the schedule is ``weight / (active + 1) ** active_request_bias``. It is computed when the
+    host is picked, and holds until its next deadline.
+
+    *When not to use it:* with different weights, to protect hosts from overload. A host that has become idle is not picked before its
+    deadline, and a host that hangs is still picked at its deadline.
 
     Parameters
     ----------
     choice_count
-        Draws, >= 2.
+        Number of random hosts, >= 2.
     selection_method
         ``"N_CHOICES"`` or ``"FULL_SCAN"``.
     active_request_bias
-        How much activity counts, >= 0; 0 is a weighted round robin.
+        Exponent of the number of active requests, >= 0. With 0, the schedule is weighted round robin.
     start
-        As in :class:`RoundRobin`, for different weights.
+        See :class:`RoundRobin`; for different weights.
 
     Raises
     ------
     ConfigurationError
         If a number is outside its bounds, ``start`` is negative, or ``selection_method`` is unknown.
 
-    Cost: O(choice_count), O(n) for a full scan or with exclusions, O(log n) with different weights.
+    Cost: O(choice_count) per pick, O(n) for a full scan or with exclusions, O(log n) if weights differ.
     Source: Envoy 1.40.
 
     Example
@@ -157,7 +157,7 @@ class LeastRequest(ConstructorRepr):
         self._order = _Order(self._activity)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the least busy candidate drawn, or the one that is due."""
+        """Return the least busy of random candidates, or the candidate with the earliest deadline."""
         nodes = snapshot.derive(in_service)
         if not _any_left(nodes, ctx):
             return _any_host(snapshot, ctx)
@@ -183,11 +183,11 @@ class LeastRequest(ConstructorRepr):
 
 @final
 class Random(ConstructorRepr):
-    """Envoy's ``RANDOM``: any host, all equally likely, whatever their weights.
+    """Envoy's ``RANDOM``: a random host. All hosts are equally likely, whatever their weights.
 
-    *When not to use it:* with weights; Envoy ignores them here.
+    *When not to use it:* with weights, because this policy ignores them.
 
-    Cost: O(1); O(n) with exclusions. Source: Envoy 1.40.
+    Cost: O(1) per pick; O(n) with exclusions. Source: Envoy 1.40.
 
     Example
     -------
@@ -201,13 +201,13 @@ class Random(ConstructorRepr):
     default_load: ClassVar[InFlight] = InFlight()
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return any candidate."""
+        """Return a random candidate."""
         return _any_host(snapshot, ctx)
 
 
 @final
 class _Order:
-    """The schedule of one snapshot; none while all weigh the same and none is warming up."""
+    """The schedule of one snapshot. There is none while all weights are equal and no host is warming up."""
 
     def __init__(self, stretch: Callable[[Node], float]) -> None:
         self._stretch = stretch
@@ -216,7 +216,7 @@ class _Order:
         self._deadlines: Deadlines | None = None
 
     def follows(self, snapshot: Snapshot, nodes: tuple[Node, ...], start: int) -> bool:
-        """Whether turns go by deadlines in this snapshot; makes the schedule when it is new."""
+        """Return whether there is a schedule for a snapshot. Make the schedule if the snapshot is new."""
         if snapshot is not self._snapshot:
             self._snapshot, self._nodes, self._deadlines = snapshot, nodes, None
             weights = [node.weight for node in nodes]
@@ -225,7 +225,7 @@ class _Order:
         return self._deadlines is not None
 
     def pick(self, ctx: PickContext) -> Node:
-        """Return the node that is due and may be picked."""
+        """Return the node with the earliest deadline that is not excluded."""
         nodes, deadlines = self._nodes, self._deadlines
         if deadlines is None:
             raise AssertionError("no schedule")
@@ -246,7 +246,7 @@ def _least_of_all(nodes: tuple[Node, ...], rng: Generator) -> Node:
 
 
 def _any_left(nodes: tuple[Node, ...], ctx: PickContext) -> bool:
-    """Whether one of these has not been tried."""
+    """Return whether a node is left that is not excluded."""
     if not ctx.exclude:
         return bool(nodes)
     return any(node.id not in ctx.exclude for node in nodes)
