@@ -513,6 +513,27 @@ def test_a_signal_that_another_thread_receives_ends_a_command(timeout):
     assert done.stdout == "True True\n"
 
 
+def test_a_wait_calls_what_a_handler_asked_for():
+    """A function is called by what waits, once however often it was asked for, and not after the end."""
+    ended, called = Ending(), []
+
+    def function():
+        called.append(None)
+        if len(called) == 2:
+            ended.set()
+            ended.call(function)
+
+    ended.call(function)
+    ended.call(function)
+    assert called == []
+    assert not ended.wait(0.01)
+    assert len(called) == 1
+    ended.call(function)
+    assert ended.wait(60.0)
+    assert ended.wait(60.0)
+    assert len(called) == 2
+
+
 def test_a_wait_ends_after_its_time():
     """A wait that nothing ends returns False when its time is over, one of what has ended True at once."""
     ended = Ending()

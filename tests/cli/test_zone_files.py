@@ -19,6 +19,7 @@ import dns.query
 import pytest
 
 from balancekit.adapters._gslb import BalancerStandings
+from balancekit.adapters.dnslib import GslbResolver
 from balancekit.cli import main
 from balancekit.cli._file_kinds import read_document
 from balancekit.cli._gslb_serve import CheckedEndpoints, reload
@@ -271,7 +272,8 @@ def test_serve_answers_follows_checks_reloads_and_ends(zone, tmp_path):
         )
         server.send_signal(signal.SIGHUP)
         assert becomes(answer, [])
-        server.send_signal(signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):  # as supervisors that send several do
+            server.send_signal(number)
         said = server.communicate(timeout=10)[1]
         assert server.returncode == 0
         assert "balancekit gslb serve: eu-1 ejected" in said
@@ -317,6 +319,31 @@ def test_a_reload_takes_new_endpoints_into_the_checks(tmp_path, capsys):
     assert checked.balancer.stats()["a"].state == "draining"
     assert resolver.zone.members() == {"a", "c"}
     assert capsys.readouterr().err == ""
+
+
+def test_a_reload_answers_with_new_endpoints_at_once(tmp_path):
+    """The reading of a moment before, which knows none of them, does not count them as down; nor the old ones too soon."""
+    path = tmp_path / "zone.toml"
+    checked = CheckedEndpoints(served(path, "a", "b"))
+    clock = lambda: 100.0  # noqa: E731 - stands still
+    resolver = GslbResolver(read_zone(path, read_document(path)).zone, checked.balancer, clock=clock)
+
+    def answer():
+        query = Query(name="www.example.com", client=Client(address="192.0.2.53"))
+        return resolver.zone.answer(query, resolver.standings, now=0.0, rng=Random(1)).answer
+
+    assert not answer().failed
+    seen = []
+    read = served(path, "c", "d")
+
+    def switch():
+        seen.append({each.id for each in checked.balancer.endpoints})
+        resolver.zone = read.zone
+
+    checked.update(read, switch)
+    assert seen == [{"a", "b", "c", "d"}]
+    assert [each.id for each in checked.balancer.endpoints] == ["c", "d"]
+    assert (sorted(answer().chosen), answer().failed) == (["c", "d"], False)
 
 
 def test_endpoints_that_are_all_dead_are_all_down(tmp_path):

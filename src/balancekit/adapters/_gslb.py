@@ -1,4 +1,4 @@
-"""Common parts of the DNS adapters: standings from a balancer, and the client subnet of a query."""
+"""Common parts of the DNS adapters: standings from a balancer, and what a query is answered."""
 
 from __future__ import annotations
 
@@ -7,21 +7,42 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from random import Random
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.functions import plain_function
+from balancekit.adapters._dns_wire import BADVERS, FORMERR, NOTIMP, RCODES, WireQuery
 from balancekit.errors import ConfigurationError
-from balancekit.gslb import Client, Query, Reply, ResourceRecord, Standing, Standings, StaticRecords, Zone
+from balancekit.gslb import (
+    Client,
+    Query,
+    ResourceRecord,
+    Standing,
+    Standings,
+    StaticRecords,
+    SubnetError,
+    Zone,
+    decode_subnet,
+    encode_subnet,
+)
 from balancekit.health import ELIGIBLE
 from balancekit.protocols import ObservableBalancer, require_balancer
 
-__all__ = ["AUTHORITATIVE", "BalancerStandings", "ZoneResponder"]
+__all__ = ["MAX_SIZE", "UDP_SIZE", "BalancerStandings", "WireReply", "ZoneResponder", "max_udp_size"]
 
+UDP_SIZE: Final = 1232
+"""Bytes of a UDP answer that pass without fragments (DNS flag day 2020)."""
+MIN_UDP_SIZE: Final = 512
+"""Bytes that every client takes (RFC 1035)."""
+MAX_SIZE: Final = 65_535
+"""Bytes of a message over TCP, whose length has two bytes."""
 AUTHORITATIVE: Final = frozenset(["NOERROR", "NXDOMAIN"])
 """The codes of replies that speak for the zone."""
+IN: Final = 1
+ANY: Final = 255
+"""The class of a query for any class, whose answer is not authoritative (RFC 1034, 6.2.2)."""
 
 _DOWN: Final = Standing(up=False)
 
@@ -82,20 +103,42 @@ class BalancerStandings(ConstructorRepr):
         self._up_states: Final = frozenset(map(str, up_states))
         valid.clock("clock", clock)
         self._clock: Final = clock
-        self._read: tuple[float, dict[str, Standing]] = (-math.inf, {})
+        self._round = 0
+        self._read: tuple[float, int, dict[str, Standing]] = (-math.inf, 0, {})
 
     def __call__(self, endpoint: str, /) -> Standing:
         """Return the standing of an endpoint."""
-        at, standings = self._read
-        now = self._clock()
-        if not 0.0 <= now - at < self._max_age:  # a clock that was set back is believed
+        at, read_in, standings = self._read
+        now, this = self._clock(), self._round
+        if read_in != this or not 0.0 <= now - at < self._max_age:  # a clock that was set back is believed
             until = now + self._horizon
             standings = {
                 one.id: Standing(up=one.state in self._up_states, until=until)
                 for one in self._balancer.stats().endpoints
             }
-            self._read = (now, standings)
+            self._read = (now, this, standings)
         return standings.get(endpoint, _DOWN)
+
+    def refresh(self) -> None:
+        """Read the balancer again at the next call: its endpoints have changed, and one that is not in the reading is down."""
+        self._round += 1
+
+
+class WireReply(NamedTuple):
+    """What a library is to write, beside the id, the question and an OPT record if the query had one."""
+
+    rcode: int
+    """With more than four bits for BADVERS."""
+    authoritative: bool = False
+    records: tuple[ResourceRecord, ...] = ()
+    authority: tuple[ResourceRecord, ...] = ()
+    subnet: bytes | None = None
+    """The data of a client subnet option."""
+
+
+def max_udp_size(query: WireQuery) -> int:
+    """Return how many bytes the reply to a query may have over UDP."""
+    return MIN_UDP_SIZE if query.edns is None else min(UDP_SIZE, max(MIN_UDP_SIZE, query.edns.size))
 
 
 class ZoneResponder(ConstructorRepr, ABC):
@@ -110,7 +153,6 @@ class ZoneResponder(ConstructorRepr, ABC):
         rng: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.zone = zone
         if not isinstance(standings, ObservableBalancer):
             plain_function("standings", standings, "a balancer, or a callable such as fixed_standings({})")
         if isinstance(standings, ObservableBalancer):
@@ -123,12 +165,13 @@ class ZoneResponder(ConstructorRepr, ABC):
             if isinstance(standings, ObservableBalancer)
             else standings
         )
+        self.zone = zone
         self._rng: Final = Random() if rng is None else rng
         self._clock: Final = clock
 
     @property
     def zone(self) -> Zone:
-        """The zone. Assign another to replace it; queries see one or the other.
+        """The zone. Assign another to replace it; queries see one or the other. Its endpoints are read anew.
 
         Raises
         ------
@@ -140,6 +183,8 @@ class ZoneResponder(ConstructorRepr, ABC):
     @zone.setter
     def zone(self, zone: Zone) -> None:
         self._refuse_unwritable(zone)
+        if isinstance(self.standings, BalancerStandings):
+            self.standings.refresh()
         self._zone = zone
 
     def _refuse_unwritable(self, zone: Zone) -> None:
@@ -160,7 +205,33 @@ class ZoneResponder(ConstructorRepr, ABC):
     def _write(self, record: ResourceRecord) -> object:
         """Write one record; raises if it cannot."""
 
-    def reply(self, name: str, kind: str, client: Client) -> Reply:
-        """Return the zone's reply to one question."""
-        query = Query(name=name, kind=kind, client=client)
-        return self.zone.answer(query, self.standings, now=self._clock(), rng=self._rng)
+    def respond(self, query: WireQuery, source: str) -> WireReply:
+        """Return the reply to a query from an address."""
+        edns, question = query.edns, query.question
+        if query.opcode:
+            return WireReply(NOTIMP)
+        if query.malformed or question is None:
+            return WireReply(FORMERR)
+        if edns is not None and edns.version > 0:  # RFC 6891, 6.1.3: only the version that is known
+            return WireReply(BADVERS)
+        try:
+            subnet = None if edns is None or edns.subnet is None else decode_subnet(edns.subnet)
+        except SubnetError:
+            return WireReply(FORMERR)
+        if question.class_ not in {IN, ANY}:
+            return WireReply(RCODES["REFUSED"])
+        found = self.zone.answer(
+            Query(
+                name=question.name, kind=f"TYPE{question.kind}", client=Client(address=source, subnet=subnet)
+            ),
+            self.standings,
+            now=self._clock(),
+            rng=self._rng,
+        )
+        return WireReply(
+            RCODES[found.rcode],
+            found.rcode in AUTHORITATIVE and question.class_ == IN,
+            found.records,
+            found.authority,
+            None if subnet is None else encode_subnet(subnet, found.scope),
+        )

@@ -1,9 +1,9 @@
 """A DNS server with ``dnslib``: a resolver for its ``DNSServer``, over UDP and TCP. Needs the extra ``dnslib``.
 
-``dnslib`` provides the server, the threads and the wire format; this class provides the answers::
+``dnslib`` provides the server, the threads and the wire format; these classes provide the answers::
 
-    server = DNSServer(GslbResolver(zone, balancer), port=5353, handler=GslbHandler)
-    server.start_thread()
+    DNSServer(resolver, port=5353, handler=GslbHandler, server=GslbUdpServer).start_thread()
+    DNSServer(resolver, port=5353, handler=GslbHandler, server=GslbTcpServer, tcp=True).start_thread()
 
 Cost: about 1 ms a query in ``dnslib``'s server, of which the policy takes some ten microseconds. For thousands of
 queries a second put a caching name server in front, or answer wires with :mod:`balancekit.adapters.dnspython`.
@@ -12,24 +12,26 @@ queries a second put a caching name server in front, or answer wires with :mod:`
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, final
 
 from balancekit._support.display import StateRepr
+from balancekit._support.dns_kinds import kind_number
 from balancekit._support.extras import extra
 
 with extra("dnslib"):
     from dnslib import (
         AAAA,
         EDNS0,
-        OPCODE,
         QTYPE,
-        RCODE,
         RD,
         RR,
         A,
         DNSError,
         DNSHeader,
+        DNSLabel,
+        DNSQuestion,
         DNSRecord,
         EDNSOption,
     )
@@ -37,17 +39,19 @@ with extra("dnslib"):
     if not TYPE_CHECKING:
         from dnslib.server import DNSHandler
 
-from balancekit._support.interrupts import raise_interrupt
-from balancekit.adapters._gslb import AUTHORITATIVE, BalancerStandings, ZoneResponder
-from balancekit.gslb import (
-    SUBNET_OPTION,
-    Client,
-    Reply,
-    ResourceRecord,
-    SubnetError,
-    decode_subnet,
-    encode_subnet,
+from balancekit._support.log import contain_error
+from balancekit.adapters._dns_sockets import messages, send_datagram, send_message
+from balancekit.adapters._dns_wire import SERVFAIL, Edns, Question, WireQuery, read_query
+from balancekit.adapters._dnslib_servers import GslbTcpServer, GslbUdpServer
+from balancekit.adapters._gslb import (
+    MAX_SIZE,
+    UDP_SIZE,
+    BalancerStandings,
+    WireReply,
+    ZoneResponder,
+    max_udp_size,
 )
+from balancekit.gslb import SUBNET_OPTION, ResourceRecord
 
 if TYPE_CHECKING:
     from socketserver import BaseRequestHandler
@@ -55,26 +59,10 @@ if TYPE_CHECKING:
     class DNSHandler(BaseRequestHandler):
         """That of ``dnslib``, which has no types."""
 
-        def get_reply(self, data: bytes) -> bytes | bytearray:
-            """Return the reply to a message."""
-            ...
 
+__all__ = ["BalancerStandings", "GslbHandler", "GslbResolver", "GslbTcpServer", "GslbUdpServer"]
 
-__all__ = ["BalancerStandings", "GslbHandler", "GslbResolver"]
-
-UDP_SIZE: Final = 1232
-"""Bytes of a UDP answer that pass without fragments (DNS flag day 2020)."""
-MIN_UDP_SIZE: Final = 512
-"""Bytes that every client takes (RFC 1035)."""
-MAX_NAME: Final = 255
-"""Bytes of a name on the wire (RFC 1035)."""
-HEADER_SIZE: Final = 12
-IN: Final = 1
-ANY: Final = 255
-"""The class of a query for any class, whose answer is not authoritative (RFC 1034, 6.2.2)."""
 HINFO: Final = re.compile(r'(?:"([^"\\]*)"|([^\s"\\]+))\s+(?:"([^"\\]*)"|([^\s"\\]+))')
-BADVERS_BITS: Final = 1
-"""The upper bits of the extended code 16, which stand in the OPT record; the lower are those of NOERROR (RFC 6891, 6.1.3)."""
 
 
 @final
@@ -95,7 +83,7 @@ class GslbResolver(ZoneResponder):
     *Guarantee.* A malformed client subnet, more than one question, a name that is too long get FORMERR; anything that is no
     query, and transfers, NOTIMP; another version of EDNS BADVERS; other zones REFUSED. A reply is not answered, and what
     ``dnslib`` cannot parse only by a server with :class:`GslbHandler`. Bytes after the message are ignored. An answer to a
-    query with a client subnet carries its scope, one without has none.
+    query with a client subnet carries its scope, one without has none. One that is too long is cut, with its question.
 
     *When not to use it:* on the Internet without a rate limit in front; a UDP server answers forged sources.
 
@@ -122,15 +110,10 @@ class GslbResolver(ZoneResponder):
         if request.header.qr:
             raise DNSError("a reply, expected a query")
         udp = handler.protocol == "udp"
-        reply = self.answer(request, handler.client_address[0], wire=handler.request[0] if udp else None)
-        if udp:
-            sizes = [rr.edns_len for rr in request.ar if rr.rtype == QTYPE.OPT]
-            limit = min(UDP_SIZE, max(MIN_UDP_SIZE, *sizes)) if sizes else MIN_UDP_SIZE
-            if len(reply.pack()) > limit:
-                opt = reply.ar
-                reply = reply.truncate()
-                reply.ar = opt  # RFC 6891, 7: it stays in an answer that is cut
-        return reply
+        query = read_query(handler.request[0]) if udp else _query(request)
+        if query is None:
+            raise DNSError("no query")
+        return self.reply(query, handler.client_address[0], udp=udp)
 
     def answer(self, request: Any, source: str, *, wire: bytes | None = None) -> Any:
         """Return the reply to a request from an address, without a limit of size.
@@ -145,60 +128,18 @@ class GslbResolver(ZoneResponder):
             The request as it came in, if at hand: ``dnslib`` drops an option without data at the end, which is
             a malformed client subnet. It does not keep what came over TCP.
         """
-        header, options = request.header, [rr for rr in request.ar if rr.rtype == QTYPE.OPT]
-        reply = DNSRecord(DNSHeader(id=header.id, opcode=header.opcode, rd=header.rd, qr=1, aa=1, ra=0))
-        self._answer(reply, request, options, source, wire)
-        if options and not reply.ar:  # RFC 6891, 6.1.1: in every reply to a query that has one
-            reply.add_ar(EDNS0(udp_len=UDP_SIZE, flags=_flags(options)))
-        return reply
+        query = None if wire is None else read_query(wire)
+        query = _query(request) if query is None else query
+        return _record(query, self.respond(query, source))
 
-    def _answer(
-        self, reply: Any, request: Any, options: Sequence[Any], source: str, wire: bytes | None
-    ) -> None:
-        """Write the reply to a request, but for an OPT record that says nothing."""
-        if any(
-            sum(map(len, one.qname.label)) + len(one.qname.label) >= MAX_NAME for one in request.questions
-        ):
-            _failed(reply, RCODE.FORMERR)
-            return
-        for question in request.questions:
-            reply.add_question(question)
-        if request.header.opcode != OPCODE.QUERY:
-            _failed(reply, RCODE.NOTIMP)
-            return
-        if request.header.qr or len(request.questions) != 1 or len(options) > 1:
-            _failed(reply, RCODE.FORMERR)
-            return
-        if options and options[0].edns_ver > 0:
-            reply.header.aa = 0
-            reply.add_ar(EDNS0(udp_len=UDP_SIZE, ext_rcode=BADVERS_BITS, flags=_flags(options)))
-            return
-        if wire is not None and options and _ends_with_empty_option(request, wire):
-            _failed(reply, RCODE.FORMERR)
-            return
-        try:
-            subnets = [
-                decode_subnet(bytes(one.data))
-                for rr in options
-                for one in rr.rdata
-                if one.code == SUBNET_OPTION
-            ]
-        except SubnetError:
-            _failed(reply, RCODE.FORMERR)
-            return
-        subnet = subnets[0] if subnets else None
-        question = request.q
-        if question.qclass not in {IN, ANY}:
-            _failed(reply, RCODE.REFUSED)
-            return
-        client = Client(address=source, subnet=subnet)
-        found = self.reply(_text(question.qname), str(QTYPE.get(question.qtype)), client)
-        _fill(reply, found)
-        if question.qclass == ANY:
-            reply.header.aa = 0
-        if subnet is not None:
-            carried = [EDNSOption(SUBNET_OPTION, encode_subnet(subnet, found.scope))]
-            reply.add_ar(EDNS0(udp_len=UDP_SIZE, opts=carried, flags=_flags(options)))
+    def reply(self, query: WireQuery, source: str, *, udp: bool) -> Any:
+        """Return the reply to a query from an address, cut to what may be sent."""
+        found = self.respond(query, source)
+        reply = _record(query, found)
+        if len(reply.pack()) > (max_udp_size(query) if udp else MAX_SIZE):
+            reply = _record(query, found._replace(records=(), authority=()))
+            reply.header.tc = 1
+        return reply
 
     def _write(self, record: ResourceRecord) -> object:
         reply = DNSRecord()
@@ -211,13 +152,16 @@ class GslbResolver(ZoneResponder):
 
 @final
 class GslbHandler(StateRepr, DNSHandler, prints=("client_address",)):
-    """A handler for ``dnslib.server.DNSServer`` that answers what cannot be parsed with FORMERR, as gdnsd does.
+    """A handler for a ``dnslib.server.DNSServer`` whose resolver is a :class:`GslbResolver`.
 
-    ``dnslib``'s own drops it, so that the client waits for its time-out and queries again.
+    ``dnslib``'s own drops what it cannot parse, so that the client waits for its time-out and queries again, and answers one
+    query a connection.
 
-    *Guarantee.* A reply, and what is shorter than a header, is dropped.
+    *Guarantee.* What cannot be parsed gets FORMERR, as from gdnsd. A reply, and what is shorter than a header, is dropped. A
+    connection takes any number of queries, in any pieces; it is closed when none is complete within 10 seconds (RFC 7766).
+    If a policy raises, the reply is SERVFAIL, and the error is logged.
 
-    *When not to use it:* with a resolver that answers by raising ``DNSError``; all else is as in ``DNSHandler``.
+    *When not to use it:* with another resolver.
 
     Example
     -------
@@ -229,64 +173,82 @@ class GslbHandler(StateRepr, DNSHandler, prints=("client_address",)):
     >>> server.server.server_close()
     """
 
-    def get_reply(self, data: bytes) -> bytes:
-        """Return the reply to a message; called by ``DNSServer``, from a thread per request.
+    def handle(self) -> None:
+        """Answer a datagram, or the messages of a connection; called by ``DNSServer``, from a thread per request."""
+        server: Any = self.server
+        with suppress(OSError):  # a client that went away, a network that cannot be reached
+            if server.socket_type == socket.SOCK_STREAM:
+                self.protocol = "tcp"
+                for data in messages(self.request):
+                    if isinstance(self.server, GslbTcpServer):
+                        self.server.touch(self.request)
+                    if (reply := self._answer(data)) is None:
+                        break
+                    send_message(self.request, reply)
+            else:
+                self.protocol = "udp"
+                data, connection, *local = self.request
+                if (reply := self._answer(data)) is not None:
+                    send_datagram(connection, reply, self.client_address, local)
 
-        Raises
-        ------
-        DNSError
-            For what gets no reply.
-        """
+    def _answer(self, data: bytes) -> bytes | None:
+        """Return the reply to a message, ``None`` for what gets none."""
+        server: Any = self.server
+        server.logger.log_recv(self, data)
+        query = read_query(data)
+        if query is None:
+            server.logger.log_error(self, DNSError("no query"))
+            return None
+        if query.question is not None:
+            server.logger.log_request(self, _record(query._replace(edns=None), WireReply(0), is_reply=0))
         try:
-            return bytes(super().get_reply(data))
+            reply = server.resolver.reply(query, self.client_address[0], udp=self.protocol == "udp")
+            wire = bytes(reply.pack())
         except Exception:
-            if len(data) < HEADER_SIZE or data[2] & 0x80 or _parses(data):
-                raise
-        refused = DNSHeader(id=int.from_bytes(data[:2], "big"), bitmap=(data[2] & 0x79) << 8)
-        refused.qr, refused.rcode = 1, RCODE.FORMERR
-        return bytes(DNSRecord(refused).pack())
+            contain_error("DNS: a query for %s failed", query.question and query.question.name)
+            reply = _record(query, WireReply(SERVFAIL))
+            wire = bytes(reply.pack())
+        server.logger.log_reply(self, reply)
+        server.logger.log_send(self, wire)
+        return wire
 
 
-def _parses(data: bytes) -> bool:
-    try:
-        DNSRecord.parse(data)
-    except Exception:
-        raise_interrupt()
-        return False
-    return True
+def _query(request: Any) -> WireQuery:
+    """Return a request that ``dnslib`` has parsed."""
+    header, options = request.header, [rr for rr in request.ar if rr.rtype == QTYPE.OPT]
+    question, edns, malformed = None, None, len(request.questions) != 1 or len(options) > 1
+    if request.questions:
+        first = request.questions[0]
+        question = Question(tuple(first.qname.label), first.qtype, first.qclass)
+        if question.is_too_long:
+            question, malformed = None, True
+    if options:
+        subnets = [bytes(one.data) for one in options[0].rdata if one.code == SUBNET_OPTION]
+        opt = options[0]
+        edns = Edns(opt.edns_len, opt.edns_ver, bool(opt.edns_do), subnets[0] if subnets else None)
+    return WireQuery(header.id, header.opcode, bool(header.rd), question, edns, malformed)
 
 
-def _ends_with_empty_option(request: Any, wire: bytes) -> bool:
-    """Whether the message ends with a client subnet option without data, which is not in the parsed request."""
-    known = any(one.code == SUBNET_OPTION for rr in request.ar if rr.rtype == QTYPE.OPT for one in rr.rdata)
-    return not known and wire.endswith(bytes((0, SUBNET_OPTION, 0, 0)))
-
-
-def _text(name: Any) -> str:
-    """Return a name in presentation form: dots inside labels are escaped, which ``dnslib`` does not do."""
-    labels = [re.sub(rb"[.\\]", rb"\\\g<0>", label) for label in name.label]
-    return b".".join([*labels, b""]).decode("latin-1") if labels else "."
-
-
-def _flags(options: Sequence[Any]) -> str:
-    """Return the flags of the OPT record of a reply: DO is copied (RFC 3225, 3)."""
-    return "do" if options[0].edns_do else ""
-
-
-def _failed(reply: Any, rcode: int) -> None:
-    reply.header.rcode = rcode
-    reply.header.aa = 0
-
-
-def _fill(reply: Any, found: Reply) -> None:
-    reply.header.rcode = getattr(RCODE, found.rcode)
-    reply.header.aa = int(found.rcode in AUTHORITATIVE)
+def _record(query: WireQuery, found: WireReply, *, is_reply: int = 1) -> Any:
+    """Return a reply as ``dnslib`` writes it."""
+    header = DNSHeader(id=query.id, bitmap=query.opcode << 11)
+    header.qr, header.rd, header.aa = is_reply, int(query.recursion), int(found.authoritative)
+    header.rcode = found.rcode & 15
+    reply = DNSRecord(header)
+    if query.question is not None:
+        labels, kind, class_ = query.question
+        reply.add_question(DNSQuestion(DNSLabel(labels), kind, class_))
     for record in found.records:
         for rr in _records(record):
             reply.add_answer(rr)
     for record in found.authority:
         for rr in _records(record):
             reply.add_auth(rr)
+    if query.edns is not None:  # RFC 6891, 6.1.1: in every reply to a query that has one
+        options = [] if found.subnet is None else [EDNSOption(SUBNET_OPTION, found.subnet)]
+        flags = "do" if query.edns.secured else ""
+        reply.add_ar(EDNS0(udp_len=UDP_SIZE, ext_rcode=found.rcode >> 4, opts=options, flags=flags))
+    return reply
 
 
 def _hinfo(text: str) -> bytes:
@@ -297,14 +259,26 @@ def _hinfo(text: str) -> bytes:
     return b"".join(bytes((len(one),)) + one.encode("latin-1") for one in strings.groups() if one is not None)
 
 
+def _generic(text: str) -> bytes:
+    """Return the data of a record of any type: a length, and hexadecimal digits (RFC 3597, 5)."""
+    _, length, *digits = text.split()
+    data = bytes.fromhex("".join(digits))
+    if len(data) != int(length):
+        raise ValueError(f"{len(data)} bytes, not {length}")
+    return data
+
+
 def _records(record: ResourceRecord) -> list[Any]:
     if record.kind == "A":
         return [RR(record.name, QTYPE.A, rdata=A(record.data), ttl=record.ttl)]
     if record.kind == "AAAA":
         return [RR(record.name, QTYPE.AAAA, rdata=AAAA(record.data), ttl=record.ttl)]
-    if record.kind == "HINFO" and not record.data.startswith(r"\#"):
+    number = kind_number(record.kind)
+    if record.data.startswith(r"\#") and number is not None:
+        return [RR(record.name, number, rdata=RD(_generic(record.data)), ttl=record.ttl)]
+    if record.kind == "HINFO":
         return [RR(record.name, QTYPE.HINFO, rdata=RD(_hinfo(record.data)), ttl=record.ttl)]
     found = list(RR.fromZone(f"{record.name} {record.ttl} IN {record.kind} {record.data}"))
-    if any(type(rr.rdata) is RD for rr in found) and not record.data.startswith(r"\#"):
+    if any(type(rr.rdata) is RD for rr in found):
         raise ValueError(rf"dnslib does not know {record.kind}, write it as \# LENGTH DATA (RFC 3597)")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final, final
 
@@ -25,11 +26,20 @@ class Ending:
 
     def __init__(self) -> None:
         self._set = False
+        self._call: Callable[[], object] | None = None
         self._queue: SimpleQueue[None] = SimpleQueue()
 
     def set(self) -> None:
         """Set the event. A signal handler may call it during any method of this object, also during ``set``."""
         self._set = True
+        self._queue.put(None)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Let :meth:`wait` call a function, once however often it was asked to. It may interrupt any other method.
+
+        In a handler it would interrupt code that holds a lock which it needs.
+        """
+        self._call = function
         self._queue.put(None)
 
     def is_set(self) -> bool:
@@ -42,4 +52,7 @@ class Ending:
         while not self._set and (left := until - time.monotonic()) > 0.0:
             with contextlib.suppress(Empty):
                 self._queue.get(timeout=min(left, SIGNAL_POLL_S))
+            function, self._call = self._call, None
+            if function is not None and not self._set:
+                function()
         return self._set

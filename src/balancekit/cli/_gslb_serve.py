@@ -7,6 +7,7 @@ import errno
 import math
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +40,7 @@ def serve(path: Path, options: argparse.Namespace) -> int:
     try:
         from dnslib.server import DNSLogger, DNSServer  # noqa: PLC0415 - a package of an extra
 
-        from balancekit.adapters.dnslib import GslbHandler, GslbResolver  # noqa: PLC0415 - the same
+        from balancekit.adapters.dnslib import GslbHandler, GslbResolver, GslbTcpServer, GslbUdpServer  # noqa: PLC0415 - the same
     except ModuleNotFoundError as missing:
         remark(f"balancekit gslb serve needs {missing.name}: pip install 'balancekit[dnslib]'")
         return EXIT_REFUSED
@@ -58,21 +59,30 @@ def serve(path: Path, options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         stack.enter_context(log_lines("balancekit gslb serve"))
         resolver = GslbResolver(read.zone, fixed_standings({}) if checked is None else checked.balancer)
+
+        def again() -> None:
+            reload(path, resolver, checked)
+
+        # Handled until all is closed: some supervisors send a second signal, which must not end the process halfway.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, lambda *_: ended.set()))
+        if hasattr(signal, "SIGHUP"):  # not on Windows
+            previous = signal.signal(signal.SIGHUP, lambda *_: ended.call(again))
+            stack.callback(signal.signal, signal.SIGHUP, previous)
         if checked is not None:
             stack.callback(log_events(checked.balancer, levels={**LEVELS, **CHANGES}))
             stack.enter_context(ThreadChecks(checked.balancer, checked.check, schedule=checked.schedule))
         quiet = DNSLogger("-request,-reply,-truncated,-error", prefix=False)
         rest = {"resolver": resolver, "logger": quiet, "handler": GslbHandler}
-        servers = _listening(DNSServer, options.host, options.port, **rest)
+
+        def make(*, tcp: bool, **options: Any) -> Any:
+            return DNSServer(tcp=tcp, server=GslbTcpServer if tcp else GslbUdpServer, **options)
+
+        servers = _listening(make, options.host, options.port, **rest)
         for server in servers:
             stack.callback(server.server.server_close)
             server.start_thread()
             stack.callback(server.stop)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            stack.callback(signal.signal, number, signal.signal(number, lambda *_: ended.set()))
-        if hasattr(signal, "SIGHUP"):  # not on Windows
-            previous = signal.signal(signal.SIGHUP, lambda *_: reload(path, resolver, checked))
-            stack.callback(signal.signal, signal.SIGHUP, previous)
         host = f"[{options.host}]" if ":" in options.host else options.host
         port = servers[0].server.server_address[1]
         sys.stdout.write(f"{read.zone.origin} on {host}:{port}, UDP and TCP\n")
@@ -139,9 +149,16 @@ class CheckedEndpoints:
         self.schedule = Schedule(interval, timeout=timeout)
         self.balancer: LoadBalancer[str] = LoadBalancer(self._endpoints(read), health=CHECKS_DECIDE)
 
-    def update(self, read: ZoneFile) -> None:
-        """Use the endpoints of a new version of the zone. Endpoints that stay keep their health."""
-        self.balancer.update(self._endpoints(read))
+    def update(self, read: ZoneFile, switch: Callable[[], object]) -> None:
+        """Use the endpoints of a new version of the zone. Endpoints that stay keep their health.
+
+        ``switch`` replaces the zone; endpoints of both are there while it does, since one that is not there is down.
+        """
+        new = self._endpoints(read)
+        ids = {each.id for each in new}
+        self.balancer.update([*new, *[each for each in self.balancer.endpoints if each.id not in ids]])
+        switch()
+        self.balancer.update(new)
 
     def _endpoints(self, read: ZoneFile) -> list[Endpoint[str]]:
         found = []
@@ -159,14 +176,18 @@ def reload(path: Path, resolver: Any, checked: CheckedEndpoints | None) -> None:
     """
     from balancekit.adapters.dnslib import GslbResolver  # noqa: PLC0415 - an extra
 
+    def switch() -> None:
+        resolver.zone = read.zone
+
     try:
         read = read_zone(path, read_document(path))
         GslbResolver(read.zone, fixed_standings({}))  # raises if a record fits into no answer
-        if checked is not None:
-            checked.update(read)
+        if checked is None:
+            switch()
+        else:
+            checked.update(read, switch)
     except ConfigurationError as error:
         remark(f"balancekit gslb serve: kept the zone, the file cannot be read: {error}")
         return
-    resolver.zone = read.zone
     if (read.check or {}) != ({} if checked is None else checked.table):
         remark("balancekit gslb serve: the changed [check] table takes effect at the next start")

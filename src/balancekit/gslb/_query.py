@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, Protocol
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.dns_kinds import kind_of
 from balancekit._support.ip import IpAddress, IpNetwork
 from balancekit._support.record import Record
 from balancekit._support.validation import text
@@ -97,7 +98,7 @@ class Query(Record):
     client
         The resolver, and the client's subnet.
     kind
-        The record type, ``"A"``, ``"AAAA"``, ...
+        The record type: ``"A"``, ``"AAAA"``, or ``"TYPE"`` and a number. Kept in upper case, and by name if there is one.
 
     Raises
     ------
@@ -119,7 +120,7 @@ class Query(Record):
         text("name", self.name, empty=True)
         if not isinstance(self.client, Client):
             raise ConfigurationError("client", self.client, "a Client(address=...)")
-        text("kind", self.kind)
+        self.__dict__["kind"] = kind_of(text("kind", self.kind))
 
 
 class Step(NamedTuple):

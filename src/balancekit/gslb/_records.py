@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from balancekit._support import validation as valid
+from balancekit._support.dns_kinds import is_meta, kind_of
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -85,7 +86,7 @@ class StaticRecords(Record):
     ----------
     data
         Texts in presentation form by type: ``{"NS": ["ns1.example.com."], "TXT": ['"v=spf1 -all"']}``. A
-        CNAME excludes any other type. A text that stands twice counts once.
+        CNAME excludes any other type. A text that stands twice counts once. ``TYPE65`` is ``HTTPS`` (RFC 3597).
     ttl
         Seconds.
 
@@ -111,7 +112,9 @@ class StaticRecords(Record):
         for kind, texts in self.data.items():
             if isinstance(texts, str) or not all(isinstance(text, str) and text for text in texts):
                 raise ConfigurationError("data", texts, f"a list of non-empty texts for {kind}")
-            name = valid.text("data", kind).upper()
+            name = kind_of(valid.text("data", kind))
+            if is_meta(name) or name in {"ANY", "OPT"}:
+                raise ConfigurationError("data", kind, "a type of records")
             if name in found:
                 raise ConfigurationError("data", kind, "each type once, in one spelling")
             found[name] = tuple(dict.fromkeys(texts))

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.dns_kinds import is_meta
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Policy, Query, read_answer
@@ -31,11 +32,6 @@ __all__ = ["Reply", "Zone"]
 
 MAX_NAME: Final = 253
 """Characters of a name without the final dot (RFC 1035)."""
-META_CODES: Final = range(128, 255)
-"""Of types of queries and of meta types other than ANY (RFC 6895, 3.1)."""
-META_KINDS: Final = frozenset(["AXFR", "IXFR", "MAILA", "MAILB", "NXNAME", "TKEY", "TSIG"])
-"""Those of them that have names: transfers of zones, mailboxes, keys."""
-META_NUMBER: Final = re.compile("(?:TYPE)?([0-9]{3})")
 ANY_DATA: Final = '"RFC8482" ""'
 ANY_TTL_S: Final = 3600
 """The answer to ANY: one HINFO record (RFC 8482, 4.2), as gdnsd gives it."""
@@ -131,6 +127,8 @@ class Zone(ConstructorRepr):
                 raise ConfigurationError("records", name, "each name once, in one spelling")
             if not below and _is_alias(value):
                 raise ConfigurationError("records", name, "no CNAME: the start of authority is at that name")
+            if isinstance(value, StaticRecords) and "SOA" in value.data:
+                raise ConfigurationError("records", name, "no SOA: there is one, at the origin, as soa=")
             if below and isinstance(value, StaticRecords) and "NS" in value.data:
                 raise ConfigurationError("records", name, "no NS but at '@': names are not delegated further")
             self._names[below] = value
@@ -163,8 +161,8 @@ class Zone(ConstructorRepr):
     ) -> Reply:
         """Return the reply to one query."""
         full = query.name.lower().removesuffix(".")
-        kind = query.kind.upper()
-        if _is_meta(kind):
+        kind = query.kind
+        if is_meta(kind):
             return Reply("NOTIMP")
         if full != self.origin and not _is_below(full, self.origin):
             return Reply("REFUSED")
@@ -236,12 +234,6 @@ class Zone(ConstructorRepr):
 
     def _soa(self, ttl: int) -> ResourceRecord:
         return ResourceRecord(absolute(self.origin), "SOA", ttl, self.soa.data)
-
-
-def _is_meta(kind: str) -> bool:
-    """Whether a type, by its name or by its number if it has none, is no type of records."""
-    number = META_NUMBER.fullmatch(kind)
-    return kind in META_KINDS or (number is not None and int(number[1]) in META_CODES)
 
 
 def _is_below(name: str, origin: str) -> bool:
