@@ -82,7 +82,7 @@ def test_queries_over_ipv6_are_answered(tcp):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_port_that_another_socket_has_is_refused(shared):
-    """Also one that is ready to share it: one of the two would get every query."""
+    """A port that another socket has is refused, also one that is ready to share it: one of the two would get every query."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(shared))
         other.bind(("127.0.0.1", 0))
@@ -150,7 +150,7 @@ def test_one_connection_more_than_are_kept_closes_the_idlest(monkeypatch):
 
 
 def test_a_client_that_goes_away_is_no_error(capfd, caplog):
-    """A connection that is reset within a message, and a datagram whose reply cannot be sent, are nobody's business."""
+    """A connection that is reset within a message, and a datagram whose reply cannot be sent, are not logged."""
     with serving("127.0.0.1", tcp=True) as server:
         connection = socket.create_connection(server.server_address)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import suppress
 from random import Random
 from types import SimpleNamespace
@@ -139,8 +140,6 @@ def test_a_file_of_no_kind_is_named(tmp_path, capsys):
 )
 def test_a_mistake_in_a_file_is_named_with_its_place(change, parameter):
     """A mistake in a file is named with its place, and none is ignored."""
-    import tomllib
-
     with pytest.raises(ConfigurationError) as caught:
         zone_file(tomllib.loads(ZONE.replace(*change)))
     assert caught.value.parameter == parameter
@@ -186,6 +185,35 @@ def test_every_policy_can_be_written(table, chosen):
     query = Query(name="www.example.com", client=Client(address="192.0.2.53"))
     answer = read.zone.answer(query, fixed_standings({}), now=0.0, rng=Random(1)).answer
     assert set(answer.chosen) == chosen
+
+
+DELEGATED = """
+[zone]
+origin = "www.example.com"
+primary = "ns1.example.com"
+contact = "admin.example.com"
+[names."@"]
+policy = "all-up"
+endpoints = ["192.0.2.1"]
+ttl = { maximum = 20 }
+records = { NS = ["gslb1.example.com."] }
+"""
+
+
+def test_a_name_of_a_file_has_a_policy_and_records_beside_it(tmp_path, capsys):
+    """A zone of one delegated name has both at its origin; another NS is a change in a plan."""
+    read = zone_file(tomllib.loads(DELEGATED))
+    for kind, data, ttl in (("A", "192.0.2.1", 20), ("NS", "gslb1.example.com.", 300)):
+        query = Query(name="www.example.com", kind=kind, client=Client(address="192.0.2.53"))
+        (record,) = read.zone.answer(query, fixed_standings({}), now=0.0, rng=Random(1)).records
+        assert (record.data, record.ttl) == (data, ttl)
+    files = [tmp_path / name for name in ("old.toml", "new.toml")]
+    files[0].write_text(DELEGATED)
+    files[1].write_text(DELEGATED.replace("gslb1", "gslb2"))
+    assert main(["plan", *map(str, files)]) == 0
+    assert "other records" in capsys.readouterr().out
+    assert main(["plan", str(files[0]), str(files[0])]) == 0
+    assert "other records" not in capsys.readouterr().out
 
 
 def test_simulate_says_when_the_last_request_fails(zone, tmp_path, capsys):

@@ -56,7 +56,7 @@ def send_message(connection: socket.socket, data: bytes) -> None:
 
 
 def ask_for_destination(datagrams: socket.socket) -> None:
-    """Let datagrams come with the address that they were sent to, where the system can tell."""
+    """Let datagrams come with the address that they were sent to, if the system has that."""
     if not hasattr(socket, "CMSG_SPACE"):  # Windows
         return
     if datagrams.family == socket.AF_INET6:

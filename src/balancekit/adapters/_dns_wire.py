@@ -3,7 +3,7 @@
 Libraries read every record of a message and refuse the whole for one of them; a server may need none. Records other
 than OPT are skipped, whatever they are: signatures of transactions (RFC 8945), data of an UPDATE.
 
-Cost: O(bytes), with small factors: no compressed name is followed, so that no message takes longer than its length tells.
+Cost: O(bytes): no compressed name is followed.
 
 Source: RFC 1035 section 4, RFC 6891 section 6; gdnsd 3.8.1 for what is malformed.
 """
@@ -89,7 +89,7 @@ class _MalformedError(ValueError):
 
 
 def read_query(wire: bytes, /) -> WireQuery | None:
-    """Return what a message asks; ``None`` for a reply, and for what is shorter than a header: neither gets a reply.
+    """Return the query in a message; ``None`` for a reply, and for what is shorter than a header: neither gets a reply.
 
     What comes after the message is ignored, as are the records of its answer and authority sections.
     """

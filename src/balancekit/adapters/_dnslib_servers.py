@@ -1,4 +1,4 @@
-"""Servers for ``dnslib.server.DNSServer`` that answer from the address that was asked, and bound their connections."""
+"""Servers for ``dnslib.server.DNSServer`` that answer from the queried address, and bound their connections."""
 
 from __future__ import annotations
 

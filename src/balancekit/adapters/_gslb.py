@@ -171,7 +171,7 @@ class ZoneResponder(ConstructorRepr, ABC):
 
     @property
     def zone(self) -> Zone:
-        """The zone. Assign another to replace it; queries see one or the other. Its endpoints are read anew.
+        """The zone. Assign another to replace it; queries see one or the other. The standings are read again.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class ZoneResponder(ConstructorRepr, ABC):
 
     def _refuse_unwritable(self, zone: Zone) -> None:
         texts = [("@", "SOA", zone.soa.data)]
-        for name, value in zone.names().items():
+        for name, value in (*zone.names().items(), *zone.beside.items()):
             if isinstance(value, StaticRecords):
                 texts += [(name or "@", kind, text) for kind, many in value.data.items() for text in many]
         for name, kind, text in texts:

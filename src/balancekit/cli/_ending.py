@@ -35,7 +35,7 @@ class Ending:
         self._queue.put(None)
 
     def call(self, function: Callable[[], object]) -> None:
-        """Let :meth:`wait` call a function, once however often it was asked to. It may interrupt any other method.
+        """Let :meth:`wait` call a function, once for several calls of this. It may interrupt any other method.
 
         In a handler it would interrupt code that holds a lock which it needs.
         """

@@ -149,6 +149,8 @@ def _changed_names(old: ZoneFile, new: ZoneFile) -> dict[str, str]:
             parts = [f"{sign}{id}" for sign, ids in (("-", gone), ("+", come)) for id in sorted(ids)]
             if type(was) is not type(will):
                 parts.insert(0, f"{type(was).__name__} -> {type(will).__name__}")
+            if old.zone.beside.get(shown) != new.zone.beside.get(shown):
+                parts.append("other records")
             if parts:
                 found[shown] = ", ".join(parts)
     return found

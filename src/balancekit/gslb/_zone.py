@@ -72,11 +72,14 @@ class Zone(ConstructorRepr):
         Limits of the TTLs of answers by policies.
     ttls
         Other limits by name.
+    beside
+        Static records of other types at names that have a policy: ``{"@": StaticRecords(data={"NS": [...]})}``. A zone whose
+        one name is delegated to it has its policy at the origin, and its NS records beside.
 
     Raises
     ------
     ConfigurationError
-        For a name that is none, an endpoint without an address, and limits for a name without a policy.
+        For a name that is none, an endpoint without an address, and limits or records beside for a name without a policy.
 
     *Guarantee.* NXDOMAIN only for names that are not there and have none below; NODATA (NOERROR without records)
     for other types and when a policy answers nothing, for no longer than the policy's TTL. NOTIMP for transfers of zones; ANY
@@ -117,20 +120,19 @@ class Zone(ConstructorRepr):
         addresses: Mapping[str, str | Sequence[str]] | None = None,
         ttl: Ttl = Ttl(),  # noqa: B008 - immutable
         ttls: Mapping[str, Ttl] | None = None,
+        beside: Mapping[str, StaticRecords] | None = None,
     ) -> None:
         self.origin: Final = _labels("origin", origin)
         self.soa: Final = soa
         self._names: Final[dict[str, Policy | StaticRecords]] = {}
         for name, value in records.items():
-            below = "" if name == "@" else _relative(name, self.origin)
+            below = self._below(name)
             if below in self._names:
                 raise ConfigurationError("records", name, "each name once, in one spelling")
             if not below and _is_alias(value):
                 raise ConfigurationError("records", name, "no CNAME: the start of authority is at that name")
-            if isinstance(value, StaticRecords) and "SOA" in value.data:
-                raise ConfigurationError("records", name, "no SOA: there is one, at the origin, as soa=")
-            if below and isinstance(value, StaticRecords) and "NS" in value.data:
-                raise ConfigurationError("records", name, "no NS but at '@': names are not delegated further")
+            if isinstance(value, StaticRecords):
+                _refuse_cuts(name, below, value)
             self._names[below] = value
         self._above: Final = {
             name[place + 1 :] for name in self._names for place, char in enumerate(name) if char == "."
@@ -143,17 +145,42 @@ class Zone(ConstructorRepr):
             }
         )
         """The policies by relative name."""
+        self.beside: Final[Mapping[str, StaticRecords]] = MappingProxyType(
+            dict([self._beside(name, value) for name, value in (beside or {}).items()])
+        )
+        """Records beside the policies, by relative name."""
         self._addresses: Final = _addresses(self.policies.values(), addresses or {})
-        unknown = sorted((ttls or {}).keys() - self.policies.keys())
-        if unknown:
-            raise ConfigurationError("ttls", unknown[0], f"names with a policy: {', '.join(self.policies)}")
-        self._ttls: Final = {name: (ttls or {}).get(name, ttl) for name in self.policies}
+        own = {self._of_policy("ttls", name): limits for name, limits in (ttls or {}).items()}
+        self._ttls: Final = {name: own.get(name, ttl) for name in self.policies}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "policies": dict(self.policies)}
+        return {**self.__dict__, "policies": dict(self.policies), "beside": dict(self.beside)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, policies=MappingProxyType(state["policies"]))
+        proxies = {name: MappingProxyType(state[name]) for name in ("policies", "beside")}
+        self.__dict__.update({**state, **proxies})
+
+    def _below(self, name: str) -> str:
+        """Return a name relative to the origin, which is ``""``."""
+        return "" if name == "@" else _relative(name, self.origin)
+
+    def _of_policy(self, parameter: str, name: str) -> str:
+        """Return the name of a policy as ``policies`` has it, for another spelling."""
+        below = self._below(name) or "@"
+        if below not in self.policies:
+            raise ConfigurationError(parameter, name, f"names with a policy: {', '.join(self.policies)}")
+        return below
+
+    def _beside(self, name: str, value: StaticRecords) -> tuple[str, StaticRecords]:
+        """Check records that stand beside a policy."""
+        place = self._of_policy("beside", name)
+        for kind in (*ADDRESS_KINDS, "CNAME"):
+            if kind in value.data:
+                raise ConfigurationError(
+                    "beside", f"{name} {kind}", "no addresses and no CNAME: the policy answers"
+                )
+        _refuse_cuts(name, "" if place == "@" else place, value)
+        return place, value
 
     @checked_arguments
     def answer(
@@ -179,7 +206,8 @@ class Zone(ConstructorRepr):
             return self._static(query.name, kind, found)
         version = ADDRESS_KINDS.get(kind)
         if version is None:
-            return self._negative("NOERROR")
+            beside = self.beside.get(name or "@")
+            return self._negative("NOERROR") if beside is None else self._static(query.name, kind, beside)
         answer = read_answer(found, query, standings, now=now, rng=rng, explain=explain)
         ttl = self._ttls[name or "@"].of(answer.ttl)
         texts = dict.fromkeys([text for id in answer.chosen for text in self._address(id).get(version, ())])
@@ -242,6 +270,14 @@ def _is_below(name: str, origin: str) -> bool:
         return False
     head = name[: -len(origin) - 1]
     return (len(head) - len(head.rstrip("\\"))) % 2 == 0
+
+
+def _refuse_cuts(name: str, below: str, value: StaticRecords) -> None:
+    """Refuse records that would begin another zone."""
+    if "SOA" in value.data:
+        raise ConfigurationError("records", name, "no SOA: there is one, at the origin, as soa=")
+    if below and "NS" in value.data:
+        raise ConfigurationError("records", name, "no NS but at '@': names are not delegated further")
 
 
 def _is_alias(found: Policy | StaticRecords | None) -> bool:

@@ -26,7 +26,8 @@
     [names."@"]
     records = { NS = ["ns1.example.com."] }
 
-A key that is not known is an error that names the ones that are.
+A name with a policy may have ``records`` of other types beside it. A key that is not known is an error that names the ones
+that are.
 """
 
 from __future__ import annotations
@@ -125,21 +126,27 @@ def zone_file(document: Table, /, *, read_database: ReadDatabase | None = None) 
             maps[name] = _map(name, table, read_database)
     records: dict[str, Policy | StaticRecords] = {}
     ttls: dict[str, Ttl] = {}
+    beside: dict[str, StaticRecords] = {}
     for name, table in _table(document, "names", required=True).items():
         place = f"names.{name}"
         with _shape(place, table):
-            if "records" in table:
+            if "records" in table and "policy" not in table:
                 _known(place, table, {"records", "ttl"})
                 options = {"ttl": table["ttl"]} if "ttl" in table else {}
                 records[name] = StaticRecords(data=table["records"], **options)
                 continue
             if "ttl" in table:
                 ttls[name] = Ttl(**_table(table, "ttl"))
-            records[name] = _policy(place, {key: value for key, value in table.items() if key != "ttl"}, maps)
+            if "records" in table:
+                beside[name] = StaticRecords(data=table["records"])
+            policy = {key: value for key, value in table.items() if key not in {"ttl", "records"}}
+            records[name] = _policy(place, policy, maps)
     with _shape("zone", zone):
         soa = Soa(**{key: value for key, value in zone.items() if key not in {"origin", "ttl"}})
         limits = {"ttl": Ttl(**_table(zone, "ttl"))} if "ttl" in zone else {}
-        made = Zone(zone.get("origin", ""), soa, records, addresses=addresses, ttls=ttls, **limits)
+        made = Zone(
+            zone.get("origin", ""), soa, records, addresses=addresses, ttls=ttls, beside=beside, **limits
+        )
     check = _table(document, "check") if "check" in document else None
     return ZoneFile(zone=made, maps=maps, addresses=addresses, check=check)
 

@@ -236,3 +236,81 @@ def test_a_copied_zone_answers_alike(again):
         zone.answer(query, fixed_standings({}), now=0.0, rng=Random(1)) for zone in (ZONE, again(ZONE))
     ]
     assert answers[0] == answers[1]
+
+
+DELEGATED = Zone(
+    "www.example.com",
+    SOA,
+    {"@": AllUp(["eu-1"]), "Api": AllUp(["us-1"])},
+    addresses=ADDRESSES,
+    ttls={"API": Ttl(minimum=1, maximum=7)},
+    beside={
+        "@": StaticRecords(data={"NS": ["gslb1.example.com."], "CAA": ['0 issue "ca.example.net"']}, ttl=900),
+        "api.www.example.com.": StaticRecords(data={"TXT": ['"x"']}),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "ttl", "data"),
+    [
+        ("www.example.com", "A", 60, ["192.0.2.1"]),
+        ("www.example.com", "AAAA", 60, ["2001:db8::1"]),
+        ("www.example.com", "NS", 900, ["gslb1.example.com."]),
+        ("WWW.example.com", "CAA", 900, ['0 issue "ca.example.net"']),
+        ("www.example.com", "SOA", 30, [SOA.data]),
+        ("www.example.com", "MX", None, []),
+        ("api.www.example.com", "A", 7, ["192.0.2.2"]),
+        ("api.www.example.com", "TXT", 300, ['"x"']),
+        ("api.www.example.com", "CAA", None, []),
+    ],
+)
+def test_a_delegated_name_has_its_policy_and_its_other_records(name, kind, ttl, data):
+    """A zone of one name has a policy and NS at its origin (RFC 1034, 4.2.1), and CAA where certificates are issued for it."""
+    query = Query(name=name, kind=kind, client=Client(address="192.0.2.53"))
+    reply = DELEGATED.answer(query, fixed_standings({}), now=0.0, rng=Random(1))
+    assert (reply.rcode, [record.data for record in reply.records]) == ("NOERROR", data)
+    assert {record.ttl for record in reply.records} <= {ttl}
+    assert bool(reply.authority) is not bool(data)
+
+
+@pytest.mark.parametrize("kind", ["A", "AAAA", "CNAME", "TYPE28", "SOA"])
+def test_records_beside_a_policy_are_of_other_types(kind):
+    """Addresses are the policy's; a CNAME has nothing beside it, and the start of authority is the zone's."""
+    text = {"A": "192.0.2.1", "AAAA": "::1", "TYPE28": "::1"}.get(
+        kind, SOA.data if kind == "SOA" else "x.example.com."
+    )
+    with pytest.raises(ConfigurationError):
+        Zone(
+            "example.com", SOA, {"@": AllUp(["192.0.2.1"])}, beside={"@": StaticRecords(data={kind: [text]})}
+        )
+
+
+@pytest.mark.parametrize("parameter", ["beside", "ttls"])
+@pytest.mark.parametrize("name", ["@", "nope", "static"])
+def test_what_belongs_to_a_policy_needs_one(parameter, name):
+    """Limits and other records at a name without a policy are refused, with the names that have one."""
+    value = {"beside": StaticRecords(data={"TXT": ['"x"']}), "ttls": Ttl()}[parameter]
+    records = {"www": AllUp(["192.0.2.1"]), "static": StaticRecords(data={"A": ["192.0.2.1"]})}
+    with pytest.raises(ConfigurationError, match=f"{parameter}.*www"):
+        Zone("example.com", SOA, records, **{parameter: {name: value}})
+
+
+def test_no_other_name_is_delegated_beside_a_policy():
+    """NS beside a policy at any name but the origin would begin another zone."""
+    with pytest.raises(ConfigurationError, match="NS"):
+        Zone(
+            "example.com",
+            SOA,
+            {"www": AllUp(["192.0.2.1"])},
+            beside={"www": StaticRecords(data={"NS": ["ns."]})},
+        )
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda zone: pickle.loads(pickle.dumps(zone))])
+def test_a_copied_zone_keeps_the_records_beside_its_policies(again):
+    """The records beside the policies of a copied zone are equal, and read-only."""
+    copied = again(DELEGATED)
+    assert dict(copied.beside) == dict(DELEGATED.beside)
+    with pytest.raises(TypeError):
+        copied.beside["@"] = None
