@@ -313,7 +313,8 @@ def test_both_adapters_answer_the_same(wire):
     if one is not None and len(one) < 512:
         assert one[:12] == other[:12]
         replies = [dns.message.from_wire(wire) for wire in (one, other)]
-        assert replies[0].to_text() == replies[1].to_text()
+        # dnspython points from a name to one in another case, as RFC 4343 (4.1) has it
+        assert replies[0].to_text().lower() == replies[1].to_text().lower()
 
 
 @pytest.mark.parametrize(

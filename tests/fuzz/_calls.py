@@ -49,7 +49,7 @@ OF_THE_LIBRARY = frozenset({
     "MaxFailsMachine", "WarmUpMachine", "OutlierSweep", "Damper", "FailureRun", "EndpointReport", "after", "following", "load_bound",
     "ExpectedDelayLoad", "FailureAwareLoad", "LatencyLoad", "InFlightLoad", "InFlightCostLoad", "CheckTimer", "Reconciler",
     "SharedDependencies", "HashFunction", "compat.nginx.Request", "compat.haproxy.Request", "l7.RoutePlan", "gslb.ChangePlan",
-    "sim.RecordedLease", "l7.Match", "SharedLoad", "OpenTotal", "check_health", "GslbHandler",
+    "sim.RecordedLease", "l7.Match", "SharedLoad", "OpenTotal", "check_health", "GslbHandler", "GslbUdpServer", "GslbTcpServer",
 })  # fmt: skip
 """Called by the library, or a server, with objects of its own, never with values of users; by name, or by package and name."""
 OF_USERS = ("LoadBalancer", "HashRing", "MaglevTable", "RendezvousHash", "AnchorHash", "JumpHash", "MultiProbeHash", "StickyValues",
