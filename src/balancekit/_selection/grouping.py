@@ -8,7 +8,7 @@ tables on its members therefore keeps them while health flips.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from random import Random
 from typing import Final, Self, TypeAlias, final
 
@@ -153,6 +153,21 @@ class ChildSelectors:
         refusals = getattr(child, "refusals", None)  # isinstance() with a protocol takes 20 microseconds
         found: Mapping[str, Reason] = {} if refusals is None else refusals(view, ctx)
         return found
+
+    def refusals_at_limit(
+        self, view: Snapshot, ctx: PickContext, full: Collection[str]
+    ) -> Mapping[str, Reason]:
+        """Return the reasons of a limit around the only child, which refuses the endpoints of ``full``.
+
+        If the child refuses such an endpoint as well, its reason counts: an endpoint that does not match the request will
+        not match when it has room.
+        """
+        return {**dict.fromkeys(full, Reason.SATURATED), **self.refusals(WHOLE_POOL, view, ctx)}
+
+    def matching(self, view: Snapshot, ctx: PickContext) -> list[Node]:
+        """Return the candidates that the only child may pick sooner or later: those that match the request."""
+        refusals = self.refusals(WHOLE_POOL, view, ctx)
+        return [node for node in view.candidates(ctx) if refusals.get(node.id) is not Reason.UNMATCHED]
 
     def retry_at(self, part: Hashable, view: Snapshot, ctx: PickContext) -> float | None:
         """Return when the child of a part would pick an endpoint, if it knows."""

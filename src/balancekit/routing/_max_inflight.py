@@ -161,9 +161,9 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
         self._children.prepare({WHOLE_POOL: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Return the endpoints at their limit, and the child's reasons for the others."""
-        full = {node.id: Reason.SATURATED for node in snapshot.candidates(ctx) if not self._has_room(node)}
-        return {**self._children.refusals(WHOLE_POOL, snapshot, ctx.excluding(full)), **full}
+        """Return the endpoints at their limit, and the child's reasons."""
+        full = [node.id for node in snapshot.candidates(ctx) if not self._has_room(node)]
+        return self._children.refusals_at_limit(snapshot, ctx, full)
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the child would pick one that is not at its limit."""

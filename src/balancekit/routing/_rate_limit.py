@@ -222,15 +222,15 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         self._children.prepare({WHOLE_POOL: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Return the endpoints whose bucket is too low, and the child's reasons for the others."""
+        """Return the endpoints whose bucket is too low, and the child's reasons."""
         with self._lock:
             short = self._short(snapshot.candidates(ctx), ctx)
-        others = self._children.refusals(WHOLE_POOL, snapshot, ctx.excluding(short))
-        return {**others, **dict.fromkeys(short, Reason.SATURATED)}
+        return self._children.refusals_at_limit(snapshot, ctx, short)
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Return when the first of the candidates has room for this request."""
-        own = min((self._room_at(node, ctx) for node in snapshot.candidates(ctx)), default=-math.inf)
+        """Return when the first of the candidates has room for this request, of those that the child does not rule out."""
+        matching = self._children.matching(snapshot, ctx)
+        own = min((self._room_at(node, ctx) for node in matching), default=-math.inf)
         childs = self._children.retry_at(WHOLE_POOL, snapshot, ctx)
         known = [at for at in (own, childs) if at is not None and at > ctx.now]
         return max(known, default=None)

@@ -249,14 +249,14 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
             self._blocks.pop(id, None)
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Return the endpoints without tokens, and the child's reasons for the others."""
-        short = self._short(snapshot, ctx)
-        found = dict.fromkeys(short, Reason.SATURATED)
-        return {**self._children.refusals(WHOLE_POOL, snapshot, ctx.excluding(short)), **found}
+        """Return the endpoints without tokens, and the child's reasons."""
+        return self._children.refusals_at_limit(snapshot, ctx, self._short(snapshot, ctx))
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return the time at which the next exchange may grant tokens, or the child's time if that is later."""
-        own = ctx.now + self._store.core.period if self._short(snapshot, ctx) else None
+        short = self._short(snapshot, ctx)
+        waits = any(node.id in short for node in self._children.matching(snapshot, ctx))
+        own = ctx.now + self._store.core.period if waits else None
         childs = self._children.retry_at(WHOLE_POOL, snapshot, ctx)
         return max([at for at in (own, childs) if at is not None], default=None)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from redis import Redis
 
 from balancekit import AllIneligibleError, Endpoint, LoadBalancer, SaturatedError
+from balancekit.errors import Reason
 from balancekit.routing import (
     Canary,
     Locality,
@@ -16,6 +20,7 @@ from balancekit.routing import (
     Subset,
     Subsetting,
 )
+from balancekit.sharing import RedisStore, SharedRateLimit
 from balancekit.testing import ManualClock
 
 POOL = [
@@ -168,3 +173,48 @@ def test_a_rate_limit_around_tiers_holds_for_an_endpoint_that_moves_to_another()
     balancer.update([*POOL[:2], Endpoint("spare", zone="z2", priority=0, metadata={"gpu": "yes"})])
     with pytest.raises(SaturatedError, match="3 at the limit"):
         balancer.acquire()
+
+
+def two_tokens(child):
+    """Return a quota over processes, which has no token before its first exchange."""
+    store = RedisStore(Redis(port=1, socket_timeout=0.01, retry=None), name="keys")
+    return SharedRateLimit(store, 1.0, child=child)
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        lambda child: MaxInFlight(1, child=child),
+        lambda child: RateLimit(1.0, burst=1, child=child),
+        lambda child: MaxInFlight(1, child=lambda: RateLimit(1.0, burst=1, child=child)),
+        lambda child: RateLimit(1.0, burst=1, child=lambda: MaxInFlight(1, child=child)),
+        two_tokens,
+    ],
+    ids=[
+        "MaxInFlight",
+        "RateLimit",
+        "MaxInFlight of RateLimit",
+        "RateLimit of MaxInFlight",
+        "SharedRateLimit",
+    ],
+)
+def test_an_endpoint_that_does_not_match_is_not_waited_for(limit):
+    """Endpoints at a limit that do not match the request either are no reason to wait, and the error has no time."""
+    lb = LoadBalancer(
+        [Endpoint("a", metadata={"gpu": "yes"}), Endpoint("b", metadata={"gpu": "yes"})],
+        selector=limit(lambda: Subset(["gpu"], fallback="none")),
+        clock=ManualClock(),
+    )
+    held = []
+    with suppress(SaturatedError):
+        while True:
+            held.append(lb.acquire(attributes={"gpu": "yes"}))
+    with pytest.raises(AllIneligibleError) as caught:
+        lb.acquire(attributes={"gpu": "no"})
+    assert caught.value.reasons == {Reason.UNMATCHED: 2}
+    assert caught.value.retry_at is None
+    with pytest.raises(SaturatedError) as waits:
+        lb.acquire(attributes={"gpu": "yes"})
+    assert waits.value.reasons == {Reason.SATURATED: 2}
+    for lease in held:
+        lease.release()
