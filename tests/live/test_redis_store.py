@@ -32,10 +32,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Run a server on a socket of its own; yields the process and the path."""
-    path = str(tmp_path_factory.mktemp("redis") / "socket")
+@contextlib.contextmanager
+def running(path):
+    """Run a server on a socket of its own; yields the process."""
     process = subprocess.Popen(
         ["redis-server", "--port", "0", "--unixsocket", path, "--save", ""], stdout=subprocess.DEVNULL
     )
@@ -48,11 +47,19 @@ def server(tmp_path_factory):
                 break
             except RedisError:
                 time.sleep(0.02)
-        yield process, path
+        yield process
     finally:
         process.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait(10.0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Run a server for the module; yields the process and the path."""
+    path = str(tmp_path_factory.mktemp("redis") / "socket")
+    with running(path) as process:
+        yield process, path
 
 
 @pytest.fixture
@@ -663,3 +670,45 @@ def test_sums_are_right_again_whichever_key_was_lost(client, lose):
     for store in stores:
         store.close()
     assert not client.exists(prefix + "sums")
+
+
+@pytest.mark.parametrize("kind", ["threads", "tasks"])
+def test_a_server_that_became_a_replica_is_left(client, server, tmp_path, kind):
+    """After a failover the name leads to another server, and the old one refuses writes over connections that stay open."""
+    here, other = tmp_path / "name", tmp_path / "other"
+    here.symlink_to(server[1])
+
+    def fail_over():
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        here.unlink()
+        here.symlink_to(other)
+
+    with running(str(other)), contextlib.ExitStack() as stack:
+        stack.callback(client.execute_command, "REPLICAOF", "NO", "ONE")
+        if kind == "threads":
+            with Redis(unix_socket_path=str(here), socket_timeout=0.5, retry=None) as connected:
+                store = RedisStore(connected, name="test")
+                answers = []
+                for number in range(4):
+                    if number == 1:
+                        fail_over()
+                    store.synchronize()
+                    answers.append(store.core.answers)
+                store.close()
+        else:
+
+            async def main():
+                async with AsyncRedis(
+                    unix_socket_path=str(here), socket_timeout=0.5, retry=None
+                ) as connected:
+                    store = AsyncRedisStore(connected, name="test")
+                    found = []
+                    for number in range(4):
+                        if number == 1:
+                            fail_over()
+                        await store.synchronize()
+                        found.append(store.core.answers)
+                    return found
+
+            answers = asyncio.run(main())
+    assert answers == [True, False, True, True]

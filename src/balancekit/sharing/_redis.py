@@ -1,7 +1,8 @@
 """Exchange of counts through a Redis or Valkey server, in a thread or a task.
 
 A pick never uses the network; a thread or task writes the sums to the nodes. If the server does not answer, the balancer
-continues with its own counts. One warning is logged then, and one line when the server answers again.
+continues with its own counts. One warning is logged then, and one line when the server answers again. If the server says that
+it is a replica now, the client's idle connections are closed, because the name of the host may lead to another server.
 """
 
 from __future__ import annotations
@@ -123,6 +124,9 @@ class RedisStore(ConstructorRepr):
         except Exception as error:
             raise_interrupt()
             self.core.failed(error, request)
+            if _is_of_a_replica(error):
+                with contextlib.suppress(Exception):
+                    self._client.connection_pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
         """End the thread, and withdraw the counts of this process.
@@ -234,6 +238,9 @@ class AsyncRedisStore(ConstructorRepr):
         except (Exception, asyncio.CancelledError) as error:
             raise_cancellation()
             self.core.failed(error, request)
+            if _is_of_a_replica(error):
+                with contextlib.suppress(Exception):
+                    await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def __aenter__(self) -> Self:
         if not is_alive(self._task):
@@ -266,6 +273,11 @@ class AsyncRedisStore(ConstructorRepr):
             await self.synchronize()
             raise_lost_cancellation()
             await asyncio.sleep(self.core.pause(_RNG))
+
+
+def _is_of_a_replica(error: BaseException) -> bool:
+    """Return whether a server refuses writes as a replica: an error of redis-py, or of another client of its kind."""
+    return type(error).__name__ == "ReadOnlyError"
 
 
 def _awaits(client: Any) -> bool:
