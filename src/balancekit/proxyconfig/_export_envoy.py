@@ -173,8 +173,8 @@ def _health(pool: Exported) -> Table:
         check: Table = {
             "timeout": _time(pool, found.schedule.timeout),
             "interval": _time(pool, found.schedule.interval),
-            "healthy_threshold": getattr(health.thresholds, "rise", 2) if health else 2,
-            "unhealthy_threshold": getattr(health.thresholds, "fall", 3) if health else 3,
+            "healthy_threshold": health.thresholds.rise if health else 2,
+            "unhealthy_threshold": health.thresholds.fall if health else 3,
         }
         if isinstance(found.check, HttpCheck):
             http: Table = {"path": found.check.path}

@@ -129,9 +129,7 @@ def _options(pool: Exported, member: Member) -> str:
         fast = pool.milliseconds(found.schedule.period(changing=True))
         words.append(f"check inter {pool.milliseconds(found.schedule.interval)}ms fastinter {fast}ms")
         if found.health is not None:
-            rise = getattr(found.health.thresholds, "rise", 2)
-            fall = getattr(found.health.thresholds, "fall", 3)
-            words.append(f"rise {rise} fall {fall}")
+            words.append(f"rise {found.health.thresholds.rise} fall {found.health.thresholds.fall}")
             words.append(f"observe layer7 error-limit {found.health.failures.threshold} on-error mark-down")
             if found.health.warm_up is not None:
                 words.append(f"slowstart {pool.seconds(found.health.warm_up.window)}s")
