@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat import haproxy
@@ -22,6 +22,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files, without_mark
+from balancekit.proxyconfig._haproxy_backend import BackendLines, Choice
 from balancekit.proxyconfig._haproxy_balance import read_balance
 from balancekit.proxyconfig._haproxy_checks import check_bind, check_head, check_line, check_name
 from balancekit.proxyconfig._haproxy_decide import BackendChooser, Frontend, backend_server, hashed_of
@@ -73,25 +74,6 @@ def read_haproxy(
     limits = files or Files()
     text = without_mark(path, limits.read(path, Origin(path, 1)))
     return _Reader(path, limits, environment or {}).config(text)
-
-
-@final
-class _Backend:
-    """What the lines of a backend say, as far as they have been read."""
-
-    def __init__(self, origin: Origin) -> None:
-        self.balance = Line(("balance", "roundrobin"), origin)
-        self.said: dict[str, tuple[str, ...]] = {"hash-type": (), "hash-balance-factor": (), "cookie": ()}
-        """The words of what read_balance() and cookies need, empty if it is not written."""
-        self.allbackups = False
-        self.disabled = False
-        self.found_later = False
-        """Whether there are servers that are known only when the proxy runs."""
-        self.servers: dict[str, PoolServer] = {}
-        self.numbers: set[int] = set()
-        """The ids of servers that have one."""
-        self.default_server: dict[str, Any] = {}
-        self.settings: dict[str, Any] = {}
 
 
 @final
@@ -204,59 +186,50 @@ class _Reader:
     def _backend(self, section: Section, inherited: Sequence[Line]) -> None:
         if section.name in self.pools:
             raise ProxyConfigError(section.origin, f"a second backend {section.name!r}")
-        written = _Backend(section.origin)
+        written = BackendLines(section.origin)
         for line in (*inherited, *section.lines):
             self._backend_line(written, line)
+        choice = self._choice(written)
+        balance, key, cookie, unread = choice
+        servers = written.pool_servers()
+        start = None
+        if servers and not unread and not written.found_later:
+            start = partial(BackendChooser, servers, balance, key, cookie, allbackups=written.allbackups)
+        self.pools[section.name] = Pool(
+            name=section.name,
+            origin=section.origin,
+            method=written.method(key),
+            servers=servers,
+            key=key,
+            deterministic=balance.method != "random",
+            start=start,
+            key_of=partial(hashed_of, key) if key else None,
+            settings=written.pool_settings(choice),
+        )
+
+    def _choice(self, written: BackendLines) -> Choice:
+        """Return how a backend chooses; note what of it is not modelled."""
         said, settings = written.said, written.settings
-        servers = [
-            server.replace(down=True) if written.disabled else server for server in written.servers.values()
-        ]
-        method, key, why = read_balance(written.balance, said, settings)
-        if why:
-            self._note(written.balance, f"{why} is not modelled: it decides which server serves")
+        balance, key, unread = read_balance(written.balance, said, settings)
+        if unread:
+            self._note(written.balance, f"{unread} is not modelled: it decides which server serves")
         if key.lower() == "hdr(x-forwarded-for)" and "option forwardfor" in settings:
             self._note(
                 written.balance,
                 "requests without that header are hashed by the one that option forwardfor adds",
             )
-        cookie = said["cookie"][0] if said["cookie"] else ""
         if settings.get("mode", "tcp") != "http":
             if key and key != "source":
                 self._note(written.balance, "outside of mode http servers take turns")
-                method, key = haproxy.Balance(), ""
-            cookie = ""
+                balance, key = haproxy.Balance(), ""
+            return Choice(balance, key, "", unread)
+        cookie = said["cookie"][0] if said["cookie"] else ""
         if cookie and "insert" not in said["cookie"][1:]:
-            why = why or "cookies that are not inserted are not modelled"
-            self._note(Line(("cookie", *said["cookie"]), settings["cookie.origin"]), why)
-        start = None
-        if not why and servers and not written.found_later:
-            start = partial(BackendChooser, servers, method, key, cookie, allbackups=written.allbackups)
+            unread = unread or "cookies that are not inserted are not modelled"
+            self._note(Line(("cookie", *said["cookie"]), settings["cookie.origin"]), unread)
+        return Choice(balance, key, cookie, unread)
 
-        settings |= {
-            "balance": written.balance,
-            "machine": method,
-            "cookie": cookie,
-            "allbackups": written.allbackups,
-            "hash-type": said["hash-type"],
-        }
-        self.pools[section.name] = Pool(
-            name=section.name,
-            origin=section.origin,
-            method=" ".join(
-                (
-                    *written.balance.words[1:],
-                    *(("hash-type", *said["hash-type"]) if said["hash-type"] and key else ()),
-                )
-            ),
-            servers=tuple(servers),
-            key=key,
-            deterministic=method.method != "random",
-            start=start,
-            key_of=partial(hashed_of, key) if key else None,
-            settings=settings,
-        )
-
-    def _backend_line(self, written: _Backend, line: Line) -> None:
+    def _backend_line(self, written: BackendLines, line: Line) -> None:
         first = line.words[0]
         if first == "balance":
             written.balance = line
@@ -285,7 +258,7 @@ class _Reader:
             length = 2 if first in NAMED_BY_TWO else 1
             written.settings[" ".join(line.words[:length])] = " ".join(line.words[length:]) or True
 
-    def _server(self, line: Line, written: _Backend) -> None:
+    def _server(self, line: Line, written: BackendLines) -> None:
         if len(line.words) < 3:
             raise ProxyConfigError(line.origin, "a server has a name and an address")
         name, address = line.words[1:3]
