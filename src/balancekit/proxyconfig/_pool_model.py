@@ -7,7 +7,7 @@ Cost: of a pick, that of the machine in :mod:`balancekit.compat`; O(n) for nginx
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle
 from balancekit.protocols import Clock, Selector
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._envoy_decide import host_of
+from balancekit.proxyconfig._envoy_message import Message
 from balancekit.proxyconfig._envoy_policies import read_policy
 from balancekit.proxyconfig._facts import EnvoyFacts
 from balancekit.proxyconfig._files import Files
@@ -201,18 +202,10 @@ def _haproxy(_: ProxyConfig, pool: Pool) -> PoolModel:
     if attempts > 1 and not settings.get("option redispatch"):
         attempts = 1
         notes.append("without option redispatch retries go to the same server: one attempt is simulated")
-    checked = [server for server in pool.servers if server.options.get("check")]
-    health = None
-    if checked:
-        options = checked[0].options
-        interval = seconds_of(str(options.get("inter", "2s")), unit="ms") or INTERVAL_S
-        observed = options.get("on-error") == "mark-down"
-        fall = options.get("error-limit", 10) if observed else options.get("fall", 3)
-        out = interval * options.get("rise", 2)
-        health = Lifecycle(
-            failures=ConsecutiveFailures(threshold=fall),
-            ejection=Ejection(base=out, factor=1.0, max_duration=out, jitter=0.0, max_share=1.0),
-        )
+    checked = next((server for server in pool.servers if server.options.get("check")), None)
+    health = None if checked is None else _health_by_checks(checked.options)
+    if health is not None:
+        fall, out = health.failures.threshold, health.ejection.base
         notes.append(
             f"checks are simulated by requests: {fall} failures in a row take a server out for {out:g} s"
         )
@@ -240,6 +233,18 @@ def _haproxy(_: ProxyConfig, pool: Pool) -> PoolModel:
     )
 
 
+def _health_by_checks(options: Mapping[str, Any]) -> Lifecycle:
+    """Return what comes near the checks of a server of HAProxy, if requests are the checks."""
+    interval = seconds_of(str(options.get("inter", "2s")), unit="ms") or INTERVAL_S
+    observed = options.get("on-error") == "mark-down"
+    fall = options.get("error-limit", 10) if observed else options.get("fall", 3)
+    out = interval * options.get("rise", 2)
+    return Lifecycle(
+        failures=ConsecutiveFailures(threshold=fall),
+        ejection=Ejection(base=out, factor=1.0, max_duration=out, jitter=0.0, max_share=1.0),
+    )
+
+
 def _envoy(config: ProxyConfig, pool: Pool) -> PoolModel:
     if not isinstance(config.facts, EnvoyFacts):
         raise TypeError(config.kind)
@@ -247,34 +252,7 @@ def _envoy(config: ProxyConfig, pool: Pool) -> PoolModel:
     make = read_policy(cluster).make
     if make is None:
         raise ConfigurationError("pool", pool.name, f"a policy that is modelled, not {pool.method}")
-    notes = []
-    health = None
     outliers = cluster.message("outlier_detection")
-    if outliers is not None:
-        base = outliers.seconds("base_ejection_time") or DEFAULT_EJECTION_S
-        health = Lifecycle(
-            failures=ConsecutiveFailures(threshold=outliers.whole("consecutive_5xx", DEFAULT_CONSECUTIVE)),
-            ejection=Ejection(
-                base=base,
-                factor=2.0,
-                max_duration=max(base, outliers.seconds("max_ejection_time") or DEFAULT_MAX_EJECTION_S),
-                max_share=outliers.whole("max_ejection_percent", DEFAULT_EJECTION_PERCENT, maximum=100) / 100,
-                calm=10.0,
-            ),
-        )
-        notes.append("ejections grow by a factor, not by steps, and outliers by rates are not followed")
-    if cluster.messages("health_checks"):
-        notes.append("active checks are not simulated")
-    if pool.settings["subsets"] is not None:
-        notes.append("subsets are not followed: every host may take every request")
-    if "locality_weights" in pool.settings:
-        notes.append("weights of localities are not followed")
-    if any(server.down or server.options["degraded"] for server in pool.servers):
-        notes.append(
-            "a host that is not well gets nothing: neither panic nor the levels of its cluster count it"
-        )
-    if "circuit_breakers" in cluster:
-        notes.append("limits of circuit_breakers are not followed")
     levels = {server.options.get("priority", 0) for server in pool.servers}
     factor = pool.settings.get("overprovisioning_factor", 140) / 100
     selector = make if len(levels) < 2 else lambda: Priority(make, overprovisioning=factor)
@@ -282,9 +260,40 @@ def _envoy(config: ProxyConfig, pool: Pool) -> PoolModel:
         pool=pool,
         attempts=1 + _envoy_retries(config, pool.name),
         selector=selector,
-        health=health,
-        notes=tuple(notes),
+        health=None if outliers is None else _health_by_outliers(outliers),
+        notes=tuple(_envoy_notes(cluster, pool)),
     )
+
+
+def _health_by_outliers(outliers: Message) -> Lifecycle:
+    """Return what comes near the outlier detection of a cluster of Envoy."""
+    base = outliers.seconds("base_ejection_time") or DEFAULT_EJECTION_S
+    return Lifecycle(
+        failures=ConsecutiveFailures(threshold=outliers.whole("consecutive_5xx", DEFAULT_CONSECUTIVE)),
+        ejection=Ejection(
+            base=base,
+            factor=2.0,
+            max_duration=max(base, outliers.seconds("max_ejection_time") or DEFAULT_MAX_EJECTION_S),
+            max_share=outliers.whole("max_ejection_percent", DEFAULT_EJECTION_PERCENT, maximum=100) / 100,
+            calm=10.0,
+        ),
+    )
+
+
+def _envoy_notes(cluster: Message, pool: Pool) -> Iterator[str]:
+    """Yield what of a cluster the balancer does otherwise."""
+    if "outlier_detection" in cluster:
+        yield "ejections grow by a factor, not by steps, and outliers by rates are not followed"
+    if cluster.messages("health_checks"):
+        yield "active checks are not simulated"
+    if pool.settings["subsets"] is not None:
+        yield "subsets are not followed: every host may take every request"
+    if "locality_weights" in pool.settings:
+        yield "weights of localities are not followed"
+    if any(server.down or server.options["degraded"] for server in pool.servers):
+        yield "a host that is not well gets nothing: neither panic nor the levels of its cluster count it"
+    if "circuit_breakers" in cluster:
+        yield "limits of circuit_breakers are not followed"
 
 
 def _envoy_retries(config: ProxyConfig, name: str) -> int:
