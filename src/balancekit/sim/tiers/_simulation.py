@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 from random import Random
-from typing import Final, TypeVar, final
+from typing import Final, final
 
 import numpy as np
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import plain_function
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -26,7 +27,8 @@ from balancekit.sim._context import Clock, MakeBalancer
 from balancekit.sim.tiers._report import TierReport
 from balancekit.sim.tiers._site_state import MakeRoutes, SiteState
 from balancekit.sim.tiers._sites import TIERS, Loss, Site
-from balancekit.sim.tiers._tier_loop import Rules, TierRun
+from balancekit.sim.tiers._tier_loop import TierRun
+from balancekit.sim.tiers._tier_rules import Rules
 from balancekit.sim.tiers._trace import TierTrace
 
 __all__ = ["DEFAULT_TTL", "TierSimulation"]
@@ -34,8 +36,6 @@ __all__ = ["DEFAULT_TTL", "TierSimulation"]
 DEFAULT_CHECKS: Final = AccruedFailures(fall=2, reset=2, rise=2)
 DEFAULT_TTL: Final = Ttl(minimum=30, maximum=30)
 NAME: Final = "www"
-
-T = TypeVar("T")
 
 
 def _default_balancer(
@@ -160,42 +160,27 @@ class TierSimulation(ConstructorRepr):
         losses: Iterable[Loss] = (),
         seed: int = 0,
     ) -> None:
-        if (
-            not isinstance(sites, Mapping)
-            or not sites
-            or not all(isinstance(s, Site) for s in sites.values())
-        ):
-            raise ConfigurationError("sites", sites, "Sites by id, at least one")
-        self._sites: Final = {valid.text("sites", id): site for id, site in sites.items()}
-        if policy is None:
-            policy = WeightedOne({id: site.weight for id, site in sites.items()})
-        if not set(policy.members()) <= set(self._sites):
-            raise ConfigurationError("policy", policy, f"a policy over {', '.join(self._sites)}")
+        self._sites: Final = _named(sites)
         self._resolvers: Final = valid.integer("resolvers", resolvers, minimum=1, maximum=1 << 16)
         self._stubborn: Final = valid.integer("stubborn", stubborn, minimum=0, maximum=resolvers)
         self._stubborn_ttl: Final = valid.number("stubborn_ttl", stubborn_ttl, minimum=0.0)
-        if isinstance(paths, str) or not paths:
-            raise ConfigurationError("paths", paths, "paths, at least one")
         self._rules: Final = Rules(
-            rate=valid.number("requests_per_second", requests_per_second, above=0.0),
-            connections=valid.integer("connections", connections, minimum=1),
-            per_connection=valid.integer("per_connection", per_connection, minimum=1),
-            attempts=valid.integer("attempts", attempts, minimum=1, maximum=100),
-            server_attempts=valid.integer("server_attempts", server_attempts, minimum=1),
-            timeout=valid.number("timeout", timeout, above=0.0),
-            pause=valid.number("pause", pause, minimum=0.0),
-            paths=tuple([_path(path) for path in paths]),
-            policy=policy,
-            ttl=_instance("ttl", ttl, Ttl),
-            checks=_instance("checks", checks, AccruedFailures),
-            interval=valid.number("interval", interval, above=0.0),
-            l4_down=valid.number("l4_down", l4_down, minimum=0.0),
+            requests_per_second=requests_per_second,
+            connections=connections,
+            per_connection=per_connection,
+            attempts=attempts,
+            server_attempts=server_attempts,
+            timeout=timeout,
+            pause=pause,
+            paths=tuple(paths),
+            policy=_policy_over(self._sites, policy),
+            ttl=ttl,
+            checks=checks,
+            interval=interval,
+            l4_down=l4_down,
         )
-        for parameter, value in (("balancer", balancer), ("routes", routes)):
-            if not callable(value):
-                raise ConfigurationError(parameter, value, "a function")
-        self._balancer: Final = balancer
-        self._routes: Final = routes
+        self._balancer: Final = plain_function("balancer", balancer, "a function")
+        self._routes: Final = plain_function("routes", routes, "a function")
         self._losses: Final = _non_overlapping([self._checked(loss) for loss in losses])
         self._seed: Final = valid.integer("seed", seed, minimum=0)
 
@@ -246,17 +231,23 @@ class TierSimulation(ConstructorRepr):
         return Random(f"{self._seed} {name}")
 
 
-def _instance(parameter: str, value: object, kind: type[T]) -> T:
-    if not isinstance(value, kind):
-        raise ConfigurationError(parameter, value, f"a {kind.__name__}")
-    return value
+def _named(sites: Mapping[str, Site]) -> dict[str, Site]:
+    if (
+        not isinstance(sites, Mapping)
+        or not sites
+        or not all(isinstance(site, Site) for site in sites.values())
+    ):
+        raise ConfigurationError("sites", sites, "Sites by id, at least one")
+    return {valid.text("sites", id): site for id, site in sites.items()}
 
 
-def _path(path: object) -> str:
-    text = valid.text("paths", path)
-    if not text.startswith("/"):
-        raise ConfigurationError("paths", path, "paths that begin with /")
-    return text
+def _policy_over(sites: Mapping[str, Site], policy: Policy | None) -> Policy:
+    """Return the policy, or that by the weights of the sites; one of other sites is refused."""
+    if policy is None:
+        return WeightedOne({id: site.weight for id, site in sites.items()})
+    if not set(policy.members()) <= set(sites):
+        raise ConfigurationError("policy", policy, f"a policy over {', '.join(sites)}")
+    return policy
 
 
 def _non_overlapping(losses: list[Loss]) -> tuple[Loss, ...]:

@@ -21,11 +21,9 @@ from math import inf
 from random import Random
 from typing import Any, Final, TypeAlias, final
 
-from balancekit._support.record import Record
 from balancekit.errors import UnavailableError
-from balancekit.gslb import Policy, Query, ResolverCache, Ttl
+from balancekit.gslb import Query, ResolverCache
 from balancekit.hashing import hash32
-from balancekit.health import AccruedFailures
 from balancekit.l4 import flow_key
 from balancekit.l7 import Request as HttpRequest
 from balancekit.outcome import Outcome
@@ -33,9 +31,10 @@ from balancekit.sim._context import Clock
 from balancekit.sim.tiers._checks import Action, Checks
 from balancekit.sim.tiers._site_state import Flow, L4Node, L7Node, Request, ServerState, SiteState
 from balancekit.sim.tiers._sites import Loss
+from balancekit.sim.tiers._tier_rules import Rules
 from balancekit.sim.tiers._trace import TierTrace
 
-__all__ = ["Rules", "TierRun"]
+__all__ = ["TierRun"]
 
 ScheduledEvent: TypeAlias = tuple[float, int, Action, Any, int]
 """Time in seconds, serial number, action, its subject, and the subject's version number (``turn``)."""
@@ -43,24 +42,6 @@ ScheduledEvent: TypeAlias = tuple[float, int, Action, Any, int]
 FIRST_PORT: Final = 1024
 PORTS: Final = 65_536 - FIRST_PORT
 ADDRESS: Final = "192.0.2.80"
-
-
-class Rules(Record):
-    """Options of clients, resolvers, routers and checks; see :class:`~balancekit.sim.tiers.TierSimulation`."""
-
-    rate: float
-    connections: int
-    per_connection: int
-    attempts: int
-    server_attempts: int
-    timeout: float
-    pause: float
-    paths: tuple[str, ...]
-    policy: Policy
-    ttl: Ttl
-    checks: AccruedFailures
-    interval: float
-    l4_down: float
 
 
 @final
@@ -103,7 +84,12 @@ class TierRun:
 
     def play(self, seconds: float) -> TierTrace:
         """Run requests that arrive within ``seconds`` until each has ended; return the trace."""
-        rng, rate, heap, clock = self._generator("arrivals"), self._rules.rate, self._heap, self._clock
+        rng, rate, heap, clock = (
+            self._generator("arrivals"),
+            self._rules.requests_per_second,
+            self._heap,
+            self._clock,
+        )
         draw, slots = rng.random, self._rules.connections
         now = rng.expovariate(rate)
         while now < seconds:
