@@ -29,7 +29,7 @@ from balancekit.l7 import Request as HttpRequest
 from balancekit.outcome import Outcome
 from balancekit.sim._context import Clock
 from balancekit.sim.tiers._checks import Action, Checks
-from balancekit.sim.tiers._site_state import Flow, L4Node, L7Node, Request, ServerState, SiteState
+from balancekit.sim.tiers._site_state import Flow, Request, ServerState, SiteState
 from balancekit.sim.tiers._sites import Loss
 from balancekit.sim.tiers._tier_rules import Rules
 from balancekit.sim.tiers._trace import TierTrace
@@ -147,7 +147,8 @@ class TierRun:
         if flow.group is not group:
             flow.group = group
             flow.l4 = site.announced[group.pick(flow.hash31)]
-        node: L4Node = flow.l4  # type: ignore[assignment]  # chosen with the group
+        node = flow.l4
+        assert node is not None  # chosen with the group
         if node.down:
             self._leave_unanswered(request, now, "l4")
             return
@@ -248,12 +249,14 @@ class TierRun:
         if request.turn != turn:
             return
         now, flow = self._clock.now, request.flow
-        site: SiteState = flow.site  # type: ignore[assignment]  # it was sent there
-        node = site.l7[flow.l7]  # type: ignore[index]  # by an L4 node
+        site, l4 = flow.site, flow.l4
+        assert site is not None  # it was sent there
+        assert l4 is not None  # through this one
+        assert flow.l7 is not None  # which chose this one
+        node = site.l7[flow.l7]
         if site.down:
             self._leave_unanswered(request, now, "site")
             return
-        l4: L4Node = flow.l4  # type: ignore[assignment]  # it came through one
         if l4.down or l4.incarnation != request.incarnation:  # it was in the queue that was lost
             self._leave_unanswered(request, now, "l4")
             return
@@ -273,7 +276,8 @@ class TierRun:
         if request.turn != turn:
             return
         now, attempts = self._clock.now, self._rules.server_attempts
-        node: L7Node = request.node  # type: ignore[assignment]  # it has come to one
+        node = request.node
+        assert node is not None  # it has come to one
         match = node.routes.match(self._requests[request.path])
         while match is not None and len(request.tried) < attempts:
             try:
@@ -301,14 +305,17 @@ class TierRun:
         if request.turn != turn:
             return
         now = self._clock.now
-        site: SiteState = request.flow.site  # type: ignore[assignment]  # it was served there
+        site, lease, server, node = request.flow.site, request.lease, request.server, request.node
+        assert site is not None  # it was served there
         if site.down:
             self._leave_unanswered(request, now, "site")
             return
-        lease, server, node = request.lease, request.server, request.node
-        lease.__exit__(None, None, None)  # type: ignore[union-attr]  # a success by the fast path, as in ``with``
-        server.present.discard(request)  # type: ignore[union-attr]  # it was chosen with the lease
-        node.present.discard(request)  # type: ignore[union-attr]  # it came through one
+        assert lease is not None  # it has been until now
+        assert server is not None  # chosen with the lease
+        assert node is not None  # which chose them
+        lease.__exit__(None, None, None)  # a success by the fast path, as in ``with``
+        server.present.discard(request)
+        node.present.discard(request)
         self._close(request, now, served=True)
 
     def _break(self, request: Request, server: ServerState) -> None:
