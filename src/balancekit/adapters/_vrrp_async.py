@@ -10,14 +10,21 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, TypeAlias, final
 
-from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit._support.functions import is_coroutine_function, refuse_coroutine
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive, raise_cancellation, raise_lost_cancellation
 from balancekit._support.runner import AsyncRunner
-from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, checked_hook, clock
+from balancekit.adapters._vrrp_core import (
+    HookCall,
+    HookKind,
+    RoleChange,
+    VrrpCore,
+    checked_hook,
+    clock,
+    hook_settings,
+)
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
 
 __all__ = ["AsyncHook", "AsyncVrrp"]
@@ -76,13 +83,9 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
         self._core = VrrpCore(
             router, interface, tracking=tracking, check_link=check_link, advert_log=advert_log
         )
-        self._hooks = {
-            HookKind.ACTIVE: checked_hook("on_active", on_active),
-            HookKind.BACKUP: checked_hook("on_backup", on_backup),
-            HookKind.CHANGE: checked_hook("on_change", on_change),
-        }
-        self._hook_timeout = valid.number("hook_timeout", hook_timeout, above=0.0)
-        self._hook_retry = None if hook_retry is None else valid.number("hook_retry", hook_retry, above=0.0)
+        self._hooks, self._hook_timeout, self._hook_retry = hook_settings(
+            checked_hook, on_active, on_backup, on_change, hook_timeout, hook_retry
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None

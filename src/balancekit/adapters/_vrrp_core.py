@@ -10,7 +10,7 @@ import contextlib
 import enum
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, final
@@ -37,7 +37,16 @@ from balancekit.ha import (
     packets,
 )
 
-__all__ = ["HookCall", "HookKind", "RoleChange", "VrrpCore", "checked_hook", "clock", "plain_hook"]
+__all__ = [
+    "HookCall",
+    "HookKind",
+    "RoleChange",
+    "VrrpCore",
+    "checked_hook",
+    "clock",
+    "hook_settings",
+    "plain_hook",
+]
 
 H = TypeVar("H")
 
@@ -94,6 +103,23 @@ def checked_hook(parameter: str, hook: H) -> H:
 def plain_hook(parameter: str, hook: H) -> H:
     """Return a hook that a thread can call, or ``None``; raise ``ConfigurationError`` if it is neither."""
     return hook if hook is None else plain_function(parameter, hook, "a callable")
+
+
+def hook_settings(
+    check: Callable[[str, H], H],
+    on_active: H,
+    on_backup: H,
+    on_change: H,
+    timeout: float,
+    retry: float | None,
+) -> tuple[dict[HookKind, H], float, float | None]:
+    """Return the hooks of a driver by kind, each checked, their timeout and when they are retried."""
+    hooks = {HookKind.ACTIVE: on_active, HookKind.BACKUP: on_backup, HookKind.CHANGE: on_change}
+    return (
+        {kind: check(kind.value, hook) for kind, hook in hooks.items()},
+        valid.number("hook_timeout", timeout, above=0.0),
+        None if retry is None else valid.number("hook_retry", retry, above=0.0),
+    )
 
 
 def clock() -> float:

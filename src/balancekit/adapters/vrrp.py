@@ -18,13 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, final
 
-from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.runner import ThreadRunner, join
 from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
 from balancekit.adapters._vrrp_async import AsyncVrrp
-from balancekit.adapters._vrrp_core import HookKind, RoleChange, VrrpCore, clock, plain_hook
+from balancekit.adapters._vrrp_core import HookKind, RoleChange, VrrpCore, clock, hook_settings, plain_hook
 from balancekit.adapters._vrrp_hooks import Hook, HookThread
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
 
@@ -105,13 +104,9 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
 
         self._make = make
         self._core = make()
-        self._hooks = {
-            HookKind.ACTIVE: plain_hook("on_active", on_active),
-            HookKind.BACKUP: plain_hook("on_backup", on_backup),
-            HookKind.CHANGE: plain_hook("on_change", on_change),
-        }
-        self._hook_timeout = valid.number("hook_timeout", hook_timeout, above=0.0)
-        self._hook_retry = None if hook_retry is None else valid.number("hook_retry", hook_retry, above=0.0)
+        self._hooks, self._hook_timeout, self._hook_retry = hook_settings(
+            plain_hook, on_active, on_backup, on_change, hook_timeout, hook_retry
+        )
         self._rest()
         call_in_child(self)
 
