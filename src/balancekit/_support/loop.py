@@ -8,9 +8,19 @@ from balancekit.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from asyncio import Task
+    from asyncio import AbstractEventLoop, Task
 
-__all__ = ["is_alive", "raise_cancellation", "raise_lost_cancellation", "require_own_loop"]
+__all__ = ["is_alive", "raise_cancellation", "raise_lost_cancellation", "require_own_loop", "running_loop"]
+
+
+def running_loop() -> AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, ``None`` if none does."""
+    from asyncio import get_running_loop  # noqa: PLC0415 - its callers have imported it
+
+    try:
+        return get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def is_alive(task: Task[None] | None) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, Self, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.calls import checked_call
+from balancekit._support.loop import running_loop
 from balancekit.errors import ConfigurationError
 from balancekit.lease import Lease
 from balancekit.protocols import ObservableBalancer, require_balancer
@@ -66,10 +67,10 @@ class _TaskRequest(Request[T]):
 
     def open(self) -> None:
         """Prepare to wait."""
-        try:
-            self.loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise RuntimeError("acquire_async() needs a running event loop of asyncio") from None
+        loop = running_loop()
+        if loop is None:
+            raise RuntimeError("acquire_async() needs a running event loop of asyncio")
+        self.loop = loop
         self.future: asyncio.Future[None] = self.loop.create_future()
 
     async def wait(self, seconds: float) -> bool:
@@ -79,7 +80,7 @@ class _TaskRequest(Request[T]):
 
     def wake(self) -> bool:
         """Set the result of the future, in its loop."""
-        if asyncio._get_running_loop() is self.loop:  # noqa: SLF001 - get_running_loop() raises outside of a loop
+        if running_loop() is self.loop:
             self._set()
             return True
         try:
@@ -217,7 +218,7 @@ class WaitingRoom(Generic[T]):
             return handover.collect(request)
         except BaseException as error:
             handover.give_back(request)
-            if isinstance(error, WaitingTimeoutError) and asyncio._get_running_loop() is not None:  # noqa: SLF001 - the same
+            if isinstance(error, WaitingTimeoutError) and running_loop() is not None:
                 error.add_note(
                     "An event loop of asyncio runs in this thread and was blocked: await acquire_async() instead."
                 )
