@@ -12,7 +12,7 @@ longer pattern begins, so a long path costs no more. One combined regular expres
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit.l7._patterns import Exact, PathPattern, Prefix, Regex, Template, TextPrefix
@@ -104,23 +104,19 @@ class RouteIndex(Generic[P]):
         shared: dict[object, Any] = {}
         self._hosts: dict[str, str] = {}
         for rank, (route, host) in enumerate(self.ranked):
-            pattern, search = route.path, None
+            pattern = route.path
             if pattern is not None and spelling.decodes:
                 pattern = pattern.decoded()
-            if pattern is None:
-                home, name = prefixes, ""
-            elif isinstance(pattern, Exact):
-                home, name = exact, pattern.literal
-            elif isinstance(pattern, TextPrefix):
-                home, name = texts, pattern.literal
-            else:
-                home, name = prefixes, pattern.literal
-                if not pattern.whole:
-                    name = name[: name.rfind("/") + 1].rstrip("/")
-                if not isinstance(pattern, Prefix):
-                    search = _search(pattern)
+            home = (
+                exact
+                if isinstance(pattern, Exact)
+                else texts
+                if isinstance(pattern, TextPrefix)
+                else prefixes
+            )
             kept = self._hosts.setdefault(_suffix(host), _suffix(host))
-            home.setdefault(name, []).append((rank, kept, route, search, *_tests(route, shared)))
+            entry = (rank, kept, route, _search(pattern), *_tests(route, shared))
+            home.setdefault(_beginning(pattern), []).append(entry)
         root = prefixes.pop("", None)
         deeper = {name[:end] for name in prefixes for end in _slashes(name)}
         self._spelling: Spelling = spelling
@@ -131,10 +127,7 @@ class RouteIndex(Generic[P]):
         }
         self._texts = {name: _bucket(found) for name, found in texts.items()}
         self._shortest = min([len(text) for text in texts], default=0)
-        self._starts: dict[str, tuple[int, ...]] = {}
-        for text in sorted(texts, key=len):
-            start = text[: self._shortest]
-            self._starts[start] = tuple(dict.fromkeys((*self._starts.get(start, ()), len(text))))
+        self._starts = _lengths(texts, self._shortest)
         self._longest = max([host.count(".") for host in self._hosts if host[:1] == "."], default=0)
         self._known: dict[str, tuple[str, ...]] = {}
 
@@ -263,5 +256,25 @@ def _tests(route: Route[Any], shared: dict[object, Any]) -> tuple[frozenset[str]
     )
 
 
-def _search(pattern: PathPattern) -> Search:
+def _beginning(pattern: PathPattern | None) -> str:
+    """Return the text by which a pattern is found: all of it, or whole segments that its paths begin with."""
+    if pattern is None:
+        return ""
+    if pattern.whole or isinstance(pattern, Exact | TextPrefix):
+        return pattern.literal
+    return pattern.literal[: pattern.literal.rfind("/") + 1].rstrip("/")
+
+
+def _search(pattern: PathPattern | None) -> Search | None:
+    """Return what else a path must fulfil, ``None`` if its beginning says it all."""
+    if pattern is None or isinstance(pattern, Exact | Prefix | TextPrefix):
+        return None
     return pattern.search if isinstance(pattern, Regex | Template) else pattern.matches
+
+
+def _lengths(texts: Iterable[str], size: int) -> dict[str, tuple[int, ...]]:
+    """Return the lengths of texts, the shortest first, by their first ``size`` characters."""
+    found: dict[str, tuple[int, ...]] = {}
+    for text in sorted(texts, key=len):
+        found[text[:size]] = tuple(dict.fromkeys((*found.get(text[:size], ()), len(text))))
+    return found
