@@ -16,9 +16,8 @@ from typing import Any, Final, TypeAlias, final
 
 from balancekit.adapters._classification import classify_status, classify_unread
 from balancekit.adapters._middleware import Middleware, Refusal
-from balancekit.adapters._routing import RoutedRequest
+from balancekit.adapters._routing import RoutedRequest, Router
 from balancekit.l7 import Request
-from balancekit.lease import Lease
 from balancekit.outcome import Outcome, classify_exception
 
 __all__ = ["RoutedRequest", "RoutingMiddleware"]
@@ -91,48 +90,63 @@ class RoutingMiddleware(Middleware[Application]):
     async def _run(
         self, scope: MutableMapping[str, Any], receive: Receive, send: Send, routed: RoutedRequest
     ) -> None:
-        lease: Lease[Any] = routed.lease
-        started = time.perf_counter()
-        status, recorded, hung_up = 0, False, False
-
-        async def received() -> Message:
-            nonlocal hung_up
-            message = await receive()
-            hung_up = hung_up or message["type"] in {"http.disconnect", "websocket.disconnect"}
-            return message
-
-        async def watched(message: Message) -> None:
-            nonlocal status, recorded, hung_up
-            found = _status(message)
-            if found is not None:
-                status = found
-                if not recorded:
-                    recorded = True
-                    lease.first_byte()
-                    self._router.record(routed.match, started, failed=status >= 500)
-            try:
-                await send(message)
-            except OSError:  # how servers say that the client has gone
-                hung_up = True
-                raise
-            if _is_last(message):
-                lease.release(classify_status(status).outcome)
-
+        exchange = _Exchange(self._router, routed, receive, send)
         outcome: Outcome | None = None  # ended by the server, with an exception of asyncio's or of trio's
         raised = False
         try:
-            await self._app({**scope, "balancekit": routed}, received, watched)
-            outcome = classify_status(status).outcome
+            await self._app({**scope, "balancekit": routed}, exchange.receive, exchange.send)
+            outcome = classify_status(exchange.status).outcome
         except Exception as error:
-            if not hung_up:  # else it is the client that ended the request
+            if not exchange.hung_up:  # else it is the client that ended the request
                 outcome, raised = classify_exception(error), True
             raise
         finally:
-            outcome = outcome or classify_unread(status)
-            lease.release(outcome)
-            if not recorded:
-                failed = raised or outcome not in {Outcome.SUCCESS, Outcome.CANCELLED}
-                self._router.record(routed.match, started, failed=failed)
+            exchange.ended(outcome or classify_unread(exchange.status), raised=raised)
+
+
+class _Exchange:
+    """One request and its answer, and the end of its lease."""
+
+    def __init__(self, router: Router[None], routed: RoutedRequest, receive: Receive, send: Send) -> None:
+        self.status: int = 0
+        """That of the answer, 0 before it has begun."""
+        self.hung_up: bool = False
+        """Whether the client has gone."""
+        self._router, self._routed, self._receive, self._send = router, routed, receive, send
+        self._started = time.perf_counter()
+        self._recorded = False
+
+    async def receive(self) -> Message:
+        """Pass a message of the client on."""
+        message = await self._receive()
+        self.hung_up = self.hung_up or message["type"] in {"http.disconnect", "websocket.disconnect"}
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message of the application on; the last one ends the lease."""
+        status = _status(message)
+        if status is not None:
+            self.status = status
+            if not self._recorded:
+                self._routed.lease.first_byte()
+                self._record(failed=status >= 500)
+        try:
+            await self._send(message)
+        except OSError:  # how servers say that the client has gone
+            self.hung_up = True
+            raise
+        if _is_last(message):
+            self._routed.lease.release(classify_status(self.status).outcome)
+
+    def ended(self, outcome: Outcome, *, raised: bool) -> None:
+        """End the lease, unless the last message has; count the request, unless its status has been."""
+        self._routed.lease.release(outcome)
+        if not self._recorded:
+            self._record(failed=raised or outcome not in {Outcome.SUCCESS, Outcome.CANCELLED})
+
+    def _record(self, *, failed: bool) -> None:
+        self._recorded = True
+        self._router.record(self._routed.match, self._started, failed=failed)
 
 
 def _status(message: Message) -> int | None:
