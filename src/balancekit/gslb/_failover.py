@@ -32,18 +32,20 @@ _OBSERVING: Final = new_lock()
 """Held for a step of a fail-back machine: answers come from any thread. One for all machines, so that policies can be copied."""
 
 
-def child_policies(parameter: str, children: object) -> dict[str, Policy]:
+def child_policies(
+    parameter: str, children: Mapping[str, Policy] | Iterable[tuple[str, Policy]]
+) -> dict[str, Policy]:
     """Return policies by name, in order, from a mapping or from pairs."""
-    pairs = children.items() if isinstance(children, Mapping) else children
     found: dict[str, Policy] = {}
     try:
-        for name, policy in pairs:  # type: ignore[attr-defined]  # anything else raises, as it should
+        pairs = list(children.items() if isinstance(children, Mapping) else children)
+        for name, policy in pairs:
             allowed = "policies: objects with answer() and members()"
             valid.instance(parameter, policy, "answer", allowed=allowed)
             found[valid.text(parameter, name)] = policy
     except (TypeError, ValueError):
         raise ConfigurationError(parameter, children, "pairs of a name and a policy") from None
-    if not found or len(found) < len(list(pairs)):  # type: ignore[call-overload]  # iterated above
+    if not found or len(found) < len(pairs):
         raise ConfigurationError(parameter, children, "at least one pair, with distinct names")
     return found
 
@@ -212,7 +214,7 @@ class Failover(ConstructorRepr):
     @checked_arguments
     def __init__(
         self,
-        children: object,
+        children: Mapping[str, Policy] | Iterable[tuple[str, Policy]],
         *,
         fail_back: FailBack | None = FailBack(),  # noqa: B008 - immutable
         overprovisioning: float | None = None,

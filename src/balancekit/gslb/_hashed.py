@@ -7,7 +7,7 @@ is that subnet, so the answer can be cached.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final, Literal, TypeAlias, final
 
@@ -103,7 +103,7 @@ class HashedOne(ConstructorRepr):
     @checked_arguments
     def __init__(
         self,
-        endpoints: object,
+        endpoints: Iterable[str] | Mapping[str, int],
         *,
         scheme: Scheme = "rendezvous",
         prefix4: int = PREFIX4,

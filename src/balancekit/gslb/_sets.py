@@ -7,6 +7,7 @@ answer with one address is a real choice.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from random import Random
 from typing import Final, final
@@ -68,7 +69,7 @@ class AllUp(ConstructorRepr):
     @checked_arguments
     def __init__(
         self,
-        ids: object,
+        ids: Iterable[str],
         *,
         threshold: float | Fraction = 0.5,
         limit: int | None = None,
@@ -218,7 +219,9 @@ class Rotation(ConstructorRepr):
     """
 
     @checked_arguments
-    def __init__(self, ids: object, *, start: int = 0, exhausted: Exhausted | str = Exhausted.OPEN) -> None:
+    def __init__(
+        self, ids: Iterable[str], *, start: int = 0, exhausted: Exhausted | str = Exhausted.OPEN
+    ) -> None:
         self._ids: Final = endpoint_ids("ids", ids)
         self._cursor: int = valid.integer("start", start, minimum=0, maximum=len(self._ids) - 1)
         self._exhausted: Final = exhausted_word(exhausted)
