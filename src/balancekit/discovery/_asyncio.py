@@ -26,7 +26,8 @@ from balancekit._support.loop import (
 )
 from balancekit._support.runner import AsyncRunner
 from balancekit.discovery._refresh import Refresh
-from balancekit.discovery._resolution import Resolution
+from balancekit.discovery._resolution import AsyncResolver, Resolution, Resolver
+from balancekit.discovery._source import Source
 from balancekit.discovery._source import source as source_of
 from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, Watch, check, claim
 from balancekit.protocols import UpdatableBalancer
@@ -61,7 +62,7 @@ class AsyncDiscovery(AsyncRunner):
     def __init__(
         self,
         balancer: UpdatableBalancer[Any],
-        source: object,
+        source: str | Source | Resolver | AsyncResolver | Callable[[], Any],
         /,
         *,
         name: str | None = None,

@@ -65,7 +65,12 @@ class Source(Record):
     refresh: Refresh
 
 
-def source(what: object, *, name: str | None = None, refresh: Refresh | None = None) -> Source:
+def source(
+    what: str | Source | Resolver | AsyncResolver | Callable[[], Any],
+    *,
+    name: str | None = None,
+    refresh: Refresh | None = None,
+) -> Source:
     """Return the source of a resolver, a function or a string.
 
     Parameters

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Self, final
 
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.functions import is_coroutine_function
 from balancekit.discovery._resolution import Resolution, resolution
+from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AsyncFunctionResolver", "FunctionResolver", "StaticResolver"]
@@ -28,7 +29,7 @@ class StaticResolver(ConstructorRepr):
     ['a:80', 'b:80']
     """
 
-    def __init__(self, endpoints: object) -> None:
+    def __init__(self, endpoints: Iterable[str | Endpoint[Any]] | Mapping[str, Any]) -> None:
         self._resolution = resolution(endpoints)
 
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast, final
 
 from balancekit._support.calls import checked_call
@@ -75,7 +75,7 @@ class ThreadDiscovery(ThreadRunner):
     def __init__(
         self,
         balancer: UpdatableBalancer[Any],
-        source: object,
+        source: str | Source | Resolver | Callable[[], Any],
         /,
         *,
         name: str | None = None,
@@ -236,7 +236,9 @@ class ThreadDiscovery(ThreadRunner):
             self._start(delay=share * self._source.refresh.interval)
 
 
-def _sync(source: object, name: str | None, refresh: Refresh | None) -> Source:
+def _sync(
+    source: str | Source | Resolver | Callable[[], Any], name: str | None, refresh: Refresh | None
+) -> Source:
     found = source_of(source, name=name, refresh=refresh)
     if is_coroutine_function(found.resolver.resolve):
         raise ConfigurationError("source", source, "one that is no coroutine; AsyncDiscovery runs those")
