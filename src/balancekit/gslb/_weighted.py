@@ -99,17 +99,10 @@ def _steps(name: str, weights: _Weights, live: _Live) -> tuple[Step, ...]:
     return (Step(name, text if live.word is None else f"{text}: exhausted ({live.word})"),)
 
 
-class _Flat(ConstructorRepr, ABC):
-    """Weights by endpoint."""
+class _Weighted(ConstructorRepr, ABC):
+    """A policy that draws by weights."""
 
-    def __init__(
-        self,
-        weights: Mapping[str, int],
-        *,
-        threshold: float | Fraction = 0.5,
-        exhausted: Exhausted | str = Exhausted.OPEN,
-    ) -> None:
-        self._weights: Final = _Weights(endpoint_weights("weights", weights), threshold, exhausted)
+    _weights: _Weights
 
     @checked_arguments
     def answer(
@@ -118,7 +111,7 @@ class _Flat(ConstructorRepr, ABC):
         """Draw from what is up."""
         weights = self._weights
         live = weights.live(standings, now)
-        chosen = self._draw(weights.ids, live, rng)
+        chosen = self._draw(live, rng)
         steps = _steps(type(self).__name__, weights, live) if explain else ()
         if live.word is None:
             return Answer(chosen, live.ttl, 0, None, steps)
@@ -129,8 +122,21 @@ class _Flat(ConstructorRepr, ABC):
         return frozenset(self._weights.ids)
 
     @abstractmethod
-    def _draw(self, ids: Sequence[str], live: _Live, rng: Random) -> tuple[str, ...]:
+    def _draw(self, live: _Live, rng: Random) -> tuple[str, ...]:
         """Return the ids that are answered."""
+
+
+class _Flat(_Weighted):
+    """Weights by endpoint."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, int],
+        *,
+        threshold: float | Fraction = 0.5,
+        exhausted: Exhausted | str = Exhausted.OPEN,
+    ) -> None:
+        self._weights = _Weights(endpoint_weights("weights", weights), threshold, exhausted)
 
 
 @final
@@ -170,8 +176,8 @@ class WeightedOne(_Flat):
     103
     """
 
-    def _draw(self, ids: Sequence[str], live: _Live, rng: Random) -> tuple[str, ...]:
-        return (_one(ids, live.weights, live.total, rng),)
+    def _draw(self, live: _Live, rng: Random) -> tuple[str, ...]:
+        return (_one(self._weights.ids, live.weights, live.total, rng),)
 
 
 @final
@@ -198,13 +204,13 @@ class WeightedSubset(_Flat):
     {2, 3}
     """
 
-    def _draw(self, ids: Sequence[str], live: _Live, rng: Random) -> tuple[str, ...]:
-        chosen = _some(ids, live.weights, rng)
+    def _draw(self, live: _Live, rng: Random) -> tuple[str, ...]:
+        chosen = _some(self._weights.ids, live.weights, rng)
         rng.shuffle(chosen)
         return tuple(chosen)
 
 
-class _Grouped(ConstructorRepr, ABC):
+class _Grouped(_Weighted):
     """Weights by group and endpoint."""
 
     def __init__(
@@ -225,30 +231,7 @@ class _Grouped(ConstructorRepr, ABC):
             slices.append(slice(len(weights), len(weights) + len(checked)))
             weights |= checked
         self._slices: Final = tuple(slices)
-        self._weights: Final = _Weights(weights, threshold, exhausted)
-
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
-        """Draw from what is up."""
-        weights = self._weights
-        live = weights.live(standings, now)
-        groups = [(weights.ids[part], live.weights[part]) for part in self._slices]
-        chosen = self._draw(groups, rng)
-        rng.shuffle(chosen)
-        steps = _steps(type(self).__name__, weights, live) if explain else ()
-        if live.word is None:
-            return Answer(tuple(chosen), live.ttl, 0, None, steps)
-        return exhausted_answer(live.word, chosen, live.ttl, 0, steps)
-
-    def members(self) -> frozenset[str]:
-        """Return the ids that have weights."""
-        return frozenset(self._weights.ids)
-
-    @abstractmethod
-    def _draw(self, groups: Sequence[tuple[Sequence[str], Sequence[int]]], rng: Random) -> list[str]:
-        """Return the ids that are answered, in any order."""
+        self._weights = _Weights(weights, threshold, exhausted)
 
 
 @final
@@ -276,13 +259,15 @@ class GroupedOne(_Grouped):
     ['a-1', 'a-2']
     """
 
-    def _draw(self, groups: Sequence[tuple[Sequence[str], Sequence[int]]], rng: Random) -> list[str]:
-        sums = [sum(weights) for _, weights in groups]
+    def _draw(self, live: _Live, rng: Random) -> tuple[str, ...]:
+        sums = [sum(live.weights[part]) for part in self._slices]
         point = rng.randrange(sum(sums))
-        for (ids, weights), total in zip(groups, sums, strict=True):
+        for part, total in zip(self._slices, sums, strict=True):
             point -= total
             if point < 0:
-                return _some(ids, weights, rng)
+                chosen = _some(self._weights.ids[part], live.weights[part], rng)
+                rng.shuffle(chosen)
+                return tuple(chosen)
         raise AssertionError("weights that do not add up to their total")
 
 
@@ -312,11 +297,13 @@ class GroupedSubset(_Grouped):
     ['a', 'b']
     """
 
-    def _draw(self, groups: Sequence[tuple[Sequence[str], Sequence[int]]], rng: Random) -> list[str]:
-        sums = [sum(weights) for _, weights in groups]
+    def _draw(self, live: _Live, rng: Random) -> tuple[str, ...]:
+        sums = [sum(live.weights[part]) for part in self._slices]
         largest = max(sums)
-        return [
-            _one(ids, weights, total, rng)
-            for (ids, weights), total in zip(groups, sums, strict=True)
+        chosen = [
+            _one(self._weights.ids[part], live.weights[part], total, rng)
+            for part, total in zip(self._slices, sums, strict=True)
             if total and rng.randrange(largest) < total
         ]
+        rng.shuffle(chosen)
+        return tuple(chosen)
