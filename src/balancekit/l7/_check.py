@@ -96,6 +96,15 @@ def _each(
 def _own(route: Route[Any], spelling: Spelling) -> Iterator[RouteProblem]:
     if route.path is not None:
         yield from _path(route.name, route.path, spelling)
+    yield from _conditions(route)
+    yield from _retries(route)
+    if isinstance(route.to, Split):
+        for name, weight in zip(route.to.names, route.to.weights, strict=True):
+            if not weight:
+                yield RouteProblem(kind="zero-weight", route=route.name, text=f"{name!r} gets no requests")
+
+
+def _conditions(route: Route[Any]) -> Iterator[RouteProblem]:
     pair = contradiction(route.conditions)
     if pair is not None:
         yield RouteProblem(
@@ -115,6 +124,9 @@ def _own(route: Route[Any], spelling: Spelling) -> Iterator[RouteProblem]:
                 route=route.name,
                 text="compares the Host header with case and port; use host=",
             )
+
+
+def _retries(route: Route[Any]) -> Iterator[RouteProblem]:
     if route.attempts > 1 and route.methods is not None and not route.methods & IDEMPOTENT_METHODS:
         yield RouteProblem(
             kind="unsafe-retry",
@@ -125,10 +137,6 @@ def _own(route: Route[Any], spelling: Spelling) -> Iterator[RouteProblem]:
         yield RouteProblem(
             kind="unused-retry", route=route.name, text="retry_on has no effect with attempts=1"
         )
-    if isinstance(route.to, Split):
-        for name, weight in zip(route.to.names, route.to.weights, strict=True):
-            if not weight:
-                yield RouteProblem(kind="zero-weight", route=route.name, text=f"{name!r} gets no requests")
 
 
 def _path(name: str, pattern: PathPattern, spelling: Spelling) -> Iterator[RouteProblem]:
