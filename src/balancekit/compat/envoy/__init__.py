@@ -40,7 +40,7 @@ from balancekit.compat.envoy._request import (
 from balancekit.compat.envoy._routes import RouteConfig, route_config
 from balancekit.compat.envoy._slow_start import SlowStart
 from balancekit.compat.envoy._subsets import Subsets, SubsetSelector
-from balancekit.compat.envoy._turns import LeastRequest, Random, RoundRobin
+from balancekit.compat.envoy._unkeyed import LeastRequest, Random, RoundRobin
 
 __all__ = [
     "Cluster",

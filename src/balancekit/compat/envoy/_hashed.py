@@ -27,7 +27,7 @@ from balancekit.compat.envoy._hash import RING_HASHES, key_hash
 from balancekit.compat.envoy._localities import by_locality
 from balancekit.compat.envoy._tables import Maglev as MaglevSlots
 from balancekit.compat.envoy._tables import Ring, maglev, normalised, ring
-from balancekit.compat.envoy._turns import in_service
+from balancekit.compat.envoy._unkeyed import in_service
 from balancekit.errors import ConfigurationError
 from balancekit.loads import InFlight
 from balancekit.snapshot import Key, Node, PickContext, Snapshot

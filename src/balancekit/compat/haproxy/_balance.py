@@ -17,7 +17,7 @@ from balancekit.compat.haproxy._keys import HashedBy
 from balancekit.compat.haproxy._leastconn import First, LeastConn
 from balancekit.compat.haproxy._members import Group, Member
 from balancekit.compat.haproxy._ring import Ring
-from balancekit.compat.haproxy._turns import Turns
+from balancekit.compat.haproxy._round_robin import RoundRobin
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Balance", "Structure"]
@@ -119,6 +119,6 @@ class Balance(Record):
         if self.method == "first":
             return First(group)
         if self.method == "roundrobin":
-            return Turns(group)
+            return RoundRobin(group)
         draws = self.draws if self.method == "random" else 0
         return Ring(group, factor=self.balance_factor, load=load, draws=draws, rng=rng)

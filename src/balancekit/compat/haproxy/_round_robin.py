@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, final
 
 from balancekit.compat.haproxy._members import MAX_EFFECTIVE, SCALE, Group, Member
 
-__all__ = ["Turns"]
+__all__ = ["RoundRobin"]
 
 MASK: Final = 0xFFFF_FFFF
 
@@ -23,7 +23,7 @@ Tree: TypeAlias = list[tuple[int, int, Member]]
 
 
 @final
-class Turns:
+class RoundRobin:
     """The round-robin state of a group."""
 
     __slots__ = ("_current", "_init", "_next", "_serial", "current_weight", "next_weight", "position")
