@@ -27,7 +27,7 @@ from balancekit.compat.haproxy._members import (
     Server,
     State,
     Waiter,
-    server_ids,
+    members_of,
 )
 from balancekit.compat.haproxy._request import Request, first_of
 from balancekit.compat.haproxy._ring import Ring
@@ -98,20 +98,9 @@ class Backend(ConstructorRepr):
         redispatch: int = 0,
         rng: Random | None = None,
     ) -> None:
-        listed = list(servers)
-        for server in listed:
-            if not isinstance(server, Server):
-                raise ConfigurationError("servers", server, "Server objects")
-        if not listed:
-            raise ConfigurationError("servers", listed, "at least one server")
+        members = members_of(servers)
         if balance is not None and not isinstance(balance, Balance):
             raise ConfigurationError("balance", balance, "a Balance")
-        ids = [server.id for server in listed if server.id is not None]
-        for what, values in (("name", [server.name for server in listed]), ("id", ids)):
-            for place, value in enumerate(values):
-                if value in values[:place]:
-                    raise ConfigurationError("servers", value, f"each {what} once")
-        members = list(map(Member, listed, server_ids(server.id for server in listed)))
         self.balance: Balance = Balance() if balance is None else balance
         self.cookies: bool = valid.flag("cookies", cookies)
         first_only = not valid.flag("allbackups", allbackups)

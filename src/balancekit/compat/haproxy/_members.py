@@ -15,8 +15,9 @@ from typing import Final, Protocol, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record, field
+from balancekit.errors import ConfigurationError
 
-__all__ = ["SCALE", "Group", "Member", "Server", "State", "Waiter", "server_ids"]
+__all__ = ["SCALE", "Group", "Member", "Server", "State", "Waiter", "members_of", "server_ids"]
 
 SCALE: Final = 16
 MAX_WEIGHT: Final = 256
@@ -166,6 +167,23 @@ class Group:
     def usable(self) -> list[Member]:
         """Those that may be given new requests."""
         return [member for member in self.members if member.usable]
+
+
+def members_of(servers: Iterable[Server]) -> list[Member]:
+    """Return the members of a backend: at least one, each name and each given id once."""
+    found = list(servers)
+    for server in found:
+        if not isinstance(server, Server):
+            raise ConfigurationError("servers", server, "Server objects")
+    if not found:
+        raise ConfigurationError("servers", found, "at least one server")
+    names = [server.name for server in found]
+    ids = [server.id for server in found if server.id is not None]
+    for what, values in (("name", names), ("id", ids)):
+        for place, value in enumerate(values):
+            if value in values[:place]:
+                raise ConfigurationError("servers", value, f"each {what} once")
+    return list(map(Member, found, server_ids(server.id for server in found)))
 
 
 def server_ids(given: Iterable[int | None]) -> list[int]:
