@@ -1,6 +1,7 @@
-"""Health: sans-IO machines that receive the results of requests and checks, and the time.
+"""Health policies: state machines that decide from the results of requests and checks which endpoints are ejected.
 
-:class:`Lifecycle` is the policy for a balancer; its parts are machines that can be used alone.
+:class:`Lifecycle` is the policy for a balancer. Its parts are policies that can be used alone. The machines have no I/O
+and no clock: the caller passes the time as ``now``, in seconds of any monotonic clock.
 """
 
 from __future__ import annotations

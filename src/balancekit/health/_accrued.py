@@ -1,17 +1,17 @@
-"""Accrued failures: an endpoint that fails repeatedly goes down, even if it never fails many times in a row.
+"""Accrued failures: an endpoint that often fails a check is down, even if the failures are not consecutive.
 
 .. code-block:: text
 
     first check    decides alone
-    up             a failure counts, passes between failures do not take it back; `reset` passes in a row do
-                   `fall` failures counted: down
+    up             a failure increments the count; a pass does not decrement it; `reset` passes in a row set it to 0
+                   the count reaches `fall`: down
     down           `rise` passes in a row: up
 
-Consecutive checks (:class:`Thresholds`) never detect an endpoint that fails every other check. Here it is
-down after ``fall`` failures, unless ``reset`` passes come between two of them.
+Consecutive checks (:class:`Thresholds`) never detect an endpoint that fails every other check. Here the endpoint is
+down after ``fall`` failures, unless there are ``reset`` passes in a row between two of them.
 
-The machine knows how many checks it needs at least to change its state, so an answer that depends on it can be
-cached for that many intervals.
+The machine reports the least number of checks until its state can change. So a result that depends on the state, such
+as a DNS answer, can be cached for that many check intervals.
 
 Source: gdnsd 3.8.1, ``down_thresh`` (10), ``ok_thresh`` (10) and ``up_thresh`` (20).
 """
@@ -31,16 +31,18 @@ __all__ = ["ACCRUED_FAILURES", "AccruedFailures", "AccruedFailuresMachine", "Acc
 
 
 class AccruedTrigger(enum.StrEnum):
-    """What can happen to a count of failures."""
+    """The triggers of the table of accrued failures."""
 
     PASSED = "passed"
+    """A check has passed."""
     FAILED = "failed"
+    """A check has failed."""
     RESET = "reset"
-    """The pass that just came was the last one needed to forget the failures."""
+    """The number of passes in a row has reached ``reset``."""
     RISE = "rise"
-    """The pass that just came was the last one needed."""
+    """The number of passes in a row has reached ``rise``."""
     FALL = "fall"
-    """The failure that just came was one too many."""
+    """The number of failures has reached ``fall``."""
 
 
 ACCRUED_FAILURES: Final[Table[CheckState, AccruedTrigger]] = frozen(
@@ -60,28 +62,30 @@ _UP: Final = frozenset({CheckState.UP, CheckState.FALLING})
 
 
 class AccruedFailures(Policy):
-    """Mark an endpoint down after ``fall`` failures without ``reset`` passes in a row between them.
+    """Thresholds of checks: down after ``fall`` failures without ``reset`` passes in a row between them.
 
     Parameters
     ----------
     fall
-        Failures that make an endpoint down, >= 1.
+        Failures until an endpoint is down, >= 1.
     reset
         Passes in a row that set the count of failures to 0, >= 1.
     rise
-        Passes in a row that make it up again, >= 1.
+        Passes in a row until it is up again, >= 1.
 
     Raises
     ------
     ConfigurationError
         If a parameter is not a whole number >= 1.
 
-    *Guarantee.* An endpoint that fails one check in ``reset`` or more is down after at most
-    ``fall * reset`` checks; one that fails more rarely stays up.
+    *Guarantee.* An endpoint that fails at least one of every ``reset`` checks is down after at most ``fall * reset``
+    checks. An endpoint with at least ``reset`` passes between any two failures stays up (if ``fall`` > 1).
 
-    *When not to use it:* where one failure in some hundred checks is normal and ``reset`` is large.
+    *When not to use it:* if one failure in about a hundred checks is normal and ``reset`` is large.
 
-    Give it to ``Lifecycle(thresholds=...)`` in place of :class:`Thresholds`, or drive its machine yourself.
+    Pass it to ``Lifecycle(thresholds=...)`` in place of :class:`Thresholds`, or call its machine directly.
+
+    Cost: O(1) per check.
 
     Example
     -------
@@ -99,13 +103,13 @@ class AccruedFailures(Policy):
             valid.integer(name, getattr(self, name), minimum=1)
 
     def __call__(self, state: CheckState = CheckState.UNKNOWN) -> AccruedFailuresMachine:
-        """Make the machine of one endpoint, which begins up, down or unknown."""
+        """Return the machine of one endpoint, in the given initial state."""
         return AccruedFailuresMachine(self, state)
 
 
 @final
 class AccruedFailuresMachine(StateRepr):
-    """What the checks say of one endpoint. Made by :class:`AccruedFailures`."""
+    """The state of one endpoint by its checks. Created by :class:`AccruedFailures`."""
 
     __slots__ = ("_config", "_failures", "_passes", "failing", "since", "state")
 
@@ -114,11 +118,11 @@ class AccruedFailuresMachine(StateRepr):
         self._failures = 0
         self._passes = 0
         self.state: CheckState = state
-        """What is known: up with failures counted is falling, down with passes is rising."""
+        """The present state: ``FALLING`` is up with counted failures, ``RISING`` is down with passes."""
         self.failing: bool = state in {CheckState.FALLING, CheckState.DOWN}
         """Whether the last check failed."""
         self.since: float | None = None
-        """When :attr:`up` last changed."""
+        """The time at which :attr:`up` last changed; ``None`` if it never did."""
 
     @property
     def up(self) -> bool | None:
@@ -127,18 +131,18 @@ class AccruedFailuresMachine(StateRepr):
 
     @property
     def changing(self) -> bool:
-        """Whether it is worth checking faster."""
+        """Whether the last checks disagree with :attr:`up`, so that more frequent checks are useful."""
         return self.state in {CheckState.FALLING, CheckState.RISING}
 
     @property
     def checks_left(self) -> int:
-        """How many checks at least until the endpoint could be up, or down; 0 before the first."""
+        """The least number of checks until :attr:`up` can change; 0 before the first check."""
         if self.state is CheckState.UNKNOWN:
             return 0
         return self._config.fall - self._failures if self.state in _UP else self._config.rise - self._passes
 
     def observe(self, *, passed: bool, now: float) -> CheckState:
-        """Record how a check ended; return the state."""
+        """Record the result of a check. Return the new state."""
         before = self.state
         self.failing = not passed
         self._step(AccruedTrigger.PASSED if passed else AccruedTrigger.FAILED)

@@ -1,22 +1,24 @@
-"""Flap damping: a penalty that every failure adds to and that decays with time.
+"""Flap damping: each ejection adds to a penalty, and the penalty decays with time.
+
+A *fall* is the change from up to down, such as an ejection.
 
 .. code-block:: text
 
     penalty(t) = penalty(t0) * 2 ** -((t - t0) / half_life)
     a fall adds `flap`, up to the ceiling = reuse * 2 ** (max_suppress / half_life)
-    suppressed from the fall that lifts it to `suppress` or more, until it has decayed to `reuse`
+    a fall with a penalty >= `suppress` suppresses the endpoint until the penalty has decayed to `reuse`
     time to reuse = half_life * log2(penalty / reuse), at most `max_suppress` after the last fall
 
-*Worked example* with the defaults (1000 a fall, suppress 2000, reuse 750, half-life 60 s). Falls at 0, 20
-and 40 s make 1000, then 794 + 1000 = 1794, then 1424 + 1000 = 2424: suppressed, for
-``60 * log2(2424 / 750) = 101.5`` seconds. During that time it is not picked, however often its checks pass.
+*Worked example* with the defaults (1000 per fall, suppress 2000, reuse 750, half-life 60 s). Falls at 0, 20 and 40 s give
+penalties of 1000, then 794 + 1000 = 1794, then 1424 + 1000 = 2424. So the endpoint is suppressed for
+``60 * log2(2424 / 750) = 101.5`` seconds. During that time it is not picked, even if its checks pass.
 
-Rise and fall thresholds alone do not help: an endpoint that flaps more slowly than they count takes its share of
-the traffic, and of the failures, each time it returns.
+Rise and fall thresholds alone do not help against an endpoint that flaps slowly: each time it returns, it receives its
+share of the traffic and fails it.
 
-Source: RFC 2439 sections 4.2 and 4.8.2. Figures of Cisco (1000, 2000, 750, 15 min, 60 min) with the time
-scale of requests instead of routes: half-life 60 s, at most 5 min. RFC 7196 advises higher thresholds for
-routes, where a prefix flaps once for every path that is tried; a fall here is a fall.
+Source: RFC 2439, sections 4.2 and 4.8.2. The penalties are those of Cisco (1000, 2000, 750). Cisco's times (15 min, 60
+min) are for routes; for requests, the half-life is 60 s and the maximum 5 min. RFC 7196 recommends higher thresholds
+for routes, because a prefix flaps once for each path that is tried. An endpoint has no such paths.
 """
 
 from __future__ import annotations
@@ -35,23 +37,23 @@ __all__ = ["DAMPING", "Damper", "Damping", "DampingTrigger", "FlapDamping"]
 
 
 class Damping(enum.StrEnum):
-    """How an endpoint stands with damping."""
+    """The state of an endpoint by its penalty."""
 
     CALM = "calm"
-    """It has not fallen of late."""
+    """There was no fall, or the penalty has decayed to half of ``reuse``."""
     PENALIZED = "penalized"
-    """It has, not often enough."""
+    """There is a penalty, but the endpoint is not suppressed."""
     SUPPRESSED = "suppressed"
-    """It has, too often."""
+    """The endpoint is suppressed."""
 
 
 class DampingTrigger(enum.StrEnum):
-    """What can happen to a penalty."""
+    """The triggers of the table of damping."""
 
     FLAP = "flap"
-    """The endpoint fell."""
+    """The endpoint has fallen."""
     SUPPRESS = "suppress"
-    """The fall that just came lifted the penalty to the threshold."""
+    """A fall has raised the penalty to ``suppress`` or more."""
     REUSE = "reuse"
     """The penalty has decayed to ``reuse``."""
     FORGET = "forget"
@@ -69,33 +71,36 @@ DAMPING: Final[Table[Damping, DampingTrigger]] = frozen(
 
 
 class FlapDamping(Policy):
-    """Suppress an endpoint that flaps, until its penalty has decayed.
+    """Suppression of endpoints that flap: an endpoint that is often ejected stays out until its penalty has decayed.
 
     Parameters
     ----------
     flap
-        What one fall adds, > 0.
+        The penalty of one fall, > 0.
     suppress
-        From this penalty on the endpoint is suppressed, > ``reuse``.
+        The penalty from which the endpoint is suppressed, > ``reuse``.
     reuse
-        At this penalty it is let back, > 0.
+        The penalty at which the suppression ends, > 0.
     half_life
-        Seconds in which a penalty halves, > 0.
+        The time in seconds in which a penalty halves, > 0.
     max_suppress
-        Seconds after its last fall that an endpoint is suppressed at most, > 0. It fixes the ceiling.
+        The longest suppression after the last fall in seconds, > 0. It determines the ceiling of the penalty.
 
     Raises
     ------
     ConfigurationError
-        If the ceiling cannot reach ``suppress``, so that none would ever be suppressed (RFC 7196 found
-        such configurations deployed).
+        If a parameter is not > 0, ``suppress`` is not > ``reuse``, ``max_suppress`` is above 1000 half-lives, or
+        ``suppress`` is not below the ceiling. In the last case no endpoint would ever be suppressed; RFC 7196 reports
+        such configurations.
 
-    *Guarantee.* An endpoint that stops falling returns after ``half_life * log2(penalty / reuse)``
-    seconds, at most ``max_suppress``. One that falls every ``period`` seconds is suppressed at some time if
+    *Guarantee.* A suppressed endpoint without further falls returns after ``half_life * log2(penalty / reuse)``
+    seconds, at most ``max_suppress``. An endpoint that falls every ``period`` seconds is suppressed at some time if
     ``flap / (1 - 2 ** (-period / half_life)) > suppress``, and otherwise never.
 
-    *When not to use it:* where falls are planned (nightly restarts of the whole pool, one after the other):
-    raise ``suppress`` above what one restart causes, or drain instead.
+    *When not to use it:* for planned restarts of the endpoints, for example every night. Set ``suppress`` above the
+    penalty of one restart, or drain the endpoints instead.
+
+    Cost: O(1) per fall.
 
     Example
     -------
@@ -123,16 +128,27 @@ class FlapDamping(Policy):
 
     @property
     def ceiling(self) -> float:
-        """The penalty that is never exceeded."""
+        """The largest possible penalty."""
         return float(self.reuse * 2.0 ** (self.max_suppress / self.half_life))
 
     def time_to_reuse(self, penalty: float) -> float:
-        """Return the seconds a penalty takes to decay to ``reuse``, 0 if it is there already."""
+        """Return the seconds until a penalty has decayed to ``reuse``; 0 if it is not above ``reuse``.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``penalty`` is no finite number.
+        """
         worth = valid.number("penalty", penalty)
         return max(0.0, self.half_life * math.log2(worth / self.reuse)) if worth > 0.0 else 0.0
 
     def steady_penalty(self, period: float) -> float:
-        """Return what the penalty tends to, without a ceiling, for a fall every ``period`` seconds.
+        """Return the limit of the penalty after many falls, one every ``period`` seconds, if there were no ceiling.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``period`` is no finite number > 0.
 
         Example
         -------
@@ -143,19 +159,19 @@ class FlapDamping(Policy):
 
     @property
     def slowest_period(self) -> float:
-        """The seconds between falls from which on an endpoint is never suppressed; infinity if one is enough."""
+        """The time between falls in seconds from which an endpoint is never suppressed; infinity if one fall suppresses."""
         if self.flap >= self.suppress:
             return math.inf
         return self.half_life * math.log2(self.suppress / (self.suppress - self.flap))
 
     def __call__(self) -> Damper:
-        """Make the machine of one endpoint."""
+        """Return the machine of one endpoint."""
         return Damper(self)
 
 
 @final
 class Damper(StateRepr):
-    """The penalty of one endpoint. Made by :class:`FlapDamping`."""
+    """The penalty of one endpoint. Created by :class:`FlapDamping`."""
 
     __slots__ = ("_at", "_config", "_penalty", "state")
 
@@ -164,16 +180,16 @@ class Damper(StateRepr):
         self._penalty = 0.0
         self._at = 0.0
         self.state: Damping = Damping.CALM
-        """How the endpoint stands."""
+        """The present state."""
 
     @property
     def reuse_at(self) -> float:
-        """When the penalty has decayed to ``reuse``, in seconds of the clock that ``now`` is read from."""
+        """The time at which the penalty will have decayed to ``reuse``, on the clock of ``now``."""
         return self._at + self._config.time_to_reuse(self._penalty)
 
     @property
     def deadline(self) -> float | None:
-        """When :meth:`advance` is due; ``None`` if nothing is."""
+        """The time at which :meth:`advance` is due; ``None`` if it is not."""
         if self.state is Damping.CALM:
             return None
         if self.state is Damping.SUPPRESSED:
@@ -187,7 +203,7 @@ class Damper(StateRepr):
         return float(self._penalty * 2.0 ** ((self._at - now) / self._config.half_life))
 
     def flap(self, *, now: float) -> bool:
-        """Record that the endpoint fell; return whether it is to be suppressed."""
+        """Record a fall. Return whether the endpoint is suppressed."""
         self.advance(now=now)
         self._penalty = min(self._config.ceiling, self.penalty(now=now) + self._config.flap)
         self._at = now
@@ -197,14 +213,14 @@ class Damper(StateRepr):
         return self.state is Damping.SUPPRESSED
 
     def advance(self, *, now: float) -> None:
-        """Let time pass."""
+        """Update the state to the time ``now``."""
         if self.state is Damping.SUPPRESSED and now >= self.reuse_at:
             self._step(DampingTrigger.REUSE)
         if self.state is Damping.PENALIZED and self.deadline is not None and now >= self.deadline:
             self._step(DampingTrigger.FORGET)
 
     def release(self, *, now: float) -> None:
-        """Let the endpoint back before its time: the pool has no other. Its penalty stays."""
+        """End the suppression early, because the pool has no other endpoint. The penalty does not change."""
         self.advance(now=now)
         self._step(DampingTrigger.REUSE)
 

@@ -1,15 +1,14 @@
-"""Ejection: durations that back off, and caps that leave some endpoints in service.
+"""Ejections: their durations, which grow from one to the next, and the share of endpoints that may be ejected at once.
 
-The ``k``-th ejection in a row lasts ``min(base * factor ** (k - 1), max_duration)`` seconds, lengthened by up
-to ``jitter`` of itself so that many clients do not probe at the same moment.
+The ``k``-th ejection in a row lasts ``min(base * factor ** (k - 1), max_duration)`` seconds. A random share of up to
+``jitter`` is added, so that clients do not all probe an endpoint at the same time.
 
-*Why the default maximum is two seconds* where Envoy's is 300: a proxy probes an ejected host by itself,
-through active checks, and the 300 s end when it answers. Without active checks only a request can probe the
-endpoint, and after its recovery it loses the rest of its ejection. A probe costs one request per client; two
-seconds keep a recovered endpoint above 80 % of its share in the 20 s after.
+*Why is the default maximum 2 seconds?* Envoy's is 300 seconds. A proxy with active checks probes an ejected host, and
+ends the ejection when the host answers. Without active checks, only a request can probe the endpoint. If it recovers,
+it still gets no requests until its ejection ends. A probe costs one request per client. With 2 seconds, a recovered
+endpoint gets more than 80 % of its usual share in the next 20 seconds.
 
-*Why a cap of one half* where Envoy's is 10 %: pools in programs are small. Ten percent of five endpoints
-is none.
+*Why is the default cap one half?* Envoy's is 10 %. Pools in programs are small; 10 % of five endpoints is none.
 """
 
 from __future__ import annotations
@@ -26,29 +25,28 @@ __all__ = ["LAST_STAYS", "NONE_STAYS", "Ejection"]
 
 
 class Ejection(Policy):
-    """How long an endpoint stays out, and how many may be out at once.
+    """The duration of ejections, and the share of endpoints that may be ejected at once.
 
     Parameters
     ----------
     base
-        Seconds of the first ejection, > 0.
+        The duration of the first ejection in seconds, > 0.
     factor
-        Growth from one ejection to the next in a row, >= 1.
+        The factor from the duration of one ejection to that of the next in a row, >= 1.
     max_duration
-        Seconds that no ejection exceeds (before jitter), >= base.
+        The longest duration in seconds, before jitter, >= ``base``.
     jitter
-        The share of its length that an ejection may randomly last longer, in [0, 1].
+        The largest random increase of a duration, as a share of it, in [0, 1].
     max_share
-        The share of the pool that failing requests may eject at once, in [0, 1]. At least one endpoint may be
-        ejected unless it is 0. Failing checks are not limited: an endpoint that answers no request is useless in the
-        pool.
+        The share of the pool that may be ejected at once because of failing requests, in [0, 1]. Unless it is 0, at
+        least one endpoint may be ejected. Ejections because of failing checks are not limited.
     calm
-        Seconds without ejection, >= 0, after which one of the ejections in a row is forgiven; 0 forgives
-        all of them with the first proof of health. (Envoy: 10.)
+        Seconds, >= 0. For each such time without an ejection, the number of ejections in a row is reduced by one. With
+        0, the next ejection after a return is the first in a row again. (Envoy: 10.)
     keep_last
-        Whether the last eligible endpoint stays in the pool, even if its checks fail: a request that may fail is better
-        than none. False where health decides about something other than requests, such as answers to DNS queries, which
-        must show that all are down.
+        Whether the last eligible endpoint stays eligible, even if its checks fail, because a request that may fail is
+        better than no request. Use ``False`` if health decides about other things than requests. DNS answers, for
+        example, must show that all endpoints are down.
 
     Raises
     ------
@@ -84,7 +82,13 @@ class Ejection(Policy):
         valid.flag("keep_last", self.keep_last)
 
     def duration(self, streak: int, rng: random.Random) -> float:
-        """Return how long the ``streak``-th ejection in a row lasts, in seconds."""
+        """Return the duration of the ``streak``-th ejection in a row, in seconds, with jitter.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``streak`` is no integer >= 0.
+        """
         length = self.base
         for _ in range(valid.integer("streak", streak, minimum=0) - 1):
             length *= self.factor
@@ -94,13 +98,25 @@ class Ejection(Policy):
         return length * (1.0 + self.jitter * rng.random())
 
     def remaining(self, streak: int, *, calm_for: float) -> int:
-        """Return how many ejections in a row still count after some seconds of health; infinity: it never failed."""
+        """Return the number of ejections in a row that remains after ``calm_for`` seconds without an ejection.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``streak`` is no integer >= 0, or ``calm_for`` is neither a finite number nor infinity.
+        """
         count = valid.integer("streak", streak, minimum=0)
         healthy = calm_for if calm_for == math.inf else valid.number("calm_for", calm_for)
         return count - int(min(count, healthy / self.calm)) if self.calm else 0
 
     def allows(self, *, already_out: int, size: int) -> bool:
-        """Return whether one more of ``size`` endpoints may go out when ``already_out`` are out."""
+        """Return whether one more of ``size`` endpoints may be ejected if ``already_out`` are ejected.
+
+        Raises
+        ------
+        ConfigurationError
+            If one of the numbers is no integer >= 0.
+        """
         out = valid.integer("already_out", already_out, minimum=0) + 1
         count = valid.integer("size", size, minimum=0)
         if self.max_share == 0.0 or (self.keep_last and out >= count):
@@ -109,6 +125,6 @@ class Ejection(Policy):
 
 
 LAST_STAYS: Final = Ejection(max_share=1.0)
-"""All may be ejected but the last: the cap for endpoints whose checks fail."""
+"""All endpoints may be ejected except the last one. Used for endpoints whose checks fail."""
 NONE_STAYS: Final = LAST_STAYS.replace(keep_last=False)
-"""All may be ejected."""
+"""All endpoints may be ejected."""

@@ -1,11 +1,11 @@
-"""Ejection after consecutive failures: the simplest trigger, and the fastest.
+"""Ejection after consecutive failures: the simplest and fastest rule.
 
-A run is counted over all classes of failure and, for a class with a limit of its own, by class: a port on which
-nothing listens (``connect_failed``) is a stronger sign than one wrong answer. A success ends every run; a failure
-of another class does not.
+A *run* is a sequence of failures without a success. Failures of all classes are counted together, and also by class,
+because some classes may have lower limits. A refused connection (``connect_failed``), for example, is a stronger sign
+than a wrong answer. A success ends the run; a failure of another class does not.
 
-Source: Envoy ``consecutive_5xx`` (default 5) and ``consecutive_local_origin_failure``; counters by class as
-in Kong's health check library (tcp 2, timeouts 3, http 5).
+Source: Envoy ``consecutive_5xx`` (default 5) and ``consecutive_local_origin_failure``. Counters by class are from Kong's
+health check library (tcp 2, timeouts 3, http 5).
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ __all__ = ["FAILURE_RUN", "ConsecutiveFailures", "FailureRun", "Run", "RunTrigge
 
 
 class Run(enum.StrEnum):
-    """How a run of failures stands."""
+    """The state of a run of failures."""
 
     CLEAR = "clear"
-    """The last request succeeded."""
+    """There is no run."""
     FAILING = "failing"
-    """The last requests failed."""
+    """There is a run below the limit."""
     TRIPPED = "tripped"
-    """Too many in a row failed."""
+    """The run has reached a limit."""
 
 
 class RunTrigger(enum.StrEnum):
-    """What can happen to a run."""
+    """The triggers of the table of failure runs."""
 
     SUCCEEDED = "succeeded"
+    """A request has succeeded."""
     FAILED = "failed"
+    """A request has failed."""
     LIMIT = "limit"
-    """The failure that just came was one too many."""
+    """The run has reached a limit."""
     RESET = "reset"
-    """The endpoint was taken out, or came back: counting starts over."""
+    """The endpoint was ejected; the count is set to 0."""
 
 
 FAILURE_RUN: Final[Table[Run, RunTrigger]] = frozen(
@@ -57,22 +59,24 @@ FAILURE_RUN: Final[Table[Run, RunTrigger]] = frozen(
 
 
 class ConsecutiveFailures(Policy):
-    """Trip after ``threshold`` failures without a success between them.
+    """Ejection after ``threshold`` failures without a success between them.
 
     Parameters
     ----------
     threshold
-        How many of any class, >= 1.
+        The limit of failures of any class, >= 1.
     connect_failed, timeout, overloaded
-        How many of this class, >= 1; ``None`` if it has no limit of its own.
+        The limit of failures of this class, >= 1; ``None`` for no separate limit.
 
     Raises
     ------
     ConfigurationError
         If a limit is not a whole number >= 1.
 
-    *When not to use it:* alone, against an endpoint that fails every other request, because that one never fails
-    twice in a row. :class:`SuccessRate` detects it, and the failure-aware load gives it less traffic.
+    *When not to use it:* as the only rule against an endpoint that fails every other request, because it never fails
+    twice in a row. :class:`SuccessRate` detects it, and the failure-aware load sends it fewer requests.
+
+    Cost: O(1) per failure. A success costs nothing unless there is a run.
 
     Example
     -------
@@ -93,18 +97,18 @@ class ConsecutiveFailures(Policy):
                 valid.integer(name, getattr(self, name), minimum=1)
 
     def limit(self, outcome: Outcome) -> int | None:
-        """Return how many failures of this class are too many, ``None`` if the class has no limit."""
+        """Return the limit of failures of a class; ``None`` if it has no separate limit."""
         limit: int | None = getattr(self, outcome.value, None)
         return limit
 
     def __call__(self) -> FailureRun:
-        """Make the counter of one endpoint."""
+        """Return the machine of one endpoint."""
         return FailureRun(self)
 
 
 @final
 class FailureRun(StateRepr):
-    """The run of failures of one endpoint. Made by :class:`ConsecutiveFailures`."""
+    """The run of failures of one endpoint. Created by :class:`ConsecutiveFailures`."""
 
     __slots__ = ("_classes", "_config", "count", "since", "state")
 
@@ -112,14 +116,14 @@ class FailureRun(StateRepr):
         self._config = config
         self._classes: dict[Outcome, int] = {}
         self.state: Run = Run.CLEAR
-        """How the run stands."""
+        """The present state."""
         self.count: int = 0
-        """Failures of any class since the last success."""
+        """The number of failures of any class since the last success."""
         self.since: float | None = None
-        """When the run began; ``None`` if there is none."""
+        """The time of the first failure of the run; ``None`` without a run."""
 
     def failed(self, outcome: Outcome, *, now: float) -> bool:
-        """Count a failure; return whether the run is too long now."""
+        """Count a failure. Return whether the run has reached a limit. Outcomes that are no failures are ignored."""
         if outcome not in FAILURES:
             return False
         self.state = following(FAILURE_RUN, self.state, RunTrigger.FAILED)
@@ -136,7 +140,7 @@ class FailureRun(StateRepr):
         self._clear(RunTrigger.SUCCEEDED)
 
     def reset(self) -> None:
-        """Start over, whatever the reason."""
+        """End the run without a success."""
         self._clear(RunTrigger.RESET)
 
     def _clear(self, trigger: RunTrigger) -> None:

@@ -1,8 +1,8 @@
-"""The health machine of one endpoint; ``Lifecycle`` makes it.
+"""The health machine of one endpoint. Created by ``Lifecycle``.
 
-It changes its state by the table only (:meth:`LifecycleMachine._step`). An endpoint is out for up to three
-reasons, each with a point in time: failed requests (``_until``), failed checks (``_held``), damping (``reuse_at``).
-It returns on trial when the last of them has passed.
+It changes its state only by the table (:meth:`LifecycleMachine._step`). An endpoint may be out for three reasons, and
+each has an end: failed requests (``_until``), failed checks (``_held``) and damping (``reuse_at``). The endpoint goes
+on trial when the last of these times has passed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WAS_UP = frozenset({Health.WARMING, Health.HEALTHY, Health.SUSPECT})
 
 
 class Parts(NamedTuple):
-    """The policies that one machine is made of."""
+    """The policies of one machine."""
 
     start: Health
     failures: ConsecutiveFailures
@@ -44,7 +44,7 @@ class Parts(NamedTuple):
 
 @final
 class LifecycleMachine(StateRepr, prints=("state", "deadline")):
-    """The health of one endpoint. ``Lifecycle`` makes it."""
+    """The health of one endpoint. Created by ``Lifecycle``."""
 
     __slots__ = (
         "_checks",
@@ -107,17 +107,17 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
 
     @property
     def watching(self) -> bool:
-        """Whether a success would change anything."""
+        """Whether the machine must be notified of successes."""
         return self._run.count > 0 or self.health is Health.PROBING
 
     @property
     def changing(self) -> bool:
-        """Whether it is worth checking faster: the last checks disagree with the state."""
+        """Whether the last checks disagree with the state, so that more frequent checks are useful."""
         return self._checks.changing
 
     @property
     def ramp(self) -> float:
-        """The part of its share that the endpoint takes: 0 while it is on trial, growing while it warms."""
+        """The fraction of its usual share that the endpoint receives: 0 on trial, growing while it warms up, else 1."""
         if self.health is Health.PROBING:
             return 0.0
         if self.health is Health.WARMING and self._warm_up is not None:
@@ -126,12 +126,12 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
 
     @property
     def trial(self) -> int:
-        """How many requests at a time the endpoint takes, whatever the ramp is; 0 when not on trial."""
+        """The number of concurrent requests that the endpoint may have on trial; 0 if it is not on trial."""
         return self._trial.places if self.health is Health.PROBING else 0
 
     @property
     def deadline(self) -> float | None:
-        """When :meth:`advance` is due; ``None`` if nothing is."""
+        """The time at which :meth:`advance` is due; ``None`` if it is not."""
         if self.health in _OUT:
             return self._out_until()
         if self.health is Health.PROBING:
@@ -139,13 +139,13 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         if self.health is not Health.WARMING:
             return None
         due = None if self._warm_up is None else self._warm_up.deadline
-        return -math.inf if due is None else due  # a new endpoint begins to warm at the first look
+        return -math.inf if due is None else due  # a new endpoint begins its warm-up at once
 
     # ------------------------------------------------------------------ input
 
     def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
         """Record how a request ended."""
-        self._mend_trial(now)
+        self._repair_trial(now)
         if completion.outcome in FAILURES:
             return self._request_failed(completion, now)
         if completion.outcome is Outcome.SUCCESS:
@@ -153,7 +153,7 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         return []
 
     def on_outlier(self, cause: str, /, *, now: float) -> list[Event]:
-        """Record that a sweep found the endpoint wanting."""
+        """Eject the endpoint because a sweep has found it to be an outlier. Ignored while it is out or on trial."""
         if self.health not in _WAS_UP:
             return []
         return self._fall(cause, self._ejection, now)
@@ -165,29 +165,29 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         state = self._checks.observe(passed=result.passed, now=now)
         if not result.passed:
             return events + self._check_failed(result, state, before, now)
-        held = self._held > -math.inf  # it is still if an interrupt came while the check before rose
+        held = self._held > -math.inf  # true after an interrupted call for an earlier check that has passed
         if state is CheckState.UP and (before is not CheckState.UP or held or self.health is Health.UNKNOWN):
-            return events + self._check_rose(now)
+            return events + self._check_up(now)
         return events
 
     def advance(self, *, now: float) -> list[Event]:
-        """Let time pass: go on trial when the time out is over, widen the trial, take a step of the warm-up."""
+        """Update the state to ``now``: begin a trial after an ejection, extend a trial, or advance the warm-up."""
         deadline = self.deadline
         if deadline is None or now < deadline:
             return []
         if self.health is Health.PROBING:
-            self._mend_trial(now)
+            self._repair_trial(now)
             self._trial.advance(now=now)
             return []
         if self.health is Health.WARMING:
             return self._warm(now)
-        return self._let_back(now)
+        return self._begin_trial(now)
 
     def uneject(self, *, now: float) -> list[Event]:
-        """Let a suppressed endpoint back before its time: there is no other."""
+        """End a suppression early, because no other endpoint is eligible."""
         if self.health is not Health.SUPPRESSED or not self._ejection.keep_last:
             return []
-        return self._let_back(now)
+        return self._begin_trial(now)
 
     # ------------------------------------------------------------------ requests
 
@@ -198,7 +198,7 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
             if not self._trial.failed(started_at=completion.started_at):
                 return []
             events = self._fall("failed on trial", self._ejection, now)
-            if self.health is Health.PROBING:  # no other can serve: the next one is the next trial
+            if self.health is Health.PROBING:  # the pool has no other endpoint: begin the next trial
                 self._trial.begin(now=now)
             return events
         tripped = self._run.failed(completion.outcome, now=now)
@@ -212,7 +212,7 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
             if self._trial.succeeded(started_at=completion.started_at):
                 return self._rise(now)
             return []
-        if self.eligible:  # a straggler from before an ejection proves nothing
+        if self.eligible:  # a request that began before the ejection does not count
             self._run.succeeded()
             self._clear()
         return []
@@ -232,10 +232,10 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         self._held = now + result.holds_for
         fell = before in {CheckState.UP, CheckState.FALLING}
         if fell and self.health is Health.SUPPRESSED and self._damper is not None:
-            self._damper.flap(now=now)  # it came and went again, unseen by requests
+            self._damper.flap(now=now)  # the endpoint was up and fell again while it was suppressed
         return []
 
-    def _check_rose(self, now: float) -> list[Event]:
+    def _check_up(self, now: float) -> list[Event]:
         held, self._held = self._held, -math.inf
         if self.health is Health.EJECTED and held > -math.inf:
             return self._rise(now) if self._until == -math.inf else self._when_due(now)
@@ -255,7 +255,7 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
     # ------------------------------------------------------------------ moving
 
     def _fall(self, cause: str, leave: Ejection, now: float, *, checks_for: float = 0.0) -> list[Event]:
-        """Take the endpoint out if the pool can spare it: until checks pass, or for a time."""
+        """Eject the endpoint if the pool allows it: until checks pass, or for a time."""
         if self.eligible and not self._may_eject(leave):
             if self._refused:
                 return []
@@ -292,15 +292,15 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
             until = max(until, self._damper.reuse_at)
         return until
 
-    def _mend_trial(self, now: float) -> None:
-        """Begin the trial again if an interrupt came between its beginning or its end and what follows from it."""
+    def _repair_trial(self, now: float) -> None:
+        """Begin the trial again if an interrupt has separated the state of the trial from that of the machine."""
         if self.health is Health.PROBING and self._trial.state is not Trial.OPEN:
             self._trial.begin(now=now)
 
     def _when_due(self, now: float) -> list[Event]:
-        return self._let_back(now) if now >= self._out_until() else []
+        return self._begin_trial(now) if now >= self._out_until() else []
 
-    def _let_back(self, now: float) -> list[Event]:
+    def _begin_trial(self, now: float) -> list[Event]:
         """Put the endpoint on trial."""
         self._held = -math.inf
         if self._damper is not None:
@@ -310,7 +310,7 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         return [Probing(endpoint=self._endpoint, at=now)]
 
     def _rise(self, now: float) -> list[Event]:
-        """Take the endpoint back: it has proved itself."""
+        """Restore the endpoint after a successful trial, or after enough passed checks."""
         self._restored_at = now
         self._until = -math.inf
         self._refused = False
@@ -327,7 +327,7 @@ class LifecycleMachine(StateRepr, prints=("state", "deadline")):
         return []
 
     def _clear(self) -> None:
-        """Hold nothing against the endpoint, if neither requests nor checks do."""
+        """Set the state to healthy, if there is neither a run of failures nor a failing check."""
         if self._run.count or self._checks.failing or self._checks.changing:
             return
         self._refused = False

@@ -1,7 +1,8 @@
-"""nginx's passive checks: ``max_fails`` failures, ``fail_timeout`` out, and the next request is the probe.
+"""The passive checks of nginx: after ``max_fails`` failures, an endpoint is ejected for ``fail_timeout`` seconds.
 
-The two options are easily misread. ``fail_timeout`` is *not* a sliding window: failures are counted up and
-forgotten only by a success after a quiet ``fail_timeout``. The same number is also the time out.
+The next request after this time is the probe. The two options are easily misunderstood. ``fail_timeout`` is *not* a
+sliding window. The count of failures only grows, until a success after ``fail_timeout`` seconds without a failure sets
+it to 0. The same number is the duration of an ejection.
 
 Source: nginx 1.22, ``ngx_http_upstream_round_robin.c``; nginx issue 599.
 """
@@ -26,25 +27,27 @@ __all__ = ["MAX_FAILS", "FailTrigger", "Fails", "MaxFails", "MaxFailsMachine"]
 
 
 class Fails(enum.StrEnum):
-    """How an endpoint stands in nginx's books."""
+    """The state of an endpoint by the counts of nginx."""
 
     HEALTHY = "healthy"
     """No failure is counted."""
     SUSPECT = "suspect"
-    """Failures are counted, fewer than ``max_fails``; a success does not clear them yet."""
+    """Fewer than ``max_fails`` failures are counted; a success does not yet set the count to 0."""
     EJECTED = "ejected"
-    """``max_fails`` failures are counted, and ``fail_timeout`` has not passed since the last."""
+    """``max_fails`` failures are counted, and ``fail_timeout`` has not passed since the last one."""
     PROBING = "probing"
-    """``fail_timeout`` has passed since the last failure: a success clears the count."""
+    """``fail_timeout`` has passed since the last failure; a success sets the count to 0."""
 
 
 class FailTrigger(enum.StrEnum):
-    """What can happen in nginx's books."""
+    """The triggers of the table of nginx's counts."""
 
     SUCCEEDED = "succeeded"
+    """A request has succeeded."""
     FAILED = "failed"
+    """A request has failed."""
     LIMIT = "limit"
-    """The failure that just came made ``max_fails``, and the endpoint can be spared."""
+    """The count has reached ``max_fails``, and the pool allows the ejection."""
     QUIET = "quiet"
     """``fail_timeout`` has passed since the last failure."""
 
@@ -62,24 +65,29 @@ MAX_FAILS: Final[Table[Fails, FailTrigger]] = frozen(
 
 
 class MaxFails(Policy):
-    """Health policy: nginx's passive checks.
+    """Health policy with the passive checks of nginx.
 
     Parameters
     ----------
     max_fails
-        How many failures eject an endpoint, >= 1. (To turn health off, use ``health=None``.)
+        The number of failures after which an endpoint is ejected, >= 1. (To turn health off, use ``health=None``.)
     fail_timeout
-        Seconds, > 0: how long it stays ejected, and how long it must not fail until a success clears its count.
+        The duration of an ejection in seconds, > 0. A success sets the count to 0 only if the last failure was at least
+        this long ago.
 
     Raises
     ------
     ConfigurationError
         If ``max_fails`` is not a whole number >= 1, or ``fail_timeout`` is not > 0.
 
-    *Difference from nginx:* the last eligible endpoint is never ejected; nginx answers 502 when all are.
+    *Difference from nginx:* the last eligible endpoint is never ejected. nginx answers 502 if all are ejected.
 
-    *When to use it:* to behave like the nginx that it replaces. *When not:* otherwise, because one failure in ten
-    seconds means little. Use :class:`Lifecycle`.
+    *When to use it:* to replace nginx without a change of behaviour.
+
+    *When not to use it:* in all other cases, because one failure in ten seconds is no sufficient reason for an
+    ejection. Use :class:`Lifecycle`.
+
+    Cost: O(1) per failure.
 
     Example
     -------
@@ -104,13 +112,13 @@ class MaxFails(Policy):
         may_eject: Callable[[Ejection], bool],
         rng: random.Random,
     ) -> MaxFailsMachine:
-        """Make the machine of one endpoint. Draws nothing."""
+        """Return the machine of one endpoint. It uses no random numbers."""
         return MaxFailsMachine(self, endpoint, may_eject)
 
 
 @final
 class MaxFailsMachine(StateRepr, prints=("state", "deadline")):
-    """The nginx health of one endpoint. Made by :class:`MaxFails`."""
+    """The health of one endpoint. Created by :class:`MaxFails`."""
 
     __slots__ = ("_checked", "_config", "_endpoint", "_fails", "_may_eject", "health")
 
@@ -135,12 +143,12 @@ class MaxFailsMachine(StateRepr, prints=("state", "deadline")):
 
     @property
     def watching(self) -> bool:
-        """Whether a success would change anything."""
+        """Whether the machine must be notified of successes."""
         return self.health is Fails.PROBING
 
     @property
     def deadline(self) -> float | None:
-        """When the last failure is ``fail_timeout`` ago; ``None`` if none is counted."""
+        """The time at which the last failure is ``fail_timeout`` ago; ``None`` if that is past or none is counted."""
         if self.health in {Fails.SUSPECT, Fails.EJECTED}:
             return self._checked + self._config.fail_timeout
         return None
@@ -157,7 +165,7 @@ class MaxFailsMachine(StateRepr, prints=("state", "deadline")):
         return []
 
     def advance(self, *, now: float) -> list[Event]:
-        """Let time pass."""
+        """Update the state to the time ``now``."""
         if self.deadline is None or now < self.deadline:
             return []
         was_out = self.health is Fails.EJECTED

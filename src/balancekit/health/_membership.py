@@ -1,8 +1,8 @@
-"""Membership of an endpoint: whether it takes new requests, and whether any are still in flight.
+"""Membership of an endpoint: whether it gets new requests, and whether requests are still in flight.
 
-A drain ends when the last lease has ended, or when its deadline forces it. An endpoint that was removed
-from the pool is *leaving* while leases are open, and *removed* after the last one. (A removal that the pool
-takes back, because no table could be made for what would have been left, is not a move: it has not happened.)
+A drain ends when the last lease has ended, or at its deadline. An endpoint that was removed from the pool is *leaving*
+while it has open leases, and *removed* after the last one. A removal that fails, because the selector raised an error,
+is no transition of this table: the pool is unchanged.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ __all__ = ["MEMBERSHIP", "Membership", "Move"]
 
 
 class Membership(enum.StrEnum):
-    """Where an endpoint stands in its pool."""
+    """The state of an endpoint's membership."""
 
     SERVING = "serving"
-    """It takes new requests, as far as its health allows."""
+    """The endpoint gets new requests, if its health allows it."""
     DRAINING = "draining"
-    """It takes nothing new; leases are open."""
+    """The endpoint gets no new requests; leases are open."""
     DRAINED = "drained"
-    """It takes nothing new; the last lease has ended, or the deadline has passed."""
+    """The endpoint gets no new requests; the last lease has ended, or the deadline has passed."""
     LEAVING = "leaving"
-    """It was removed; leases are open."""
+    """The endpoint was removed; leases are open."""
     REMOVED = "removed"
-    """It was removed, and the last lease has ended."""
+    """The endpoint was removed, and its last lease has ended."""
 
 
 class Move(enum.StrEnum):
-    """What can happen to an endpoint's membership."""
+    """The triggers of the membership table."""
 
     DRAIN = "drain"
     """A drain was requested."""
     UNDRAIN = "undrain"
     """The drain was cancelled."""
     LAST_LEASE = "last lease"
-    """No lease is open any more."""
+    """The last lease has ended."""
     DEADLINE = "deadline"
-    """The time for draining is over."""
+    """The deadline of the drain has passed."""
     REMOVE = "remove"
-    """It was removed from the pool."""
+    """The endpoint was removed from the pool."""
 
 
 MEMBERSHIP: Final[Table[Membership, Move]] = frozen(

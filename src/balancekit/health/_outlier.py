@@ -1,18 +1,18 @@
-"""Outlier rules that compare all endpoints in one sweep.
+"""Outlier rules: they compare the endpoints of a pool with each other.
 
-*Why compare.* When a database that all endpoints need is slow, all are slow and none is to blame. An endpoint
-that stands out from its peers is itself at fault.
+*Why compare?* If a database that all endpoints use is slow, all endpoints are slow, and an ejection does not help. If one
+endpoint differs from the others, the cause is probably that endpoint.
 
-*Worked example* for the standard deviation rule: rates 1, 1, 1, 1, 0.5 have mean 0.9 and population standard
-deviation 0.2; the limit is ``0.9 - 1.9 * 0.2 = 0.52``, and 0.5 is out. Among four endpoints none is ever out:
-the farthest that one of n values can be from the mean is ``sqrt(n - 1)`` deviations, 1.73 for four. The rule of
-the median has no such limit and works from three.
+*Worked example* of the standard deviation rule: rates of 1, 1, 1, 1 and 0.5 have the mean 0.9 and the population
+standard deviation 0.2. The limit is ``0.9 - 1.9 * 0.2 = 0.52``, so 0.5 is an outlier. Among four endpoints there is
+never an outlier, because one of n values is at most ``sqrt(n - 1)`` deviations from the mean, 1.73 for four. The rules
+with medians have no such limit; they need three endpoints.
 
-Cost: O(n) a sweep, O(n log n) for medians. Requests pay nothing.
+Cost: O(n) per sweep, O(n log n) for medians. Nothing per request.
 
-Source: Envoy outlier detection (1.30) and gRPC A50, which agree but for one sign: Envoy ejects at a failure
-percentage of the threshold, gRPC above it. Median and scaled absolute deviation: Iglewicz and Hoaglin 1993,
-whose 3.5 is the default.
+Source: Envoy outlier detection (1.30) and gRPC A50. They differ in one point: Envoy ejects an endpoint whose failure
+percentage equals the threshold, gRPC only above it. Median and scaled absolute deviation: Iglewicz and Hoaglin 1993,
+with their factor of 3.5.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ __all__ = [
 ]
 
 Outliers: TypeAlias = Mapping[str, str]
-"""Causes by id."""
+"""The causes of ejection, by endpoint id."""
 
 
 class SuccessRateOutlier(Policy):
-    """Eject endpoints that succeed less often than the mean of the peers by some standard deviations.
+    """Rule that ejects endpoints whose success rate is more than ``factor`` standard deviations below the mean.
 
     Parameters
     ----------
     factor
-        How many population standard deviations, > 0. (Envoy and gRPC write 1900, in thousandths.)
+        The number of population standard deviations, > 0. (Envoy and gRPC express it in thousandths: 1900.)
     min_hosts
-        Endpoints with enough volume without which none is compared, >= 2.
+        The number of endpoints with enough volume, >= 2, that the rule needs to compare.
     volume
-        Requests in the window without which an endpoint is not compared, >= 1.
+        The number of requests in the window, >= 1, that an endpoint needs to be compared.
     window
-        Seconds to look back, > 0; both look from one sweep to the next.
+        The length of the window in seconds, > 0. (Envoy and gRPC use the time between two sweeps.)
     enforcing
         The probability that an outlier is ejected, in (0, 1].
 
@@ -63,7 +63,8 @@ class SuccessRateOutlier(Policy):
     ConfigurationError
         If a parameter is outside its bounds.
 
-    *When not to use it:* in pools of fewer than five, where it ejects none. Use :class:`MedianFailures`.
+    *When not to use it:* in pools of fewer than five endpoints: with the default factor it ejects none. Use
+    :class:`MedianFailures`.
 
     Example
     -------
@@ -97,7 +98,7 @@ class SuccessRateOutlier(Policy):
 
 
 class _FailureShare(Policy):
-    """Eject endpoints by the share of their requests that fails, whatever that of the others is."""
+    """The common part of the rules about the failure rate of a single endpoint."""
 
     timed: ClassVar[bool] = False
     threshold: float = 0.85
@@ -118,18 +119,18 @@ class _FailureShare(Policy):
 
     @abstractmethod
     def _fails(self, rate: float) -> bool:
-        """Answer whether this share is too much."""
+        """Return whether a failure rate is too high."""
 
 
 class FailurePercentage(_FailureShare):
-    """Eject endpoints that fail at least ``threshold`` of their requests (Envoy).
+    """Rule that ejects endpoints with a failure rate of at least ``threshold`` (Envoy).
 
     Parameters
     ----------
     threshold
-        A share, in (0, 1].
+        The failure rate, in (0, 1].
     min_hosts
-        Endpoints with enough volume without which none is judged, >= 1.
+        The number of endpoints with enough volume, >= 1, that the rule needs.
     volume, window, enforcing
         As for :class:`SuccessRateOutlier`.
 
@@ -138,7 +139,7 @@ class FailurePercentage(_FailureShare):
     ConfigurationError
         If a parameter is outside its bounds.
 
-    *When not to use it:* as the only rule; it says nothing of an endpoint that fails 84 % of its requests.
+    *When not to use it:* as the only rule, because it does not eject an endpoint that fails 84 % of its requests.
 
     Example
     -------
@@ -156,21 +157,21 @@ class FailurePercentage(_FailureShare):
 
 
 class FailurePercentageAbove(_FailureShare):
-    """Eject endpoints that fail more than ``threshold`` of their requests (gRPC A50).
+    """Rule that ejects endpoints with a failure rate above ``threshold`` (gRPC A50).
 
     Parameters
     ----------
     threshold
-        A share, in [0, 1]; 1 ejects none.
+        The failure rate, in [0, 1]; 1 ejects none.
     min_hosts, volume, window, enforcing
-        As for :class:`FailurePercentage`, which differs at the threshold itself.
+        As for :class:`FailurePercentage`.
 
     Raises
     ------
     ConfigurationError
         If a parameter is outside its bounds.
 
-    *When not to use it:* as the only rule; it says nothing of an endpoint that fails 85 % of its requests.
+    *When not to use it:* as the only rule, because it does not eject an endpoint that fails 85 % of its requests.
 
     Example
     -------
@@ -188,17 +189,18 @@ class FailurePercentageAbove(_FailureShare):
 
 
 class MedianFailures(Policy):
-    """Eject endpoints that fail far more often than the median of their peers.
+    """Rule that ejects endpoints whose failure rate is far above the median of all endpoints.
 
     Parameters
     ----------
     factor
-        How many scaled median absolute deviations above the median, > 0.
+        The number of scaled median absolute deviations above the median, > 0.
     min_excess
-        A deviation is taken for at least this share, in (0, 1]: when all peers fail equally rarely, a hair
-        more is not an outlier. With the defaults none is an outlier below 17.5 % over the median.
+        The least value of the deviation, as a failure rate in (0, 1]. If all endpoints have almost the same failure
+        rate, a slightly higher one is then no outlier. With the defaults, an outlier is at least 17.5 percentage points
+        above the median.
     min_hosts
-        Endpoints with enough volume without which none is compared, >= 3.
+        The number of endpoints with enough volume, >= 3, that the rule needs to compare.
     volume, window, enforcing
         As for :class:`SuccessRateOutlier`.
 
@@ -207,9 +209,10 @@ class MedianFailures(Policy):
     ConfigurationError
         If a parameter is outside its bounds.
 
-    *Guarantee.* While fewer than half of the endpoints are bad, they do not move the median.
+    *Guarantee.* If fewer than half of the endpoints are bad, the median is the failure rate of a good endpoint, or
+    between those of two good ones.
 
-    *When not to use it:* for two endpoints, of which either may be the outlier.
+    *When not to use it:* for two endpoints, because either of them could be the outlier.
 
     Example
     -------
@@ -242,21 +245,21 @@ class MedianFailures(Policy):
 
 
 class MedianLatency(Policy):
-    """Eject endpoints that answer far more slowly than the median of their peers.
+    """Rule that ejects endpoints whose latency is far above the median of all endpoints.
 
     Parameters
     ----------
     factor
-        How many scaled median absolute deviations above the median, > 0.
+        The number of scaled median absolute deviations above the median, > 0.
     min_excess
-        A deviation is taken for at least this share of the median, > 0: in a pool of equals a hair more
-        is not an outlier. With the defaults none is an outlier below 2.75 times the median.
+        The least value of the deviation, as a share of the median, > 0. If all endpoints have almost the same latency, a
+        slightly higher one is then no outlier. With the defaults, an outlier has at least 2.75 times the median latency.
     quantile
         The quantile of an endpoint's latencies that is compared, in [0, 1].
     min_hosts
-        Endpoints with enough volume without which none is compared, >= 3.
+        The number of endpoints with enough volume, >= 3, that the rule needs to compare.
     volume
-        Latencies in the window without which an endpoint is not compared, >= 1; see :class:`LatencyLimit`.
+        The number of latencies in the window, >= 1, that an endpoint needs to be compared; see :class:`LatencyLimit`.
     window, enforcing
         As for :class:`SuccessRateOutlier`.
 
@@ -265,8 +268,8 @@ class MedianLatency(Policy):
     ConfigurationError
         If a parameter is outside its bounds.
 
-    *When not to use it:* when endpoints differ in latency by design (other regions): the far ones would be
-    out for ever. A load that measures latency sends them less instead.
+    *When not to use it:* for endpoints whose latencies differ by design, for example in other regions. The distant ones
+    would be ejected again and again. A load that measures latency sends them fewer requests instead.
 
     Example
     -------
@@ -314,7 +317,7 @@ def _compared(
     volume: int,
     min_hosts: int,
 ) -> dict[str, float]:
-    """Return a figure of each endpoint with enough requests; of none if too few have."""
+    """Return a value of each endpoint with enough requests, by id; nothing if fewer than ``min_hosts`` have enough."""
     figures = {report.endpoint: figure(report) for report in reports if report.volume >= volume}
     return figures if len(figures) >= min_hosts else {}
 

@@ -1,11 +1,11 @@
 """Probation: a few requests decide whether an ejected endpoint has recovered (half-open).
 
-An endpoint whose time out is over is not simply back. It is on trial: at most ``concurrency`` requests at a
-time are sent to it, whatever the selector would like (``engine/slow_start.py`` turns the others away), and
-``successes`` of them in a row restore it. One failure ends the trial.
+When the ejection of an endpoint ends, the endpoint is on trial. It gets at most ``concurrency`` requests at a time,
+whatever the selector picks (``engine/slow_start.py`` sends the others elsewhere). ``successes`` of them in a row
+restore the endpoint. One failure ends the trial.
 
-A request that does not end, such as a stream, does not hold the trial up for ever: after ``patience`` seconds
-without a result one more may be sent, and another each time that twice the time has passed.
+A request that does not end, such as a stream, must not block the trial forever. So after ``patience`` seconds without a
+result, one more request may be sent. Each further one may be sent after twice the time of the one before.
 
 Source: the half-open state of circuit breakers (Nygard, *Release It!*, 2007); Linkerd admits one request.
 """
@@ -26,24 +26,29 @@ __all__ = ["PROBATION", "Probation", "Trial", "TrialMachine", "TrialTrigger"]
 
 
 class Trial(enum.StrEnum):
-    """How a trial stands."""
+    """The state of a trial."""
 
     CLOSED = "closed"
-    """There is none."""
+    """There was no trial yet."""
     OPEN = "open"
-    """Requests are finding out."""
+    """A trial is in progress."""
     PASSED = "passed"
+    """The last trial has ended with enough successes."""
     FAILED = "failed"
+    """The last trial has ended with a failure."""
 
 
 class TrialTrigger(enum.StrEnum):
-    """What can happen to a trial."""
+    """The triggers of the table of trials."""
 
     BEGIN = "begin"
+    """A trial begins."""
     SUCCEEDED = "succeeded"
+    """A request of the trial has succeeded."""
     FAILED = "failed"
+    """A request of the trial has failed."""
     ENOUGH = "enough"
-    """The success that just came was the last one needed."""
+    """The number of successes has reached ``successes``."""
 
 
 PROBATION: Final[Table[Trial, TrialTrigger]] = frozen(
@@ -58,26 +63,29 @@ PROBATION: Final[Table[Trial, TrialTrigger]] = frozen(
 
 
 class Probation(Policy):
-    """Restore an endpoint after some requests in a row have succeeded.
+    """The trial of an endpoint after its ejection: a number of successful requests in a row restores it.
 
     Parameters
     ----------
     successes
-        How many, >= 1.
+        The number of successes in a row, >= 1.
     concurrency
-        How many requests at a time may be on the endpoint, >= 1, beside those that are open when the trial begins.
+        The number of concurrent requests on the endpoint, >= 1. Requests that are open when the trial begins do not
+        count.
     patience
-        Seconds, > 0, after which one more request may be on the endpoint if the trial has not ended. The next may
-        follow after twice as long, and so on: of an endpoint that answers nothing, ``n`` requests are sent in
-        ``(2 ** (n - 1) - 1) * patience`` seconds. Longer than most time-outs, so that an endpoint that hangs gets one
-        request for each. Infinity sends no more.
+        Seconds without a result, > 0, after which one more concurrent request is allowed. The next is allowed after
+        twice this time, and so on: an endpoint that never answers gets ``n`` requests in ``(2 ** (n - 1) - 1) *
+        patience`` seconds. The default is longer than most timeouts, so that requests to an endpoint that hangs time
+        out one by one. With infinity, no further requests are allowed.
 
     Raises
     ------
     ConfigurationError
         If ``successes`` or ``concurrency`` is not a whole number >= 1, or ``patience`` is not above 0.
 
-    *When not to use it:* with many successes where requests are rare: the trial takes as long as they do.
+    *When not to use it:* with many ``successes`` and few requests, because the trial then takes long.
+
+    Cost: O(1) per result.
 
     Example
     -------
@@ -98,13 +106,13 @@ class Probation(Policy):
             valid.number("patience", self.patience, above=0.0)
 
     def __call__(self) -> TrialMachine:
-        """Make the machine of one endpoint."""
+        """Return the machine of one endpoint."""
         return TrialMachine(self)
 
 
 @final
 class TrialMachine(StateRepr):
-    """The trial of one endpoint. Made by :class:`Probation`."""
+    """The trial of one endpoint. Created by :class:`Probation`."""
 
     __slots__ = ("_config", "_count", "_since", "_wait", "deadline", "places", "state")
 
@@ -114,11 +122,11 @@ class TrialMachine(StateRepr):
         self._since = 0.0
         self._wait = config.patience
         self.state: Trial = Trial.CLOSED
-        """How the trial stands."""
+        """The present state."""
         self.places: int = config.concurrency
-        """How many requests at a time may be on the endpoint while the trial is open."""
+        """The number of concurrent requests on the endpoint during the trial."""
         self.deadline: float = math.inf
-        """When :meth:`advance` is due, infinity if it never is, negative infinity before a first call."""
+        """The time at which :meth:`advance` is due; infinity if it is not, minus infinity if it is due at once."""
 
     @checked_arguments
     def begin(self, *, now: float) -> None:
@@ -126,12 +134,12 @@ class TrialMachine(StateRepr):
         self._begin(since=float(now), deadline=now + self._config.patience)
 
     def begin_open(self) -> None:
-        """Begin a trial that every request belongs to, whenever it began."""
+        """Begin a trial in which every request counts, whenever it began."""
         self._begin(since=-math.inf, deadline=-math.inf)
 
     @checked_arguments
     def advance(self, *, now: float) -> None:
-        """Let time pass: after a wait without a result one more request may be on the endpoint."""
+        """Allow one more concurrent request if there was no result for long enough."""
         if self.state is not Trial.OPEN or now < self.deadline:
             return
         if self.deadline > -math.inf:
@@ -149,15 +157,15 @@ class TrialMachine(StateRepr):
 
     @checked_arguments
     def counts(self, started_at: float) -> bool:
-        """Return whether a request belongs to the trial; one from before it proves nothing either way.
+        """Return whether the result of a request counts: whether it began during the trial.
 
-        A balancer that measures no time says NaN, and every request counts.
+        A balancer that measures no time passes NaN; then every request counts.
         """
         return self.state is Trial.OPEN and not started_at < self._since
 
     @checked_arguments
     def succeeded(self, *, started_at: float) -> bool:
-        """Record a success; return whether it was the last one needed."""
+        """Record a success. Return whether the trial has ended successfully."""
         if not self.counts(started_at):
             return False
         self.state = following(PROBATION, self.state, TrialTrigger.SUCCEEDED)
@@ -168,7 +176,7 @@ class TrialMachine(StateRepr):
 
     @checked_arguments
     def failed(self, *, started_at: float) -> bool:
-        """Record a failure; return whether it ended the trial."""
+        """Record a failure. Return whether it has ended the trial."""
         if not self.counts(started_at):
             return False
         self.state = following(PROBATION, self.state, TrialTrigger.FAILED)

@@ -1,9 +1,9 @@
-"""Rules about one endpoint alone: its success rate, and its latency.
+"""Rules about the success rate or the latency of a single endpoint.
 
-A run of failures says nothing of an endpoint that fails every other request; a rate over a window does. It
-needs a minimum volume: one failure of one request is a rate of 100 %.
+Consecutive failures do not detect an endpoint that fails every other request. A rate over a window does. A rule needs a
+minimum number of requests, because one failure in one request is a rate of 100 %.
 
-Cost: a subtraction of counters that are kept anyway, once a sweep. Requests pay nothing.
+Cost: one subtraction of counters per endpoint and sweep. Nothing per request.
 
 Source: Finagle's failure accrual (success rate < 0.8 over 30 s, at least 5 requests); YARP's
 ``TransportFailureRate``; Caddy's latency limit.
@@ -24,16 +24,16 @@ __all__ = ["LatencyLimit", "SuccessRate"]
 
 
 class SuccessRate(Policy):
-    """Eject endpoints that succeed in less than ``min_rate`` of their requests.
+    """Rule that ejects endpoints with a success rate below ``min_rate``.
 
     Parameters
     ----------
     min_rate
-        The least share that is good enough, in (0, 1].
+        The lowest success rate that is allowed, in (0, 1].
     volume
-        Requests in the window without which nothing is said, >= 1.
+        The number of requests in the window, >= 1, that an endpoint needs to be judged.
     window
-        Seconds to look back, > 0.
+        The length of the window in seconds, > 0.
     enforcing
         The probability that an outlier is ejected, in (0, 1].
 
@@ -42,8 +42,8 @@ class SuccessRate(Policy):
     ConfigurationError
         If a parameter is outside its bounds.
 
-    *When not to use it:* where a shared dependency makes all endpoints fail: each is an outlier, and only the cap
-    on ejections keeps the pool. :class:`SuccessRateOutlier` compares.
+    *When not to use it:* if all endpoints depend on one service that may fail. Then all would be ejected, up to the cap
+    of :class:`Ejection`. Use :class:`SuccessRateOutlier`, which compares endpoints.
 
     Example
     -------
@@ -73,19 +73,19 @@ class SuccessRate(Policy):
 
 
 class LatencyLimit(Policy):
-    """Eject endpoints whose answers take longer than ``limit`` seconds.
+    """Rule that ejects endpoints with a latency above ``limit``.
 
     Parameters
     ----------
     limit
-        Seconds, > 0.
+        The highest latency that is allowed, in seconds, > 0.
     quantile
-        The quantile that is compared, in [0, 1]: 0.95 says that one answer in twenty may be slower.
+        The quantile of the latencies that is compared, in [0, 1]. With 0.95, one answer in twenty may be slower.
     volume
-        Latencies in the window without which nothing is said, >= 1. (The balancer keeps the first 64 of an
-        endpoint, then one in eight, and at most the last 256.)
+        The number of latencies in the window, >= 1, that an endpoint needs to be judged. (The balancer records the
+        first 64 latencies of an endpoint, then one in eight, and keeps the last 256.)
     window
-        Seconds to look back, > 0.
+        The length of the window in seconds, > 0.
     enforcing
         The probability that an outlier is ejected, in (0, 1].
 
@@ -94,7 +94,7 @@ class LatencyLimit(Policy):
     ConfigurationError
         If a parameter is outside its bounds.
 
-    *When not to use it:* when latency rises with load: taking an endpoint out makes the others slower.
+    *When not to use it:* if the latency rises with the load. Each ejection then makes the other endpoints slower.
 
     Example
     -------

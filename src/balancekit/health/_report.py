@@ -1,7 +1,7 @@
-"""Recent results of one endpoint, as the rules of a sweep receive them.
+"""The recent results of one endpoint, as the rules of a sweep receive them.
 
-A plain class, not a record: a sweep makes one for each endpoint and window, and a record costs eight times
-as much. Latencies are looked up when a rule reads them.
+This is a plain class and no record, because a sweep creates one for each endpoint and window, and a record costs eight
+times as much. Latencies are read when a rule uses them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ __all__ = ["EndpointReport"]
 
 @final
 class EndpointReport:
-    """What one endpoint did within a rule's window.
+    """The results of one endpoint within the window of a rule.
 
     Parameters
     ----------
     endpoint
-        Its id.
+        The id of the endpoint.
     successes, failures
-        How many requests ended so. Cancelled and ignored ones are neither.
+        The numbers of successful and failed requests. Cancelled and ignored requests are neither.
     latencies
-        Of the successes, in seconds, as far as they were kept, or a function that returns them; empty if the
-        balancer measures no time.
+        The recorded latencies of successes in seconds, or a function that returns them. Empty if the balancer measures no
+        time.
 
     Example
     -------
@@ -54,28 +54,28 @@ class EndpointReport:
 
     @property
     def latencies(self) -> list[float]:
-        """Of the successes, in seconds, in ascending order."""
+        """The recorded latencies of successes in seconds, in ascending order."""
         if callable(self._latencies):
             self._latencies = sorted(self._latencies())
         return self._latencies
 
     @property
     def volume(self) -> int:
-        """How many requests ended."""
+        """The number of successful and failed requests."""
         return self.successes + self.failures
 
     @property
     def success_rate(self) -> float:
-        """The share that succeeded, NaN if there were no requests."""
+        """The share of successes; NaN without requests."""
         return self.successes / self.volume if self.volume else math.nan
 
     @property
     def failure_rate(self) -> float:
-        """The share that failed, NaN if there were no requests."""
+        """The share of failures; NaN without requests."""
         return self.failures / self.volume if self.volume else math.nan
 
     def latency(self, q: float) -> float:
-        """Return a quantile of the latencies, NaN if there are none."""
+        """Return a quantile of the latencies in seconds; NaN if there are none."""
         return quantile(self.latencies, q) if self.latencies else math.nan
 
     def __repr__(self) -> str:

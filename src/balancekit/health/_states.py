@@ -1,11 +1,11 @@
 """Health states and the transitions between them.
 
-The table is the whole truth: the machine in ``_machine.py`` only looks things up, the documentation is
-drawn from it, and a test enumerates every pair. **A pair that is not listed is a no-op, by rule.**
+The machine in ``_machine.py`` changes its state only by the table of this module. The documentation is generated from the
+table, and a test enumerates every pair of state and trigger. **A pair that is not in the table changes nothing.**
 
-Two things are true of an endpoint at once: how it does (this table) and whether it belongs to the pool
-(``_membership.py``). They do not wait for each other: an endpoint that is drained while it is ejected is
-still ejected when it comes back. What people see is one word, :func:`shown`.
+An endpoint has two independent states: its health (this table) and its membership (``_membership.py``). An endpoint
+that is drained while it is ejected is still ejected after the drain. :func:`shown` combines both states into one word
+for statistics.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ class Health(enum.StrEnum):
     """The state of one endpoint."""
 
     UNKNOWN = "unknown"
-    """Not checked yet; not picked until a check has passed."""
+    """Not checked yet. The endpoint is not picked until a check has passed."""
     PROBING = "probing"
-    """Back on trial, by a few requests at a time: one failure takes it out again."""
+    """On trial after an ejection. The endpoint gets a few requests at a time; one failure ejects it again."""
     WARMING = "warming"
-    """Healthy, and given a growing part of its share."""
+    """Healthy, with a growing fraction of its usual share."""
     HEALTHY = "healthy"
-    """Nothing is known against it."""
+    """Healthy: no recent failures."""
     SUSPECT = "suspect"
-    """It failed of late, not often enough to be taken out, or the pool cannot spare it."""
+    """Recent failures, but too few for an ejection, or the pool does not allow the ejection."""
     EJECTED = "ejected"
-    """Taken out for a time, or for as long as checks fail."""
+    """Not picked for a time, or until checks pass."""
     SUPPRESSED = "suppressed"
-    """Taken out for coming and going: kept out until its penalty has decayed."""
+    """Not picked because of flapping, until the penalty has decayed."""
     DRAINING = "draining"
-    """Taken out on request, or removed with leases still open."""
+    """Not picked because of a drain, or removed with open leases."""
     REMOVED = "removed"
-    """No longer in the pool, and no lease is open."""
+    """Removed from the pool, without open leases."""
 
 
 class Trigger(enum.StrEnum):
-    """What can happen to the condition of an endpoint."""
+    """The triggers of the table of health states."""
 
     SUCCEEDED = "succeeded"
-    """Nothing is held against it any more: a request succeeded, and no check is failing."""
+    """A request has succeeded or a check has passed, and neither requests nor checks are failing."""
     FAILED = "failed"
-    """A request or a check failed."""
+    """A request or a check has failed."""
     FALL = "fall"
-    """It failed often enough to be taken out, and may be."""
+    """There were enough failures for an ejection, and the pool allows it."""
     SUPPRESS = "suppress"
-    """It came and went so often that its penalty reached the threshold."""
+    """The penalty of flapping has reached its threshold."""
     EXPIRE = "expire"
-    """Its time out of the pool is over."""
+    """The ejection has ended."""
     REUSE = "reuse"
-    """Its penalty has decayed, or it is the last one there is."""
+    """The penalty has decayed, or no other endpoint is eligible."""
     RISE = "rise"
-    """It has proved itself: enough requests on trial succeeded, or enough checks passed."""
+    """Enough requests on trial have succeeded, or enough checks have passed."""
     WARMED = "warmed"
-    """It takes its full share."""
+    """The warm-up has ended, or there is none."""
 
 
 TRANSITIONS: Final[Table[Health, Trigger]] = frozen(
@@ -83,21 +83,21 @@ TRANSITIONS: Final[Table[Health, Trigger]] = frozen(
 )
 
 CONDITIONS: Final = tuple([health for health in Health if health not in {Health.DRAINING, Health.REMOVED}])
-"""The states of the table above; the other two come from membership."""
+"""The states of the table above. The other two states are those of the membership."""
 
 ELIGIBLE: Final = frozenset({Health.PROBING, Health.WARMING, Health.HEALTHY, Health.SUSPECT})
 """The states in which an endpoint may be picked."""
 START_STATES: Final = frozenset({Health.UNKNOWN, Health.PROBING, Health.WARMING, Health.HEALTHY})
-"""The states in which an endpoint may join: what ``Lifecycle(start=...)`` takes."""
+"""The states in which an endpoint may join: the values of ``Lifecycle(start=...)``."""
 
 
 def after(state: Health, trigger: Trigger) -> Health:
-    """Return the state that ``trigger`` leads to; the same one if the table has nothing to say."""
+    """Return the state after a trigger; the same state if the table does not list the pair."""
     return following(TRANSITIONS, state, trigger)
 
 
 def shown(condition: str, membership: Membership) -> str:
-    """Return the one word for an endpoint of this condition and membership.
+    """Return the state that statistics show for an endpoint: its health if it serves, else its membership.
 
     Example
     -------

@@ -1,13 +1,12 @@
-"""Outlier sweeps: rules applied to all endpoints from time to time, at no cost for requests.
+"""Outlier sweeps: rules that are evaluated for all endpoints at regular intervals, without a cost per request.
 
-Nodes count how requests end anyway. A sweep notes the counters of each endpoint; the difference to an
-earlier note is what happened since. So a rate over a window needs no hook on the path of a request: a
-healthy endpoint's success stays as cheap as it is without rules.
+Every node has counters of outcomes. A sweep stores a copy of the counters of each endpoint. The difference between two
+copies is the number of requests between them. So a rate over a window needs no call at the end of a request.
 
-An endpoint that is out takes no part, and starts over when it is back: what it did before is paid for.
-Windows are as exact as sweeps are frequent: a window of 10 s swept every second covers 10 to 11 s.
+An endpoint that is not eligible takes no part in a sweep. When it returns, its earlier results are forgotten. A window
+is longer than configured by up to the interval of sweeps: a window of 10 s with one sweep per second covers 10 to 11 s.
 
-Cost: O(n) a sweep for each rule, and 32 bytes a note.
+Cost: O(n) per sweep and rule, and about 180 bytes per copy of the counters.
 """
 
 from __future__ import annotations
@@ -30,32 +29,34 @@ from balancekit.snapshot import Node
 __all__ = ["OutlierSweep", "Rule", "check_rules", "check_window"]
 
 SWEPT_PER_S: Final = 5000
-"""Endpoints per second that sweeps may look at."""
+"""Endpoints per second that sweeps may read. In large pools the interval is longer."""
 
 
 class Rule(Protocol):
-    """Decides from reports which endpoints to eject. Write your own: any object with these three.
+    """A rule that decides from reports which endpoints to eject. Any object with these three members is a rule.
 
-    An attribute ``timed = False`` says that it looks at no latencies; without it, the balancer measures them.
+    The thread that finds a sweep to be due calls the rule, under no lock; no other thread calls it at the same time. An
+    exception is logged, and the rule then ejects nothing. A rule with the attribute ``timed = False`` uses no
+    latencies. Without it, the balancer measures them.
     """
 
     @property
     def window(self) -> float:
-        """Seconds that the reports cover."""
+        """The time in seconds that the reports cover, > 0."""
         ...
 
     @property
     def enforcing(self) -> float:
-        """The probability that an outlier is ejected."""
+        """The probability that an outlier is ejected, in (0, 1]."""
         ...
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Mapping[str, str]:
-        """Return the ids of the outliers, each with a cause. Pure."""
+        """Return the causes of ejection of the outliers, by endpoint id. It must not change anything."""
         ...
 
 
 class Note(NamedTuple):
-    """The counters of one endpoint at one time; they only grow."""
+    """A copy of the counters of one endpoint at one time."""
 
     at: float
     successes: int = 0
@@ -65,16 +66,16 @@ class Note(NamedTuple):
 
 @final
 class OutlierSweep(ConstructorRepr):
-    """The sweeps over one pool.
+    """The sweep of one pool.
 
     Parameters
     ----------
     rules
-        Evaluated in this order; the first cause found for an endpoint is the one that is reported.
+        The rules, at least one. They are evaluated in this order; for each endpoint, the first cause is reported.
     interval
-        Seconds between two sweeps.
+        Seconds between two sweeps, > 0.
     rng
-        Decides whether to act, for rules that are not always enforced.
+        The random generator for rules whose ``enforcing`` is below 1.
     """
 
     def __init__(self, rules: Sequence[Rule], interval: float, rng: random.Random) -> None:
@@ -84,10 +85,10 @@ class OutlierSweep(ConstructorRepr):
         self._longest = max(rule.window for rule in self._rules)
         self._notes: dict[Node, list[Note]] = {}
         self.deadline: float = -math.inf
-        """When :meth:`advance` is due."""
+        """The time at which :meth:`advance` is due."""
 
     def advance(self, nodes: Iterable[Node], *, now: float) -> dict[str, str]:
-        """Look at every node in service; return the outliers, each with its cause."""
+        """Sweep the eligible nodes. Return the causes of ejection of the outliers, by endpoint id."""
         before, self._notes = self._notes, {}
         for node in nodes:
             notes = before.get(node, [])
@@ -109,7 +110,7 @@ class OutlierSweep(ConstructorRepr):
 
 
 def _evaluate(rule: Rule, reports: Sequence[EndpointReport]) -> Mapping[str, str]:
-    """Evaluate a rule; one that raises is logged and ejects none: it may not break a request."""
+    """Return the outliers of a rule. If the rule raises, the error is logged and there are none."""
     try:
         return rule(reports)
     except Exception:
@@ -118,7 +119,7 @@ def _evaluate(rule: Rule, reports: Sequence[EndpointReport]) -> Mapping[str, str
 
 
 def check_rules(rules: object) -> None:
-    """Refuse what is not a tuple of rules."""
+    """Raise ``ConfigurationError`` if a value is no tuple of rules, or a rule has no valid ``window`` or ``enforcing``."""
     if not isinstance(rules, tuple) or not all(callable(rule) for rule in rules):
         raise ConfigurationError("rules", rules, "a tuple of rules such as SuccessRate()")
     for rule in rules:
@@ -131,7 +132,7 @@ def check_rules(rules: object) -> None:
 
 
 def check_window(volume: object, window: object, enforcing: object) -> None:
-    """Refuse what no rule can look at: less than one request, no time, or a probability outside (0, 1]."""
+    """Raise ``ConfigurationError`` unless ``volume`` is an integer >= 1, ``window`` > 0 and ``enforcing`` in (0, 1]."""
     valid.integer("volume", volume, minimum=1)
     valid.number("window", window, above=0.0)
     valid.number("enforcing", enforcing, above=0.0, maximum=1.0)
@@ -144,7 +145,7 @@ def _note(node: Node, now: float) -> Note:
 
 
 def _place(notes: Sequence[Note], since: float) -> int:
-    """Return where the window begins: at the last note that is not younger than ``since``, or the first."""
+    """Return the index of the note at which a window begins: the last one not after ``since``, or the first."""
     return max(0, bisect_right(notes, (since, math.inf)) - 1)
 
 

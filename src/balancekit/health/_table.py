@@ -1,7 +1,7 @@
-"""State tables: a pair of state and trigger that is not listed changes nothing.
+"""State tables: mappings from (state, trigger) to the next state. A pair that is not listed changes nothing.
 
-Each machine of this package owns a table, a mapping from (state, trigger) to state, and changes its state
-by nothing else. So the documentation is drawn from the tables, and tests enumerate every pair of them.
+Each machine of this package has a table, and changes its state only by this table. So the documentation is generated
+from the tables, and tests enumerate every pair.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ S = TypeVar("S", bound=enum.Enum)
 T = TypeVar("T", bound=enum.Enum)
 
 Table: TypeAlias = Mapping[tuple[S, T], S]
-"""Where each trigger leads from each state."""
+"""A mapping from state and trigger to the next state."""
 
 
 def frozen(rows: Mapping[tuple[S, T], S]) -> Table[S, T]:
-    """Return a table that cannot be changed."""
+    """Return a read-only copy of a table."""
     return MappingProxyType(dict(rows))
 
 
 def following(table: Table[S, T], state: S, trigger: T) -> S:
-    """Return the state that ``trigger`` leads to; the same one if the table has nothing to say."""
+    """Return the state after a trigger; the same state if the table does not list the pair."""
     return table.get((state, trigger), state)
 
 
 def markdown(states: Iterable[S], triggers: Iterable[T], table: Table[S, T]) -> str:
-    """Draw a table: a row for each state, a column for each trigger, an empty cell where nothing changes."""
+    """Return a table as Markdown: a row per state, a column per trigger, and an empty cell where nothing changes."""
     columns = list(triggers)
     lines = ["| | " + " | ".join(trigger.value for trigger in columns) + " |"]
     lines.append("| --- " * (len(columns) + 1) + "|")

@@ -1,16 +1,17 @@
-"""Thresholds of checks: how many results in a row must agree (rise and fall).
+"""Thresholds of checks: the number of equal results in a row after which an endpoint is up or down.
 
-``fall`` failures in a row say down, ``rise`` passes in a row say up; one that disagrees starts the count
-again. Between up and down the machine is *changing*, which is when a schedule checks faster.
+An endpoint is down after ``fall`` failures in a row, and up after ``rise`` passes in a row. A different result sets the
+count to 0. While results disagree with the state, the machine is *changing*; checks are then more frequent.
 
-*Detection* of an endpoint that dies at a random moment, checked every ``interval`` with ``timeout``: at the
-earliest ``(fall - 1) * interval + timeout`` later, at the latest ``fall * interval + timeout``.
+*Detection.* An endpoint fails at a random time, and is checked every ``interval`` seconds with a ``timeout``. It is
+down at the earliest ``(fall - 1) * interval + timeout`` seconds later, and at the latest ``fall * interval + timeout``
+seconds later.
 
-*False alarms.* If a healthy endpoint fails a check with probability p, independently, it takes
-``(1 - p ** fall) / ((1 - p) * p ** fall)`` checks on average until it is wrongly called down: 10 100 at
-p = 1 % and fall 2, over a million at fall 3.
+*False alarms.* If a healthy endpoint fails each check with probability p, independently, it is wrongly down after ``(1
+- p ** fall) / ((1 - p) * p ** fall)`` checks on average. For p = 1 % these are 10,100 checks with ``fall=2``, and more
+than a million with ``fall=3``.
 
-Source: HAProxy ``rise 2 fall 3``; Envoy lets the first check of a new host decide alone.
+Source: HAProxy's defaults ``rise 2 fall 3``. As in Envoy, the first check of a new endpoint decides alone.
 """
 
 from __future__ import annotations
@@ -27,26 +28,31 @@ __all__ = ["THRESHOLDS", "CheckState", "CheckTrigger", "Detection", "ThresholdMa
 
 
 class CheckState(enum.StrEnum):
-    """What the checks say of an endpoint."""
+    """The state of an endpoint by its checks."""
 
     UNKNOWN = "unknown"
+    """There was no check yet."""
     UP = "up"
+    """Up; the last check passed."""
     FALLING = "falling"
     """Up, but the last checks failed."""
     DOWN = "down"
+    """Down; the last check failed."""
     RISING = "rising"
     """Down, but the last checks passed."""
 
 
 class CheckTrigger(enum.StrEnum):
-    """What can happen to what checks say."""
+    """The triggers of the table of checks."""
 
     PASSED = "passed"
+    """A check has passed."""
     FAILED = "failed"
+    """A check has failed."""
     RISE = "rise"
-    """The pass that just came was the last one needed."""
+    """The number of passes in a row has reached ``rise``."""
     FALL = "fall"
-    """The failure that just came was the last one needed."""
+    """The number of failures in a row has reached ``fall``."""
 
 
 THRESHOLDS: Final[Table[CheckState, CheckTrigger]] = frozen(
@@ -64,7 +70,7 @@ THRESHOLDS: Final[Table[CheckState, CheckTrigger]] = frozen(
 
 
 class Detection(NamedTuple):
-    """How many seconds after its death an endpoint is called down."""
+    """The time in seconds from the failure of an endpoint until the endpoint is down."""
 
     soonest: float
     mean: float
@@ -72,7 +78,7 @@ class Detection(NamedTuple):
 
 
 class Thresholds(Policy):
-    """Believe checks after ``rise`` passes or ``fall`` failures in a row.
+    """Thresholds of checks: up after ``rise`` passes in a row, down after ``fall`` failures in a row.
 
     Parameters
     ----------
@@ -86,8 +92,10 @@ class Thresholds(Policy):
     ConfigurationError
         If a parameter is not a whole number >= 1.
 
-    *When not to use it:* alone, against an endpoint that comes and goes more slowly than ``rise + fall``
-    checks: it follows every turn. :class:`FlapDamping` keeps that one out.
+    *When not to use it:* as the only means against an endpoint that changes more slowly than every ``rise + fall``
+    checks, because the state then follows every change. Add :class:`FlapDamping`.
+
+    Cost: O(1) per check.
 
     Example
     -------
@@ -104,11 +112,23 @@ class Thresholds(Policy):
         valid.integer("fall", self.fall, minimum=1)
 
     def __call__(self, state: CheckState = CheckState.UNKNOWN) -> ThresholdMachine:
-        """Make the machine of one endpoint, which begins up, down or unknown."""
+        """Return the machine of one endpoint, in the given initial state."""
         return ThresholdMachine(self, state)
 
     def detection(self, *, interval: float, timeout: float) -> Detection:
-        """Return how long a sudden death stays unseen when every check of the dead times out.
+        """Return the time until a sudden failure is detected, if every check after it times out.
+
+        Parameters
+        ----------
+        interval
+            Seconds between the starts of two checks, >= 0.
+        timeout
+            Seconds until a check fails, >= 0.
+
+        Raises
+        ------
+        ConfigurationError
+            If a parameter is no finite number >= 0.
 
         Example
         -------
@@ -120,12 +140,17 @@ class Thresholds(Policy):
         return Detection(least, least + period / 2, least + period)
 
     def false_alarm(self, failing: float) -> float:
-        """Return how many checks pass, on average, until a healthy endpoint is called down by chance.
+        """Return the average number of checks until a healthy endpoint is wrongly down.
 
         Parameters
         ----------
         failing
-            The probability that a check of a healthy endpoint fails, in (0, 1).
+            The probability that a check of a healthy endpoint fails, in (0, 1].
+
+        Raises
+        ------
+        ConfigurationError
+            If ``failing`` is not in (0, 1].
 
         Example
         -------
@@ -140,7 +165,7 @@ class Thresholds(Policy):
 
 @final
 class ThresholdMachine(StateRepr):
-    """What the checks say of one endpoint. Made by :class:`Thresholds`."""
+    """The state of one endpoint by its checks. Created by :class:`Thresholds`."""
 
     __slots__ = ("_config", "_count", "since", "state")
 
@@ -148,13 +173,13 @@ class ThresholdMachine(StateRepr):
         self._config = config
         self._count = 0
         self.state: CheckState = state
-        """What the checks say now."""
+        """The present state."""
         self.since: float | None = None
-        """When the endpoint was last called up or down; ``None`` if it never was."""
+        """The time of the last change between up and down; ``None`` before the first check."""
 
     @property
     def changing(self) -> bool:
-        """Whether the last checks disagree with the state, so that it is worth checking faster."""
+        """Whether the last checks disagree with the state, so that more frequent checks are useful."""
         return self.state in {CheckState.FALLING, CheckState.RISING}
 
     @property
@@ -163,7 +188,7 @@ class ThresholdMachine(StateRepr):
         return self.state in {CheckState.FALLING, CheckState.DOWN}
 
     def observe(self, *, passed: bool, now: float) -> CheckState:
-        """Record how a check ended; return the state."""
+        """Record the result of a check. Return the new state."""
         before = self.state
         self.state = following(THRESHOLDS, before, CheckTrigger.PASSED if passed else CheckTrigger.FAILED)
         self._count = self._count + 1 if self.state is before else 1
@@ -177,6 +202,6 @@ class ThresholdMachine(StateRepr):
 
 
 def _settled(before: CheckState, now: CheckState) -> bool:
-    """Return whether the endpoint was newly marked up or down, and not as before a stray check."""
+    """Return whether a change of state changes between up and down."""
     strays = {(CheckState.FALLING, CheckState.UP), (CheckState.RISING, CheckState.DOWN)}
     return (before, now) not in strays

@@ -1,15 +1,15 @@
-"""Slow start: a ramp from a small share of the traffic to the whole.
+"""Slow start: the share of an endpoint that returns grows from a small value to its usual one.
 
 .. code-block:: text
 
     share(t) = max(min_share, (t / window) ** (1 / aggression)),  1 from t = window on
 
-The ramp is one number of the node, ``node.ramp``. Selectors do not know of it: a request that was to go to a
-warming endpoint is let through with that probability and sent elsewhere otherwise. So it is the same for round
-robin, for least loads and for hashing, and a scheduler cannot park the newcomer in a far future, as those do
-that lower its weight (Envoy issues 19526, 19712, 29259).
+The present share is ``node.ramp``. Selectors do not use it. A request for which the selector picks a warming endpoint
+is sent there with this probability, and otherwise elsewhere. So slow start is the same for round robin, for least-load
+selectors and for hashing. It also avoids the starvation of new endpoints in schedulers that lower weights (Envoy issues
+19526, 19712, 29259).
 
-Source: Envoy slow start (minimum 10 %, aggression 1.0); HAProxy ``slowstart``, which moves in 20 steps.
+Source: Envoy slow start (minimum 10 %, aggression 1.0); HAProxy ``slowstart``, which has 20 steps.
 """
 
 from __future__ import annotations
@@ -25,28 +25,29 @@ from balancekit.health._table import Table, following, frozen
 __all__ = ["WARM_UP", "WarmUp", "WarmUpMachine", "Warmth", "WarmthTrigger"]
 
 STEPS: Final = 20
-"""The ramp moves in so many steps (HAProxy), each of which costs one look at the pool."""
+"""Steps of a warm-up, as in HAProxy. Each costs one update of the pool's state."""
 
 
 class Warmth(enum.StrEnum):
-    """How a warm-up stands."""
+    """The state of a warm-up."""
 
     FULL = "full"
-    """The endpoint takes its full share."""
+    """The endpoint gets its full share."""
     RAMPING = "ramping"
-    """It takes a growing part of it."""
+    """The endpoint gets a growing fraction of its share."""
 
 
 class WarmthTrigger(enum.StrEnum):
-    """What can happen to a warm-up."""
+    """The triggers of the table of warm-ups."""
 
     BEGIN = "begin"
+    """The warm-up begins."""
     STEP = "step"
-    """A twentieth of the window has passed, and not the last one."""
+    """A step of the window has passed, but not the last one."""
     DONE = "done"
     """The window has passed."""
     STOP = "stop"
-    """The endpoint was taken out again."""
+    """The endpoint was ejected."""
 
 
 WARM_UP: Final[Table[Warmth, WarmthTrigger]] = frozen(
@@ -59,29 +60,32 @@ WARM_UP: Final[Table[Warmth, WarmthTrigger]] = frozen(
 
 
 class WarmUp(Policy):
-    """Give an endpoint that is back a share that grows over ``window`` seconds.
+    """Slow start: an endpoint that returns gets a share that grows over ``window`` seconds.
 
     Parameters
     ----------
     window
-        Seconds until the endpoint takes its full share, > 0.
+        Seconds until the endpoint gets its full share, > 0.
     aggression
-        The shape, > 0: 1 is a straight line, more begins steeper, less begins flatter.
+        The shape of the growth, > 0: linear with 1, faster at first with more, slower at first with less.
     min_share
-        The least share, in [0, 1].
+        The share at the beginning, in [0, 1].
 
     Raises
     ------
     ConfigurationError
         If a parameter is outside its bounds.
 
-    *Guarantee.* Shares among the endpoints that are not warming stay in proportion. If every endpoint that is left
-    is warming, requests go to them all the same.
+    *Guarantee.* The shares of the other endpoints keep their proportions. If all eligible endpoints are warming, they
+    get all requests.
 
-    An endpoint that is added takes its whole share at once, unless ``Lifecycle(start=Health.WARMING)`` has it begin warm.
+    A new endpoint gets its full share at once, unless ``Lifecycle(start=Health.WARMING)`` is used.
 
-    *When to use it:* for endpoints with cold caches or code that is compiled as it runs. *When not:* as a
-    cure for overload.
+    *When to use it:* for endpoints with cold caches or just-in-time compilers.
+
+    *When not to use it:* against overload. Use a limit such as ``MaxInFlight``.
+
+    Cost: O(n) per step for a pool of n endpoints, 20 steps per warm-up; per request, see ``engine/slow_start.py``.
 
     Example
     -------
@@ -99,20 +103,26 @@ class WarmUp(Policy):
         valid.number("min_share", self.min_share, minimum=0.0, maximum=1.0)
 
     def share(self, elapsed: float) -> float:
-        """Return the share after so many seconds of warm-up."""
+        """Return the share, 0 to 1, after ``elapsed`` seconds of warm-up.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``elapsed`` is no finite number.
+        """
         elapsed = valid.number("elapsed", elapsed)
         if elapsed >= self.window:
             return 1.0
         return float(max(self.min_share, (max(0.0, elapsed) / self.window) ** (1.0 / self.aggression)))
 
     def __call__(self) -> WarmUpMachine:
-        """Make the machine of one endpoint."""
+        """Return the machine of one endpoint."""
         return WarmUpMachine(self)
 
 
 @final
 class WarmUpMachine(StateRepr):
-    """The warm-up of one endpoint. Made by :class:`WarmUp`."""
+    """The warm-up of one endpoint. Created by :class:`WarmUp`."""
 
     __slots__ = ("_began", "_config", "_steps", "share", "state")
 
@@ -121,32 +131,32 @@ class WarmUpMachine(StateRepr):
         self._began = 0.0
         self._steps = 0
         self.state: Warmth = Warmth.FULL
-        """How the warm-up stands."""
+        """The present state."""
         self.share: float = 1.0
-        """The part of its share that the endpoint takes, as of the last step."""
+        """The fraction of its usual share that the endpoint gets, as of the last step."""
 
     @property
     def deadline(self) -> float | None:
-        """When the next step is due; ``None`` if none is."""
+        """The time of the next step; ``None`` if there is none."""
         if self.state is Warmth.FULL:
             return None
         return self._began + self._config.window * (self._steps + 1) / STEPS
 
     def begin(self, *, now: float) -> None:
-        """Begin at the least share."""
+        """Begin a warm-up with the smallest share."""
         self.state = following(WARM_UP, self.state, WarmthTrigger.BEGIN)
         self._began = now
         self._steps = 0
         self.share = self._config.share(0.0)
 
     def advance(self, *, now: float) -> bool:
-        """Let time pass; return whether the warm-up is over."""
+        """Update the share to the time ``now``. Return whether the warm-up has ended."""
         deadline = self.deadline
         if deadline is None or now < deadline:
             return False
         elapsed = now - self._began
         self._steps = int(elapsed * STEPS / self._config.window)
-        # At its own deadline a step has come, whatever the division made of the last bit.
+        # At its deadline a step counts as done, even if the division rounds down.
         self._steps += self.deadline is not None and now >= self.deadline
         done = self._steps >= STEPS
         self.share = 1.0 if done else self._config.share(elapsed)
@@ -154,6 +164,6 @@ class WarmUpMachine(StateRepr):
         return done
 
     def stop(self) -> None:
-        """End the warm-up of an endpoint that was taken out."""
+        """End the warm-up of an endpoint that is ejected."""
         self.state = following(WARM_UP, self.state, WarmthTrigger.STOP)
         self.share = 1.0
