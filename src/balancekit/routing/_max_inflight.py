@@ -21,6 +21,7 @@ from balancekit.errors import ConfigurationError, Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._adaptive_limits import Aimd, AimdLimit, Gradient, GradientLimit
+from balancekit.routing._returning_nodes import ReturningNodes
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
@@ -61,7 +62,8 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
     *When not to use it:* against endpoints that fail; health ejects those. The limit is for endpoints that are
     slow.
 
-    An adaptive limit starts over for an endpoint that leaves the pool and returns, or gets a new target.
+    Open leases of an endpoint that was removed count when it returns to the same target, unless a router around this one
+    had no other endpoint beside it. An adaptive limit starts over for an endpoint that leaves the pool and returns, or gets a new target.
 
     Cost: O(1) plus the child's; O(n) when it picks endpoints at their limit four times in a row.
 
@@ -90,6 +92,7 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
             max_inflight if isinstance(max_inflight, Gradient | Aimd) else None
         )
         self._machines: dict[str, _Known] = {}  # by id
+        self._returning = ReturningNodes()
         self._random = Random()
         self._limit = valid.integer("max_inflight", max_inflight, minimum=1) if self._adaptive is None else 0
         self._per_weight = valid.flag("per_weight", per_weight)
@@ -131,8 +134,12 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
             None if pick_by_key is None else self._limited_by_key(pick_by_key),
         )
 
+    def _quick_limit(self) -> int:
+        """Return the requests in flight below which a node has room; 0 if that needs a closer look."""
+        return 0 if self._per_weight or self._returning.predecessors else self._limit
+
     def _limited(self, pick: Pick) -> Pick:
-        limit, has_room = 0 if self._per_weight else self._limit, self._has_room
+        limit, has_room = self._quick_limit(), self._has_room
 
         def pick_limited(now: float = 0.0, /) -> Node | None:
             node = pick(now)
@@ -141,7 +148,7 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
         return pick_limited
 
     def _limited_by_key(self, pick: Pick) -> Pick:
-        limit, has_room = 0 if self._per_weight else self._limit, self._has_room
+        limit, has_room = self._quick_limit(), self._has_room
 
         def pick_limited(key: Key, now: float = 0.0, /) -> Node | None:
             node = pick(key, now)
@@ -158,6 +165,7 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
                 kept = before[1] if before is not None and _same(before[0], node) else None
                 machines[node.id] = node, kept or self._adaptive(rng=self._random)
             self._machines = machines
+        self._returning.update(snapshot.members.nodes)
         self._children.prepare({WHOLE_POOL: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
@@ -182,9 +190,12 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
     def _has_room(self, node: Node) -> bool:
         if self._adaptive is not None:
             known = self._machines.get(node.id)
-            return known is None or node.inflight < known[1].limit
+            return known is None or self._inflight(node) < known[1].limit
         limit = max(1, int(self._limit * node.capacity + ROUNDING)) if self._per_weight else self._limit
-        return node.inflight < limit
+        return self._inflight(node) < limit
+
+    def _inflight(self, node: Node) -> int:
+        return self._returning.inflight(node) if self._returning.predecessors else node.inflight
 
 
 def _same(one: Node, other: Node) -> bool:
