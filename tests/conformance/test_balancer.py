@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -145,3 +148,90 @@ def test_a_balancer_that_miscounts_is_caught():
     quick = settings(phases=[Phase.generate], derandomize=True, database=None, deadline=None)
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(Machine, settings=quick)
+
+
+class Wrong:
+    """Passes everything on to a balancer, but for what a subclass does."""
+
+    def __init__(self, *arguments, **options):
+        self.inner = LoadBalancer(*arguments, **options)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+class ForgetsExclusion(Wrong):
+    """Picks excluded endpoints."""
+
+    def acquire(self, key=None, *, exclude=()):
+        return self.inner.acquire(key)
+
+
+class Reorders(Wrong):
+    """Sorts what it is given."""
+
+    def update(self, endpoints):
+        self.inner.update(sorted(endpoints, key=lambda one: one.id))
+
+
+class KeepsWhatWasRemoved(Wrong):
+    """Removes nothing."""
+
+    def remove(self, id):
+        if id not in [one.id for one in self.inner.endpoints]:
+            self.inner.remove(id)
+
+
+class LosesLeases(Wrong):
+    """Opens a second lease beside each."""
+
+    def acquire(self, key=None, *, exclude=()):
+        self.inner.acquire(key, exclude=exclude)
+        return self.inner.acquire(key, exclude=exclude)
+
+
+WRONG = {
+    ForgetsExclusion: r"picked 'e\d'",
+    Reorders: r"endpoints are \[.*\] after update\(\) with \[",
+    KeepsWhatWasRemoved: r"'e\d' is still there after remove\(\)",
+    LosesLeases: "and leases ended|in flight .*, open leases",
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_balancer_is_one_error_that_says_what_was_wrong(kind):
+    """Each failed requirement has a text, and the first that is found is raised alone."""
+    with pytest.raises(AssertionError, match=WRONG[kind]):
+        check_balancer(lambda e, c, r: kind(e, clock=c, rng=r, allow_empty=True), examples=30)
+
+
+def test_a_machine_checks_without_assertions():
+    """``python -O`` leaves assertions out, and finds a wrong balancer all the same."""
+    program = (
+        "from balancekit.testing import check_balancer\n"
+        "from tests.conformance.test_balancer import Reorders\n"
+        "try:\n"
+        "    check_balancer(lambda e, c, r: Reorders(e, clock=c, rng=r, allow_empty=True), situations=[], examples=30)\n"
+        "except AssertionError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-O", "-c", program], capture_output=True, text=True, check=True)
+    assert "after update() with" in done.stdout
+
+
+def test_what_makes_no_fresh_balancer_is_refused():
+    """A maker that returns the same balancer twice, and what cannot be called, are refused before any history."""
+    lb = LoadBalancer(["a"])
+    for make in (lb, 3, lambda e, c, r: lb):
+        with pytest.raises(ConfigurationError, match=r"make=.* makes a fresh balancer at each call"):
+            check_balancer(make)
+
+
+def test_a_situation_that_never_was_is_shown_beside_those_that_were():
+    """The error about a misspelt situation shows the names of those that the machine has been in."""
+    with pytest.raises(AssertionError, match=r"\{'healty': 0\}; it was in .*'healthy': \d+"):
+        check_balancer(
+            lambda e, c, r: LoadBalancer(e, clock=c, rng=r, allow_empty=True),
+            situations=["healty"],
+            examples=5,
+        )

@@ -538,3 +538,97 @@ def test_a_misspelt_hook_of_a_load_is_refused():
 
     with pytest.raises(ConfigurationError, match="did you mean 'succeeded'"):
         LoadBalancer(["a"], load=Misspelt)
+
+
+class Negative(Fine):
+    """A load below zero: the more free places, the less of it. Nothing wrong here."""
+
+    def value(self, *, now):
+        """Answer the places that are taken, less all."""
+        return self.node.inflight - 100.0
+
+
+class CountsDown(Fine):
+    """A load that counts two ends for a start."""
+
+    total = 0
+
+    def started(self, *, now, cost):
+        """Count one."""
+        self.total += 1
+
+    def finished(self, completion):
+        """Count two."""
+        self.total -= 2
+
+    def value(self, *, now):
+        """Answer what is left."""
+        return self.total
+
+
+class OfTheClass(Fine):
+    """A load that counts in its class."""
+
+    total = 0
+
+    def started(self, *, now, cost):
+        """Count one."""
+        type(self).total += 1
+
+    def finished(self, completion):
+        """Count it off."""
+        type(self).total -= 1
+
+    def value(self, *, now):
+        """Answer what all endpoints have."""
+        return self.total
+
+
+class AsynchronousEnd(Fine):
+    """A load with a method that nothing awaits."""
+
+    async def finished(self, completion):
+        """Never awaited."""
+
+
+def test_a_load_may_be_negative():
+    """Loads are compared, so those below zero keep the laws as others do; one that falls with each request does not."""
+    check_load(lambda: Negative)
+    with pytest.raises(LawBroken, match="9, what has ended does not add up"):
+        check_load(lambda: CountsDown)
+
+
+def test_a_load_that_endpoints_share_is_found():
+    """A load that two endpoints have in common, as one object or by its class, breaks law 11."""
+    shared = Open(None)
+    for make in (lambda: OfTheClass, lambda: lambda node: shared):
+        with pytest.raises(LawBroken, match="11, endpoints are apart"):
+            check_load(make)
+
+
+def test_a_method_that_nothing_awaits_is_refused():
+    """A coroutine function among the methods of a load or of a health policy is named, not called."""
+    with pytest.raises(ConfigurationError, match=r"'AsynchronousEnd.finished' .* since nothing awaits it"):
+        check_load(lambda: AsynchronousEnd)
+
+    class Asynchronous(WaitsForSuccess):
+        async def observe(self, completion, *, now):
+            return []
+
+    with pytest.raises(ConfigurationError, match=r"'Asynchronous.observe' .* since nothing awaits it"):
+        LoadBalancer(["a"], health=Asynchronous)
+
+
+@pytest.mark.parametrize("make", [InFlight(), Open, lambda node: Open, 3])
+def test_what_makes_no_load_policy_is_refused(make):
+    """A policy in place of what makes it, the class of a load, a function with a parameter, and what cannot be called."""
+    with pytest.raises(ConfigurationError, match="a function without parameters that makes a load policy"):
+        check_load(make)
+
+
+@pytest.mark.parametrize("check", [check_load, check_health])
+@pytest.mark.parametrize("seed", [None, "x", [], 0.5])
+def test_a_seed_is_a_whole_number(check, seed):
+    """Another seed is refused by name."""
+    with pytest.raises(ConfigurationError, match="seed="):
+        check(InFlight if check is check_load else Lifecycle(), seed=seed)

@@ -9,7 +9,9 @@ import zlib
 
 import pytest
 
-from balancekit.testing import LawBroken, check_selector, laws
+from balancekit import ConfigurationError, LoadBalancer
+from balancekit.protocols import Selector
+from balancekit.testing import LawBroken, check_selector, laws, make_nodes
 
 
 class Proper:
@@ -227,6 +229,67 @@ class PickerOfTheDead(Proper):
         return lambda _now=0.0: rng.choice(nodes)
 
 
+class PickerOfGlobalRandom(Proper):
+    """Its fast path uses the module-level generator."""
+
+    keyed = False
+
+    def picker(self, snapshot, /, *, rng=None):
+        return lambda now=0.0: random.choice(snapshot.eligible)
+
+
+class PickerOfItsOwnRandom(Proper):
+    """Its fast path seeds itself."""
+
+    keyed = False
+
+    def picker(self, snapshot, /, *, rng=None):
+        own = random.Random()
+        return lambda now=0.0: own.choice(snapshot.eligible)
+
+
+class PickerThatCounts(Proper):
+    """Its fast path keeps its own count in the record of another."""
+
+    keyed = False
+
+    def picker(self, snapshot, /, *, rng=None):
+        def pick(now=0.0):
+            node = rng.choice(snapshot.eligible)
+            node.inflight += 1
+            return node
+
+        return pick
+
+
+class LooksForEver(Proper):
+    """Draws until an endpoint is found that is not excluded, which may never be."""
+
+    def select(self, snapshot, ctx):
+        while snapshot.eligible:
+            node = ctx.rng.choice(snapshot.eligible)
+            if node.id not in ctx.exclude:
+                return node
+        return None
+
+
+class TurnsForEver(Proper):
+    """Goes round until there is a weight, in one line."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return next((node for node in itertools.cycle(nodes) if ctx.rng.random() < node.weight), None)
+
+
+class WaitsForAnEndpoint(Proper):
+    """Waits until there is one."""
+
+    def select(self, snapshot, ctx):
+        while not snapshot.eligible:
+            pass
+        return super().select(snapshot, ctx)
+
+
 class PicksZero(Proper):
     """By weight, but each a little."""
 
@@ -321,6 +384,12 @@ CAUGHT_BY = [
     (IgnoresNewcomers, laws.evenly),
     (RingOfTheFirst, laws.disrupts_little),
     (MemoOfMembers, laws.survives_changes),
+    (PickerOfGlobalRandom, laws.uses_only_its_generator),
+    (PickerOfItsOwnRandom, laws.same_seed_same_picks),
+    (PickerThatCounts, laws.writes_nothing),
+    (LooksForEver, laws.picks_candidates),
+    (TurnsForEver, laws.picks_candidates),
+    (WaitsForAnEndpoint, laws.picks_candidates),
 ]
 
 
@@ -361,3 +430,133 @@ def test_no_wrong_selector_passes_all_laws(wrong):
 def test_every_law_catches_one():
     """Each law fails for at least one of the wrong selectors."""
     assert {law for _, law in CAUGHT_BY} == laws.ALL | {laws.EVEN} | laws.HASHED | laws.ADAPTIVE
+
+
+@pytest.mark.parametrize(
+    ("select", "says"),
+    [
+        (lambda node: node.id, r"select\(\) returned 'e0', a str, .*: expected one of its nodes, or None"),
+        (
+            lambda node: node.endpoint,
+            r"returned Endpoint\(id='e0'.*, a Endpoint, .*: expected one of its nodes",
+        ),
+        (lambda node: 0, r"returned 0, a int, .*: expected one of its nodes"),
+        (
+            lambda node: make_nodes([node.endpoint])[0],
+            "expected the very node of the snapshot, not another one",
+        ),
+    ],
+)
+def test_an_answer_that_is_no_node_is_named_with_what_is_expected(select, says):
+    """An id, an endpoint, an index and a copy are each told apart from the node that they stand for."""
+
+    class Answers(Proper):
+        def select(self, snapshot, ctx):
+            node = super().select(snapshot, ctx)
+            return None if node is None else select(node)
+
+    with pytest.raises(LawBroken, match=says):
+        check_selector(Answers)
+
+
+def test_an_error_of_a_selector_has_the_case_that_raised_it():
+    """The shrunk arguments are a note of the error that says which law was tried, once."""
+
+    class OffByOne(Proper):
+        def select(self, snapshot, ctx):
+            nodes = snapshot.candidates(ctx)
+            return nodes[len(nodes)] if len(nodes) > 1 else super().select(snapshot, ctx)
+
+    with pytest.raises(LawBroken, match="it raised IndexError: tuple index out of range") as caught:
+        check_selector(OffByOne, {laws.picks_candidates})
+    (note,) = caught.value.__notes__
+    assert "eligible=['e0', 'e1']" in note
+
+
+@pytest.mark.parametrize("raises", [ValueError("now and then"), None], ids=["raises", "breaks a law"])
+def test_what_happens_once_only_is_said_to_be_state_outside_the_selector(raises):
+    """An error or a wrong pick that the same arguments do not repeat is told as such, and by what it was."""
+    calls = itertools.count(1)
+
+    class NowAndThen(Proper):
+        def select(self, snapshot, ctx):
+            if next(calls) % 37 == 0:
+                if raises is not None:
+                    raise raises
+                return "nothing"
+            return super().select(snapshot, ctx)
+
+    what = "it raised ValueError" if raises else "'nothing', a str"
+    with pytest.raises(LawBroken, match=rf"{what}.* once and not again .* keeps state outside itself"):
+        check_selector(NowAndThen, {laws.picks_candidates})
+
+
+class Misspelt(Selector):
+    """Has a hook that no balancer calls."""
+
+    def perpare(self, snapshot):
+        """Never called."""
+
+    def select(self, snapshot, ctx):
+        return Proper().select(snapshot, ctx)
+
+
+class Asynchronous:
+    """Has a pick that nothing awaits."""
+
+    async def select(self, snapshot, ctx):
+        return None
+
+
+class AsynchronousHook(Proper):
+    """Has a hook that nothing awaits."""
+
+    async def learn(self, node, completion):
+        """Never awaited."""
+
+
+class HalfAPicker(Proper):
+    """Has a fast path that no balancer takes, for it does not say whether it is keyed."""
+
+    def picker(self, snapshot, /, *, rng=None):
+        return lambda now=0.0: snapshot.eligible[0]
+
+
+class NoLoads(Proper):
+    """Names a load that is none."""
+
+    default_load = 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (Misspelt, "did you mean 'prepare'"),
+        (Asynchronous, "not a coroutine function"),
+        (AsynchronousHook, r"'AsynchronousHook.learn' .* since nothing awaits it"),
+        (HalfAPicker, "an attribute keyed beside picker"),
+        (NoLoads, "load=3 is not allowed"),
+    ],
+)
+def test_what_a_balancer_refuses_is_refused_before_any_law(wrong, says):
+    """A selector that no balancer takes is refused with the balancer's own words."""
+    for trial in (check_selector, lambda make: LoadBalancer(["a"], selector=make())):
+        with pytest.raises(ConfigurationError, match=says):
+            trial(wrong)
+
+
+@pytest.mark.parametrize("make", [Proper(), lambda name: Proper(), 3, None])
+def test_what_makes_no_selector_is_refused(make):
+    """An instance, a function with a parameter, and what cannot be called."""
+    with pytest.raises(ConfigurationError, match="a function without parameters that makes a selector"):
+        check_selector(make)
+
+
+def test_an_error_within_a_maker_is_its_own():
+    """A ``TypeError`` from inside the function that makes the selector is raised as it is."""
+
+    def make():
+        return len(3)
+
+    with pytest.raises(TypeError, match="has no len"):
+        check_selector(make)

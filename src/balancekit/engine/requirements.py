@@ -46,7 +46,8 @@ def require_selector(selector: object) -> None:
     Raises
     ------
     ConfigurationError
-        If it is a class, has no method ``select``, has a coroutine as ``select``, or has a misspelt hook.
+        If it is a class, has no method ``select``, has a coroutine function as ``select`` or as a
+        hook, has a misspelt hook, or has ``picker`` without ``keyed``.
     """
     if isinstance(selector, type):
         raise ConfigurationError("selector", selector, f"an instance: {selector.__name__}()")
@@ -57,6 +58,10 @@ def require_selector(selector: object) -> None:
     if is_coroutine_function(select):
         allowed = "a plain method select(), not a coroutine function, since picks never wait"
         raise ConfigurationError("selector", selector, allowed)
+    if callable(getattr(selector, "picker", None)) and not hasattr(selector, "keyed"):
+        allowed = "an attribute keyed beside picker(), which says whether picks hash the key of the request"
+        raise ConfigurationError("selector", selector, allowed)
+    _refuse_coroutines("selector", selector, _SELECTOR_HOOKS)
     _refuse_misspelt("selector", selector, Selector, _SELECTOR_HOOKS)
 
 
@@ -66,9 +71,10 @@ def require_load(load: object) -> None:
     Raises
     ------
     ConfigurationError
-        If it lacks a method, or has a misspelt hook.
+        If it lacks a method, has a coroutine function as a method, or has a misspelt hook.
     """
     refuse_incomplete("load", load, _LOAD_MEMBERS)
+    _refuse_coroutines("load", load, (*_LOAD_MEMBERS, *_LOAD_HOOKS))
     _refuse_misspelt("load", load, Load, _LOAD_HOOKS)
 
 
@@ -78,10 +84,26 @@ def require_health(policy: object) -> None:
     Raises
     ------
     ConfigurationError
-        If it lacks a member, or has a misspelt hook.
+        If it lacks a member, has a coroutine function as a method, or has a misspelt hook.
     """
     refuse_incomplete("health", policy, _HEALTH_MEMBERS)
+    _refuse_coroutines("health", policy, (*_HEALTH_MEMBERS, *_HEALTH_HOOKS))
     _refuse_misspelt("health", policy, HealthPolicy, _HEALTH_HOOKS)
+
+
+def _refuse_coroutines(parameter: str, given: object, names: Sequence[str]) -> None:
+    """Raise ``ConfigurationError`` if an object of the user's has a coroutine function as one of these methods."""
+    if is_shipped(given):
+        return
+    scopes = (getattr(given, "__dict__", {}), *map(vars, type(given).__mro__))
+    for name in names:
+        declared = next((scope[name] for scope in scopes if name in scope), None)
+        if is_coroutine_function(declared):
+            raise ConfigurationError(
+                parameter,
+                f"{type(given).__name__}.{name}",
+                "a plain method, not a coroutine function, since nothing awaits it",
+            )
 
 
 def _refuse_misspelt(parameter: str, given: object, base: type, hooks: Sequence[str]) -> None:

@@ -23,11 +23,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from balancekit.testing._broken import LawBroken
     from balancekit.testing._check import check_selector
+    from balancekit.testing._check_balancer import check_balancer
     from balancekit.testing._check_health import check_health
     from balancekit.testing._check_load import check_load
     from balancekit.testing._clock import ManualClock
     from balancekit.testing._factories import make_context, make_nodes, make_snapshot
-    from balancekit.testing._machine import BalancerMachine, check_balancer
+    from balancekit.testing._machine import BalancerMachine
     from balancekit.testing._statistics import Z, chi_square_z, share_z
 
 __all__ = [
@@ -52,12 +53,13 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and know no other
         {
             "_broken": ("LawBroken",),
             "_check": ("check_selector",),
+            "_check_balancer": ("check_balancer",),
             "_check_health": ("check_health",),
             "_check_load": ("check_load",),
             "_clock": ("ManualClock",),
             "_factories": ("make_context", "make_nodes", "make_snapshot"),
             "_statistics": ("Z", "chi_square_z", "share_z"),
-            "_machine": ("BalancerMachine", "check_balancer"),
+            "_machine": ("BalancerMachine",),
         },
     )
 

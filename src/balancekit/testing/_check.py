@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from balancekit._support import validation as valid
+from balancekit._support.extras import extra
 from balancekit._support.functions import has_methods
+
+with extra("testing"):
+    from hypothesis.errors import Flaky
+
+from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import LoadPolicy, Selector
 from balancekit.testing._broken import LawBroken
+from balancekit.testing._made import made
 from balancekit.testing.laws import ALL, Law, Subject
 
 __all__ = ["check_selector"]
+
+SELECTOR = "a selector: an object with select()"
 
 
 def check_selector(
@@ -45,7 +54,8 @@ def check_selector(
         If a law is broken, or the selector raises. The error names the law and the observation. Equal calls give equal
         results.
     ConfigurationError
-        If ``make`` does not return a new selector at each call, ``laws`` is empty or holds something that is not callable,
+        If ``make`` does not return a new selector at each call, a balancer refuses the selector or the load,
+        ``laws`` is empty or holds something that is not callable,
         or a number is outside its bounds.
 
     Example
@@ -53,12 +63,14 @@ def check_selector(
     >>> from balancekit import SmoothWeightedRoundRobin
     >>> check_selector(SmoothWeightedRoundRobin, examples=5)
     """
-    if not callable(make) or not has_methods(first := _made(make), "select"):
-        raise ConfigurationError("make", make, "a function that makes a selector: an object with select()")
+    first = made(make, SELECTOR, example="lambda: {}(...)")
+    if not has_methods(first, "select"):
+        raise ConfigurationError("make", make, f"a function without parameters that makes {SELECTOR}")
     if make() is first:
         raise ConfigurationError("make", make, "a function that makes a fresh selector at each call")
     if not isinstance(laws, Collection) or not laws or not all(callable(law) for law in laws):
         raise ConfigurationError("laws", laws, "functions from balancekit.testing.laws, at least one")
+    _refuse(first, load)
     subject = Subject(
         make,
         load=load,
@@ -71,21 +83,34 @@ def check_selector(
         except LawBroken:
             raise
         except Exception as error:  # raised by the selector: a pick must not raise
-            name = getattr(law, "__name__", "law")
-            raise LawBroken(
-                f"{_number(law)}, {name}", f"it raised {type(error).__name__}: {error}"
-            ) from error
+            raise _broken(law, error) from error
 
 
-def _made(make: Callable[[], Selector]) -> Selector:
-    """Return the first selector; refuse a class whose constructor needs arguments."""
+def _refuse(selector: Selector, load: LoadPolicy | None) -> None:
+    """Refuse what a balancer refuses. If a hook raises, a law reports it."""
     try:
-        return make()
-    except TypeError as error:
-        if not isinstance(make, type):
-            raise
-        wanted = f"a function without parameters: `lambda: {make.__name__}(...)` ({error})"
-        raise ConfigurationError("make", make, wanted) from None
+        LoadBalancer(["a"], selector=selector, load=load)
+    except ConfigurationError:
+        raise
+    except Exception:
+        return
+
+
+def _broken(law: Law, error: Exception) -> LawBroken:
+    """Return the error for a selector that raised, with the example that Hypothesis noted."""
+    first, when = error, ""
+    if isinstance(error, Flaky):  # a group of the errors of several runs
+        first = getattr(error, "exceptions", (error,))[0]
+        when = " once, but not again with the same arguments: it keeps state outside itself"
+    if isinstance(first, LawBroken):
+        broken = LawBroken(first.law, f"{first.args[1]};{when}")
+    else:
+        name = f"{_number(law)}, {getattr(law, '__name__', 'law')}"
+        broken = LawBroken(name, f"it raised {type(first).__name__}{when}: {first}")
+    for note in dict.fromkeys([*getattr(first, "__notes__", ()), *getattr(error, "__notes__", ())]):
+        if "reproduce" not in note:  # the traceback of another run
+            broken.add_note(note)
+    return broken
 
 
 def _number(law: Law) -> int:

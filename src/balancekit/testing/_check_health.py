@@ -86,6 +86,7 @@ def check_health(make: MakeMachine, *, steps: int = 500, seed: int = 0) -> None:
         raise ConfigurationError("make", make, "a health policy, such as Lifecycle()")
     LoadBalancer([ENDPOINT], health=make)  # refuses one that lacks a method
     count = valid.integer("steps", steps, minimum=1)
+    valid.integer("seed", seed, minimum=-(2**64))
     for may_eject in (True, False):
         play = partial(_history, make, may_eject=may_eject, count=count, seed=seed)
         seen = play()

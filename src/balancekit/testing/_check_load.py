@@ -17,6 +17,8 @@
      as many requests with the same outcomes do not give five times the value
 10   values depend on the calls of the load only: not on a clock, not on module-level
      randomness
+11   requests of another endpoint do not change the value, unless the policy has
+     ``for_pool``
 ===  ===============================================================================
 """
 
@@ -46,9 +48,12 @@ from balancekit.protocols import (
 from balancekit.testing._broken import LawBroken
 from balancekit.testing._environments import patched_environment
 from balancekit.testing._factories import make_nodes
+from balancekit.testing._made import made
 
 __all__ = ["check_load"]
 
+POLICY: Final = "a load policy: a callable of a node"
+MIN_SEED: Final = -(2**64)
 MAX_RELATIVE_ERROR: Final = 1e-9
 """Allowed relative difference between a success by ``succeeded`` and by ``finished`` (law 4)."""
 HISTORY_REQUESTS: Final = 60
@@ -86,20 +91,19 @@ def check_load(
     LawBroken
         If a law is broken. The error names the law and the observation. Equal calls give equal results.
     ConfigurationError
-        If ``make`` does not return a load policy, ``steps`` is not a whole number >= 1, or ``counts_failures`` is no
-        bool.
+        If ``make`` does not return a load policy, ``steps`` is not a whole number >= 1, ``seed`` is not a whole number, or
+        ``counts_failures`` is no bool.
 
     Example
     -------
     >>> from balancekit.loads import InFlight
     >>> check_load(InFlight)
     """
-    if isinstance(make, type):
-        _refuse_load(make)
-    if not callable(make) or not callable(make()):
-        raise ConfigurationError("make", make, "a function that makes a load policy: a callable of a node")
+    if not callable(made(make, POLICY, example="lambda: {}")):
+        raise ConfigurationError("make", make, f"a function without parameters that makes {POLICY}")
     LoadBalancer(["a"], load=make())  # refuses one that lacks a method
     count = valid.integer("steps", steps, minimum=1)
+    valid.integer("seed", seed, minimum=MIN_SEED)
     harder = valid.flag("counts_failures", counts_failures)
     seen: list[list[float]] = []
     for environment in (1, 2):
@@ -110,18 +114,10 @@ def check_load(
             raise LawBroken(
                 "10, values depend on its calls only", f"{one!r} became {other!r} at another time"
             )
+    _check_apart(make)
     _check_successes(make)
     _check_bad_endings(make, counts_failures=harder)
     _check_growth(make)
-
-
-def _refuse_load(kind: type) -> None:
-    """Refuse the class of a load: it is a policy itself, and not a function that returns one."""
-    try:
-        kind()
-    except TypeError as error:
-        wanted = f"a function that makes a policy: `lambda: {kind.__name__}` ({error})"
-        raise ConfigurationError("make", kind, wanted) from None
 
 
 def _history(policy: LoadPolicy, count: int, seed: int) -> list[float]:
@@ -229,18 +225,61 @@ def _check_successes(make: Callable[[], LoadPolicy]) -> None:
             )
 
 
+def _check_apart(make: Callable[[], LoadPolicy]) -> None:
+    seen = [_beside(make(), requests) for requests in (0, HISTORY_REQUESTS)]
+    for alone, beside in zip(*seen, strict=True):
+        if alone != beside:
+            raise LawBroken(
+                "11, loads are independent",
+                f"{alone!r} became {beside!r} after requests of another endpoint: each endpoint needs its own load",
+            )
+
+
+def _beside(policy: LoadPolicy, requests: int) -> list[float]:
+    """Return the values of a load while another endpoint has ``requests`` requests, some of which fail or stay open."""
+    given: object = policy
+    if isinstance(given, SupportsPoolLoad):
+        return []
+    node, other = make_nodes({"a": 1.0, "b": 1.0}, load=policy)
+    now, seen, still = 100.0, [], []
+    for number in range(HISTORY_REQUESTS):
+        now += 0.1
+        outcome = Outcome.FAILURE if number % 3 else Outcome.SUCCESS
+        ended = Completion(outcome, started_at=now, ended_at=now + 0.05)
+        if number < requests:
+            _start(other, now, 1.0)
+            _finish(other, ended) if number % 2 else still.append(ended)
+        if not number % 5:
+            _start(node, now, 1.0)
+            seen.append(_value(node, now))
+            _finish(node, Completion(Outcome.SUCCESS, started_at=now, ended_at=now + 0.05))
+        seen.append(_value(node, now + 0.05))
+    for ended in still:
+        _finish(other, ended)
+    return seen
+
+
+def _changed(value: float, share: float) -> float:
+    """Return a value that is higher by this share of its magnitude. A load may be negative."""
+    return value + share * abs(value)
+
+
 def _check_bad_endings(make: Callable[[], LoadPolicy], *, counts_failures: bool) -> None:
     for outcome in (Outcome.IGNORED, Outcome.CANCELLED, Outcome.FAILURE):
         for answers in (HISTORY_REQUESTS // 2, 0):
             endings = [Outcome.SUCCESS] * answers + [outcome] * (HISTORY_REQUESTS - answers)
             *peers, value = _values_after(make, endings)
             before = "after it had answered" if answers else "without an answer"
-            if value < min(peers) * (1.0 - MAX_BETTER):
+            if value < _changed(min(peers), -MAX_BETTER):
                 raise LawBroken(
                     "7, unanswered requests do not lower the value",
                     f"{value!r} where all ended {outcome.name} {before}, {min(peers)!r} where all were answered",
                 )
-            if counts_failures and outcome is Outcome.FAILURE and not value >= MIN_WORSE * max(peers):
+            if (
+                counts_failures
+                and outcome is Outcome.FAILURE
+                and not value >= _changed(max(peers), MIN_WORSE - 1.0)
+            ):
                 raise LawBroken(
                     "8, failures raise the value",
                     f"{value!r} where all failed {before}, {max(peers)!r} where all were answered",
@@ -252,7 +291,7 @@ def _check_growth(make: Callable[[], LoadPolicy]) -> None:
         endings = [outcome, Outcome.SUCCESS] * (HISTORY_REQUESTS // 2)
         before = _values_after(make, endings, cost)[-1]
         after = _values_after(make, endings * LONGER, cost)[-1]
-        if after > MAX_GROWTH * before > 0.0:
+        if abs(after) > MAX_GROWTH * abs(before) > 0.0:
             raise LawBroken(
                 "9, ended requests do not accumulate",
                 f"{before!r} after {len(endings)} requests of cost {cost}, half of which ended {outcome.name}, "

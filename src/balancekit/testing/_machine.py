@@ -9,7 +9,7 @@ twice, and lost. Endpoints fail until they are ejected. Time passes. After each 
 Whenever a lease is opened, its endpoint is in the pool and not draining, ejected or excluded. It has weight zero only if no
 other endpoint may be picked. An error is raised only if no endpoint may be picked.
 
-The machine counts the situations that occurred. :func:`check_balancer` fails if one occurred too rarely: a run without
+The machine counts the situations that occurred. :func:`~balancekit.testing.check_balancer` fails if one occurred too rarely: a run without
 ejections does not test ejection.
 """
 
@@ -26,7 +26,6 @@ from typing import Any, ClassVar, Final, TypeAlias
 from balancekit._support.extras import extra
 
 with extra("testing"):
-    from hypothesis import Phase, settings
     from hypothesis import strategies as st
     from hypothesis.stateful import (
         RuleBasedStateMachine,
@@ -34,11 +33,8 @@ with extra("testing"):
         invariant,
         precondition,
         rule,
-        run_state_machine_as_test,
     )
 
-from balancekit._support import validation as valid
-from balancekit._support.arguments import checked_arguments
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnavailableError, UnknownEndpointError
 from balancekit.health import ELIGIBLE
@@ -50,7 +46,7 @@ from balancekit.statistics_view import BalancerStats
 from balancekit.testing import strategies
 from balancekit.testing._clock import ManualClock
 
-__all__ = ["SITUATIONS", "BalancerMachine", "MakeBalancer", "check_balancer"]
+__all__ = ["SITUATIONS", "BalancerMachine", "MakeBalancer"]
 
 MakeBalancer: TypeAlias = Callable[[Sequence[Endpoint[str]], Clock, Random], ObservableBalancer[str]]
 """Function that makes the balancer from endpoints, a clock and a random generator."""
@@ -76,13 +72,23 @@ SITUATIONS: Final = frozenset(
 IDS: Final = strategies.ids(max_size=5)
 
 
+def _require(holds: bool, what: str) -> None:
+    """Raise ``AssertionError`` unless something holds. An ``assert`` checks nothing under ``python -O``."""
+    if not holds:
+        raise AssertionError(what)
+
+
+def _names(counts: Counter[Outcome]) -> dict[str, int]:
+    return {outcome.name: count for outcome, count in counts.items()}
+
+
 def _requires(*names: str) -> Callable[[Callable[..., object]], Any]:
     """Run a rule only if the balancer has these methods: a wrapper of a balancer may lack some."""
     return precondition(lambda self: all(hasattr(getattr(self, "balancer", None), name) for name in names))
 
 
 class BalancerMachine(RuleBasedStateMachine):
-    """A Hypothesis state machine for one balancer. Call :func:`check_balancer`, or subclass it and set ``make``."""
+    """A Hypothesis state machine for one balancer. Call :func:`~balancekit.testing.check_balancer`, or subclass it and set ``make``."""
 
     make: MakeBalancer
     visits: ClassVar[Counter[str]] = Counter()
@@ -112,9 +118,9 @@ class BalancerMachine(RuleBasedStateMachine):
         try:
             self.balancer.add(Endpoint(id, weight=weight))
         except ConfigurationError:
-            assert id in present
+            _require(id in present, f"add({id!r}) was refused, and it was not there")
         else:
-            assert id not in present
+            _require(id not in present, f"add({id!r}) was accepted, and it was there already")
 
     @_requires("remove")
     @rule(id=IDS)
@@ -124,9 +130,10 @@ class BalancerMachine(RuleBasedStateMachine):
         try:
             self.balancer.remove(id)
         except UnknownEndpointError:
-            assert id not in present
+            _require(id not in present, f"remove({id!r}) raised UnknownEndpointError, and it was there")
             return
-        assert id in present
+        _require(id in present, f"remove({id!r}) was accepted, and it was not there")
+        _require(id not in self._ids(), f"{id!r} is still there after remove()")
         self._record_removal({id})
 
     @_requires("set_weight")
@@ -142,7 +149,10 @@ class BalancerMachine(RuleBasedStateMachine):
         """Replace the whole list of endpoints."""
         before = set(self._ids())
         self.balancer.update(endpoints)
-        assert list(self._ids()) == [endpoint.id for endpoint in endpoints]
+        wanted = [endpoint.id for endpoint in endpoints]
+        _require(
+            list(self._ids()) == wanted, f"endpoints are {list(self._ids())} after update() with {wanted}"
+        )
         self._record_removal(before - set(self._ids()))
 
     @_requires("update")
@@ -181,11 +191,12 @@ class BalancerMachine(RuleBasedStateMachine):
         try:
             lease = self.balancer.acquire(key, exclude=exclude)
         except UnavailableError as error:
-            assert not allowed, f"{error}, but {sorted(allowed)} may be picked"
+            _require(not allowed, f"{error}, but {sorted(allowed)} may be picked")
             self.visits["none left to try"] += 1
         else:
-            assert lease.endpoint.id in allowed, f"{lease.endpoint.id} is not of {sorted(allowed)}"
-            self.open.append((lease, lease.endpoint.id))
+            id = lease.endpoint.id
+            _require(id in allowed, f"acquire() picked {id!r}, which is not of {sorted(allowed)}")
+            self.open.append((lease, id))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), outcome=strategies.outcomes(), started=st.booleans())
@@ -206,7 +217,7 @@ class BalancerMachine(RuleBasedStateMachine):
                 if error is not None:
                     raise error
         except Exception as caught:
-            assert type(caught) is error
+            _require(type(caught) is error, f"a block that raised {error} was left by {caught!r}")
         outcomes: dict[type[Exception] | None, Outcome] = {
             None: Outcome.SUCCESS,
             TimeoutError: Outcome.TIMEOUT,
@@ -249,13 +260,16 @@ class BalancerMachine(RuleBasedStateMachine):
             lease = self.balancer.acquire(exclude=others)
         except UnavailableError:
             return
+        picked = lease.endpoint.id
+        _require(picked == id, f"acquire() picked {picked!r}, which is one of the excluded {sorted(others)}")
         self.balancer.remove(id)
+        _require(id not in self._ids(), f"{id!r} is still there after remove()")
         self.balancer.add(id)
         self._record_removal({id})
         self._end(lease, outcome)
         self.visits["released after removal"] += 1
         newcomer = self.balancer.stats()[id]
-        assert newcomer.inflight == newcomer.completed == 0, "a late release reached the new endpoint"
+        _require(newcomer.inflight == newcomer.completed == 0, "a late release reached the new endpoint")
 
     @rule(seconds=st.sampled_from([0.01, 1.0, 3.0, 200.0]))
     def wait(self, seconds: float) -> None:
@@ -274,11 +288,14 @@ class BalancerMachine(RuleBasedStateMachine):
         held = Counter(id for _, id in self.open)
         shown: Counter[str] = Counter()
         for endpoint in stats.endpoints:
-            assert endpoint.inflight >= 0
+            _require(endpoint.inflight >= 0, f"{endpoint.id!r} has {endpoint.inflight} in flight")
             shown[endpoint.id] += endpoint.inflight
-        assert +shown == +held, f"in flight {dict(shown)}, open leases {dict(held)}"
-        assert stats.inflight == len(self.open)
-        assert +Counter(stats.outcomes) == +self.ended
+        _require(+shown == +held, f"in flight {dict(shown)}, open leases {dict(held)}")
+        _require(
+            stats.inflight == len(self.open), f"in flight {stats.inflight}, open leases {len(self.open)}"
+        )
+        counted, ended = +Counter(stats.outcomes), +self.ended
+        _require(counted == ended, f"counted {_names(counted)}, ended leases {_names(ended)}")
         self._record_situations(stats)
 
     # ------------------------------------------------------------------ helpers
@@ -303,16 +320,16 @@ class BalancerMachine(RuleBasedStateMachine):
             lease = self.balancer.acquire(exclude=set(self._ids()) - {id})
         except UnavailableError:
             return
-        assert lease.endpoint.id == id
+        _require(lease.endpoint.id == id, f"acquire() picked {lease.endpoint.id!r}, not {id!r}")
         self._end(lease, outcome)
 
     def _end(self, lease: Lease[str], outcome: Outcome) -> None:
-        assert lease.release(outcome)
+        _require(lease.release(outcome), "the first release() of a lease returned False")
         self._record_end(lease, outcome)
 
     def _record_end(self, lease: Lease[str], outcome: Outcome) -> None:
-        assert not lease.active
-        assert not lease.release(Outcome.FAILURE)
+        _require(not lease.active, "a lease is active after its end")
+        _require(not lease.release(Outcome.FAILURE), "the second release() of a lease returned True")
         self.visits["ended twice"] += 1
         self.ended[outcome] += 1
         if lease in self.removed:
@@ -332,69 +349,3 @@ class BalancerMachine(RuleBasedStateMachine):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             self.balancer.stats()
-
-
-@checked_arguments
-def check_balancer(
-    make: MakeBalancer,
-    *,
-    situations: Collection[str] = SITUATIONS,
-    min_visits: int = 3,
-    examples: int = 100,
-    steps: int = 50,
-) -> Counter[str]:
-    """Check a balancer under random sequences of operations: its counts must match the leases that were opened.
-
-    Parameters
-    ----------
-    make
-        Function that makes the balancer from endpoints, a clock and a random generator. The balancer must allow an empty
-        pool (``allow_empty=True``). If it lacks one of the methods ``add``, ``remove``, ``set_weight``, ``update``,
-        ``drain`` and ``undrain``, it is checked without it.
-    situations
-        Situations that must occur, a subset of ``SITUATIONS``. Leave out those that cannot occur with your balancer:
-        without a health policy no endpoint is ejected; without ``remove`` and ``update`` none is removed.
-    min_visits
-        Number of times that each of them must occur, >= 1.
-    examples, steps
-        Number of sequences, and maximum number of operations in each, >= 1.
-
-    Returns
-    -------
-    Counter
-        The number of times that each situation occurred.
-
-    Raises
-    ------
-    AssertionError
-        If the counts do not match or an operation is wrong, with the shortest sequence of operations that Hypothesis
-        found; or if a situation occurred less than ``min_visits`` times.
-    ConfigurationError
-        If a number is below 1, or ``make`` returns something other than a balancer.
-
-    Example
-    -------
-    >>> from balancekit import LoadBalancer, RoundRobin
-    >>> def make(endpoints, clock, rng):
-    ...     return LoadBalancer(endpoints, selector=RoundRobin(), clock=clock, rng=rng, allow_empty=True)
-    >>> check_balancer(make, situations=["healthy"], examples=5)["healthy"] > 0
-    True
-    """
-    valid.integer("min_visits", min_visits, minimum=1)
-    visits: Counter[str] = Counter()
-    namespace: dict[str, Any] = {"make": staticmethod(make), "visits": visits}
-    machine = type("BalancerMachine", (BalancerMachine,), namespace)
-    steady = settings(
-        max_examples=valid.integer("examples", examples, minimum=1),
-        stateful_step_count=valid.integer("steps", steps, minimum=1),
-        derandomize=True,
-        database=None,
-        deadline=None,
-        print_blob=False,
-        phases=(Phase.explicit, Phase.generate, Phase.shrink),
-        suppress_health_check=strategies.SUPPRESSED_CHECKS,
-    )
-    run_state_machine_as_test(machine, settings=steady)
-    rare = {name: visits[name] for name in situations if visits[name] < min_visits}
-    assert not rare, f"these situations occurred less than {min_visits} times: {rare}"
-    return visits

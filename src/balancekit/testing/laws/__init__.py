@@ -1,7 +1,7 @@
 """Laws of selectors, each with a number to cite.
 
 ==  ===================================  ======================================================================
-1   :func:`picks_candidates`             a pick is one of the snapshot's candidates, or ``None``
+1   :func:`picks_candidates`             a pick ends, and is one of the snapshot's candidates, or ``None``
 2   :func:`honours_exclusion`            a pick is never an excluded endpoint
 3   :func:`none_iff_no_candidate`        a pick is ``None`` if and only if there is no candidate
 4   :func:`uses_only_its_generator`      picks do not depend on module-level randomness, clocks, or ``hash()`` of

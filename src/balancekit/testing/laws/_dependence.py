@@ -1,17 +1,18 @@
-"""Laws 4 to 6: what a pick may depend on, and what it may change."""
+"""Laws 4 to 6: what a pick may depend on, and what it may change, by ``select`` and by a picker."""
 
 from __future__ import annotations
 
 import random
 import sys
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from balancekit._support.extras import extra
 
 with extra("testing"):
     from hypothesis import strategies as st
 
-from balancekit.protocols import Selector
+from balancekit.protocols import Selector, SupportsPicker
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 from balancekit.testing._broken import LawBroken
 from balancekit.testing._environments import patched_environment
@@ -21,6 +22,8 @@ from balancekit.testing.strategies import keys, snapshots, weights
 
 __all__ = ["same_seed_same_picks", "uses_only_its_generator", "writes_nothing"]
 
+KEY: Final = "user:1"
+"""Key of requests by keyed pickers, in examples without a key."""
 TRIES: Final = 3
 """Number of repetitions before the selector is blamed: another thread may have used the module-level generator."""
 
@@ -82,15 +85,19 @@ def writes_nothing(subject: Subject) -> None:
     def law(snapshot: Snapshot, key: Key | None, exclude: set[str]) -> None:
         selector, ctx = subject.make(), make_context(key=key, exclude=exclude)
         before = _snapshot_state(snapshot), (ctx.now, ctx.key, ctx.cost, set(ctx.exclude))
-        for _ in range(4):
-            selector.select(snapshot, ctx)
+        _sequence(selector, snapshot, ctx, 4)
         if before != (_snapshot_state(snapshot), (ctx.now, ctx.key, ctx.cost, set(ctx.exclude))):
             raise LawBroken("6, writes_nothing", f"picks changed {snapshot!r} or its context")
 
 
-def _sequence(selector: Selector, snapshot: Snapshot, ctx: PickContext, count: int) -> list[str | None]:
-    picked = [selector.select(snapshot, ctx) for _ in range(count)]
-    return [None if node is None else node.id for node in picked]
+def _sequence(selector: Selector, snapshot: Snapshot, ctx: PickContext, count: int) -> list[object]:
+    """Pick by ``select``, and then by the picker if there is one. Return the ids."""
+    picked: list[Any] = [selector.select(snapshot, ctx) for _ in range(count)]
+    if isinstance(selector, SupportsPicker) and snapshot.eligible:
+        pick: Callable[..., Any] = selector.picker(snapshot, rng=ctx.rng)
+        arguments = (KEY if ctx.key is None else ctx.key, 0.0) if selector.keyed else (0.0,)
+        picked += [pick(*arguments) for _ in range(count)]
+    return [getattr(node, "id", node) for node in picked]
 
 
 def _snapshot_state(snapshot: Snapshot) -> tuple[object, ...]:

@@ -11,10 +11,12 @@ from balancekit._support.extras import extra
 with extra("testing"):
     from hypothesis import strategies as st
 
+from balancekit.errors import brief
 from balancekit.protocols import SupportsPicker, SupportsPrepare
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 from balancekit.testing._broken import LawBroken
 from balancekit.testing._factories import make_context
+from balancekit.testing.laws._endless import check_end
 from balancekit.testing.laws._subject import Subject
 from balancekit.testing.strategies import keys, snapshots
 
@@ -28,7 +30,8 @@ __all__ = [
 
 
 def picks_candidates(subject: Subject) -> None:
-    """Law 1. A pick is one of the objects in ``snapshot.candidates(ctx)``, or ``None``."""
+    """Law 1. A pick ends, and is one of the objects in ``snapshot.candidates(ctx)``, or ``None``."""
+    check_end(subject, "1, picks_candidates")
 
     @subject.search(snapshot=snapshots(), key=st.none() | keys(), seed=st.integers(0, 99))
     def law(snapshot: Snapshot, key: Key | None, seed: int) -> None:
@@ -36,7 +39,7 @@ def picks_candidates(subject: Subject) -> None:
         for _ in range(4):
             node = selector.select(snapshot, ctx)
             if node is not None and not any(node is one for one in snapshot.candidates(ctx)):
-                raise LawBroken("1, picks_candidates", f"{node!r} from {snapshot!r}")
+                raise LawBroken("1, picks_candidates", f"select() returned {_wrong(node, snapshot, ctx)}")
 
 
 def honours_exclusion(subject: Subject) -> None:
@@ -53,7 +56,9 @@ def honours_exclusion(subject: Subject) -> None:
         for _ in range(10):
             node = selector.select(snapshot, ctx)
             if node is not None and node.id in exclude:
-                raise LawBroken("2, honours_exclusion", f"{node.id!r} of excluded {sorted(exclude)}")
+                raise LawBroken(
+                    "2, honours_exclusion", f"picked {node.id!r} although {sorted(exclude)} were excluded"
+                )
 
 
 def none_iff_no_candidate(subject: Subject) -> None:
@@ -104,6 +109,17 @@ def survives_changes(subject: Subject) -> None:
                 )  # first, because ``select`` may repair what the picker needs
 
 
+def _wrong(given: object, snapshot: Snapshot, ctx: PickContext) -> str:
+    """Return the difference between a pick and what is expected."""
+    ids = [one.id for one in snapshot.candidates(ctx)]
+    if given is not None and not isinstance(given, Node):
+        what = f"{brief(given)} of type {type(given).__name__}"
+        return f"{what} from {snapshot!r}: expected one of its nodes, or None"
+    if given is not None and given.id in ids:
+        return f"{given!r} from {snapshot!r}: expected the node object of the snapshot, not another one with its id"
+    return f"{given!r} from {snapshot!r}, whose candidates were {ids}"
+
+
 def _pick_after(
     change: Snapshot, origin: Snapshot, pick: Callable[[], Node | None], ctx: PickContext
 ) -> None:
@@ -114,7 +130,9 @@ def _pick_after(
         raise LawBroken("7, survives_changes", f"{error!r} after a change to {change!r}") from error
     candidates = origin.candidates(ctx)
     if (node is None and candidates) or (node and not any(node is one for one in candidates)):
-        raise LawBroken("7, survives_changes", f"{node!r} from {origin!r} after a change to {change!r}")
+        raise LawBroken(
+            "7, survives_changes", f"picked {_wrong(node, origin, ctx)}, after a change to {change!r}"
+        )
 
 
 def _versions(changes: Iterable[Snapshot]) -> Iterator[Snapshot]:
