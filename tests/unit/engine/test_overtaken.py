@@ -21,7 +21,7 @@ from balancekit.testing import ManualClock
 class Acting:
     """A selector that acts while it prepares."""
 
-    thread_safe = True
+    keyed, thread_safe = False, True
 
     def __init__(self) -> None:
         self.act: Callable[[], object] = int
