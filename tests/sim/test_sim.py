@@ -329,6 +329,11 @@ def test_evenness():
         ("arrivals", lambda: simulate(servers(1), Times(["soon"]), requests=1)),
         ("arrivals", lambda: simulate(servers(1), Times(None), requests=1)),
         ("faults", lambda: Simulation(servers(1), Poisson(rate=1.0), faults=[Add(endpoint="s0", at=1.0)])),
+        ("seconds", lambda: RecordedArrivals([1.7e12, 1.7e12 + 1.0])),  # an epoch in milliseconds
+        ("seconds", lambda: RecordedArrivals([1e300])),
+        ("arrivals", lambda: simulate(servers(1), Poisson(rate=1e-300), requests=5)),
+        ("arrivals", lambda: simulate(servers(1), Poisson(rate=1e-300), requests=5, timeout=1.0)),
+        ("arrivals", lambda: simulate(servers(1), Times([1e18, 1e18 + 1e6]), requests=2)),
         ("seconds", lambda: Hang(endpoint="a", at=1e308, seconds=1.7e308)),
         ("seconds", lambda: Crash(endpoint="a", at=1e17, seconds=1.0)),
         ("busy_length", lambda: Bursty(quiet=0.0, busy=1.0, quiet_length=1e-18, busy_length=1e-18)),
@@ -380,3 +385,23 @@ def test_evenness_does_not_depend_on_the_unit():
 def test_keys_that_are_none_are_no_keys():
     """A run none of whose requests has a key has no disruption."""
     assert simulate(servers(2), Poisson(rate=1.0), requests=50, keys=lambda rng: None).disruption is None
+
+
+def test_an_epoch_in_seconds_is_a_time():
+    """Requests at times of this century take as long as those from zero on, to the microsecond."""
+    spans = [0.0, 0.5, 0.5, 2.0]
+    now = simulate(servers(2), RecordedArrivals([1.7e9 + span for span in spans]), requests=4)
+    then = simulate(servers(2), RecordedArrivals(spans), requests=4)
+    assert np.allclose(now.latency, then.latency, atol=1e-6)
+
+
+def test_clients_that_share_a_balancer_are_refused():
+    """Each of several balancers is its own: a function that returns the same one again is refused by name."""
+    made = []
+
+    def same(endpoints, clock, rng):
+        made.append(LoadBalancer(endpoints, clock=clock, rng=rng))
+        return made[0]
+
+    with pytest.raises(ConfigurationError, match=r"^balancer=.*a fresh balancer at each call"):
+        simulate(servers(2), Poisson(rate=1.0), requests=5, balancers=2, balancer=same)

@@ -446,6 +446,9 @@ def test_what_functions_return_and_what_reports_are_asked_is_checked():
     for change in ("routes", "balancer"):
         with pytest.raises(ConfigurationError, match=change):
             simulation_of(**{change: lambda *_: None}).run(1.0)
+    one = []
+    with pytest.raises(ConfigurationError, match="a fresh balancer at each call"):
+        simulation_of(balancer=lambda e, c, r: one.append(LoadBalancer(e, clock=c, rng=r)) or one[0]).run(1.0)
     report = simulation_of().run(1.0)
     for ask, name in (
         (lambda: report.quantile(2.0), "share"),

@@ -35,6 +35,8 @@ __all__ = ["Arrivals", "Bursty", "ClosedLoop", "Diurnal", "Poisson", "RecordedAr
 
 BLOCK: Final = 1024
 """Times drawn at once."""
+MAX_TIME_S: Final = 1e10
+"""About three hundred years. A float above it has no place for microseconds. Epochs in milliseconds are above it."""
 MIN_PER_CYCLE: Final = 1e-6
 """Minimum mean number of requests in one quiet and one busy period together. With far fewer, drawing one time takes forever."""
 
@@ -177,18 +179,20 @@ class RecordedArrivals(Record):
     Parameters
     ----------
     seconds
-        Times in seconds, >= 0, in ascending order.
+        Times in seconds, from 0 to 1e10, in ascending order.
 
     Raises
     ------
     ConfigurationError
-        If a time is negative, not finite, or less than the one before.
+        If a time is negative, above 1e10 or not finite, or less than the one before.
     """
 
     seconds: Sequence[float] = field(kw_only=False)
 
     def _check(self) -> None:
         times = valid.numbers("seconds", self.seconds, minimum=0.0)
+        if times:
+            valid.number("seconds", max(times), minimum=0.0, maximum=MAX_TIME_S)
         for before, after in pairwise(times):
             if after < before:
                 valid.number("seconds", after, minimum=before)
@@ -233,14 +237,15 @@ def arrival_times(arrivals: Arrivals, rng: Random, total: int) -> array[float]:
     Raises
     ------
     ConfigurationError
-        If a time is not a number, not finite, negative, or less than the one before.
+        If a time is not a number, not finite, negative, above 1e10, or less than the one before.
     """
-    allowed = "times that are finite, >= 0 and ascending"
+    allowed = f"times that are finite, >= 0 and ascending, up to {MAX_TIME_S:g} seconds"
     try:
         times = array("d", islice(arrivals.times(rng), total))
     except TypeError as error:
         raise ConfigurationError("arrivals", arrivals, allowed) from error
     seconds = np.frombuffer(times)
-    if not (np.isfinite(seconds).all() and (np.diff(seconds, prepend=0.0) >= 0.0).all()):
+    ascending = np.isfinite(seconds).all() and (np.diff(seconds, prepend=0.0) >= 0.0).all()
+    if not ascending or (len(seconds) and seconds[-1] > MAX_TIME_S):
         raise ConfigurationError("arrivals", arrivals, allowed)
     return times

@@ -17,7 +17,7 @@ from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.sim._queues import FifoQueue, Server
 from balancekit.sim._services import draws
 
-__all__ = ["Clock", "MakeBalancer", "SimContext"]
+__all__ = ["Clock", "MakeBalancer", "SimContext", "fresh"]
 
 MakeBalancer: TypeAlias = Callable[
     [list[Endpoint[str]], Callable[[], float], Random], ObservableBalancer[str]
@@ -74,11 +74,11 @@ class SimContext:
         self._seed = seed
         later = set(absent)
         pool = [Endpoint(id, weight=one.weight) for id, one in servers.items() if id not in later]
+        make = fresh(make)
         self.balancers: list[Any] = [  # they may have more methods than those of the protocol, for faults
             make(list(pool), self.clock, self.generator(f"balancer {number}")) for number in range(balancers)
         ]
         for balancer in self.balancers:
-            require_balancer(balancer)
             unknown = [each.id for each in balancer.endpoints if each.id not in servers]
             if unknown:
                 raise ConfigurationError(
@@ -100,6 +100,26 @@ class SimContext:
         """Yield id, queue and service times of each server, in the order of ``servers``."""
         for id, server in self.servers.items():
             yield id, FifoQueue(server, _ignore), self.lengths(id)
+
+
+def fresh(make: MakeBalancer) -> MakeBalancer:
+    """Return a function that makes balancers as another does, and refuses one that it has made before, or what is none.
+
+    Clients that share a balancer see each other's requests: a simulation of that is one of a single client.
+    """
+    known: list[ObservableBalancer[str]] = []
+
+    def checked(
+        endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Random
+    ) -> ObservableBalancer[str]:
+        made = make(endpoints, clock, rng)
+        require_balancer(made)
+        if any(made is other for other in known):
+            raise ConfigurationError("balancer", make, "a function that makes a fresh balancer at each call")
+        known.append(made)
+        return made
+
+    return checked
 
 
 def _ignore(job: object, end: float) -> None:

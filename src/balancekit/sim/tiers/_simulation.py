@@ -23,7 +23,7 @@ from balancekit.gslb import Client, Policy, Query, ResolverCache, Ttl, WeightedO
 from balancekit.health import AccruedFailures
 from balancekit.l7 import Route, RouteTable
 from balancekit.protocols import ObservableBalancer
-from balancekit.sim._context import Clock, MakeBalancer
+from balancekit.sim._context import Clock, MakeBalancer, fresh
 from balancekit.sim.tiers._report import TierReport
 from balancekit.sim.tiers._site_state import MakeRoutes, SiteState
 from balancekit.sim.tiers._sites import TIERS, Loss, Site
@@ -193,11 +193,9 @@ class TierSimulation(ConstructorRepr):
             If ``seconds`` is not > 0, or ``balancer`` or ``routes`` returns something of another type.
         """
         seconds = valid.number("seconds", seconds, above=0.0)
-        clock = Clock()
+        clock, make = Clock(), fresh(self._balancer)
         sites = {
-            id: SiteState(
-                id, site, make=self._balancer, routes=self._routes, clock=clock, generator=self._generator
-            )
+            id: SiteState(id, site, make=make, routes=self._routes, clock=clock, generator=self._generator)
             for id, site in self._sites.items()
         }
         queries = [_query(number) for number in range(self._resolvers)]

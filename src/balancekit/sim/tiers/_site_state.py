@@ -25,7 +25,7 @@ from balancekit.hashing import MaglevTable
 from balancekit.l4 import Ecmp, FlowTable
 from balancekit.l7 import RouteTable
 from balancekit.lease import Lease
-from balancekit.protocols import ObservableBalancer, require_balancer
+from balancekit.protocols import ObservableBalancer
 from balancekit.sim._context import Clock, MakeBalancer
 from balancekit.sim._queues import FifoQueue
 from balancekit.sim._services import draws
@@ -185,7 +185,6 @@ class L7Node(Node):
         make, routes = self._make
         self.incarnation += 1
         self.pool: ObservableBalancer[str] = make(self.name)
-        require_balancer(self.pool)
         self.routes: RouteTable[ObservableBalancer[str]] = _made("routes", routes(self.pool), RouteTable)
         self.present: set[Request] = set()
 
