@@ -190,8 +190,17 @@ class Findings(Record):
     tables: tuple[Table, ...] = ()
 
     def __getitem__(self, name: str) -> Table:
-        """Return the table with this name."""
-        return next(table for table in self.tables if table.name == name)
+        """Return the table with this name.
+
+        Raises
+        ------
+        KeyError
+            If there is no such table.
+        """
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise KeyError(name)
 
     @property
     def holds(self) -> bool:

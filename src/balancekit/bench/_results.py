@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.bench._claims import Findings, Step, joined
 from balancekit.bench._disruption import disruption_steps
@@ -78,6 +79,7 @@ class Results(Record):
         }
 
 
+@checked_arguments
 def steps(topic: str, *, seed: int = 1, quick: bool = False, executor: Executor) -> Iterator[Step]:
     """Yield the parts of a topic. Call ``run`` of each to measure it, for example to show progress in between.
 
@@ -95,9 +97,10 @@ def steps(topic: str, *, seed: int = 1, quick: bool = False, executor: Executor)
     Raises
     ------
     ConfigurationError
-        If there is no such topic, or the seed is no whole number >= 0.
+        If there is no such topic, the seed is no whole number >= 0, or ``quick`` is neither true nor false.
     """
     valid.integer("seed", seed, minimum=0)
+    valid.flag("quick", quick)
     match topic:
         case "distribution":
             return distribution_steps(seed=seed, quick=quick)
@@ -111,6 +114,7 @@ def steps(topic: str, *, seed: int = 1, quick: bool = False, executor: Executor)
             raise ConfigurationError("topic", topic, f"one of {', '.join(TITLES)}")
 
 
+@checked_arguments
 def measure(
     topics: Sequence[str] = tuple(TITLES),
     *,
@@ -138,7 +142,7 @@ def measure(
     Raises
     ------
     ConfigurationError
-        If there is no such topic, or the seed is no whole number >= 0.
+        If there is no such topic, the seed is no whole number >= 0, or ``quick`` is neither true nor false.
 
     Example
     -------

@@ -11,25 +11,41 @@ Ratios are reported because absolute times depend mostly on the machine.
 
 from __future__ import annotations
 
+import ast
 import gc
 import itertools
+import keyword
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeAlias
 
+from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
 
 __all__ = ["Timer", "Timing", "machine"]
 
+MIN_MILLISECONDS: Final = 0.001
+MAX_MILLISECONDS: Final = 60_000.0
 BUSY_FACTOR: Final = 2.0
 MAX_WAITING: Final = 1.25
 """Maximum ratio of elapsed time to processor time. If it is higher, other programs have run on the same processor. They also
 replace data in its caches, which makes large structures slower."""
+
+LOOP: Final = """\
+def timed(__turns, __clock, {names}):
+    __begin = __clock()
+    for _ in __turns:
+        pass
+    return __clock() - __begin
+"""
+"""What a statement is compiled into, in place of ``pass``."""
 
 Timed: TypeAlias = Callable[[Iterator[None], Callable[[], float]], float]
 
@@ -79,11 +95,16 @@ class Timer(ConstructorRepr):
     Parameters
     ----------
     rounds
-        Number of timed runs of each case.
+        Number of timed runs of each case, >= 1.
     milliseconds
-        Approximate length of each run.
+        Approximate length of each run, 0.001 to 60,000.
     cold
         Whether to leave out the untimed runs. Then the caches hold the data of the previous case.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is outside its bounds.
 
     Example
     -------
@@ -93,28 +114,33 @@ class Timer(ConstructorRepr):
     True
     """
 
+    @checked_arguments
     def __init__(self, *, rounds: int = 9, milliseconds: float = 10.0, cold: bool = False) -> None:
-        self._rounds = rounds
-        self._cold = cold
-        self._target = milliseconds / 1e3
+        self._rounds = valid.integer("rounds", rounds, minimum=1)
+        self._cold = valid.flag("cold", cold)
+        self._target = (
+            valid.number("milliseconds", milliseconds, minimum=MIN_MILLISECONDS, maximum=MAX_MILLISECONDS)
+            / 1e3
+        )
         self._cases: list[Case] = []
         self._waiting = 1.0
         self.add("empty method call", "call()", call=Empty().call)
 
-    def add(self, label: str, statement: str, **names: object) -> None:
-        """Add a case: a Python statement, and the objects that its names refer to."""
-        arguments = ", ".join(f"{name}={name}" for name in names)
-        body = "\n        ".join(statement.splitlines())
-        source = (
-            f"def timed(turns, clock, {arguments}):\n"
-            "    begin = clock()\n"
-            "    for _ in turns:\n"
-            f"        {body}\n"
-            "    return clock() - begin\n"
-        )
-        scope = dict(names)
-        exec(source, scope)  # noqa: S102 - the statement is ours; timeit does the same
-        self._cases.append(Case(label, scope["timed"]))  # type: ignore[arg-type]  # made by exec
+    def add(self, label: str, statement: str, /, **names: object) -> None:
+        """Add a case: Python statements, and the objects that their names refer to.
+
+        Raises
+        ------
+        ConfigurationError
+            If another case has the label, a name is not an identifier, or the statements cannot be repeated by a loop, as
+            ``return`` and ``break`` cannot.
+        """
+        if valid.text("label", label) in [case.label for case in self._cases]:
+            raise ConfigurationError("label", label, "a label that no other case has")
+        for name in names:
+            if not name.isidentifier() or keyword.iskeyword(name):
+                raise ConfigurationError("names", name, "names of variables")
+        self._cases.append(Case(label, _loop(statement, names)))
 
     def run(self) -> dict[str, Timing]:
         """Time all cases; return the results by label, in the order in which the cases were added."""
@@ -168,6 +194,25 @@ class Timer(ConstructorRepr):
     @staticmethod
     def _time(case: Case, loops: int) -> float:
         return case.run(itertools.repeat(None, loops), time.thread_time)
+
+
+def _loop(statement: str, names: Mapping[str, object]) -> Timed:
+    """Return a function that repeats a statement and returns the time that took."""
+    try:
+        compile(statement, "statement", "exec")  # refuses a return, and a break without a loop of its own
+        body = ast.parse(statement).body
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise ConfigurationError("statement", statement, f"statements of Python ({error})") from None
+    tree = ast.parse(LOOP.format(names=", ".join(f"{name}={name}" for name in names)))
+    (function,) = tree.body
+    assert isinstance(function, ast.FunctionDef)
+    loop = function.body[1]
+    assert isinstance(loop, ast.For)
+    loop.body = body or loop.body
+    scope = dict(names)
+    exec(compile(tree, "statement", "exec"), scope)  # noqa: S102 - the statement is the caller's; timeit does the same
+    timed: Timed = scope["timed"]  # type: ignore[assignment]  # made by exec
+    return timed
 
 
 def machine() -> dict[str, str | int | bool]:
