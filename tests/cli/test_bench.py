@@ -81,6 +81,15 @@ def test_it_draws_all_cards(tmp_path, monkeypatch, capsys):
     assert "1 cards" in capsys.readouterr().out
 
 
+def test_cards_that_are_not_all_drawn_replace_none(tmp_path, monkeypatch):
+    """An error after the first card leaves the folder as it was."""
+    old = tmp_path / "HashRing.svg"
+    old.write_text("old", encoding="utf-8")
+    monkeypatch.setattr(command, "CARDS", ("HashRing", "no such"))
+    assert main(["bench", "cards", "--out", str(tmp_path)]) == 2
+    assert [file.read_text(encoding="utf-8") for file in tmp_path.iterdir()] == ["old"]
+
+
 @pytest.mark.parametrize("words", [[*QUICK, "--out", "report"], ["bench", "cards"]])
 def test_without_matplotlib_it_says_what_to_install(words, monkeypatch, tmp_path, capsys):
     """Without matplotlib the command says in one line what to install, ends with status 2, and writes nothing."""

@@ -1,15 +1,26 @@
-"""Reading of files that a user has named: at most a given number of bytes, and without waiting for the writer of a pipe."""
+"""Files and folders that a user has named.
+
+Reading takes at most a given number of bytes, and does not wait for the writer of a pipe. Of several files that are written
+to a folder, either all are there in the end or what was there before.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO, Final
 
-__all__ = ["opened", "read_file"]
+from balancekit.errors import ConfigurationError
+
+__all__ = ["opened", "read_file", "writable_folder", "write_files"]
+
+UNFINISHED: Final = ".unfinished-"
+"""The beginning of the name of a folder for files that are not complete."""
 
 
 @contextmanager
@@ -50,3 +61,40 @@ def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes")
     return data
+
+
+def writable_folder(parameter: str, path: str | os.PathLike[str]) -> Path:
+    """Return a folder to which files can be written. It is created if it does not exist.
+
+    Raises
+    ------
+    ConfigurationError
+        If the path is empty, or no file can be written to the folder.
+    """
+    if not os.fspath(path):
+        raise ConfigurationError(parameter, path, "the path of a folder; . is this one")
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryDirectory(prefix=UNFINISHED, dir=folder).cleanup()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        allowed = f"a folder to which files can be written ({why})"
+        raise ConfigurationError(parameter, str(path), allowed) from None
+    return folder
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write files to a folder; return their paths. Files of the same names are replaced once all are complete.
+
+    Raises
+    ------
+    OSError
+        If one cannot be written; the files that were there before are unchanged.
+    """
+    with TemporaryDirectory(prefix=UNFINISHED, dir=folder) as unfinished:
+        for name, content in contents.items():
+            Path(unfinished, name).write_bytes(content)
+        for name in contents:
+            Path(unfinished, name).replace(folder / name)
+    return [folder / name for name in contents]

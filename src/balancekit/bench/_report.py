@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from matplotlib.figure import Figure
 
+from balancekit._support.arguments import checked_arguments
+from balancekit._support.files import writable_folder, write_files
 from balancekit.bench import (
     _plot_latency,
     _plot_moves,
@@ -52,6 +53,7 @@ PICTURES: Final[Mapping[str, Mapping[str, Callable[[Findings], Figure]]]] = {
 """Functions that draw the pictures of each topic, by topic and name."""
 
 
+@checked_arguments
 def draw(topic: str, findings: Findings) -> dict[str, Figure]:
     """Return the pictures of a topic by name, such as ``latency-tail``.
 
@@ -73,6 +75,7 @@ def draw(topic: str, findings: Findings) -> dict[str, Figure]:
         return {f"{topic}-{name}": make(findings) for name, make in PICTURES[topic].items()}
 
 
+@checked_arguments
 def write(results: Results, folder: str | Path) -> list[Path]:
     """Write pictures as PNG and SVG, ``figures.json`` and ``report.html``; return the files.
 
@@ -85,6 +88,8 @@ def write(results: Results, folder: str | Path) -> list[Path]:
 
     Raises
     ------
+    ConfigurationError
+        If the path is empty, or no file can be written to the folder.
     OSError
         If a file cannot be written.
 
@@ -100,6 +105,7 @@ def write(results: Results, folder: str | Path) -> list[Path]:
     return _written(folder, figures, results.data(), lambda pictures: page(results, pictures))
 
 
+@checked_arguments
 def write_scenario(
     scenario: Scenario,
     reports: Mapping[str, SimulationReport],
@@ -126,7 +132,7 @@ def write_scenario(
     Raises
     ------
     ConfigurationError
-        If a report that a claim needs is missing.
+        If a report that a claim needs is missing, the path is empty, or no file can be written to the folder.
     OSError
         If a file cannot be written.
     """
@@ -169,8 +175,7 @@ def _written(
     text: Callable[[Mapping[str, str]], str],
 ) -> list[Path]:
     """Write all files: draw in memory, write under temporary names in the same folder, then rename over the old files."""
-    home = Path(folder)
-    home.mkdir(parents=True, exist_ok=True)
+    home = writable_folder("folder", folder)
     pictures: dict[str, str] = {}
     contents: dict[str, bytes] = {}
     for name, figure in figures.items():
@@ -179,9 +184,4 @@ def _written(
         contents[f"{name}.png"] = png(figure)
     contents["figures.json"] = f"{json.dumps(data, indent=1)}\n".encode()
     contents["report.html"] = text(pictures).encode()
-    with TemporaryDirectory(prefix=".unfinished-", dir=home) as unfinished:
-        for name, content in contents.items():
-            Path(unfinished, name).write_bytes(content)
-        for name in contents:
-            Path(unfinished, name).replace(home / name)
-    return [home / name for name in contents]
+    return write_files(home, contents)

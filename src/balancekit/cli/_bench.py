@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
+from balancekit._support.files import write_files
 from balancekit._support.workers import begin_worker
 from balancekit.bench import CARDS, TITLES, Claim, Findings, Results, Table, card, measure, write
 from balancekit.cli._bench_options import CARDS_OF_ALL, DEFAULT_WORKERS
@@ -128,14 +129,16 @@ def _cards(options: argparse.Namespace, folder: Path) -> int:
     """Draw the cards of all algorithms."""
     with _progress(quiet=options.json) as bar:
         task = bar.add_task("", total=len(CARDS))
+        contents: dict[str, bytes] = {}
         for name in CARDS:
             bar.update(task, description=name)
-            (folder / f"{name}.svg").write_text(card(name, seed=options.seed), encoding="utf-8")
+            contents[f"{name}.svg"] = card(name, seed=options.seed).encode()
             bar.advance(task)
+        files = write_files(folder, contents)
     if options.json:
-        sys.stdout.write(json.dumps([str(folder / f"{name}.svg") for name in CARDS], indent=1) + "\n")
+        sys.stdout.write(json.dumps([str(file) for file in files], indent=1) + "\n")
     else:
-        sys.stdout.write(f"{len(CARDS)} cards in {folder}\n")
+        sys.stdout.write(f"{len(files)} cards in {folder}\n")
     return 0
 
 

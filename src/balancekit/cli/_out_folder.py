@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from balancekit.errors import ConfigurationError
+from balancekit._support.files import writable_folder
 
 __all__ = ["out_folder"]
 
@@ -15,12 +15,6 @@ def out_folder(path: str) -> Path:
     Raises
     ------
     ConfigurationError
-        If the folder cannot be created.
+        If the path is empty, or no file can be written to the folder.
     """
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigurationError("--out", path, f"a folder that can be created ({why})") from None
-    return folder
+    return writable_folder("--out", path)
