@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from pathlib import Path
 import pytest
 from dnslib.server import DNSServer
 
+from balancekit import cli
 from balancekit._support.parser import UNITS
 from balancekit.cli import _parser, main
 from balancekit.cli._check_command import SCHEMES
@@ -84,6 +86,10 @@ def folder(tmp_path, monkeypatch):
         (["top", "http://127.0.0.1:1/", "--count", "-1"], "--count=-1"),
         (["top", "http://127.0.0.1:1/", "--interval", "nan"], "--interval=nan"),
         (["top", "ftp://127.0.0.1/"], "URL='ftp://127.0.0.1/'"),
+        (["top", "http://127.0.0.1:99999/"], "URL='http://127.0.0.1:99999/' is not allowed"),
+        (["top", "http://127.0.0.1:0/"], "a port from 1 to 65535"),
+        (["top", "http://[::1/"], "URL='http://[::1/'"),
+        (["top", "http:///metrics"], "URL='http:///metrics'"),
         (["plan", "a,b", "a", "--vnodes", "0"], "vnodes=0"),
         (["plan", "a,b", "a", "--algorithm", "maglev", "--size", "0"], "size=0"),
         (["plan", "a,b", "a", "--algorithm", "maglev", "--vnodes", "9"], "--vnodes=9"),
@@ -101,6 +107,8 @@ def folder(tmp_path, monkeypatch):
         (["bench", "cards", "--workers", "2"], "--workers=2"),
         (["check", "127.0.0.1"], "WHAT='127.0.0.1' is not allowed: expected host:port"),
         (["check", "127.0.0.1:99999"], "WHAT='127.0.0.1:99999'"),
+        (["check", "127.0.0.1:0"], "WHAT='127.0.0.1:0'"),
+        (["check", "127.0.0.1:1", "--timeout", "nan"], "--timeout=nan"),
         (["check", "http://user:hunter2@127.0.0.1:1"], "WHAT='http://***@127.0.0.1:1'"),
         (["check", "user:hunter2@127.0.0.1:1"], "WHAT='***@127.0.0.1:1'"),
         (["plan", "a,b", "a", "--observed", "log.txt"], "--observed='log.txt'"),
@@ -123,6 +131,10 @@ def folder(tmp_path, monkeypatch):
         ),
         (["simulate", "--pool", "a"], "--pool='a'"),
         (["simulate", "two-servers", "--out", "log.txt"], "--out='log.txt'"),
+        (["simulate", "two-servers", "--out", ""], "--out='' is not allowed: expected the path of a folder"),
+        (["simulate", "two-servers", "--seed", "-1"], "--seed=-1"),
+        (["bench", "--out", ""], "--out=''"),
+        (["bench", "cards", "--out", ""], "--out=''"),
         (["bench", "cards", "--out", "log.txt/cards"], "--out='log.txt/cards'"),
         (["vrrp", "run", "--interface", "lo", *ROUTER, "--check", "'"], "--check"),
         (["vrrp", "run", "--interface", "lo", *ROUTER, "--check", " "], "--check=' '"),
@@ -678,3 +690,43 @@ def test_a_worker_that_is_killed_is_a_line_and_a_status(monkeypatch, capsys):
     monkeypatch.setattr("balancekit.cli._bench.measure", killed)
     assert main(["bench", "latency", "--quick", "--workers", "1"]) == 1
     assert re.fullmatch(r"balancekit bench: a worker process was killed.*\n", capsys.readouterr().err)
+
+
+class TestSignals:
+    """A signal that asks a process to end ends a command as Ctrl-C does."""
+
+    NUMBERS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+    @pytest.mark.parametrize("number", NUMBERS)
+    def test_a_command_ends_in_order(self, number, monkeypatch, capsys):
+        """What it has open is closed, which shows the cursor again; the status is 130, and the handler is as before."""
+        closed = []
+
+        def run(_options):
+            try:
+                signal.raise_signal(number)
+            finally:
+                closed.append(signal.getsignal(number))
+
+        monkeypatch.setattr(cli, "_command", run)
+        assert main(["bench"]) == 130
+        assert closed == [signal.SIG_DFL]  # a second signal does not wait
+        assert signal.getsignal(number) is signal.SIG_DFL
+        assert capsys.readouterr().err == "balancekit bench: interrupted\n"
+
+    @pytest.mark.parametrize("number", NUMBERS)
+    def test_a_signal_that_is_ignored_stays_so(self, number, monkeypatch):
+        """A command under ``nohup`` goes on when the terminal is closed."""
+        monkeypatch.setattr(cli, "_command", lambda _options: signal.raise_signal(number) or 0)
+        before = signal.signal(number, signal.SIG_IGN)
+        try:
+            assert main(["bench"]) == 0
+            assert signal.getsignal(number) is signal.SIG_IGN
+        finally:
+            signal.signal(number, before)
+
+    def test_a_thread_may_run_a_command(self, monkeypatch):
+        """Handlers belong to the main thread; a command in another one has none."""
+        monkeypatch.setattr(cli, "_command", lambda _options: 7)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(main, ["bench"]).result() == 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import socket
 import threading
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from rich.console import Console
 
 from balancekit import LoadBalancer, Outcome
 from balancekit.cli import _top_command, main
 from balancekit.cli._report import Note
-from balancekit.cli._top_command import rates, readings
+from balancekit.cli._top_command import EndpointRow, _table, rates, readings
 from balancekit.config import load
 from balancekit.errors import printable
 from balancekit.events import Reweighted, Suppressed
@@ -199,6 +201,23 @@ class TestTop:
             server.server_close()
             thread.join(5)
         assert printable(id) in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("width", "whole"), [(80, True), (72, False), (60, True), (50, True), (40, False)]
+    )
+    def test_a_terminal_of_any_width_shows_ids(self, width, whole):
+        """On 80 columns and on a few less each id is on one line; on narrow ones numbers are left out before ids are."""
+        row = EndpointRow("orders", "http://10.0.0.7:8080", "draining", 12, 12345.6, 1.0, 0.0123)
+        console = Console(width=width, file=io.StringIO())
+        console.print(_table([row], console.width))
+        shown = console.file.getvalue()
+        assert ("http://10.0.0.7:8080" in shown) is whole
+        joined = "".join(line[:30].strip() for line in shown.splitlines()[2:])
+        assert "http:" in joined
+        assert "8080" in joined
+        assert "draining" in shown
+        assert "12345.6" in shown
+        assert "…" not in shown
 
     def test_the_command_reads_a_real_process(self, capsys):
         """Two intervals against a real metrics server print two lines of data."""

@@ -435,15 +435,18 @@ def test_every_law_catches_one():
 @pytest.mark.parametrize(
     ("select", "says"),
     [
-        (lambda node: node.id, r"select\(\) returned 'e0', a str, .*: expected one of its nodes, or None"),
+        (
+            lambda node: node.id,
+            r"select\(\) returned 'e0' of type str .*: expected one of its nodes, or None",
+        ),
         (
             lambda node: node.endpoint,
-            r"returned Endpoint\(id='e0'.*, a Endpoint, .*: expected one of its nodes",
+            r"returned Endpoint\(id='e0'.* of type Endpoint .*: expected one of its nodes",
         ),
-        (lambda node: 0, r"returned 0, a int, .*: expected one of its nodes"),
+        (lambda node: 0, r"returned 0 of type int .*: expected one of its nodes"),
         (
             lambda node: make_nodes([node.endpoint])[0],
-            "expected the very node of the snapshot, not another one",
+            "expected the node object of the snapshot, not another one",
         ),
     ],
 )
@@ -486,8 +489,8 @@ def test_what_happens_once_only_is_said_to_be_state_outside_the_selector(raises)
                 return "nothing"
             return super().select(snapshot, ctx)
 
-    what = "it raised ValueError" if raises else "'nothing', a str"
-    with pytest.raises(LawBroken, match=rf"{what}.* once and not again .* keeps state outside itself"):
+    what = "it raised ValueError" if raises else "'nothing' of type str"
+    with pytest.raises(LawBroken, match=rf"{what}.* once, but not again .* keeps state outside itself"):
         check_selector(NowAndThen, {laws.picks_candidates})
 
 

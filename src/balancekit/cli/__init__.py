@@ -21,6 +21,7 @@ from balancekit.cli._gslb_command import add_gslb, run_gslb
 from balancekit.cli._lint_command import add_lint, run_lint
 from balancekit.cli._plan import add_plan, run_plan
 from balancekit.cli._proxy_options import add_proxy
+from balancekit.cli._signals import ended_by_signals
 from balancekit.cli._status import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -251,7 +252,7 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
     """Run a command; return its exit status. If it fails, print the reason on one line."""
     name = " ".join(["balancekit", options.command, *_subcommand(options)])
     try:
-        with warning_lines(name):
+        with warning_lines(name), ended_by_signals():
             status = _command(options)
         output.flush()
     except BrokenPipeError:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from balancekit._support import validation as valid
 from balancekit._support.headers import without_secrets
 from balancekit.checks import HttpCheck, TcpCheck, check_once
 from balancekit.cli._file_kinds import are_files
@@ -31,6 +32,7 @@ def run_check(options: argparse.Namespace) -> int:
     """Check each endpoint once and print the results; return 1 if a check failed."""
     endpoints, check = _subjects(options)
     timeout = DEFAULT_TIMEOUT_S if options.timeout is None else options.timeout
+    valid.number("--timeout", timeout, above=0.0, unit="seconds")
     found = asyncio.run(check_once(endpoints, check, timeout=timeout))
     print_answer(_json_of(found) if options.json else _text_of(found))
     return 0 if all(result.passed for result in found.values()) else 1
@@ -64,7 +66,8 @@ def _address(text: str) -> str:
     """
     try:
         parts = urlsplit(text if "//" in text else f"//{text}")
-        whole = bool(parts.hostname) and (parts.port is not None or parts.scheme in {"http", "https"})
+        has_port = parts.port is not None or parts.scheme in {"http", "https"}
+        whole = bool(parts.hostname) and has_port and parts.port != 0
     except ValueError:
         parts, whole = None, False
     if not whole or parts is None or parts.username is not None:

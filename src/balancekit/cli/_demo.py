@@ -147,7 +147,7 @@ def run_demo(*, seconds: float, as_json: bool) -> int:
         with view:
             report = asyncio.run(_play(seconds, view))
     except (KeyboardInterrupt, asyncio.CancelledError):  # interrupted before the servers were ready
-        return EXIT_INTERRUPTED
+        return complain("balancekit demo", "interrupted", EXIT_INTERRUPTED)
     except (TimeoutError, RuntimeError) as error:
         return complain("balancekit demo", f"{error}" or "the servers were not ready in time", EXIT_FAILED)
     if as_json:

@@ -1,4 +1,4 @@
-"""Output folders of commands."""
+"""Output folders of commands, created if they do not exist."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from balancekit import bench
+from balancekit._support import validation as valid
 from balancekit.cli._console import output
 from balancekit.cli._first_list import first_list
 from balancekit.cli._out_folder import out_folder
@@ -60,7 +61,7 @@ def run_simulate(options: argparse.Namespace) -> int:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
     scenario = load_scenario(options.scenario, discovered=first_list)
     if options.seed is not None:
-        scenario = scenario.replace(seed=options.seed)
+        scenario = scenario.replace(seed=valid.integer("--seed", options.seed, minimum=0))
     if options.proxy is not None or options.pool is not None:
         scenario, notes = with_proxy(scenario, options.proxy, options.pool)
         for note in notes:

@@ -28,7 +28,7 @@ EXIT_FAILED: Final = 1
 EXIT_REFUSED: Final = 2
 """Exit status for an argument or a file that is not allowed. argparse uses the same."""
 EXIT_INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as in shells: 128 plus the number of SIGINT."""
+"""Exit status after Ctrl-C, as in shells: 128 plus the number of SIGINT. SIGTERM and SIGHUP give the same."""
 EXIT_BROKEN_PIPE: Final = 141
 """Exit status if the reader of the output has closed it (``| head``), as in shells: 128 plus the number of SIGPIPE."""
 STATUSES: Final = """\
@@ -36,7 +36,7 @@ exit status:
   0    success; all checks and claims hold
   1    a claim, a check or a lookup failed, or the output could not be written
   2    a wrong argument or file, or a missing package; nothing was done
-  130  interrupted (Ctrl-C); 141 if the reader of the output closed it
+  130  interrupted (Ctrl-C, SIGTERM, SIGHUP); 141 if the reader of the output closed it
 """
 """Description of the exit statuses in ``balancekit --help``."""
 

@@ -278,7 +278,7 @@ def run_tiers_demo(*, seconds: float | None, as_json: bool) -> int:
             with view.opened():
                 report = asyncio.run(_run(network, view, seconds))
         except (KeyboardInterrupt, asyncio.CancelledError):  # interrupted before the processes were ready
-            return EXIT_INTERRUPTED
+            return complain("balancekit demo --tiers", "interrupted", EXIT_INTERRUPTED)
         except (TimeoutError, RuntimeError) as error:
             why = f"{error}" or "the processes were not ready in time"
             return complain("balancekit demo --tiers", why, EXIT_FAILED)

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from http.client import HTTPException
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 from rich.live import Live
@@ -33,6 +34,9 @@ __all__ = ["EndpointRow", "rates", "readings", "run_top"]
 WIDE: Final = 100
 TIMEOUT_S: Final = 5.0
 MAX_BYTES: Final = 50_000_000
+SCHEMES: Final = ("http", "https")
+NARROW_COLUMNS: Final = 72
+"""Of a terminal. Below, some of what is known is left out, so that ids are shown."""
 _HANDLERS: Final = (
     urllib.request.ProxyHandler,
     urllib.request.HTTPHandler,
@@ -74,9 +78,8 @@ def run_top(options: argparse.Namespace) -> int:
     """Show the endpoints of a process until interrupted; return the exit status."""
     valid.number("--interval", options.interval, minimum=0.05, maximum=3600.0, unit="seconds")
     valid.integer("--count", options.count, minimum=0)
-    is_web = options.url.startswith(("http://", "https://"))
-    if not is_web or "@" in options.url.partition("?")[0]:  # a password would be looked up in DNS
-        allowed = "an http or https URL without a password"
+    if not _names_a_page(options.url):
+        allowed = "an http or https URL without a password, and with a port from 1 to 65535 if it has one"
         raise ConfigurationError("URL", without_secrets(options.url), allowed)
     before, then = _fetch(options.url), time.monotonic()
     console = output(WIDE, markup=False, emoji=False)  # brackets in names are printed as they are
@@ -90,9 +93,19 @@ def run_top(options: argparse.Namespace) -> int:
                 sys.stdout.write(json.dumps([row._asdict() for row in rows]) + "\n")
                 sys.stdout.flush()
             else:
-                live.update(_table(rows), refresh=True)
+                live.update(_table(rows, console.width), refresh=True)
             before, then, shown = after, now, shown + 1
     return 0
+
+
+def _names_a_page(url: str) -> bool:
+    """Return whether a URL has all that is needed to fetch a page. A password would be looked up in DNS."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # refuses one above 65535, which the system would take the low bits of
+    except ValueError:
+        return False
+    return parts.scheme in SCHEMES and bool(parts.hostname) and port != 0 and "@" not in url.partition("?")[0]
 
 
 def readings(text: str) -> dict[tuple[str, str], Reading]:
@@ -188,21 +201,23 @@ def _read(url: str, results: SimpleQueue[str | Exception]) -> None:
         results.put(error)
 
 
-def _table(rows: Iterable[EndpointRow]) -> Table:
-    table = Table(title_justify="left")
-    for column in ("service", "endpoint", "state"):
+def _table(rows: Iterable[EndpointRow], width: int) -> Table:
+    """Return a table that shows ids on one line on a terminal of 80 columns."""
+    narrow = width < NARROW_COLUMNS
+    table = Table(box=None, pad_edge=False)
+    for column in ("endpoint",) if narrow else ("service", "endpoint"):
         table.add_column(column, overflow="fold")
-    for column in ("in flight", "requests/s", "failures/s", "mean latency"):
+    table.add_column("state", no_wrap=True)
+    numbers = ("requests\n/s", "mean\nlatency")
+    for column in numbers if narrow else ("in\nflight", numbers[0], "failures\n/s", numbers[1]):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
+        endpoint, state = printable(row.endpoint), printable(row.state)
         mean = "-" if row.mean is None else f"{row.mean * 1e3:.1f} ms"
-        table.add_row(
-            printable(row.service),
-            printable(row.endpoint),
-            printable(row.state),
-            f"{row.inflight}",
-            f"{row.per_second:.1f}",
-            f"{row.failed:.1f}",
-            mean,
-        )
+        rate = f"{row.per_second:.1f}"
+        if narrow:
+            table.add_row(endpoint, state, rate, mean)
+        else:
+            failed = f"{row.failed:.1f}"
+            table.add_row(printable(row.service), endpoint, state, f"{row.inflight}", rate, failed, mean)
     return table
