@@ -29,13 +29,15 @@ NAME: Final = re.compile(r"[\w.-]+")
 def lint_nginx(config: ProxyConfig) -> Iterator[LintFinding]:
     """Yield the findings of a configuration."""
     top = nginx_directives(config.path, Files())
-    parts = tuple([one for one in top if one.name not in {"stream", "mail"}])
-    blocks = [one for one in top if one.name == "http"]
+    parts = tuple([directive for directive in top if directive.name not in {"stream", "mail"}])
+    blocks = [directive for directive in top if directive.name == "http"]
     if parts and not blocks:
         blocks = [Directive("http", (), parts[0].origin, parts)]
-    everything = [one for block in blocks for one in _walk(block)]
+    everything = [directive for block in blocks for directive in _walk(block)]
     upstreams = [
-        one for one in everything if one.name == "upstream" and one.args and one.args[0] in config.pools
+        directive
+        for directive in everything
+        if directive.name == "upstream" and directive.args and directive.args[0] in config.pools
     ]
     why = _one_address(everything)
     for upstream in upstreams:
@@ -50,19 +52,19 @@ def lint_nginx(config: ProxyConfig) -> Iterator[LintFinding]:
         if server.name == "server" and server.block is not None:
             yield from _locations(server)
     yield from _names(everything)
-    for one in everything:
-        if one.name == "proxy_next_upstream" and "non_idempotent" in one.args:
+    for directive in everything:
+        if directive.name == "proxy_next_upstream" and "non_idempotent" in directive.args:
             yield LintFinding(
-                origin=one.origin,
+                origin=directive.origin,
                 rule="repeated-writes",
                 text="a POST that a server may have carried out is sent to another server",
                 advice="Leave out non_idempotent, or set it only in locations whose writes may be repeated",
             )
 
 
-def _walk(one: Directive) -> Iterator[Directive]:
-    yield one
-    for inner in one.block or ():
+def _walk(directive: Directive) -> Iterator[Directive]:
+    yield directive
+    for inner in directive.block or ():
         yield from _walk(inner)
 
 
@@ -77,7 +79,7 @@ def _upstream(upstream: Directive, pool: Pool) -> Iterator[LintFinding]:
             text=f"all servers of {pool.name} are down: {rest}",
             advice="Remove down from a server",
         )
-    method = next((one for one in upstream.block or () if one.name in METHODS), None)
+    method = next((directive for directive in upstream.block or () if directive.name in METHODS), None)
     kept = upstream.last("keepalive")
     if method is not None and kept is not None and kept.origin < method.origin:
         yield LintFinding(
@@ -112,21 +114,23 @@ def _upstream(upstream: Directive, pool: Pool) -> Iterator[LintFinding]:
 
 def _one_address(found: Sequence[Directive]) -> str:
     """Return why all clients may have one address, empty if nothing says so."""
-    if any(one.name == "set_real_ip_from" for one in found):
+    if any(directive.name == "set_real_ip_from" for directive in found):
         return ""
-    listens = [one for one in found if one.name == "listen" and one.args]
-    if listens and all(is_loopback(one.args[0]) for one in listens):
+    listens = [directive for directive in found if directive.name == "listen" and directive.args]
+    if listens and all(is_loopback(directive.args[0]) for directive in listens):
         return "nginx listens on this machine only"
-    if any("proxy_protocol" in one.args for one in listens):
+    if any("proxy_protocol" in directive.args for directive in listens):
         return "clients come through a proxy that speaks the PROXY protocol"
-    if any(FORWARDED in argument for one in found for argument in (one.name, *one.args)):
+    if any(FORWARDED in argument for directive in found for argument in (directive.name, *directive.args)):
         return "X-Forwarded headers are read, so clients come through a proxy"
     return ""
 
 
 def _by_address(upstream: Directive, why: str) -> Iterator[LintFinding]:
-    method = next((one for one in upstream.block or () if one.name in METHODS), None)
-    if method is not None and (method.name == "ip_hash" or method.args[:1] in [(one,) for one in ADDRESSES]):
+    method = next((directive for directive in upstream.block or () if directive.name in METHODS), None)
+    if method is not None and (
+        method.name == "ip_hash" or method.args[:1] in [(address,) for address in ADDRESSES]
+    ):
         yield LintFinding(
             origin=method.origin,
             rule="hash-of-one-address",
@@ -136,7 +140,10 @@ def _by_address(upstream: Directive, why: str) -> Iterator[LintFinding]:
 
 
 def _limits(upstream: Directive, pool: Pool, top: Iterable[Directive]) -> Iterator[LintFinding]:
-    workers = next((one.args[0] for one in top if one.name == "worker_processes" and one.args), "1")
+    workers = next(
+        (directive.args[0] for directive in top if directive.name == "worker_processes" and directive.args),
+        "1",
+    )
     if workers == "1" or upstream.last("zone") is not None:
         return
     for server in pool.servers:
@@ -151,28 +158,28 @@ def _limits(upstream: Directive, pool: Pool, top: Iterable[Directive]) -> Iterat
 
 
 def _one_attempt(blocks: Iterable[Directive], upstreams: Iterable[Directive]) -> Iterator[LintFinding]:
-    by_name = {one.args[0]: one for one in upstreams}
+    by_name = {directive.args[0]: directive for directive in upstreams}
 
     def inside(block: Directive, *, off: bool) -> Iterator[LintFinding]:
-        for one in block.block or ():
-            if one.name == "proxy_next_upstream":
-                off = one.args == ("off",)
-            elif one.name == "proxy_next_upstream_tries":
-                off = one.args == ("1",) or off
-        for one in block.block or ():
-            if one.name == "proxy_pass" and off and one.args:
-                upstream = by_name.get(one.args[0].partition("://")[2].partition("/")[0])
+        for directive in block.block or ():
+            if directive.name == "proxy_next_upstream":
+                off = directive.args == ("off",)
+            elif directive.name == "proxy_next_upstream_tries":
+                off = directive.args == ("1",) or off
+        for directive in block.block or ():
+            if directive.name == "proxy_pass" and off and directive.args:
+                upstream = by_name.get(directive.args[0].partition("://")[2].partition("/")[0])
                 for server in upstream.all("server") if upstream is not None else ():
                     if "max_fails=0" in server.args:
                         yield LintFinding(
                             origin=server.origin,
                             rule="no-way-around",
-                            text=f"max_fails=0 never takes it out, and {one.origin} tries one server only: its share of all "
+                            text=f"max_fails=0 never takes it out, and {directive.origin} tries one server only: its share of all "
                             "requests fails while it is down",
                             advice="Remove max_fails=0, or allow a second try by proxy_next_upstream",
                         )
-            elif one.block is not None:
-                yield from inside(one, off=off)
+            elif directive.block is not None:
+                yield from inside(directive, off=off)
 
     for block in blocks:
         yield from inside(block, off=False)
@@ -185,22 +192,31 @@ def _occurs(name: str, names: Container[str], text: str) -> bool:
 
 def _passes(config: ProxyConfig, everything: Iterable[Directive]) -> Iterator[LintFinding]:
     found = list(everything)
-    passes = [one for one in found if one.name in PASSES and one.args]
+    passes = [directive for directive in found if directive.name in PASSES and directive.args]
     upstreams = {name.lower() for name in config.pools}
     text = " ".join(
-        [argument for one in found if one.name != "upstream" for argument in (one.name, *one.args)]
+        [
+            argument
+            for directive in found
+            if directive.name != "upstream"
+            for argument in (directive.name, *directive.args)
+        ]
     ).lower()
     names = set(NAME.findall(text))
-    for one in found:
-        if one.name == "upstream" and one.args and not _occurs(one.args[0].lower(), names, text):
+    for directive in found:
+        if (
+            directive.name == "upstream"
+            and directive.args
+            and not _occurs(directive.args[0].lower(), names, text)
+        ):
             yield LintFinding(
-                origin=one.origin,
+                origin=directive.origin,
                 rule="unused-pool",
-                text=f"nothing leads to upstream {one.args[0]}",
+                text=f"nothing leads to upstream {directive.args[0]}",
                 advice="Name it in a proxy_pass, or remove it",
             )
-    for one in passes:
-        host = one.args[0].partition("://")[2].partition("/")[0].partition(":")[0]
+    for directive in passes:
+        host = directive.args[0].partition("://")[2].partition("/")[0].partition(":")[0]
         if (
             host
             and "$" not in host
@@ -210,7 +226,7 @@ def _passes(config: ProxyConfig, everything: Iterable[Directive]) -> Iterator[Li
             and not host.startswith("[")
         ):
             yield LintFinding(
-                origin=one.origin,
+                origin=directive.origin,
                 rule="unknown-pool",
                 text=f"there is no upstream {host!r}: nginx looks for a host of that name, once at its start",
                 advice=f"Add upstream {host} {{ }}, or correct the name",
@@ -219,13 +235,13 @@ def _passes(config: ProxyConfig, everything: Iterable[Directive]) -> Iterator[Li
 
 def _locations(server: Directive) -> Iterator[LintFinding]:
     seen: list[tuple[str, str, Directive]] = []
-    for one in server.all("location"):
-        args = one.args if len(one.args) > 1 else ("", *one.args)
-        seen.append((args[0], args[1], one))
+    for directive in server.all("location"):
+        args = directive.args if len(directive.args) > 1 else ("", *directive.args)
+        seen.append((args[0], args[1], directive))
     prefixes = {text: sign for sign, text, _ in seen if sign in {"", "^~"}}
     before: dict[tuple[str, str], Directive] = {}
     catching: Directive | None = None
-    for sign, text, one in seen:
+    for sign, text, directive in seen:
         if sign not in {"~", "~*"}:
             continue
         blocker = before.get((sign, text)) or before.get(("~*", text)) or catching
@@ -235,20 +251,21 @@ def _locations(server: Directive) -> Iterator[LintFinding]:
         below = any(prefix.startswith(literal) and prefix != longest for prefix in prefixes if literal)
         if blocker is not None:
             yield _unreachable(
-                one, f"{' '.join(blocker.args)} in line {blocker.origin.line} is tried first and matches"
+                directive,
+                f"{' '.join(blocker.args)} in line {blocker.origin.line} is tried first and matches",
             )
         elif longest and prefixes[longest] == "^~" and not below:
-            yield _unreachable(one, f"^~ {longest} forbids expressions below it")
-        before.setdefault((sign, text), one)
+            yield _unreachable(directive, f"^~ {longest} forbids expressions below it")
+        before.setdefault((sign, text), directive)
         if text in EVERYTHING:
-            catching = catching or one
+            catching = catching or directive
 
 
-def _unreachable(one: Directive, why: str) -> LintFinding:
+def _unreachable(directive: Directive, why: str) -> LintFinding:
     return LintFinding(
-        origin=one.origin,
+        origin=directive.origin,
         rule="unreachable-route",
-        text=f"no request takes location {' '.join(one.args)}: {why}",
+        text=f"no request takes location {' '.join(directive.args)}: {why}",
         advice="Write it before the other, or remove one of them",
     )
 
@@ -258,15 +275,15 @@ def _names(everything: Iterable[Directive]) -> Iterator[LintFinding]:
     for server in everything:
         if server.name != "server" or server.block is None:
             continue
-        ports = [one.args[0] for one in server.all("listen") if one.args] or ["80"]
-        names = [name for one in server.all("server_name") for name in one.args] or [""]
-        for one in [(port, name.lower()) for port in ports for name in names]:
-            if one in taken:
+        ports = [directive.args[0] for directive in server.all("listen") if directive.args] or ["80"]
+        names = [name for directive in server.all("server_name") for name in directive.args] or [""]
+        for place in [(port, name.lower()) for port in ports for name in names]:
+            if place in taken:
                 yield LintFinding(
                     origin=server.origin,
                     rule="unreachable-route",
-                    text=f"the server in line {taken[one].origin.line} has the same listen {one[0]} and the same name "
-                    f"{one[1] or 'of none'}; this one gets nothing by it",
+                    text=f"the server in line {taken[place].origin.line} has the same listen {place[0]} and the same name "
+                    f"{place[1] or 'of none'}; this one gets nothing by it",
                     advice="Give each server a name of its own",
                 )
-            taken.setdefault(one, server)
+            taken.setdefault(place, server)

@@ -98,9 +98,9 @@ class _Reader:
     def config(self) -> ProxyConfig:
         http = self._http()
         self._read_maps(http)
-        for one in http:
-            if one.name == "upstream":
-                self._upstream(one)
+        for directive in http:
+            if directive.name == "upstream":
+                self._upstream(directive)
         machines = self._machines(self._listeners(http))
         return ProxyConfig(
             "nginx", self.path, self.pools, self._router(machines), tuple(self.not_modelled), self.owners
@@ -108,33 +108,36 @@ class _Reader:
 
     def _http(self) -> Sequence[Directive]:
         """Return the directives of the ``http`` block, or all of them in a file that is included into one."""
-        if all(one.block is None and one.name not in NEUTRAL | {*ROUTING} for one in self.directives):
+        if all(
+            directive.block is None and directive.name not in NEUTRAL | {*ROUTING}
+            for directive in self.directives
+        ):
             raise ProxyConfigError(Origin(self.path, 1), "no directive of nginx in this file")
-        blocks = [one for one in self.directives if one.name == "http"]
+        blocks = [directive for directive in self.directives if directive.name == "http"]
         if len(blocks) > 1:
             raise ProxyConfigError(blocks[1].origin, "a second http block")
-        if not blocks and any(one.name in {"upstream", "server"} for one in self.directives):
+        if not blocks and any(directive.name in {"upstream", "server"} for directive in self.directives):
             return self.directives
-        for one in self.directives:
-            if one.name not in {"http", "events"}:
-                self._unread(one)
-        return [one for block in blocks for one in block.block or ()]
+        for directive in self.directives:
+            if directive.name not in {"http", "events"}:
+                self._unread(directive)
+        return [directive for block in blocks for directive in block.block or ()]
 
     def _read_maps(self, http: Iterable[Directive]) -> None:
-        for one in http:
-            if one.name == "map":
-                self.variables.add_map(one)
+        for directive in http:
+            if directive.name == "map":
+                self.variables.add_map(directive)
         self.variables.read_maps()
 
     def _listeners(self, http: Sequence[Directive]) -> dict[int, list[ServerBlock]]:
         """Return the servers of each port, in the order in which they are written."""
         listeners: dict[int, list[ServerBlock]] = {}
-        inherited = {one.name: one.args for one in http if one.name in OF_REQUESTS}
-        for one in http:
-            if one.name == "server":
-                self._server(one, listeners, inherited)
-            elif one.name not in {"upstream", "map"}:
-                self._unread(one)
+        inherited = {directive.name: directive.args for directive in http if directive.name in OF_REQUESTS}
+        for directive in http:
+            if directive.name == "server":
+                self._server(directive, listeners, inherited)
+            elif directive.name not in {"upstream", "map"}:
+                self._unread(directive)
         self.variables.first_port = next(iter(listeners), None)
         return listeners
 
@@ -171,21 +174,21 @@ class _Reader:
         counts: Counter[str] = Counter()
         method: Directive | None = None
         unknown = ""
-        for one in block.block:
-            self.owners[one.origin] = name
-            if one.name == "server":
+        for directive in block.block:
+            self.owners[directive.origin] = name
+            if directive.name == "server":
                 if len(servers) >= MAX_SERVERS:
-                    raise ProxyConfigError(one.origin, f"more than {MAX_SERVERS} servers in a pool")
-                servers.append(read_server(one, counts, self.note))
+                    raise ProxyConfigError(directive.origin, f"more than {MAX_SERVERS} servers in a pool")
+                servers.append(read_server(directive, counts, self.note))
                 if servers[-1].backup and method is not None and method.name != "least_conn":
-                    raise ProxyConfigError(one.origin, f"{method.name} does not support backup servers")
-            elif one.name in METHODS:
-                method = one
-            elif one.name in {"least_time", "sticky", "fair", "queue", "sticky_cookie_insert"}:
-                unknown = str(one)
-                self.note(one, "it decides which server serves")
-            elif one.name not in NEUTRAL:
-                self._unread(one)
+                    raise ProxyConfigError(directive.origin, f"{method.name} does not support backup servers")
+            elif directive.name in METHODS:
+                method = directive
+            elif directive.name in {"least_time", "sticky", "fair", "queue", "sticky_cookie_insert"}:
+                unknown = str(directive)
+                self.note(directive, "it decides which server serves")
+            elif directive.name not in NEUTRAL:
+                self._unread(directive)
         if not servers:
             raise ProxyConfigError(block.origin, f"upstream {name!r} has no server")
         if all(server.backup for server in servers):
@@ -248,19 +251,19 @@ class _Reader:
         level: list[LocationBlock] = []
         answer: Directive | None = None
         said = dict(inherited)
-        for one in block.block or ():
-            if one.name == "listen":
-                self.listens.add(one, ports, self.note)
-            elif one.name in OF_REQUESTS:
-                said[one.name] = one.args
-            elif one.name == "server_name":
-                names += [server_name(one, name) for name in one.args]
-            elif one.name == "location":
-                level.append(self._location(one))
-            elif one.name == "return":
-                answer = answer or one
-            elif one.name not in NEUTRAL:
-                self._unread(one)
+        for directive in block.block or ():
+            if directive.name == "listen":
+                self.listens.add(directive, ports, self.note)
+            elif directive.name in OF_REQUESTS:
+                said[directive.name] = directive.args
+            elif directive.name == "server_name":
+                names += [server_name(directive, name) for name in directive.args]
+            elif directive.name == "location":
+                level.append(self._location(directive))
+            elif directive.name == "return":
+                answer = answer or directive
+            elif directive.name not in NEUTRAL:
+                self._unread(directive)
         refuse_repeated([location.name for location in level])
         if answer is not None:
             action = self._action(answer, "return of the server", answer.origin)
@@ -285,23 +288,23 @@ class _Reader:
         guards: list[Guard] = []
         inner: list[LocationBlock] = []
         refuse_path(block, name)
-        for one in block.block or ():
-            refuse_path(one)
-            guard = guard_of(one, self.variables) if one.name == "if" else None
+        for directive in block.block or ():
+            refuse_path(directive)
+            guard = guard_of(directive, self.variables) if directive.name == "if" else None
             if guard is not None:
                 guards.append(guard)
-            elif one.name == "location":
-                inner.append(self._location(one))
+            elif directive.name == "location":
+                inner.append(self._location(directive))
                 name.refuse_inner(inner[-1].name)
-            elif one.name in PASSES:
-                if target is not None and target.name == one.name:
-                    raise ProxyConfigError(one.origin, f"a second {one.name}")
-                target = target or one
+            elif directive.name in PASSES:
+                if target is not None and target.name == directive.name:
+                    raise ProxyConfigError(directive.origin, f"a second {directive.name}")
+                target = target or directive
                 proxies = True
-            elif one.name == "return":
-                target = one if target is None or target.name != "return" else target
-            elif one.name not in NEUTRAL:
-                self._unread(one)
+            elif directive.name == "return":
+                target = directive if target is None or target.name != "return" else target
+            elif directive.name not in NEUTRAL:
+                self._unread(directive)
         refuse_repeated([location.name for location in inner])
         action = self._action(target, " ".join(("location", *block.args)), block.origin, guards)
         self.patterns.append((name.pattern, block.origin))
@@ -317,27 +320,27 @@ class _Reader:
         self.actions.append(Action(self, target, written, origin, guards=guards))
         return str(len(self.actions) - 1)
 
-    def implicit(self, address: str, one: Directive) -> str:
+    def implicit(self, address: str, directive: Directive) -> str:
         """Return the pool of an address that is no upstream: one server."""
         name = self.names.setdefault(address.lower(), address)
         if name not in self.pools:
-            server = PoolServer(name=name, address=name, origin=one.origin)
-            self.pools[name] = self._pool(name, one.origin, [server], None, "")
+            server = PoolServer(name=name, address=name, origin=directive.origin)
+            self.pools[name] = self._pool(name, directive.origin, [server], None, "")
         return name
 
     # ------------------------------------------------------------------ what is left
 
-    def _unread(self, one: Directive) -> None:
-        if one.name in ROUTING:
-            if one.args != ("off",):
-                self.note(one, ROUTING[one.name])
-        elif one.name not in NEUTRAL and not one.name.startswith(
+    def _unread(self, directive: Directive) -> None:
+        if directive.name in ROUTING:
+            if directive.args != ("off",):
+                self.note(directive, ROUTING[directive.name])
+        elif directive.name not in NEUTRAL and not directive.name.startswith(
             ("ssl_", "gzip", "proxy_buffer", "client_", "log_")
         ):
-            self.note(one, "")
+            self.note(directive, "")
 
-    def note(self, one: Directive, why: str) -> None:
-        self.not_modelled.append(NotModelled(origin=one.origin, text=str(one), why=why))
+    def note(self, directive: Directive, why: str) -> None:
+        self.not_modelled.append(NotModelled(origin=directive.origin, text=str(directive), why=why))
 
     def _router(self, machines: Mapping[int, nginx.Locations]) -> Callable[[ProxyRequest], Routing]:
         def route(request: ProxyRequest) -> Routing:

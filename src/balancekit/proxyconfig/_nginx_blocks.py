@@ -124,7 +124,7 @@ def refuse_repeated(level: Iterable[LocationName]) -> None:
         seen.add(place)
 
 
-def server_name(one: Directive, name: str) -> str:
+def server_name(directive: Directive, name: str) -> str:
     """Return a name of a server.
 
     Raises
@@ -133,5 +133,5 @@ def server_name(one: Directive, name: str) -> str:
         For a wildcard that nginx does not have.
     """
     if (name.startswith("*") and (len(name) < 3 or name[1] != ".")) or name == ".":
-        raise ProxyConfigError(one.origin, f"server_name {name}: *. stands before a name")
+        raise ProxyConfigError(directive.origin, f"server_name {name}: *. stands before a name")
     return name

@@ -46,11 +46,11 @@ class ActionReader(Protocol):
     upstreams: set[str]
     """Names of ``upstream`` blocks in lower case."""
 
-    def note(self, one: Directive, why: str) -> None:
+    def note(self, directive: Directive, why: str) -> None:
         """List a directive as not modelled."""
         ...
 
-    def implicit(self, address: str, one: Directive) -> str:
+    def implicit(self, address: str, directive: Directive) -> str:
         """Return the pool of an address that is no upstream."""
         ...
 
@@ -72,7 +72,7 @@ class Answer(NamedTuple):
         return Routing(None, rule, self.status, location)
 
 
-def answer_of(one: Directive, variables: Variables) -> Answer:
+def answer_of(directive: Directive, variables: Variables) -> Answer:
     """Return what a ``return`` answers.
 
     Raises
@@ -80,15 +80,17 @@ def answer_of(one: Directive, variables: Variables) -> Answer:
     ProxyConfigError
         If it has neither a status nor a URL, or more than both.
     """
-    if not 1 <= len(one.args) <= 2:
-        raise ProxyConfigError(one.origin, "return has a status, a URL, or both")
-    first = one.args[0]
+    if not 1 <= len(directive.args) <= 2:
+        raise ProxyConfigError(directive.origin, "return has a status, a URL, or both")
+    first = directive.args[0]
     if first.isascii() and first.isdecimal():
         if len(first.lstrip("0")) > 3:
-            raise ProxyConfigError(one.origin, f"return {first}: a status is 0 to 999")
-        return Answer(int(first), Template(one.args[1] if len(one.args) > 1 else "", variables))
-    if len(one.args) > 1 or not first.startswith(("http://", "https://", "$scheme")):
-        raise ProxyConfigError(one.origin, f"return {first}: a status, or a URL with its scheme, is expected")
+            raise ProxyConfigError(directive.origin, f"return {first}: a status is 0 to 999")
+        return Answer(int(first), Template(directive.args[1] if len(directive.args) > 1 else "", variables))
+    if len(directive.args) > 1 or not first.startswith(("http://", "https://", "$scheme")):
+        raise ProxyConfigError(
+            directive.origin, f"return {first}: a status, or a URL with its scheme, is expected"
+        )
     return Answer(302, Template(first, variables))
 
 
@@ -106,16 +108,20 @@ class Guard(NamedTuple):
         return (self.template.value(request) == self.text) is self.equal
 
 
-def guard_of(one: Directive, variables: Variables) -> Guard | None:
+def guard_of(directive: Directive, variables: Variables) -> Guard | None:
     """Return an ``if`` that only answers, ``None`` for any other."""
-    if len(one.args) != 3 or one.args[1] not in {"=", "!="} or "$" in one.args[2]:
+    if len(directive.args) != 3 or directive.args[1] not in {"=", "!="} or "$" in directive.args[2]:
         return None
-    inside = one.block or ()
-    template = Template(one.args[0], variables)
+    inside = directive.block or ()
+    template = Template(directive.args[0], variables)
     if len(inside) != 1 or inside[0].name != "return" or not inside[0].args or template.unknown:
         return None
     return Guard(
-        str(one), template, one.args[1] == "=", written_bytes(one.args[2]), answer_of(inside[0], variables)
+        str(directive),
+        template,
+        directive.args[1] == "=",
+        written_bytes(directive.args[2]),
+        answer_of(inside[0], variables),
     )
 
 
@@ -135,12 +141,12 @@ def refuse_path(block: Directive, location: LocationName | None = None) -> None:
         where = f"location {location.modifier or location.pattern}"
     else:
         return
-    for one in block.all("proxy_pass"):
-        text = one.args[0] if one.args else ""
+    for directive in block.all("proxy_pass"):
+        text = directive.args[0] if directive.args else ""
         found = PASSED.match(text)
         rest = "" if found is None or "$" in text else text[found.end() :]
         if rest.removeprefix(":" if found is not None and found[2].lower().startswith("unix:") else ""):
-            raise ProxyConfigError(one.origin, f"{text}: no path can stand here, in {where}")
+            raise ProxyConfigError(directive.origin, f"{text}: no path can stand here, in {where}")
 
 
 def port_problem(address: str) -> str:
@@ -227,7 +233,7 @@ class Action:
     def routing(self, request: ProxyRequest) -> Routing:
         """Return where it leads."""
         try:
-            guard = next((one for one in self._guards if one.holds(request)), None)
+            guard = next((guard for guard in self._guards if guard.holds(request)), None)
             if guard is not None:
                 return guard.answer.routing(request, f"{self.rule}: {guard.written}")
             return self._routing(request)

@@ -52,13 +52,13 @@ class Directive(NamedTuple):
 
     def all(self, name: str) -> Iterator[Directive]:
         """Yield the directives of that name in the block."""
-        return (one for one in self.block or () if one.name == name)
+        return (directive for directive in self.block or () if directive.name == name)
 
     def last(self, name: str) -> Directive | None:
         """Return the last directive of that name in the block."""
         found = None
-        for one in self.all(name):
-            found = one
+        for directive in self.all(name):
+            found = directive
         return found
 
 
@@ -150,18 +150,18 @@ def _tree(
     depth: int,
 ) -> tuple[Directive, ...]:
     found: list[Directive] = []
-    for one in parsed:
-        origin = Origin(path, one["line"])
-        args = tuple([_word(arg) for arg in one["args"]])
-        if one["directive"] == "include":
-            if len(args) != 1 or "block" in one:
+    for entry in parsed:
+        origin = Origin(path, entry["line"])
+        args = tuple([_word(arg) for arg in entry["args"]])
+        if entry["directive"] == "include":
+            if len(args) != 1 or "block" in entry:
                 raise ProxyConfigError(origin, "include has one argument and no block")
             for name in _included(args[0], folder, origin):
                 found += _read(name, origin, folder, files, stack)
             continue
-        block = one.get("block")
+        block = entry.get("block")
         inner = None if block is None else _tree(block, path, folder, files, stack, depth + 1)
-        found.append(Directive(_word(one["directive"]), args, origin, inner))
+        found.append(Directive(_word(entry["directive"]), args, origin, inner))
     return tuple(found)
 
 

@@ -38,7 +38,9 @@ class Listens:
         self.tls_ports: set[int] = set()
         """Ports that speak TLS."""
 
-    def add(self, one: Directive, ports: dict[int, bool], note: Callable[[Directive, str], None]) -> None:
+    def add(
+        self, directive: Directive, ports: dict[int, bool], note: Callable[[Directive, str], None]
+    ) -> None:
         """Add a ``listen`` to the ports of its server, each with whether the server is the default one there.
 
         Raises
@@ -46,23 +48,27 @@ class Listens:
         ProxyConfigError
             For a port that is none, a parameter that it has not, or a second default server.
         """
-        found = _ports(one)
+        found = _ports(directive)
         if len(found) > MAX_PORTS:
-            note(one, f"only the first {MAX_PORTS} ports are followed")
+            note(directive, f"only the first {MAX_PORTS} ports are followed")
         elif not found:
-            note(one, "")
-        where = one.args[0].rpartition(":")[0] if PORTS.fullmatch(one.args[0]) else one.args[0]
+            note(directive, "")
+        where = (
+            directive.args[0].rpartition(":")[0] if PORTS.fullmatch(directive.args[0]) else directive.args[0]
+        )
         address = "" if where in EVERYWHERE else where
         if any(self._addresses.setdefault(port, address) != address for port in found[:MAX_PORTS]):
-            note(one, "addresses are not distinguished: all servers of its port are taken to share them")
-        words = {*one.args[1:]}
+            note(
+                directive, "addresses are not distinguished: all servers of its port are taken to share them"
+            )
+        words = {*directive.args[1:]}
         for word in words:
             if "".join(word.partition("=")[:2]) not in WORDS:
-                raise ProxyConfigError(one.origin, f"listen has no parameter {word!r}")
+                raise ProxyConfigError(directive.origin, f"listen has no parameter {word!r}")
         default = bool({"default_server", "default"} & words)
         for port in found[:MAX_PORTS]:
             if default and (where, port) in self._defaults:
-                raise ProxyConfigError(one.origin, f"a second default server for {one.args[0]}")
+                raise ProxyConfigError(directive.origin, f"a second default server for {directive.args[0]}")
             if default:
                 self._defaults.add((where, port))
             if "ssl" in words:
@@ -70,16 +76,16 @@ class Listens:
             ports[port] = ports.get(port, False) or default
 
 
-def _ports(one: Directive) -> range:
+def _ports(directive: Directive) -> range:
     """Return the ports of a ``listen``, none for a socket in the file system."""
-    if not one.args:
-        raise ProxyConfigError(one.origin, "listen has an address or a port")
-    if one.args[0].startswith("unix:"):
+    if not directive.args:
+        raise ProxyConfigError(directive.origin, "listen has an address or a port")
+    if directive.args[0].startswith("unix:"):
         return range(0)
-    found = PORTS.fullmatch(one.args[0])
+    found = PORTS.fullmatch(directive.args[0])
     if found is None:
         return range(DEFAULT_PORT, DEFAULT_PORT + 1)
     first, last = int(found[1][:6]), int((found[2] or found[1])[:6])
     if not 1 <= first <= last <= MAX_PORT:
-        raise ProxyConfigError(one.origin, f"{one.args[0]}: ports are 1 to {MAX_PORT}")
+        raise ProxyConfigError(directive.origin, f"{directive.args[0]}: ports are 1 to {MAX_PORT}")
     return range(first, last + 1)

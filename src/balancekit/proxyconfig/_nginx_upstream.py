@@ -29,7 +29,7 @@ TIME: Final = re.compile(
 
 
 def read_method(
-    one: Directive | None, variables: Variables
+    directive: Directive | None, variables: Variables
 ) -> tuple[nginx.Method, str, Template | None, bool]:
     """Return the method, what it hashes in words and as a template, and whether it draws nothing.
 
@@ -38,31 +38,33 @@ def read_method(
     ProxyConfigError
         For arguments that it does not have.
     """
-    if one is None:
+    if directive is None:
         return nginx.RoundRobin(), "", None, True
-    if one.name in {"least_conn", "ip_hash"}:
-        if one.args:
-            raise ProxyConfigError(one.origin, f"{one.name} has no arguments")
-        if one.name == "least_conn":
+    if directive.name in {"least_conn", "ip_hash"}:
+        if directive.args:
+            raise ProxyConfigError(directive.origin, f"{directive.name} has no arguments")
+        if directive.name == "least_conn":
             return nginx.LeastConn(), "", None, True
         return nginx.IpHash(), NETWORK, None, True
-    if one.name == "random":
-        two, *least = one.args or ("two",)
+    if directive.name == "random":
+        two, *least = directive.args or ("two",)
         if two != "two" or least not in ([], ["least_conn"], ["least_time=header"], ["least_time=last_byte"]):
-            raise ProxyConfigError(one.origin, "random has no arguments, or two and perhaps least_conn")
-        return nginx.Random(two=len(one.args) > 0), "", None, False
-    key, *rest = one.args or ("",)
+            raise ProxyConfigError(directive.origin, "random has no arguments, or two and perhaps least_conn")
+        return nginx.Random(two=len(directive.args) > 0), "", None, False
+    key, *rest = directive.args or ("",)
     if not key or rest not in ([], ["consistent"]):
-        raise ProxyConfigError(one.origin, "hash has a key, and perhaps consistent")
+        raise ProxyConfigError(directive.origin, "hash has a key, and perhaps consistent")
     return (nginx.ConsistentHash() if rest else nginx.Hash()), key, Template(key, variables), True
 
 
-def read_server(one: Directive, before: Counter[str], note: Callable[[Directive, str], None]) -> PoolServer:
+def read_server(
+    directive: Directive, before: Counter[str], note: Callable[[Directive, str], None]
+) -> PoolServer:
     """Return a server.
 
     Parameters
     ----------
-    one
+    directive
         Its line.
     before
         How often each address has been written so far; counted here.
@@ -74,35 +76,35 @@ def read_server(one: Directive, before: Counter[str], note: Callable[[Directive,
     ProxyConfigError
         For an address or a parameter that nginx refuses.
     """
-    if not one.args:
-        raise ProxyConfigError(one.origin, "a server has an address")
-    address, options = one.args[0], {"weight": 1}
+    if not directive.args:
+        raise ProxyConfigError(directive.origin, "a server has an address")
+    address, options = directive.args[0], {"weight": 1}
     problem = f"{address}: no variable is followed here" if "$" in address else port_problem(address)
     if problem:
-        raise ProxyConfigError(one.origin, problem)
+        raise ProxyConfigError(directive.origin, problem)
     if _is_name(address):
-        note(one, "a name with several addresses stands for a server at each")
+        note(directive, "a name with several addresses stands for a server at each")
     flags: dict[str, Any] = {}
-    for word in one.args[1:]:
+    for word in directive.args[1:]:
         name, equals, value = word.partition("=")
         if not equals and name in SERVER_FLAGS:
             flags[name] = True
             if name == "resolve":
-                note(one, "addresses that change at run time are not followed")
+                note(directive, "addresses that change at run time are not followed")
         elif equals and name in SERVER_NUMBERS:
-            options[name] = _whole(one, name, value, minimum=1 if name == "weight" else 0)
+            options[name] = _whole(directive, name, value, minimum=1 if name == "weight" else 0)
         elif equals and name == "fail_timeout":
-            flags[name] = _seconds(one, value)
+            flags[name] = _seconds(directive, value)
         elif equals and name in {"slow_start", "route", "service"}:
-            note(one, f"{name} is not followed")
+            note(directive, f"{name} is not followed")
             flags[name] = value
         else:
-            raise ProxyConfigError(one.origin, f"server has no parameter {word!r}")
+            raise ProxyConfigError(directive.origin, f"server has no parameter {word!r}")
     before[address] += 1
     server = PoolServer(
         name=address if before[address] == 1 else f"{address}#{before[address]}",
         address=address,
-        origin=one.origin,
+        origin=directive.origin,
         weight=options.pop("weight"),
         backup=bool(flags.pop("backup", False)),
         down=bool(flags.pop("down", False)),
@@ -111,7 +113,7 @@ def read_server(one: Directive, before: Counter[str], note: Callable[[Directive,
     try:
         upstream_server(server)
     except ConfigurationError as error:
-        raise ProxyConfigError(one.origin, str(error)) from None
+        raise ProxyConfigError(directive.origin, str(error)) from None
     return server
 
 
@@ -126,14 +128,14 @@ def _is_name(address: str) -> bool:
     return False
 
 
-def _whole(one: Directive, name: str, value: str, *, minimum: int) -> int:
+def _whole(directive: Directive, name: str, value: str, *, minimum: int) -> int:
     if not value.isdecimal() or not value.isascii() or not minimum <= int(value[:12]) <= 2**31:
-        raise ProxyConfigError(one.origin, f"{name}={value} is not a whole number >= {minimum}")
+        raise ProxyConfigError(directive.origin, f"{name}={value} is not a whole number >= {minimum}")
     return int(value[:12])
 
 
-def _seconds(one: Directive, value: str) -> float:
+def _seconds(directive: Directive, value: str) -> float:
     found = TIME.fullmatch(value)
     if found is None or not value:
-        raise ProxyConfigError(one.origin, f"{value!r} is no time in seconds, as 10s or 1m30s")
+        raise ProxyConfigError(directive.origin, f"{value!r} is no time in seconds, as 10s or 1m30s")
     return float(sum([int(number or 0) * unit for number, unit in zip(found.groups(), UNITS_S, strict=True)]))
