@@ -19,9 +19,11 @@ from balancekit.proxyconfig._haproxy_checks import check_name
 from balancekit.proxyconfig._haproxy_lines import Line
 from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
-__all__ = ["Acls", "UnknownTestError", "backend_rule"]
+__all__ = ["Acls", "Condition", "UnknownTestError", "backend_rule"]
 
 Term = dict[str, Any]
+Condition = Sequence[Sequence[Term]]
+"""Alternatives, each of terms that must all hold; none for what always holds."""
 
 MAX_TERMS: Final = 2_000
 """Of one condition, multiplied out."""

@@ -6,13 +6,14 @@ Source: HAProxy 2.6 configuration manual.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._haproxy_decide import Frontend
-from balancekit.proxyconfig._haproxy_lines import Environment, Section, haproxy_sections
+from balancekit.proxyconfig._haproxy_lines import Environment, Line, Section, haproxy_sections
+from balancekit.proxyconfig._haproxy_rules import Condition
 from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated, seconds_of
 from balancekit.proxyconfig._model import Origin, Pool
 
@@ -210,37 +211,46 @@ def _cookies(pool: Pool) -> Iterator[LintFinding]:
 def _rules(
     config: ProxyConfig, frontends: Sequence[Frontend], sections: list[Section]
 ) -> Iterator[LintFinding]:
-    named: set[str] = set()
-    dynamic = False
     for frontend in frontends:
-        named |= {pool for pool, _ in frontend.named}
-        if frontend.default is not None:
-            named.add(frontend.default)
         yield from _order(frontend)
     for section in sections:
-        if section.kind not in {"frontend", "listen"}:
-            continue
-        acls = {
-            line.words[1]: line.origin
-            for line in section.lines
-            if line.words[0] == "acl" and len(line.words) > 1
-        }
-        used = {word.lstrip("!") for line in section.lines if line.words[0] != "acl" for word in line.words}
-        named |= {
-            line.words[1] for line in section.lines if line.words[0] == "use_backend" and len(line.words) > 1
-        }
-        dynamic |= any(line.words[0] == "use_backend" and "%[" in line.words[1] for line in section.lines)
-        for name, origin in acls.items():
-            if name not in used:
-                yield LintFinding(
-                    origin=origin,
-                    rule="unused-acl",
-                    text=f"no rule uses acl {name}",
-                    advice="Use it in a condition, or remove it",
-                )
+        if section.kind in {"frontend", "listen"}:
+            yield from _unused_acls(section)
+    yield from _unused_pools(config, frontends, sections)
+
+
+def _unused_acls(section: Section) -> Iterator[LintFinding]:
+    used = {word.lstrip("!") for line in section.lines if line.words[0] != "acl" for word in line.words}
+    acls = {
+        line.words[1]: line.origin for line in section.lines if line.words[0] == "acl" and len(line.words) > 1
+    }
+    for name, origin in acls.items():
+        if name not in used:
+            yield LintFinding(
+                origin=origin,
+                rule="unused-acl",
+                text=f"no rule uses acl {name}",
+                advice="Use it in a condition, or remove it",
+            )
+
+
+def _unused_pools(
+    config: ProxyConfig, frontends: Sequence[Frontend], sections: Sequence[Section]
+) -> Iterator[LintFinding]:
+    rules = [
+        line.words[1]
+        for section in sections
+        if section.kind in {"frontend", "listen"}
+        for line in section.lines
+        if line.words[0] == "use_backend" and len(line.words) > 1
+    ]
+    if any("%[" in name for name in rules):  # any pool may be meant
+        return
+    named = {*rules, *[pool for frontend in frontends for pool, _ in frontend.named]}
+    defaults = {frontend.default for frontend in frontends}
     listens = {section.name for section in sections if section.kind == "listen"}
     for pool in config.pools.values():
-        if pool.name not in named | listens and not dynamic and pool.servers:
+        if pool.name not in named | defaults | listens and pool.servers:
             yield LintFinding(
                 origin=pool.origin,
                 rule="unused-pool",
@@ -249,15 +259,15 @@ def _rules(
             )
 
 
-def _order(frontend: Any) -> Iterator[LintFinding]:
+def _order(frontend: Frontend) -> Iterator[LintFinding]:
     """Yield rules that others take everything from.
 
     A rule is only compared with those that begin with one of its terms.
     """
-    before: dict[str, list[tuple[int, Any, Any]]] = {}
-    always: Any = None
+    before: dict[str, list[tuple[int, Condition, Line]]] = {}
+    always: Line | None = None
     for number, (rule, line) in enumerate(zip(frontend.rules, frontend.lines, strict=True)):
-        condition = rule["if"]
+        condition: Condition = rule["if"]
         terms = [str(term) for term in condition[0]] if condition else []
         likely = sorted(
             [one for word in {*terms, ""} for one in before.get(word, ())], key=lambda one: one[0]
@@ -283,7 +293,7 @@ def _order(frontend: Any) -> Iterator[LintFinding]:
         )
 
 
-def _covers(known: Any, condition: Any) -> bool:
+def _covers(known: Condition, condition: Condition) -> bool:
     """Whether a condition, an OR of ANDs, holds whenever another does, as far as their terms say."""
     if not known:
         return True
