@@ -350,9 +350,9 @@ def test_a_forked_child_is_a_member_of_its_own(client):
         assert len(mine) == 2
 
 
-def ejecting(client):
+def ejecting(client, **options):
     """Return a store, a balancer that ejects after three failures, and its hints."""
-    store = Manual(client)
+    store = Manual(client, **options)
     lb = LoadBalancer(
         ["a", "b", "c", "d"], health=Lifecycle(failures=ConsecutiveFailures(3)), clock=ManualClock()
     )
@@ -393,6 +393,27 @@ def test_ejections_spread_by_quorum(client):
     assert [state(lb3, id) for id in "bcd"] == ["healthy"] * 3
     assert s3.core.member not in members
     assert s1.core.member not in members
+
+
+@pytest.mark.parametrize("end", ["closed", "killed"])
+def test_a_process_that_is_started_again_is_no_quorum(client, end):
+    """Hints of a process that has left, or has not reported for ``ttl``, do not count beside those of the one in its place."""
+    store, lb, _ = ejecting(client, period=0.05, ttl=0.1)
+    fail(lb, "a", 3)
+    store.real.synchronize()
+    if end == "closed":
+        store.real.close()
+    else:
+        time.sleep(0.2)  # the store keeps the time
+    (again, lb_again, _), (witness, lb_witness, _) = ejecting(client), ejecting(client)
+    fail(lb_again, "a", 3)
+    for each in (again, witness):
+        each.real.synchronize()
+    assert state(lb_witness, "a") == "healthy"
+    if end == "killed":  # it was only slow
+        store.real.synchronize()
+        witness.real.synchronize()
+        assert state(lb_witness, "a") == "ejected"
 
 
 @pytest.mark.parametrize(("max_ejected", "out"), [(0.5, 2), (0.3, 1), (0.1, 0)])

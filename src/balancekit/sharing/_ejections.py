@@ -40,8 +40,8 @@ class SharedEjections(StateRepr):
     store
         The store; hints arrive up to one of its periods late.
     quorum
-        The number of other processes that must have written a hint for an endpoint, >= 1. One is enough if this process
-        has had a failure there recently.
+        The number of other processes that must have written a hint for an endpoint, >= 1; those that have left the
+        store do not count. One is enough if this process has had a failure there recently.
     suspicion
         The number of requests to an endpoint, >= 1, for which a failure in this process counts as recent.
     max_ejected

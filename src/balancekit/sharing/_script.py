@@ -1,7 +1,8 @@
 """The Lua script that a store runs. It exchanges requests in flight, sums, hints and quotas in one round trip.
 
 The store has one hash of sums and one hash per process. The script subtracts a process that has not reported for its
-``ttl`` from the sums. If one of the keys was lost, the script computes the sums again from the hashes of the processes.
+``ttl`` from the sums, and leaves out its hints until it reports again. If one of the keys was lost, the script computes
+the sums again from the hashes of the processes.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ end
 local listed = redis.call('ZRANGE', hints, 0, -1, 'WITHSCORES')
 for i = 1, #listed, 2 do
   local hint = cjson.decode(listed[i])
-  answer.hints[#answer.hints + 1] = {hint[1], hint[2], tonumber(listed[i + 1]) - now}
+  if redis.call('ZSCORE', members, hint[1]) then
+    answer.hints[#answer.hints + 1] = {hint[1], hint[2], tonumber(listed[i + 1]) - now}
+  end
 end
 for i, quota in ipairs(request.quotas) do
   local key, rate, burst, want = prefix .. 'quota:' .. quota[1], quota[2], quota[3], quota[4]
