@@ -35,13 +35,12 @@ def read_match(match: Message) -> tuple[dict[str, Any], bool]:
     if "safe_regex" in match:
         found["safe_regex"] = {"regex": _regex(match)}
     if "path_match_policy" in match:
-        policy = match.message("path_match_policy", neutral=["name"])
-        typed = None if policy is None else policy.message("typed_config")
-        if typed is None or not typed.type.endswith("UriTemplateMatchConfig"):
+        template = _path_template(match)
+        if template is None:
             match.note("path_match_policy", UNMATCHED)
             known = False
         else:
-            found["path_match_policy"] = {"typed_config": {"path_template": typed.text("path_template")}}
+            found["path_match_policy"] = {"typed_config": {"path_template": template}}
     for name in ("connect_matcher", "grpc", "tls_context", "dynamic_metadata", "filter_state"):
         if name in match:
             match.note(name, UNMATCHED)
@@ -58,6 +57,15 @@ def read_match(match: Message) -> tuple[dict[str, Any], bool]:
     found["query_parameters"] = [_query(one) for one in match.messages("query_parameters")]
     found["cookies"] = [_cookie(one) for one in match.messages("cookies")]
     return found, _always(match) and known
+
+
+def _path_template(match: Message) -> str | None:
+    """Return the template of a path, ``None`` for any other policy."""
+    policy = match.message("path_match_policy", neutral=["name"])
+    typed = None if policy is None else policy.message("typed_config")
+    if typed is None or not typed.type.endswith("UriTemplateMatchConfig"):
+        return None
+    return typed.text("path_template")
 
 
 def _header(one: Message) -> dict[str, Any]:
