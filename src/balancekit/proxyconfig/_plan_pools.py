@@ -67,13 +67,18 @@ def _haproxy(pool: Pool) -> Space | None:
     servers = serving("haproxy", pool)
     if not servers:
         return None
-    first_only = servers[0].backup and not pool.settings["allbackups"]
     consistent = words[:1] == ["consistent"]
     mixed = "avalanche" in words[1:] or (consistent and len(words) == 1)
     function = next((word for word in words[1:] if word != "avalanche"), "sdbm")
     hash = f"{'mixed ' if mixed else ''}{function} of {pool.method.partition(' hash-type')[0]}"
     if consistent:
         return Arcs(hash, CIRCLE, haproxy_arcs(pool, servers))
+    owners = _haproxy_owners(pool, servers)
+    return None if owners is None else Slots(hash, owners)
+
+
+def _haproxy_owners(pool: Pool, servers: Sequence[PoolServer]) -> list[str] | None:
+    """Return the address that each slot of a map-based table leads to; ``None`` if one leads nowhere."""
     every = [
         Member(haproxy.Server(s.name, weight=s.weight, backup=s.backup), number)
         for number, s in enumerate(pool.servers, 1)
@@ -81,23 +86,18 @@ def _haproxy(pool: Pool) -> Space | None:
     addresses = {server.name: server.address for server in pool.servers if not server.down and server.weight}
     members = [member for member in every if member.server.name in addresses]
     divisor = divisor_of([member.weight for member in every])
+    first_only = not pool.settings["allbackups"]
     table = Table(
         Group([member for member in members if not member.server.backup]),
         divisor,
-        Group(
-            [member for member in members if member.server.backup], first_only=not pool.settings["allbackups"]
-        ),
+        Group([member for member in members if member.server.backup], first_only=first_only),
     )
-    owners = []
     size = sum(server.weight // divisor for server in servers)
-    if first_only:  # then only a parameter is hashed
+    if servers[0].backup and first_only:  # then only a parameter is hashed
         size = servers[0].weight // divisor if "url_param" in pool.method else 1
-    for slot in range(size):
-        member = table.find(slot, None)
-        if member is None:
-            return None
-        owners.append(addresses[member.server.name])
-    return Slots(hash, owners)
+    found = [table.find(slot, None) for slot in range(size)]
+    owners = [addresses[member.server.name] for member in found if member is not None]
+    return owners if len(owners) == size else None
 
 
 # ---------------------------------------------------------------------- Envoy
