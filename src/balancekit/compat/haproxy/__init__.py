@@ -1,9 +1,9 @@
 """The choices of HAProxy 2.6, one by one: a ``backend`` section as a class.
 
-:class:`Backend` holds servers, states, cookies and queues; :class:`Balance` says what ``balance`` and
-``hash-type`` say; :class:`Header`, :class:`UrlParam`, :class:`Uri`, :class:`Source` and :class:`Sample` what is hashed.
-:class:`Checker` and :func:`slow_start` are its health checks and warm-up.
-:class:`UseBackend` chooses the backend of a request.
+:class:`Backend` holds servers, states, cookies and queues. :class:`Balance` holds the settings ``balance`` and
+``hash-type``. :class:`Header`, :class:`UrlParam`, :class:`Uri`, :class:`Source` and :class:`Sample` are the parts of a
+request that can be hashed. :class:`Checker` decides by health checks whether a server is up, and :func:`slow_start`
+computes its weight after a start. :class:`UseBackend` chooses the backend of a request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""An HAProxy ``backend`` section: which server gets a request.
+"""An HAProxy ``backend`` section: the server that gets a request. It does no I/O.
 
-Sans-IO. The order of decisions: a cookie of a server that may still serve it; the balancing method among the active servers,
-or else the backups (only the first without ``allbackups``, but see ``_table`` for static methods); the queue.
+1. A cookie names a server that may serve it. 2. Else the balancing method chooses among the active servers, or without
+one among the backups (only the first, without ``allbackups``; ``_table`` has the exception). 3. Else the request waits.
 
 Source: HAProxy 2.6.12; every rule is checked against recorded choices (``tests/oracles``).
 """
@@ -44,27 +44,27 @@ class Backend(ConstructorRepr):
     Parameters
     ----------
     servers
-        In the order of declaration; names and ids only once.
+        The servers in the order of declaration. Names and ids are unique.
     balance
-        The method; round robin if left out.
+        The balancing method; round robin if left out.
     cookies
-        ``cookie ... insert``: whether clients are bound to servers by a cookie.
+        ``cookie ... insert``: whether a cookie binds a client to its server.
     allbackups
         ``option allbackups``: balance among all backups, not only the first.
     retries
         Attempts after the first, when connections are refused.
     redispatch
-        Of so many retries, one may go to another server; 0 is never, negative counts from the last. Each does if there are
-        others, and neither a hash nor a cookie chose. Not ``-(retries + 1)``, by which HAProxy divides by zero.
+        0: no retry goes to another server. ``n`` > 0: every ``n``-th does, and every one if neither a hash nor a cookie chose.
+        Negative: ``n`` is ``retries + 1 + redispatch``, which must not be 0, because HAProxy then divides by zero.
     rng
-        For ``random``.
+        The random generator of the method ``random``.
 
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these, or no server.
+        If an argument is invalid, or there is no server.
 
-    *When not to use it:* for anything but doing as HAProxy does.
+    *When not to use it:* unless choices must equal those of HAProxy.
 
     Example
     -------
@@ -115,7 +115,7 @@ class Backend(ConstructorRepr):
         divisor = divisor_of([member.weight for member in members])
         generator = Random() if rng is None else rng
 
-        def arranged(group: Group) -> tuple[Group, Structure]:
+        def with_structure(group: Group) -> tuple[Group, Structure]:
             return group, self.balance.structure(group, load=lambda: self._served, rng=generator)
 
         active = Group([member for member in members if not member.server.backup])
@@ -126,7 +126,7 @@ class Backend(ConstructorRepr):
             table = Table(active, divisor, backups)
             self._active, self._backups = (active, table), (backups, table)
         else:
-            self._active, self._backups = arranged(active), arranged(backups)
+            self._active, self._backups = with_structure(active), with_structure(backups)
 
     @checked_arguments
     def request(self, value: str | bytes | None = None, *, cookie: str = "") -> Request:
@@ -135,10 +135,10 @@ class Backend(ConstructorRepr):
         Parameters
         ----------
         value
-            What ``balance`` hashes: a header's value, a parameter, the request target, the client's address.
-            ``None`` if the request has none; it then takes a turn. Text stands for its UTF-8 bytes.
+            What ``balance`` hashes: a header's value, a parameter, the request target or the client's address.
+            ``None`` if the request has none: it is then balanced in turn. Of a ``str``, the UTF-8 bytes are hashed.
         cookie
-            The value of the cookie the client sent, empty for none.
+            The value of the cookie that the client sent, empty for none.
         """
         if value is not None and not isinstance(value, bytes):
             valid.text("value", value, empty=True, any_text=True)
@@ -149,7 +149,7 @@ class Backend(ConstructorRepr):
 
     @checked_arguments
     def get(self, value: str | bytes | None = None) -> str | None:
-        """Serve a request that ends at once; return the server's name, ``None`` if it would wait or fail."""
+        """Serve a request that ends at once. Return the server's name, ``None`` if the request would wait or fail."""
         request = self.request(value)
         name = request.server
         if name is not None or request.waiting:
@@ -159,10 +159,10 @@ class Backend(ConstructorRepr):
     @checked_arguments
     @whole_graph
     def set_state(self, name: str, state: State | str) -> list[Request]:
-        """``set server ... state``; return the waiting requests that are served now.
+        """Set a state, as ``set server ... state``. Return the waiting requests that are served now.
 
-        A server that returns from ``maint`` takes on requests that wait; after ``drain``, or after weight 0, it does so when
-        one of its own ends.
+        A server that returns from ``maint`` serves waiting requests at once. After ``drain`` or weight 0 it serves them
+        when one of its own requests ends.
 
         Raises
         ------
@@ -175,20 +175,20 @@ class Backend(ConstructorRepr):
         except ValueError:
             raise ConfigurationError("state", state, "ready, drain or maint") from None
         back = member.state is State.MAINT
-        return self._change(member, lambda: setattr(member, "state", wanted), grab=back)
+        return self._change(member, lambda: setattr(member, "state", wanted), serve_waiting=back)
 
     @checked_arguments
     @whole_graph
     def set_health(self, name: str, *, up: bool) -> list[Request]:
-        """Take a server out, or let it in again, as health checks do."""
+        """Mark a server up or down, as health checks do. Return the waiting requests that are served now."""
         member = self._member(name)
         down = not valid.flag("up", up)
-        return self._change(member, lambda: setattr(member, "down", down), grab=True)
+        return self._change(member, lambda: setattr(member, "down", down), serve_waiting=True)
 
     @checked_arguments
     @whole_graph
     def set_weight(self, name: str, weight: int) -> list[Request]:
-        """``set weight``: a whole number from 0 to 256; of static methods, 0 or the weight of the configuration."""
+        """Set a weight from 0 to 256. Static methods accept only 0 and the weight of the configuration."""
         member = self._member(name)
         number = valid.integer("weight", weight, minimum=0, maximum=MAX_WEIGHT)
         if self.balance.static and number not in {0, member.server.weight}:
@@ -198,18 +198,18 @@ class Backend(ConstructorRepr):
             member.weight = number
             member.effective = number * SCALE
 
-        return self._change(member, weigh, grab=False)
+        return self._change(member, weigh, serve_waiting=False)
 
     @checked_arguments
     def set_share(self, name: str, share: float) -> list[Request]:
-        """``set weight ...%``: a share of the weight of the configuration, 1.0 for all of it."""
+        """Set a weight as a share of the weight of the configuration: 1.0 is all of it."""
         configured = self._member(name).server.weight
         part = valid.number("share", share, minimum=0.0)
         return self.set_weight(name, min(MAX_WEIGHT, int(configured * round(part * 100)) // 100))
 
     @checked_arguments
     def hold(self, name: str, count: int) -> None:
-        """Count requests in progress that were not chosen here."""
+        """Add requests in progress that this object did not choose."""
         member = self._member(name)
         number = valid.integer("count", count, minimum=0)
         member.served += number
@@ -230,7 +230,7 @@ class Backend(ConstructorRepr):
     def _structure_of(self, member: Member) -> Structure:
         return (self._backups if member.server.backup else self._active)[1]
 
-    def _change(self, member: Member, change: Callable[[], None], *, grab: bool) -> list[Request]:
+    def _change(self, member: Member, change: Callable[[], None], *, serve_waiting: bool) -> list[Request]:
         was, before = member.usable, member.effective
         was_open = member.state is State.READY and not member.down
         change()
@@ -244,12 +244,12 @@ class Backend(ConstructorRepr):
         taken = []
         if was_open and not (member.state is State.READY and not member.down) and self._redispatch:
             taken += self._redistribute(member)
-        while grab and not was and self._may_take(member) and self._queue and not member.full:
+        while serve_waiting and not was and self._may_take(member) and self._queue and not member.full:
             taken.append(self._serve(first_of(self._queue), member))
         return taken
 
     def _redistribute(self, member: Member) -> list[Request]:
-        """Rebalance what waits for a server that is taken out, whatever its cookie; return what is served then."""
+        """Balance again the requests that wait for a removed server, also those with its cookie. Return those served now."""
         moved = [first_of(member.waiting) for _ in range(len(member.waiting))]
         self._structure_of(member).count_changed(member)
         for request in moved:
@@ -258,7 +258,7 @@ class Backend(ConstructorRepr):
         return [request for request in moved if request.server is not None]
 
     def _may_take(self, member: Member) -> bool:
-        """Whether a server may take requests from the queue of the backend: a backup only if it would be given new ones."""
+        """Whether a server may serve requests of the backend's queue. A backup may if it would get new requests."""
         if not member.usable or not member.server.backup:
             return member.usable
         group = self._backups[0]
@@ -298,12 +298,12 @@ class Backend(ConstructorRepr):
             return structure.pick(avoid)
         alone = group.first_only or len(group.usable) == 1
         if alone and not isinstance(by, UrlParam):
-            # Nothing is hashed, nor is a turn taken where there is nothing to hash.
+            # HAProxy computes no hash here. A request without a value takes no turn either.
             return structure.find(0, avoid)
         return structure.pick(avoid) if request.hash is None else structure.find(request.hash, avoid)
 
     def _place(self, request: Request, member: Member) -> None:
-        """Serve the request, or let it wait for this very server, as a hash or a cookie demands."""
+        """Serve the request by this server, or queue it for this server only."""
         if not member.full:
             self._serve(request, member)
             return
@@ -341,14 +341,14 @@ class Backend(ConstructorRepr):
 
     @checked_arguments
     def on_refused(self, request: Request) -> str | None:
-        """Free the slot, and return the server that is tried next; ``None`` if the retries are used up."""
+        """Free the slot, and return the server of the next attempt; ``None`` if the retries are used up."""
         member = self._release(request)
         request.set_cookie = None
         if request.attempts > self._retries:
             self._hand_over(member)
             return None
         every = self._redispatch if self._redispatch >= 0 else self._retries + 1 + self._redispatch
-        if self._redispatch and (request.attempts % every == 0 or self._any_will_do(request)):
+        if self._redispatch and (request.attempts % every == 0 or self._may_move(request)):
             self._hand_over(member)
             request.direct = False
             self._assign(request, member)
@@ -356,8 +356,8 @@ class Backend(ConstructorRepr):
             self._serve(request, member)
         return request.server
 
-    def _any_will_do(self, request: Request) -> bool:
-        """Whether nothing speaks for the server that refused: neither a cookie nor a hash, and there are others."""
+    def _may_move(self, request: Request) -> bool:
+        """Whether neither a cookie nor a hash chose the server, and there are other servers."""
         return not request.direct and self.balance.method != "hash" and len(self._active[0].usable) > 1
 
     @checked_arguments
@@ -366,7 +366,7 @@ class Backend(ConstructorRepr):
         return self._hand_over(self._release(request))
 
     def _hand_over(self, member: Member) -> list[Request]:
-        """Give free slots to the requests that have waited longest, for this server or in the queue of the backend."""
+        """Give the free slots of a server to the longest waiting requests of its own queue and of the backend's queue."""
         taken: list[Request] = []
         open_to = [member.waiting, self._queue] if self._may_take(member) else [member.waiting]
         while not member.server.maxconn or member.served < member.server.maxconn:

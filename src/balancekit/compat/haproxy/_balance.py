@@ -22,11 +22,11 @@ from balancekit.errors import ConfigurationError
 
 __all__ = ["Balance", "Structure"]
 
-TURNS: Final = ("roundrobin", "static-rr", "leastconn", "first", "random", "hash")
+METHODS: Final = ("roundrobin", "static-rr", "leastconn", "first", "random", "hash")
 
 
 class Structure(Protocol):
-    """How the servers of a group are arranged: a tree, a list, a table or a ring."""
+    """The data structure of a group of servers: a tree, a list, a table or a ring."""
 
     def pick(self, avoid: Member | None) -> Member | None:
         """Choose without a hash; ``None`` if all are full."""
@@ -41,38 +41,44 @@ class Structure(Protocol):
         ...
 
     def reweigh(self, member: Member, before: int) -> None:
-        """Take in the new weight of a usable server; ``before`` was its effective weight."""
+        """Apply the new weight of a usable server; ``before`` was its effective weight."""
         ...
 
     def count_changed(self, member: Member) -> None:
-        """Take in that a server has a request more or less, in progress or waiting."""
+        """Apply a change of a server's number of requests, in progress or waiting."""
         ...
 
 
 class Balance(Record):
-    """The balancing of a backend.
+    """The settings ``balance`` and ``hash-type`` of a backend.
 
     Parameters
     ----------
     method
         ``"roundrobin"``, ``"static-rr"``, ``"leastconn"``, ``"first"``, ``"random"`` or ``"hash"``.
     by
-        For ``"hash"``: what of a request is hashed.
+        The part of a request that is hashed. Required for the method ``"hash"``, refused for others.
     consistent
-        ``hash-type consistent``; otherwise map-based.
+        Whether ``hash-type`` is ``consistent``. Otherwise it is ``map-based``.
     function
-        ``sdbm``, ``djb2``, ``wt6`` or ``crc32``; ``sdbm`` if left out.
+        The hash function: ``sdbm``, ``djb2``, ``wt6`` or ``crc32``; ``sdbm`` if left out.
     avalanche
-        Whether the hash is mixed. Left out: only for a bare ``hash-type consistent``.
+        Whether :func:`avalanche` mixes the hash. If left out, it does so only with ``consistent`` and no ``function``.
     balance_factor
-        ``hash-balance-factor`` in per cent, 0 (off) or more than 100: for consistent hashing and ``"random"``.
+        ``hash-balance-factor`` in per cent, 0 (off) or more than 100. It affects consistent hashing and ``"random"``.
     draws
-        Of ``random(draws)``, >= 1.
+        The number of servers that ``random(draws)`` draws, >= 1.
 
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        If a parameter is invalid.
+
+    Example
+    -------
+    >>> from balancekit.compat.haproxy import Uri
+    >>> Balance(method="hash", by=Uri(), function="djb2").hash_of("/index.html?x")
+    3826702106
     """
 
     method: str = "roundrobin"
@@ -84,8 +90,8 @@ class Balance(Record):
     draws: int = 2
 
     def _check(self) -> None:
-        if self.method not in TURNS:
-            raise ConfigurationError("method", self.method, f"one of {', '.join(TURNS)}")
+        if self.method not in METHODS:
+            raise ConfigurationError("method", self.method, f"one of {', '.join(METHODS)}")
         if (self.method == "hash") != (self.by is not None):
             raise ConfigurationError("by", self.by, "what is hashed if the method is 'hash', else nothing")
         if self.function is not None and self.function not in HASHES:
@@ -113,7 +119,7 @@ class Balance(Record):
         return avalanche(h) if mixed else h
 
     def structure(self, group: Group, *, load: Callable[[], int], rng: Random) -> Structure:
-        """Arrange the servers of a group, by a method that is not static."""
+        """Return the data structure of a group for a method that is not static."""
         if self.method == "leastconn":
             return LeastConn(group)
         if self.method == "first":

@@ -1,11 +1,11 @@
 """HAProxy's checks and slow start.
 
-``fall`` failed checks in a row take a server down, ``rise`` passed ones bring it back; one opposite result
-clears the run. The interval counts from the end of a check. ``fastinter`` applies while a change is under way,
+After ``fall`` failed checks in a row a server is down. After ``rise`` passed checks in a row it is up again. One opposite
+result sets the count to 0. The interval counts from the end of a check. ``fastinter`` applies while the count is not 0,
 ``downinter`` while the server is down.
 
-A server that came back with ``slowstart`` begins with a part of its weight and gets a sixteenth more at
-a time, on a clock of whole seconds:
+With ``slowstart``, a server that is up again starts with a part of its weight. The weight grows in steps of a sixteenth
+of a unit, by a clock of whole seconds:
 
 .. code-block:: text
 
@@ -35,11 +35,13 @@ class Check(Record):
     Parameters
     ----------
     inter
-        From the end of a check to the next, > 0.
+        From the end of a check to the start of the next, > 0.
     rise, fall
-        Results in a row that change the state, >= 1.
-    fastinter, downinter
-        In place of ``inter`` while a change is under way, and while down; ``None`` if not set.
+        Passed or failed checks in a row that change the state, >= 1.
+    fastinter
+        Replaces ``inter`` after results that differ from the state; ``None`` for ``inter``.
+    downinter
+        Replaces ``inter`` while the server is down; ``None`` for ``inter``.
 
     Raises
     ------
@@ -64,14 +66,14 @@ class Check(Record):
 
 @final
 class Checker(StateRepr):
-    """The machine of one server: takes every result, and the time. It starts up.
+    """The check state of one server. It receives results and times, and does no I/O. A server starts as up.
 
     Parameters
     ----------
     check
         The options.
     now
-        When the first check is due.
+        The time of the first check, in seconds.
 
     Raises
     ------
@@ -94,11 +96,11 @@ class Checker(StateRepr):
         self.up: bool = True
         """Whether the server is up."""
         self.deadline: float = valid.number("now", now)
-        """When the next check is to start."""
+        """The time at which the next check starts, in seconds."""
 
     @checked_arguments
     def observe(self, *, passed: bool, now: float) -> bool:
-        """Record a check that ended; return whether the state changed."""
+        """Record a check that ended at ``now``. Return whether the state changed."""
         self._run = 0 if passed == self.up else self._run + 1
         changed = self._run >= (self._check.fall if self.up else self._check.rise)
         if changed:
@@ -120,16 +122,16 @@ class Checker(StateRepr):
 
 @checked_arguments
 def slow_start(weight: int, *, seconds: float, elapsed: float) -> int:
-    """Return the effective weight of a server that came up ``elapsed`` seconds ago.
+    """Return the effective weight, in sixteenths, of a server that came up ``elapsed`` seconds ago.
 
     Parameters
     ----------
     weight
-        Of the configuration.
+        The weight of the configuration.
     seconds
-        ``slowstart``, >= 0; a part of a second counts as a whole one.
+        ``slowstart`` in seconds, >= 0. It is rounded up to whole seconds.
     elapsed
-        Whole seconds since it came up, by the clock of whole seconds.
+        Seconds since the server came up. They are rounded down to whole seconds.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""HAProxy's hash functions: four over bytes, 32 bits each, and the mixer called avalanche.
+"""HAProxy's hash functions of 32 bits: four over bytes, and :func:`avalanche`, which mixes a hash.
 
 Source: HAProxy 2.6.12, ``src/hash.c`` and ``full_hash`` of ``include/haproxy/tools.h``; behaviour as recorded.
 """
@@ -20,7 +20,7 @@ MASK: Final = 0xFFFF_FFFF
 
 @checked_arguments
 def sdbm(data: bytes) -> int:
-    """``h = c + h * 65599``, from 0."""
+    """Return the hash ``h = c + h * 65599`` over bytes ``c``, from 0."""
     h = 0
     for byte in data:
         h = (byte + h * 65599) & MASK
@@ -29,7 +29,7 @@ def sdbm(data: bytes) -> int:
 
 @checked_arguments
 def djb2(data: bytes) -> int:
-    """``h = h * 33 + c``, from 5381.
+    """Return the hash ``h = h * 33 + c`` over bytes ``c``, from 5381.
 
     Example
     -------
@@ -44,13 +44,13 @@ def djb2(data: bytes) -> int:
 
 @checked_arguments
 def wt6(data: bytes) -> int:
-    """Two words that are turned by amounts that depend on the data."""
+    """Return the hash of two words. Each byte rotates them, by amounts that depend on the bytes before."""
     x, y = 0xA53C_965A, 0x5CA6_953A
     first, second = 6, 18
     for byte in data:
         x = ~(x ^ byte) & MASK
         y = ~(y + byte) & MASK
-        x, y = _turned(y, first), _turned(x, second)
+        x, y = _rotated(y, first), _rotated(x, second)
         t = ((x >> 16) ^ y) & 0xFFFF
         first, second = t & 31, t >> 11
     return x ^ y
@@ -58,7 +58,7 @@ def wt6(data: bytes) -> int:
 
 @checked_arguments
 def crc32(data: bytes) -> int:
-    """Return the CRC of zlib."""
+    """Return the CRC-32 that ``zlib`` computes."""
     return zlib.crc32(data)
 
 
@@ -87,5 +87,5 @@ def avalanche(a: int) -> int:
     return a * 3_221_225_473 & MASK
 
 
-def _turned(word: int, places: int) -> int:
+def _rotated(word: int, places: int) -> int:
     return (word << places | word >> (32 - places)) & MASK

@@ -1,4 +1,4 @@
-"""HAProxy's hash keys: the part of a request named after ``balance``.
+"""HAProxy's hash keys: the part of a request that the setting ``balance`` names.
 
 Source: HAProxy 2.6.12, ``src/backend.c``.
 """
@@ -20,21 +20,21 @@ __all__ = ["HashedBy", "Header", "Sample", "Source", "Uri", "UrlParam"]
 
 
 class HashedBy(Protocol):
-    """A way to get from a request to what is hashed."""
+    """The choice of what is hashed of a request's value."""
 
     def of(self, value: str | bytes) -> bytes | int | None:
-        """Return the bytes to hash, a number that needs no hash function, or ``None`` for nothing."""
+        """Return the bytes to hash, a number that needs no hash function, or ``None`` if there is nothing to hash."""
         ...
 
 
 class Header(Record):
-    """``balance hdr(name)``: the header's first value, up to a comma. If it is missing or empty, requests take turns.
+    """``balance hdr(name)``: the header's first value, up to a comma. Requests without it are balanced in turn.
 
     Parameters
     ----------
     use_domain_only
-        Hash what is before the last dot, from the dot before it on. HAProxy also looks at the byte that is behind the value in
-        its memory; where that happens to be a dot it hashes what is before that one.
+        Hash only the part between the last two dots: ``shop`` of ``www.shop.test``. HAProxy also reads the byte after the value
+        in its memory. If that byte is a dot, HAProxy hashes the part before it; this class never does.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class Header(Record):
 
     @checked_arguments
     def of(self, value: str | bytes) -> bytes | None:
-        """Return the bytes that count, ``None`` if the first value is empty."""
+        """Return the bytes to hash, ``None`` if the first value is empty."""
         first = split_unquoted(to_bytes(value).decode("latin-1"), ",")[0].strip(" \t")
         if not first:
             return None
@@ -65,7 +65,15 @@ class Header(Record):
 
 
 class Sample(Record):
-    """``balance hash EXPRESSION``, of HAProxy 2.7 and later: the bytes of the sample. Without one, requests take turns."""
+    """``balance hash EXPRESSION`` of HAProxy 2.7 and later: the bytes of the sample.
+
+    Requests without a sample are balanced in turn.
+
+    Example
+    -------
+    >>> Sample().of("a,b")
+    b'a,b'
+    """
 
     @checked_arguments
     def of(self, value: str | bytes) -> bytes | None:
@@ -74,7 +82,13 @@ class Sample(Record):
 
 
 class UrlParam(Record):
-    """``balance url_param name``: the raw value up to the next ``&``."""
+    """``balance url_param name``: the parameter's value up to the next ``&``, with its escapes.
+
+    Example
+    -------
+    >>> UrlParam().of("a%20b&c=d")
+    b'a%20b'
+    """
 
     @checked_arguments
     def of(self, value: str | bytes) -> bytes | None:
@@ -88,13 +102,13 @@ class Uri(Record):
     Parameters
     ----------
     whole
-        With the query.
+        Whether the query is hashed too.
     path_only
-        Without the scheme and the authority of an absolute target.
+        Whether the scheme and the authority of an absolute target are left out.
     length
-        Look at so many bytes only; 0 is all.
+        How many bytes of the target are hashed at most; 0 is no limit.
     depth
-        Stop before the slash after so many directories; 0 is all.
+        How many directories are hashed at most; 0 is no limit.
 
     Raises
     ------
@@ -120,7 +134,7 @@ class Uri(Record):
 
     @checked_arguments
     def of(self, value: str | bytes) -> bytes | None:
-        """Return the bytes of the part that counts."""
+        """Return the bytes to hash."""
         data = to_bytes(value)
         if self.path_only:
             data = split_target(data.decode("latin-1"))[1].encode("latin-1")
@@ -134,7 +148,7 @@ class Uri(Record):
 
 
 class Source(Record):
-    """``balance source``: the client's address as big-endian words, XORed; no hash function.
+    """``balance source``: the big-endian 32-bit words of the client's address, XORed. No hash function is applied.
 
     Example
     -------
@@ -144,7 +158,7 @@ class Source(Record):
 
     @checked_arguments
     def of(self, value: str | bytes) -> int | None:
-        """Return the number.
+        """Return the XOR of the address's words.
 
         Raises
         ------

@@ -1,10 +1,10 @@
 """HAProxy's ``balance leastconn`` and ``balance first``.
 
-A server's key is 0 with no request in progress, otherwise ``(n + 1) * 4096 // effective weight``. One whose key
-changes goes behind its equals, one whose key stays keeps its place: idle servers take turns whatever their
-weights.
+A server with ``n`` requests, waiting ones included, has the key ``(n + 1) * 4096 // effective weight``, or 0 if ``n``
+is 0. The server of the least key is chosen. If a key changes, the server goes behind those of the same key; otherwise it
+keeps its place. So servers without requests are chosen in turn, whatever their weights.
 
-Cost: O(n) per change here, which keeps the order in one list.
+Cost: O(n) per change, for ``n`` servers in one sorted list.
 Source: HAProxy 2.6.12, ``src/lb_fwlc.c`` and ``src/lb_fas.c``.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["First", "LeastConn"]
 
 @final
 class LeastConn:
-    """Servers by key, equal ones in the order they were put there."""
+    """The servers, sorted by key. Those of the same key are in the order in which they got it."""
 
     __slots__ = ("_keys", "_order", "_serial")
 
@@ -34,7 +34,7 @@ class LeastConn:
             self.add(member)
 
     def pick(self, avoid: Member | None) -> Member | None:
-        """Return the first that is not full, and not ``avoid`` if there is another."""
+        """Return the first server that is not full, and not ``avoid`` if there is another."""
         avoided: Member | None = None
         for _, _, member in self._order:
             if not member.full:
@@ -44,7 +44,7 @@ class LeastConn:
         return avoided
 
     def add(self, member: Member) -> None:
-        """Add a server that is usable again, behind its equals."""
+        """Add a server that is usable again, behind those of the same key."""
         self._serial += 1
         key = (_key(member), self._serial)
         self._keys[member] = key
@@ -55,19 +55,19 @@ class LeastConn:
         self._order.remove((*self._keys.pop(member), member))
 
     def reweigh(self, member: Member, before: int) -> None:
-        """Follow a new weight: behind its equals, even if the key is the same."""
+        """Apply a new weight: the server goes behind those of the same key, even if its key has not changed."""
         self.remove(member, before)
         self.add(member)
 
     def count_changed(self, member: Member) -> None:
-        """Record that a server has a request more or less."""
+        """Apply a change of a server's number of requests."""
         if member in self._keys and self._keys[member][0] != _key(member):
             self.reweigh(member, member.effective)
 
 
 @final
 class First:
-    """The lowest id that is not full."""
+    """The choice of the server with the lowest id among those that are not full."""
 
     __slots__ = ("_group",)
 
@@ -77,21 +77,21 @@ class First:
         self._group = group
 
     def pick(self, avoid: Member | None) -> Member | None:
-        """Return the first that is not full, and not ``avoid`` if there is another."""
+        """Return the first server that is not full, and not ``avoid`` if there is another."""
         able = [member for member in sorted(self._group.usable, key=lambda m: m.id) if not member.full]
         return next((member for member in able if member is not avoid), able[0] if able else None)
 
     def add(self, member: Member) -> None:
-        """Add a server that is usable again: nothing is kept of it."""
+        """Do nothing: every pick reads the usable servers of the group."""
 
     def remove(self, member: Member, before: int) -> None:
-        """Remove a server: nothing is kept of it."""
+        """Do nothing: every pick reads the usable servers of the group."""
 
     def reweigh(self, member: Member, before: int) -> None:
-        """Follow a new weight: nothing depends on it."""
+        """Do nothing: the choice does not depend on weights."""
 
     def count_changed(self, member: Member) -> None:
-        """Record that a server has a request more or less: it is considered at the next pick."""
+        """Do nothing: every pick reads the numbers of requests."""
 
 
 def _key(member: Member) -> int:

@@ -1,7 +1,7 @@
 """State of an HAProxy server: weight, health, and position in the schedule.
 
-Effective weights are sixteen times the weight, and 0 while a server takes nothing new. A server is full when it
-serves ``maxconn`` requests, or when some wait for it.
+An effective weight is sixteen times the weight. A server is full when it serves ``maxconn`` requests, or when requests
+wait for it.
 
 Source: HAProxy 2.6.12, ``include/haproxy/server-t.h``.
 """
@@ -30,9 +30,9 @@ class State(enum.Enum):
 
     READY = "ready"
     DRAIN = "drain"
-    """Nothing new but what carries its cookie."""
+    """It gets no new requests except those that carry its cookie."""
     MAINT = "maint"
-    """Nothing at all."""
+    """It gets no new requests at all."""
 
 
 class Server(Record):
@@ -41,18 +41,18 @@ class Server(Record):
     Parameters
     ----------
     name
-        What picks answer.
+        The name that a choice returns, unique in a backend.
     weight
         A whole number from 0 to 256.
     maxconn
-        Requests in progress at most; 0 is no limit.
+        The most requests in progress; 0 is no limit.
     id
-        What consistent hashing places. Left out: the least id that is no other server's and is not below the number of the
-        declaration, from 1.
+        The number that consistent hashing hashes, >= 1. If left out, it is the least free id that is not below the server's
+        place in the order of declaration, counted from 1.
     cookie
-        The value that clients of this server carry; empty for none.
+        The value of the cookie that clients of this server carry; empty for none.
     backup
-        Serves only when no active server is usable.
+        Whether it serves only while no active server is usable.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class Waiter(Protocol):
 
 @final
 class Member:
-    """What HAProxy keeps of one server."""
+    """The state of one server."""
 
     __slots__ = (
         "before",
@@ -110,15 +110,15 @@ class Member:
         self.id: int = id
         self.state: State = State.READY
         self.down: bool = False
-        """Whether health checks have taken it out."""
+        """Whether health checks have marked it down."""
         self.weight: int = server.weight
         self.effective: int = server.weight * SCALE
         self.served: int = 0
         self.waiting: deque[Waiter] = deque()
         self.before: int = 0
-        """The effective weights of the usable servers declared before it, as they were at the start."""
+        """The sum of the effective weights, at the start, of the usable servers declared before it."""
 
-        # Of the round-robin tree: the next position, the remainder, and the position before.
+        # The state of round robin: the next position, the remainder, and the position before.
         self.npos: int = 0
         self.rest: int = 0
         self.last: int = 0
@@ -127,12 +127,12 @@ class Member:
 
     @property
     def usable(self) -> bool:
-        """Whether it may be given a new request."""
+        """Whether it may get a new request."""
         return self.state is State.READY and not self.down and self.effective > 0
 
     @property
     def persistent(self) -> bool:
-        """Whether it may be given a request that carries its cookie."""
+        """Whether it may get a request that carries its cookie."""
         return self.state is not State.MAINT and not self.down
 
     @property
@@ -148,9 +148,9 @@ class Group:
     Parameters
     ----------
     members
-        In the order of declaration.
+        The servers in the order of declaration.
     first_only
-        Whether only the first usable one is to serve: backups without ``allbackups``.
+        Whether only the first usable server serves: true of backups without ``allbackups``.
     """
 
     __slots__ = ("first_only", "members")
@@ -165,7 +165,7 @@ class Group:
 
     @property
     def usable(self) -> list[Member]:
-        """Those that may be given new requests."""
+        """The servers that may get new requests, in the order of declaration."""
         return [member for member in self.members if member.usable]
 
 
@@ -187,7 +187,7 @@ def members_of(servers: Iterable[Server]) -> list[Member]:
 
 
 def server_ids(given: Iterable[int | None]) -> list[int]:
-    """Return the ids of servers, those that have none included.
+    """Return an id for every server: the given one, or for ``None`` the least free one from its place on.
 
     Example
     -------
@@ -202,7 +202,7 @@ def server_ids(given: Iterable[int | None]) -> list[int]:
         if id is None:
             while following in used:
                 following += 1
-            id = following  # noqa: PLW2901 - the id that it gets
+            id = following  # noqa: PLW2901 - the least free id
             used.add(id)
         found.append(id)
         following += 1

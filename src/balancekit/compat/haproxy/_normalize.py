@@ -1,6 +1,6 @@
-"""HAProxy's ``http-request normalize-uri``, step by step in the order written.
+"""The steps of HAProxy's ``http-request normalize-uri``.
 
-Cost: O(length) a step. Source: HAProxy 2.6.12, observed; its configuration manual, ``normalize-uri``.
+Cost: O(length) per step. Source: HAProxy 2.6.12, observed; its configuration manual, ``normalize-uri``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from balancekit.errors import ConfigurationError
 __all__ = ["STEPS", "normalizer"]
 
 Step = Callable[[str, str], tuple[str, str] | None]
-"""From a path and a query to new ones; ``None`` if the answer is 400."""
+"""A function of a path and a query that returns the new ones, or ``None`` for status 400."""
 
 
 def _merge_slashes(path: str, query: str) -> tuple[str, str]:
@@ -28,7 +28,7 @@ def _strip_dot(path: str, query: str) -> tuple[str, str]:
 
 
 def _strip_dotdot(path: str, query: str, *, full: bool) -> tuple[str, str]:
-    """Remove ``..`` from the right with the segment before it; those that have none stay at the start, or go."""
+    """Remove each ``..`` and the segment before it. If there is none before it, only ``full`` removes the ``..``."""
     segments = path.split("/")[1:]
     if segments[-1] == "..":
         segments.append("")
@@ -86,7 +86,7 @@ def normalizer(name: str) -> Step:
     Raises
     ------
     ConfigurationError
-        If there is none.
+        If no step has the name.
     """
     step = STEPS.get(name)
     if step is None:

@@ -1,6 +1,7 @@
-"""HAProxy's ways to compare a sample with a pattern, and to look it up in a map.
+"""HAProxy's methods to compare a sample with a pattern, and to find a sample in a map.
 
-Cost: O(length) a pattern; maps are scanned line by line but for exact ones. Source: HAProxy 2.6.12, observed; ``pat_match_*``.
+Cost: O(length) per pattern. A map with the match ``str`` is O(1); other maps are read line by line.
+Source: HAProxy 2.6.12, observed; ``pat_match_*``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RANGES: Final[dict[str, tuple[str, int]]] = {
     "le": (":{}", 0),
     "lt": (":{}", -1),
 }
-"""What HAProxy makes of a comparison: a range, and what is added to the number."""
+"""The range that a comparison stands for, and what is added to its number."""
 
 
 def matcher(method: str, pattern: str, *, ignore_case: bool = False) -> Matcher:
@@ -58,10 +59,10 @@ def matcher(method: str, pattern: str, *, ignore_case: bool = False) -> Matcher:
 
 
 def lookup(method: str, entries: Iterable[tuple[str, str]], *, converted: bool = False) -> Lookup:
-    """Return a map's answer to a sample: of ``beg`` the longest key, of the others the first line that matches.
+    """Return the look-up of a map: with ``beg`` the longest matching key wins, otherwise the first matching line.
 
-    A key of delimiters alone stands for what comes behind the sample. It matches where that is nothing: in a sample that was
-    ``converted``, if no other than a delimiter is before it.
+    With ``dir`` and ``dom``, a key may consist of delimiters only. Such a key matches only if the samples are ``converted``,
+    and then only a sample that is empty or ends with a delimiter.
     """
     lines = [(key, value) for key, value in entries]
     if method == "str":
@@ -73,7 +74,7 @@ def lookup(method: str, entries: Iterable[tuple[str, str]], *, converted: bool =
         lines.sort(key=lambda line: -len(line[0]))
     tests = [
         (
-            _nothing_behind(WORDS[method])
+            _ends_with(WORDS[method])
             if converted and method in WORDS and not key.strip(WORDS[method])
             else matcher(method, key),
             value,
@@ -96,15 +97,16 @@ def value_matcher(pattern: str) -> Matcher:
 
 
 def leading(sample: str) -> int:
-    """Return the integer at the start of a sample, at most one of 64 bits, 0 if there is none."""
+    """Return the integer at the start of a sample, limited to 64 bits; 0 if there is none."""
     found = LEADING.match(sample)
     return min(max(int(found[0]), INT_64[0]), INT_64[1]) if found is not None else 0
 
 
 def value(sample: str) -> int:
-    """Return what a fetch whose name ends with ``_val`` makes of a text: a signed integer of 32 bits.
+    """Return the signed integer of 32 bits that a fetch whose name ends with ``_val`` reads from a text.
 
-    Reading ends at the first letter above ``9``; one below ``0`` counts as a digit below 0, as does a byte above 127.
+    Reading ends at the first character above ``9``. A character below ``0``, or a byte above 127, counts as a digit less
+    than 0.
 
     Example
     -------
@@ -140,7 +142,7 @@ def _comparison(method: str, wanted: str) -> Matcher:
 
 
 def _word(wanted: str, delimiters: str) -> Matcher:
-    """Return the test for a word between delimiters or ends, anywhere; delimiters round the pattern are cut."""
+    """Return the test for a word between delimiters or ends of the text. Delimiters around the pattern are removed."""
     word = wanted.strip(delimiters)
     edge = re.escape(delimiters)
     search = re.compile(f"(?:^|[{edge}]){re.escape(word)}(?=[{edge}]|$)(?!\\n)").search
@@ -149,12 +151,12 @@ def _word(wanted: str, delimiters: str) -> Matcher:
     return lambda sample: search(sample) is not None
 
 
-def _nothing_behind(delimiters: str) -> Matcher:
+def _ends_with(delimiters: str) -> Matcher:
     return lambda sample: not sample or sample[-1] in delimiters
 
 
 def _number(pattern: str) -> Callable[[int], bool]:
-    """Return the test of a range; a minus separates as a colon does, so ``-3`` is everything up to 3."""
+    """Return the test of a range. A minus separates as a colon does, so ``-3`` is the range up to 3."""
     name, _, rest = pattern.strip().partition(" ")
     if name in RANGES:
         form, more = RANGES[name]
@@ -172,4 +174,4 @@ def _number(pattern: str) -> Callable[[int], bool]:
 def _integer(text: str, pattern: str) -> int:
     if NUMBER.fullmatch(text):
         return int(text)
-    raise ConfigurationError("patterns", pattern, "'ge 5', '5', '1:5' or the like")
+    raise ConfigurationError("patterns", pattern, "a number or a range such as '5', '1:5' or 'ge 5'")

@@ -1,4 +1,4 @@
-"""One request's way through an HAProxy backend: served, queued, or refused.
+"""One request in an HAProxy backend: served, queued, or refused.
 
 Source: HAProxy 2.6.12, ``src/stream.c`` and ``src/queue.c``.
 """
@@ -16,10 +16,10 @@ __all__ = ["Queue", "Request", "first_of"]
 
 
 class Queue(Protocol):
-    """The backend, as far as its requests need it."""
+    """The methods of a backend that its requests call."""
 
     def on_refused(self, request: Request, /) -> str | None:
-        """Try again, and return the name of the next server."""
+        """Try again, and return the name of the next server, ``None`` if there is none."""
         ...
 
     def on_done(self, request: Request, /) -> list[Request]:
@@ -33,10 +33,10 @@ class Queue(Protocol):
 
 @final
 class Request(StateRepr):
-    """One request. Made by ``Backend.request``.
+    """One request, made by ``Backend.request``.
 
-    It is *served* by a server, *waiting* for a slot, or *over*. :meth:`refused` tries again by the rules of
-    ``retries`` and ``redispatch``; :meth:`done` frees the slot, which a waiting request may get.
+    A server serves it, or it waits for a slot, or it has ended. :meth:`refused` tries again by the rules of ``retries``
+    and ``redispatch``. :meth:`done` frees the slot; a waiting request may then get it.
     """
 
     __slots__ = (
@@ -56,15 +56,15 @@ class Request(StateRepr):
         self.hash: int | None = hash
         self.cookie: str = cookie
         self.direct: bool = False
-        """Whether the cookie decided."""
+        """Whether its cookie chose the server."""
         self.member: Member | None = None
         self.waiting: bool = False
         """Whether it waits for a slot."""
         self.arrival: int = 0
-        """Its number among all that have had to wait."""
+        """Its place in the order in which requests began to wait, from 1; 0 if it has never waited."""
         self.attempts: int = 0
         self.set_cookie: str | None = None
-        """The cookie's value to set in the answer; ``None`` for none, empty to remove it, as for a server that has no value."""
+        """The cookie's value to set in the answer. ``None`` sets none. Empty removes it: the server has no cookie value."""
 
     @property
     def server(self) -> str | None:
@@ -72,25 +72,36 @@ class Request(StateRepr):
         return None if self.member is None or self.waiting else self.member.server.name
 
     def refused(self) -> str | None:
-        """Try again after the server refused the connection; return the name of the next, ``None`` if there is none.
+        """Try again after the server refused the connection. Return the next server's name, ``None`` if there is none.
 
-        A slot that gets free goes to a waiting request, whose :attr:`server` then is no longer ``None``.
+        If the slot gets free, a waiting request may get it; its :attr:`server` then is no longer ``None``.
+
+        Raises
+        ------
+        LeaseError
+            If the request waits or has ended.
         """
-        return self._queue.on_refused(self._own())
+        return self._queue.on_refused(self._served())
 
     def done(self) -> list[Request]:
-        """End the request; return the waiting ones that are served now: one as a rule."""
+        """End the request. Return the waiting requests that are served now, usually one at most.
+
+        Raises
+        ------
+        LeaseError
+            If the request has ended.
+        """
         if self.waiting:
             self._queue.on_given_up(self)
             return []
-        return self._queue.on_done(self._own())
+        return self._queue.on_done(self._served())
 
-    def _own(self) -> Request:
+    def _served(self) -> Request:
         if self.member is None or self.waiting:
             raise LeaseError("the request has no server")
         return self
 
 
 def first_of(queue: deque[Waiter]) -> Request:
-    """Take the request that has waited longest out of a queue."""
+    """Remove the longest waiting request from a queue, and return it."""
     return cast("Request", queue.popleft())

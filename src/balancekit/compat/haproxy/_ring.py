@@ -1,11 +1,11 @@
 """HAProxy's ``hash-type consistent`` and ``balance random``: the ring.
 
-A server has as many nodes as its effective weight; node ``j`` lies at ``avalanche(id * 4096 + j)``, so names and
-addresses do not matter. The *nearest* node wins, before or after the hash, before on a tie. A new weight adds
-or takes away the nodes of the highest numbers.
+A server has as many nodes as its effective weight. Node ``j`` lies at ``avalanche(id * 4096 + j)``, so names and
+addresses do not matter. The server of the nearest node is chosen, before or after the hash. On a tie it is the node
+before. A new weight adds or removes the nodes of the highest numbers.
 
-With ``hash-balance-factor`` a server takes no more than its share of ``factor`` per cent of the requests in
-progress, this one included; the next nodes are tried instead.
+With ``hash-balance-factor``, a server serves at most its share of ``factor`` per cent of the requests in progress, the
+new request included. A server that has its share is passed over, and the next node is tried.
 
 Cost: O(log nodes) per pick. Source: HAProxy 2.6.12, ``src/lb_chash.c``.
 """
@@ -33,15 +33,15 @@ class Ring:
     Parameters
     ----------
     group
-        Whose.
+        The servers of the ring.
     factor
-        ``hash-balance-factor`` in per cent; 0 is off. Draws keep to it too.
+        ``hash-balance-factor`` in per cent; 0 is off. It limits drawn servers too.
     load
-        Answers how many requests are in progress in the whole backend.
+        A function that returns how many requests are in progress in the whole backend.
     draws
-        Of ``balance random(n)``; 0 if requests without a hash walk from node to node instead.
+        The number of draws of ``balance random(draws)``. 0: a request without a hash goes to the node after the last one.
     rng
-        For draws.
+        The random generator of the draws.
     """
 
     __slots__ = ("_draws", "_factor", "_group", "_keys", "_last", "_load", "_made", "_owners", "_rng")
@@ -112,23 +112,27 @@ class Ring:
     def remove(self, member: Member, before: int) -> None:
         """Remove a server that is no longer usable."""
         self._place()
-        self._step_on()
+        self._move_to_node()
 
     def reweigh(self, member: Member, before: int) -> None:
-        """Follow a new weight. More nodes than there have been are recreated, and the walk steps on over the old ones."""
+        """Apply a new weight.
+
+        A server that needs more nodes than it ever had is removed from the ring and placed again, as HAProxy does. The walk
+        then stands on the first remaining node at or after its old one.
+        """
         grows = member.effective > self._made[member]
         if grows:
             self._made[member] = member.effective
             self._place(without=member)
-            self._step_on()
+            self._move_to_node()
         self._place()
-        self._step_on()
+        self._move_to_node()
 
     def count_changed(self, member: Member) -> None:
-        """Record that a server has a request more or less: it is considered at the next pick."""
+        """Do nothing: every pick reads the numbers of requests."""
 
-    def _step_on(self) -> None:
-        """Let the walk stand on the next node, if the one on which it stood has gone."""
+    def _move_to_node(self) -> None:
+        """Move the walk to the next node if its node was removed."""
         if self._last is not None:
             place = bisect_left(self._keys, self._last)
             self._last = self._keys[place] if place < len(self._keys) else None
@@ -162,9 +166,9 @@ class Ring:
     def _has_room(self, member: Member) -> bool:
         """Return whether a server is below its share of the requests in progress.
 
-        Worked example: four servers of effective weight 16, 32, 48, 16, nine requests in progress, factor 150:
-        15 slots over 112 units of weight; 0 per unit and 15 over, dealt out along the cumulated weights. HAProxy cumulates
-        them at the start and never again.
+        Example: four servers have the effective weights 16, 32, 48 and 16, nine requests are in progress, and the factor is
+        150. There are 15 slots for 112 units of weight: 0 per unit, and 15 remain. The remaining slots are distributed by
+        the cumulated weights. HAProxy cumulates the weights only at the start.
         """
         if not self._factor:
             return True

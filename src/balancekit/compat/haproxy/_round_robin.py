@@ -1,10 +1,11 @@
 """HAProxy's ``balance roundrobin``: weighted round robin over three sorted sets.
 
-Every server has a position in a round as long as the sum of effective weights, and moves on by
-``sum / weight``, remainders carried. Those that have had their turns of this round wait in ``next``; those that have
-had none in it yet lie in ``init``, heaviest first. With 5/1/1 the first seven picks are a a a b a a c.
+A round is as long as the sum of the effective weights. Every server has a position in it. A pick moves the position by
+``sum / weight``, and remainders are added up. The set ``init`` holds the servers that had no turn in this round, the largest
+weight first. The set ``current`` holds those with further turns in it. The set ``next`` holds those without. With the weights
+5/1/1 the first seven picks are a a a b a a c.
 
-Cost: O(n) per pick, by lists. Source: HAProxy 2.6.12, ``src/lb_fwrr.c``; arithmetic is of unsigned 32 bits.
+Cost: O(n) per pick: the sets are sorted lists. Source: HAProxy 2.6.12, ``src/lb_fwrr.c``. Numbers have 32 bits, unsigned.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["RoundRobin"]
 MASK: Final = 0xFFFF_FFFF
 
 Tree: TypeAlias = list[tuple[int, int, Member]]
-"""Members by key, those of equal key in the order they were put in."""
+"""Members sorted by key. Those of the same key are in the order of insertion."""
 
 
 @final
@@ -43,7 +44,7 @@ class RoundRobin:
             self._by_weight(self._init, member)
 
     def pick(self, avoid: Member | None) -> Member | None:
-        """Take a turn: a server that is not full, and not ``avoid`` if there is another."""
+        """Take a turn. Return a server that is not full, and not ``avoid`` if there is another."""
         if not self.current_weight:
             self.position = self.current_weight = self.next_weight
         aside: list[Member] = []
@@ -92,7 +93,7 @@ class RoundRobin:
         self._take_out(member)
 
     def reweigh(self, member: Member, before: int) -> None:
-        """Follow a new weight of a usable server."""
+        """Apply the new weight of a usable server; ``before`` was its effective weight."""
         self.next_weight += member.effective - before
         tree = member.tree
         self._take_out(member)
@@ -109,7 +110,7 @@ class RoundRobin:
         self._queue(member)
 
     def count_changed(self, member: Member) -> None:
-        """Record that a server has a request more or less; turns do not depend on it."""
+        """Do nothing: round robin does not depend on numbers of requests."""
 
     def _first(self) -> Member | None:
         early = self._current[0][2] if self._current else None

@@ -1,8 +1,8 @@
-"""What HAProxy's sample fetches read from a request.
+"""HAProxy's sample fetches: functions that read a part of a request.
 
-Nothing is normalised and nothing decoded. A fetch yields several samples where a header is repeated or has commas.
+They normalize and decode nothing. A fetch yields several samples if a header is repeated or has commas.
 
-Cost: O(length). Source: HAProxy 2.6.12, observed; its configuration manual, section 7.3.6.
+Cost: O(length) per fetch. Source: HAProxy 2.6.12, observed; its configuration manual, section 7.3.6.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["FETCHES", "Parsed", "convert", "parse", "split_unquoted"]
 FORBIDDEN: Final = re.compile(r"[^\x21-\x7e]|#")
 SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/]*)")
 PORTS: Final = {"http": "80", "https": "443"}
-"""Ports that make no difference between an authority and the Host header."""
+"""The default port of each scheme: an authority and a Host header may differ in it."""
 PORT: Final = re.compile(r":([0-9]*)$")
 
 
@@ -30,14 +30,13 @@ class Parsed(Record):
     Parameters
     ----------
     request
-        As it arrived.
+        The request as it arrived.
     target
-        That of the request line, normalised.
+        The target of the request line, normalized.
     path
-        What was sent up to the query, of an absolute target behind the authority; ``None`` if that is nothing, and where a star
-        begins it.
+        The target up to the query, without the scheme and the authority. ``None`` if it is empty or begins with a star.
     query
-        What follows the first ``?`` of the target; ``None`` without one.
+        The text after the first ``?`` of the target; ``None`` without a ``?``.
     """
 
     request: RawRequest
@@ -47,9 +46,10 @@ class Parsed(Record):
 
 
 def parse(request: RawRequest) -> Parsed | None:
-    """Return the request as it is read, ``None`` if the answer is 400.
+    """Return the parts of a request, ``None`` if the answer is 400.
 
-    A target without a slash or a scheme is an authority. An authority has to be that of the Host header, if both are there.
+    A target that has no scheme and begins with neither a slash nor a star is an authority. If there are an authority and a
+    Host header, they must be equal.
     """
     target = request.target
     hosts = request.values("host")
@@ -73,9 +73,10 @@ def parse(request: RawRequest) -> Parsed | None:
 
 
 def _same_authority(one: str, other: str, port: str | None) -> bool:
-    """Whether two authorities are alike.
+    """Whether two authorities are equal, apart from case.
 
-    With a scheme, ``port`` is the port that may be left out, as may be its number.
+    ``port`` is the default port of the scheme, empty if the scheme has none, ``None`` without a scheme. With a scheme, an
+    authority with the default port, with a colon but no port, or without both are equal.
     """
     if one.lower() == other.lower():
         return True
@@ -111,7 +112,7 @@ def _parameter(parsed: Parsed, name: str) -> Iterator[str]:
 
 
 def _cookie(parsed: Parsed, name: str) -> Iterator[str]:
-    """Yield the values of a cookie; one that has none counts unless that ends the header, or a comma follows."""
+    """Yield the values of a cookie. An empty value counts, except at the end of the header or before a comma."""
     for header in parsed.request.values("cookie"):
         for line in split_unquoted(header, ","):
             parts = split_unquoted(line.strip(" \t"), ";")
@@ -152,7 +153,7 @@ def convert(sample: str, converter: str) -> str:
     Raises
     ------
     ConfigurationError
-        If it is not ``lower`` or ``upper``.
+        If the converter is not ``lower`` or ``upper``.
     """
     if converter == "lower":
         return sample.lower() if sample.isascii() else _ascii(sample, str.lower)
@@ -166,7 +167,7 @@ def _ascii(sample: str, change: Callable[[str], str]) -> str:
 
 
 def split_unquoted(text: str, separators: str) -> list[str]:
-    """Split at separators outside of double quotes; a backslash quotes the next character inside of them."""
+    """Split at separators outside of double quotes. Inside of quotes, a backslash escapes the next character."""
     if '"' not in text:
         return re.split(f"[{separators}]", text)
     parts, quoted, escaped = [""], False, False

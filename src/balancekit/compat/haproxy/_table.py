@@ -1,15 +1,16 @@
 """HAProxy's ``balance static-rr`` and ``hash-type map-based``: a table of the usable servers.
 
-As many slots as the weights, divided by their greatest common divisor, add up to. Slots are dealt out by
-score; a walk goes through them in order, a hash takes slot ``h % size``. After the last slot the walk stands
-*behind* the table: it starts over with the next pick, or goes on there if the table has grown by then.
+The weights are divided by their greatest common divisor, and their sum is the number of slots. Each slot gets the server
+of the highest score. Static round robin goes through the slots in order; a hash ``h`` takes slot ``h % size``. After the
+last slot, the position of round robin is *behind* the table. If the table grows before the next pick, round robin
+continues with the new slots; otherwise it starts with the first slot.
 
-A backend has one table: it is of the active servers, or while none is usable of the backups, and the walk goes on where it was.
-Without ``allbackups`` the table of backups is meant for the first one: there are as many slots as its share, and nothing but a
-parameter is hashed, so the first slot is taken. But *every* usable backup takes part in the deal, so a heavier one gets
-slots, the first of them too.
+A backend has one table. It holds the active servers, or the backups while no active server is usable. The position stays the
+same in both. Without ``allbackups``, the table has only as many slots as the first backup's share. The first slot is then
+always taken, since only a parameter is hashed. But *every* usable backup competes for the slots, so a backup with a larger
+weight gets some of them, also the first slot.
 
-Cost: O(1) per pick; the table is rebuilt, O(slots * servers), when a server goes or comes.
+Cost: O(1) per pick. When servers are added or removed, the table is built again in O(slots * servers).
 Source: HAProxy 2.6.12, ``src/lb_map.c``.
 """
 
@@ -25,7 +26,7 @@ __all__ = ["Table"]
 
 @final
 class Table:
-    """The slots of a group, or of its backups, and where the walk is."""
+    """The slots of a group, or of its backups, and the position of round robin."""
 
     __slots__ = ("_at", "_backups", "_divisor", "_group", "_slots")
 
@@ -37,7 +38,7 @@ class Table:
         self._backups = backups
         self._at = 0
         self._slots: list[Member] = []
-        self._deal()
+        self._build()
 
     def pick(self, avoid: Member | None) -> Member | None:
         """Take the next slot of a server that is not full, and not ``avoid`` if there is another."""
@@ -71,20 +72,20 @@ class Table:
 
     def add(self, member: Member) -> None:
         """Add a server that is usable again."""
-        self._deal()
+        self._build()
 
     def remove(self, member: Member, before: int) -> None:
         """Remove a server that is no longer usable."""
-        self._deal()
+        self._build()
 
     def reweigh(self, member: Member, before: int) -> None:
-        """Follow a new weight."""
-        self._deal()
+        """Apply a new weight."""
+        self._build()
 
     def count_changed(self, member: Member) -> None:
-        """Record that a server has a request more or less; the table does not depend on it."""
+        """Do nothing: the table does not depend on numbers of requests."""
 
-    def _deal(self) -> None:
+    def _build(self) -> None:
         active = self._group.usable
         usable = active or self._backups.usable
         first_only = self._backups.first_only and not active
@@ -96,7 +97,7 @@ class Table:
             best, highest = weights[0][0], 0
             for member, weight in weights:
                 scores[member] += weight
-                level = int((scores[member] + total) / total)  # towards zero, as C divides
+                level = int((scores[member] + total) / total)  # rounded towards zero, as in C
                 if level > highest:
                     best, highest = member, level
                 if total == 1:
@@ -107,5 +108,5 @@ class Table:
 
 
 def divisor_of(weights: list[int]) -> int:
-    """Return what weights are divided by: the greatest common divisor of those that are not zero."""
+    """Return the greatest common divisor of the weights that are not zero; 1 if all are zero."""
     return math.gcd(*weights) or 1

@@ -1,7 +1,7 @@
 """HAProxy's choice of a backend for a request: ``use_backend`` rules in order, and maps.
 
-The first true rule ends the list. A dynamic name that finds nothing ends it too: the default backend serves, later rules are
-not looked at. A condition is true if any sample matches any pattern; a negated one if none does.
+The first rule whose condition is true decides. If its map has no entry for the request, the default backend serves, and later
+rules are not read. A condition is true if any sample matches any pattern. A negated one is true if none does.
 
 Cost: O(rules x patterns). Source: HAProxy 2.6.12, observed.
 """
@@ -24,7 +24,7 @@ __all__ = ["UseBackend", "use_backend"]
 Condition = Callable[[Parsed], bool]
 
 VALUE = "val"
-"""The suffix of fetches that yield a number."""
+"""The suffix of fetches that return a number."""
 
 
 @final
@@ -65,15 +65,18 @@ class UseBackend(ConstructorRepr):
 
     @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
-        """Return the backend of a request with its path as HAProxy reads it, or status 400."""
+        """Return the backend of a request and the path after normalization.
+
+        The status is 400 for a request that HAProxy refuses, and 503 if no rule is true and there is no default.
+        """
         parsed = parse(request)
         if parsed is None:
             return Routed(status=400)
         if parsed.path:
-            stepped = self._stepped(parsed.path, parsed.query or "")
-            if stepped is None:
+            normalized = self._normalize(parsed.path, parsed.query or "")
+            if normalized is None:
                 return Routed(status=400)
-            path, query = stepped
+            path, query = normalized
             parsed = Parsed(
                 request=request,
                 target=self.normalized(request.target),
@@ -87,7 +90,7 @@ class UseBackend(ConstructorRepr):
 
     @checked_arguments
     def normalized(self, target: str, /) -> str:
-        """Return a target as backends see it; one that is refused as it is.
+        """Return a target after the ``normalize`` steps; if a step refuses it, unchanged.
 
         Example
         -------
@@ -96,13 +99,13 @@ class UseBackend(ConstructorRepr):
         """
         authority, rest = split_target(target)
         path, mark, query = rest.partition("?")
-        found = self._stepped(path, query) if path and not path.startswith("*") else None
+        found = self._normalize(path, query) if path and not path.startswith("*") else None
         if found is None:
             return target
         before = target.removesuffix(rest) if authority is not None and rest else ""
         return f"{before}{found[0]}{mark}{found[1]}"
 
-    def _stepped(self, path: str, query: str) -> tuple[str, str] | None:
+    def _normalize(self, path: str, query: str) -> tuple[str, str] | None:
         for step in self._steps:
             found = step(path, query)
             if found is None:
@@ -113,7 +116,7 @@ class UseBackend(ConstructorRepr):
 
 @checked_arguments
 def use_backend(rules: Mapping[str, Any]) -> UseBackend:
-    """Return the machine for rules as they are recorded: ``rules``, ``default`` and perhaps ``normalize``."""
+    """Return the rules of a mapping with ``rules`` and optionally ``default`` and ``normalize``."""
     return UseBackend(rules["rules"], default=rules.get("default"), normalize=rules.get("normalize") or ())
 
 
@@ -133,7 +136,7 @@ def _choice(rule: Mapping[str, Any]) -> Callable[[Parsed], str | None]:
         samples = list(FETCHES[fetch](parsed, argument))
         if not samples:
             return None
-        sample = samples[-1]  # a fetch outside of a condition yields the last one
+        sample = samples[-1]  # outside of a condition, a fetch returns the last sample
         for converter in converters:
             sample = convert(sample, converter)
         return find(sample) or default
@@ -160,7 +163,7 @@ def _term(term: Mapping[str, Any]) -> Condition:
         tests = [value_matcher(pattern) for pattern in term["patterns"]]
     else:
         tests = [matcher(method, pattern, ignore_case=ignore_case) for pattern in term["patterns"]]
-    number = method == "int"  # an empty text is no number; that of ``hdr_val`` is 0
+    number = method == "int"  # an empty sample is no number here, but ``hdr_val`` reads it as 0
 
     def holds(parsed: Parsed) -> bool:
         samples = [sample for sample in FETCHES[fetch](parsed, argument) if sample or not number]
@@ -170,7 +173,7 @@ def _term(term: Mapping[str, Any]) -> Condition:
 
 
 def _method(name: str) -> tuple[str, str]:
-    """Return a fetch without its suffix, and the match that the suffix stands for."""
+    """Return the name of a fetch without its suffix, and the match that the suffix names."""
     base, _, suffix = name.rpartition("_")
     if base in FETCHES and (suffix in METHODS or suffix == VALUE):
         return base, suffix
@@ -178,7 +181,7 @@ def _method(name: str) -> tuple[str, str]:
 
 
 def _fetch(name: str, argument: str | None) -> tuple[str, str]:
-    """Return the name and the argument of a fetch, written apart or as ``req.hdr(host)``."""
+    """Return the name and the argument of a fetch. The name may contain the argument: ``req.hdr(host)``."""
     if name.endswith(")"):
         name, _, argument = name[:-1].partition("(")
     if name not in FETCHES:
