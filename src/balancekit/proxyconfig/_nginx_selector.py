@@ -74,6 +74,6 @@ class NginxSelector(ConstructorRepr):
         if peer is None or self._groups[0].single:
             return
         if completion.outcome in FAILURES:
-            peer.blame(completion.ended_at)
+            peer.record_failure(completion.ended_at)
         elif completion.outcome is Outcome.SUCCESS:
-            peer.praise()
+            peer.record_success()

@@ -78,7 +78,7 @@ class Balance(Record):
     -------
     >>> from balancekit.compat.haproxy import Uri
     >>> Balance(method="hash", by=Uri(), function="djb2").hash_of("/index.html?x")
-    3826702106
+    3776231887
     """
 
     method: str = "roundrobin"

@@ -1,8 +1,8 @@
-"""The elections of keepalived 2.2.7, one by one: its directives, its defaults and its two quirks.
+"""The elections of keepalived 2.2.7, with its directives, its defaults and its deviations from VRRP.
 
-:class:`Instance` is a ``vrrp_instance`` section; :class:`Keepalived` a process with some of them, their sync groups and
-tracked scripts and files. It does no I/O: it receives packets and returns effects, as the machines of
-:mod:`balancekit.ha` do, which it is made of.
+:class:`Instance` is a ``vrrp_instance`` section. :class:`Keepalived` is the configuration of a process: instances, sync
+groups, tracked scripts and tracked files. :class:`KeepalivedProcess` does no I/O: it receives packets and returns effects,
+as the machines of :mod:`balancekit.ha` do. It is built from those machines.
 """
 
 from __future__ import annotations

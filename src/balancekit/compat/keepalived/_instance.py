@@ -1,7 +1,8 @@
 """The ``vrrp_instance`` section of keepalived 2.2.7.
 
-Names are its directives. What differs from :class:`~balancekit.ha.VirtualRouter`: version 2 is the default, an
-interval of 0 is adopted, a paused process goes on as active, and adverts are accepted from any unicast source.
+Parameters have the names of its directives. It differs from :class:`~balancekit.ha.VirtualRouter` in four points: version 2
+is the default; an interval of 0 is adopted; a process that was paused continues as active; adverts are accepted from any
+unicast source.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ class Instance(Record):
     Parameters
     ----------
     virtual_router_id
-        1 to 255.
+        A whole number from 1 to 255.
     virtual_ipaddress
         Addresses, with or without a prefix length.
     unicast_src_ip
-        The address of the interface, from which adverts are sent, unicast or not.
+        The address of the interface from which adverts are sent, in unicast and in multicast.
     priority, advert_int, vrrp_version, nopreempt, preempt_delay, down_timer_adverts, unicast_peer
-        As in the configuration file, with its defaults. ``advert_int`` is rounded to whole seconds in version 2, to hundredths in
-        version 3, where it is 40.95 at most. ``nopreempt`` clears ``preempt_delay``.
+        As in the configuration file, with its defaults; times in seconds. ``advert_int`` is rounded to whole seconds in version 2.
+        In version 3 it is rounded to hundredths, and is at most 40.95 s. ``nopreempt`` clears ``preempt_delay``.
     state
-        ``"MASTER"`` clears ``nopreempt`` and ``preempt_delay``; no more, for an election comes first.
+        ``"MASTER"`` clears ``nopreempt`` and ``preempt_delay``. It has no other effect: the instance starts as a backup.
     lower_prio_no_advert
         Whether an active router ignores an inferior advert instead of answering it.
 
     Raises
     ------
     ConfigurationError
-        For a value that keepalived would refuse, or a flag that is no bool.
+        If a value is one that keepalived would refuse, or a flag is no bool.
 
     Example
     -------
@@ -69,7 +70,7 @@ class Instance(Record):
         self.router()
 
     def router(self) -> VirtualRouter:
-        """Return what it is in the words of :mod:`balancekit.ha`."""
+        """Return the configuration of the same router for :mod:`balancekit.ha`."""
         plain = self.state == "MASTER"
         return VirtualRouter(
             vrid=self.virtual_router_id,
@@ -89,7 +90,7 @@ class Instance(Record):
         )
 
     def _interval(self) -> float:
-        """Return the interval as the server rounds it, half of a unit upwards."""
+        """Return the interval as keepalived rounds it: half a unit is rounded up."""
         given = valid.number("advert_int", self.advert_int, minimum=0.01, maximum=255.0, unit="seconds")
         units, largest = (1, 255) if self.vrrp_version == 2 else (100, 4095)
         return max(1, min(largest, math.floor(round(given * 1e6) / 1e6 * units + 0.5))) / units

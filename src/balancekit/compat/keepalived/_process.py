@@ -1,15 +1,15 @@
-"""A keepalived 2.2.7 process: instances, sync groups, tracked scripts and files, and what it does with bad packets.
+"""A keepalived 2.2.7 process: instances, sync groups, tracked scripts and files, and bad packets.
 
-*Quirks*, both kept because peers depend on them:
+It deviates from VRRP in three points. All are reproduced here, because peers depend on them:
 
-- An interval of 0 is adopted, so that a backup takes over at once.
-- An advert that is dropped (checksum, TTL, version, type, addresses) still puts off the next advert of an active
-  instance by a whole interval. A peer whose adverts are all dropped, sent as often as ours, silences it: it goes on
-  holding the addresses and says nothing. Over IPv4, version 3, a checksum without pseudo-header is dropped.
-- The priority of an instance in a sync group, and of an address owner, is fixed: scripts and files with a weight are not
-  tracked by them, but that a file of weight 1 is tracked as one of weight 0.
+- An interval of 0 is adopted, so a backup takes over at once.
+- An advert may be dropped for its checksum, TTL, version, type or addresses. It still delays the next advert of an active
+  instance by a whole interval. If a peer sends such adverts at the same interval, the active instance sends no adverts at
+  all, but keeps the addresses. In version 3 over IPv4, a checksum without the pseudo-header is dropped.
+- The priority of an instance in a sync group, and of an address owner, is fixed. Such an instance does not track scripts and
+  files with a weight. A file of weight 1 is an exception: it is tracked as a file of weight 0.
 
-The second is why :mod:`balancekit.ha` is not made so: there, a rejected advert changes nothing.
+:mod:`balancekit.ha` does not delay adverts so: there, a rejected advert changes nothing.
 """
 
 from __future__ import annotations
@@ -44,35 +44,37 @@ from balancekit.ha import (
 __all__ = ["Keepalived", "KeepalivedProcess", "TrackFile", "TrackScript"]
 
 HEADER_BYTES: Final = 8
-"""What a packet must have to be matched to an instance."""
+"""The least length of a packet that is matched to an instance."""
 
 
 class TrackScript(Record):
     """A ``vrrp_script`` section that instances track."""
 
     weight: int = 0
-    """Added to the priority; 0: a failure is a fault. Instances whose priority is fixed track weight 0 alone."""
+    """Added to the priority. If 0, a failure is a fault. Instances with a fixed priority only track scripts of weight 0."""
     rise: int = 1
+    """Passed runs in a row after which the script counts as passed."""
     fall: int = 1
+    """Failed runs in a row after which the script counts as failed."""
     interval: float = 1.0
     """Seconds between runs. The caller runs the script and reports each result."""
     instances: tuple[str, ...] = ()
-    """The instances that track it; all if left out."""
+    """The names of the instances that track it; all if left out."""
 
 
 DEFAULT_WEIGHT: Final = 1
-"""Of a tracked file: the server does not distinguish it from none."""
+"""The weight of a tracked file for which none is given. keepalived treats an explicit weight of 1 in the same way."""
 
 
 class TrackFile(Record):
     """A ``track_file`` section.
 
-    The number in the file, times the weight, is added to the priority; of weight 0 it is a fault.
+    The number in the file, times the weight, is added to the priority. If the weight is 0, a number other than 0 is a fault.
     """
 
     weight: int = DEFAULT_WEIGHT
     instances: tuple[str, ...] = ()
-    """The instances that track it; all if left out."""
+    """The names of the instances that track it; all if left out."""
 
 
 class Keepalived(Record):
@@ -83,14 +85,14 @@ class Keepalived(Record):
     instances
         ``vrrp_instance`` sections by name.
     sync_groups
-        ``vrrp_sync_group`` sections: names of instances, by the name of the group.
+        ``vrrp_sync_group`` sections: the names of instances, by the name of the group.
     scripts, files
         ``vrrp_script`` and ``track_file`` sections by name.
 
     Raises
     ------
     ConfigurationError
-        If a group or a tracked thing names an instance that is not there, or an instance is in two groups.
+        If a group, a script or a file names an instance that does not exist, or an instance is in two groups.
 
     Example
     -------
@@ -116,12 +118,12 @@ class Keepalived(Record):
                 raise ConfigurationError("instances", name, f"one of {', '.join(self.instances)}")
 
     def __call__(self) -> KeepalivedProcess:
-        """Make the process."""
+        """Return a process with this configuration."""
         return KeepalivedProcess(self)
 
 
 class KeepalivedProcess(ConstructorRepr):
-    """A process, without its I/O. Made by :class:`Keepalived`; called as a :class:`~balancekit.ha.SyncGroupMachine` is."""
+    """A process without I/O, made by :class:`Keepalived`. Its methods are those of :class:`~balancekit.ha.SyncGroupMachine`."""
 
     @checked_arguments
     def __init__(self, config: Keepalived) -> None:
@@ -140,13 +142,19 @@ class KeepalivedProcess(ConstructorRepr):
 
     @property
     def deadline(self) -> float | None:
-        """When to call :meth:`advance` next."""
+        """The time at which to call :meth:`advance` next, ``None`` if no time is set."""
         due = [group.deadline for group in self._groups if group.deadline is not None]
         return min(due, default=None)
 
     @checked_arguments
     def role(self, instance: str) -> Role:
-        """Return the role of an instance."""
+        """Return the role of an instance.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such instance.
+        """
         return self._group(instance).machines[instance].role
 
     @checked_arguments
@@ -161,7 +169,7 @@ class KeepalivedProcess(ConstructorRepr):
 
     @checked_arguments
     def advance(self, *, now: float) -> tuple[MemberEffect, ...]:
-        """Do what is due."""
+        """Carry out what is due at ``now``, such as adverts and elections. Return the effects."""
         return self._each(lambda group: group.advance(now=now))
 
     @checked_arguments
@@ -173,13 +181,13 @@ class KeepalivedProcess(ConstructorRepr):
         Raises
         ------
         RejectedAdvert
-            If it is dropped; the next advert of an active instance of that virtual router is put off.
+            If the packet is dropped. The next advert of the instance is then delayed by an interval, if it is active.
         """
         name = self._matched(data, source)
         group = self._group_of[name]
         try:
             advert = decode_advert(data, source=source, destination=destination, hop_limit=hop_limit)
-            if _plain(advert, data, source, destination):
+            if _lacks_pseudo_header(advert, data, source, destination):
                 raise RejectedAdvert("checksum without pseudo-header")  # noqa: TRY301 - as any other
             return group.receive(advert, source, now=now)
         except RejectedAdvert:
@@ -200,7 +208,7 @@ class KeepalivedProcess(ConstructorRepr):
     def fault(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
-        """Put an instance and its group, or all, into FAULT."""
+        """Put an instance and its group into FAULT, or without ``member`` all instances."""
         names = self.config.instances if member is None else (member,)
         return self._flat([self._group(name).fault(reason, now=now, member=name) for name in names])
 
@@ -208,13 +216,19 @@ class KeepalivedProcess(ConstructorRepr):
     def clear(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
-        """Let an instance and its group, or all, leave FAULT."""
+        """End the fault of an instance and its group, or without ``member`` of all instances."""
         names = self.config.instances if member is None else (member,)
         return self._flat([self._group(name).clear(reason, now=now, member=name) for name in names])
 
     @checked_arguments
     def script(self, name: str, *, passed: bool, now: float) -> tuple[MemberEffect, ...]:
-        """Record how a run of a tracked script ended."""
+        """Record the result of a run of a tracked script.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such script.
+        """
         found: list[tuple[MemberEffect, ...]] = []
         _known("name", name, self.config.scripts)
         for instance in self.config.scripts[name].instances or self.config.instances:
@@ -225,7 +239,13 @@ class KeepalivedProcess(ConstructorRepr):
 
     @checked_arguments
     def file(self, name: str, value: int, *, now: float) -> tuple[MemberEffect, ...]:
-        """Record the number in a tracked file."""
+        """Record the number in a tracked file.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such file.
+        """
         found: list[tuple[MemberEffect, ...]] = []
         _known("name", name, self.config.files)
         for instance in self.config.files[name].instances or self.config.instances:
@@ -257,7 +277,7 @@ class KeepalivedProcess(ConstructorRepr):
         return self._tracking[instance].apply(_Member(self, instance), now=now)
 
     def _matched(self, data: bytes, source: str) -> str:
-        """Return the instance that a packet is for; packets that are too short, or for none, are ignored."""
+        """Return the name of the instance that a packet is for. Refuse a packet that is too short or for no instance."""
         version = ipaddress.ip_address(source.partition("%")[0]).version
         if len(data) >= HEADER_BYTES:
             for name, router in self.routers.items():
@@ -279,8 +299,8 @@ def _known(parameter: str, name: str, names: Mapping[str, object]) -> None:
         )
 
 
-def _plain(advert: Advert, data: bytes, source: str, destination: str) -> bool:
-    """Return whether the checksum leaves out the pseudo-header that version 3 over IPv4 is to have."""
+def _lacks_pseudo_header(advert: Advert, data: bytes, source: str, destination: str) -> bool:
+    """Return whether the checksum leaves out the pseudo-header, which version 3 over IPv4 requires."""
     if advert.version != 3 or ":" in source:
         return False
     plain = encode_advert(advert, source=source, destination=destination, ipv4_checksum=Ipv4Checksum.PLAIN)
@@ -288,7 +308,7 @@ def _plain(advert: Advert, data: bytes, source: str, destination: str) -> bool:
 
 
 class _Member:
-    """One instance of a process, as what tracking acts on."""
+    """One instance of a process. A tracking machine sets its priority and its faults."""
 
     def __init__(self, process: KeepalivedProcess, name: str) -> None:
         self._process = process

@@ -9,8 +9,8 @@
 :class:`Random`          ``random``, ``random two least_conn``
 =======================  =====================================
 
-:class:`Upstream` holds servers and failures; :class:`AsNginx` is a selector for a ``LoadBalancer``. :class:`Locations` chooses
-the ``server`` and the ``location`` of a request.
+:class:`Upstream` holds servers and counts their failures. :class:`AsNginx` is a selector for a ``LoadBalancer``.
+:class:`Locations` chooses the ``server`` and the ``location`` of a request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Names of hosts with wildcards, as nginx looks them up for ``server_name`` and for a ``map`` with ``hostnames``.
+"""Host names with wildcards, as nginx matches them for ``server_name`` and for a ``map`` with ``hostnames``.
 
-A name without a wildcard comes first, then the longest that begins with one, then the longest that ends with one. ``.shop.test``
-stands for the name and for all below it. A host that begins with a dot is below the name behind it.
+A name without a wildcard comes first, then the longest name that begins with one, then the longest that ends with one.
+``.shop.test`` stands for ``shop.test`` and for all names below it. The host ``.shop.test`` counts as below ``shop.test``.
 
 Source: nginx 1.22, ``ngx_hash.c``. Cost: O(labels of the host).
 """
@@ -37,9 +37,10 @@ class HostNames(Generic[T]):
         self._prefixes: dict[str, T] = {}
 
     def add(self, name: str, value: T) -> None:
-        """Add a name; of equal ones the first stays.
+        """Add a name with its value. If the name is already there, keep the first value.
 
-        ``.shop.test`` is passed over if ``shop.test`` or ``*.shop.test`` is there, and then keeps ``shop.test`` from being added.
+        ``.shop.test`` is ignored if ``shop.test`` or ``*.shop.test`` is already there. If it is ignored because of
+        ``*.shop.test``, a later ``shop.test`` is ignored too.
         """
         lower = name.lower()
         if lower.startswith("*."):
@@ -54,7 +55,7 @@ class HostNames(Generic[T]):
                 self._exact[lower[1:]] = self._suffixes[lower] = value
 
     def find(self, host: str) -> T | None:
-        """Return the value of a host in lower case, ``None`` if no name fits."""
+        """Return the value of a host, which is given in lower case; ``None`` if no name matches."""
         if host in self._exact:
             return self._exact[host]
         dots = [place for place, letter in enumerate(host) if letter == "."]

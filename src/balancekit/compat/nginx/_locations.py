@@ -1,15 +1,21 @@
 """nginx's choice of a server and a location for a request.
 
-*Path.* Every escape is decoded once, then dot segments are removed and slashes merged. So ``%2f`` separates and ``%2e%2e``
-climbs. The query is not part of it.
+*Path.* Every escape is decoded once. Then dot segments are removed and slashes are merged. So ``%2f`` is a separator, and
+``%2e%2e`` removes the segment before it. The query is not part of the path.
 
-*Server.* Exact name; longest ``*.suffix``; longest ``prefix.*``; first expression; the default server. A server without names
-has the empty one, which a request without a host looks for; expressions are not tried then.
+*Server.* The first of these that exists: the exact name, the longest ``*.suffix``, the longest ``prefix.*``, the first
+matching expression, the default server. A server without names has the empty name. A request without a host gets that server
+or the default server; no expression is matched.
 
-*Location,* at one level: (1) an ``=`` equal to the path. (2) The longest prefix is remembered; if a location is named path +
-``/`` and has a pool, and none is named path, the answer is a redirect there. (3) The same rule inside of the remembered one; an
-``=`` or expression there wins. (4) Unless the remembered one is ``^~``, the first expression of this level, then the expressions
-inside of it: nginx never finds other locations there. (5) The innermost remembered prefix.
+*Location.* The steps at one level are:
+
+1. A location ``=`` that equals the path is the answer.
+2. The longest matching prefix is kept. If no location equals the path, but one equals path + ``/`` and has a pool, the answer
+   is a redirect to it.
+3. The same steps are done among the locations inside of the kept prefix. An ``=`` or an expression found there is the answer.
+4. Unless the kept prefix has ``^~``, the first matching expression of this level is taken, and the first matching expression
+   inside of it, if any, is the answer. nginx never finds other kinds of locations inside of an expression.
+5. Otherwise the innermost kept prefix is the answer.
 
 Cost: O(locations of the level). Source: nginx 1.22.1, observed; ``ngx_http_core_find_location``.
 """
@@ -34,7 +40,7 @@ MODIFIERS: Final = ("", "=", "^~", "~", "~*")
 METHOD: Final = re.compile(r"[A-Z_\-]+")
 REFUSED: Final = ("CONNECT", "TRACE")
 OF_FILES: Final = ("GET", "HEAD", "POST")
-"""Methods that may request a file, which nginx looks for where no location has a pool."""
+"""Methods that may request a file. Without a pool, nginx looks for a file and answers 405 to other methods."""
 CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 AUTHORITY: Final = re.compile(r"[A-Za-z0-9.\-]*(?::[0-9]*)?|\[[0-9A-Za-z:.]*\](?::[0-9]*)?")
 ESCAPED: Final = "/!$&'()*+,;=:@-._~<>[]\\^`{|}"
@@ -49,7 +55,7 @@ class _Level:
 
     def __init__(self, rules: Iterable[Mapping[str, Any]], number: int = 0) -> None:
         self.number: int = number
-        """Of the server that it belongs to."""
+        """The place of the server in the order of declaration, from 0. It is only set at the outermost level."""
         self.exact: dict[str, _Location] = {}
         self.prefixes: list[_Location] = []
         self.expressions: list[tuple[re.Pattern[str], _Location]] = []
@@ -67,14 +73,14 @@ class _Level:
         self.prefixes.sort(key=lambda location: len(location.pattern), reverse=True)
 
     def find(self, path: str) -> tuple[_Location | _Redirect | None, bool]:
-        """Return the location of a path, and whether the search ends with it; outer expressions come before others."""
+        """Return the location of a path, and whether it is final: no expression of an outer level may replace it."""
         if path in self.exact:
             return self.exact[path], True
         found = next((location for location in self.prefixes if path.startswith(location.pattern)), None)
         if found is None or found.pattern != path:
-            slashed = self._slashed(path)
-            if slashed is not None:
-                return _Redirect(slashed.pattern), True
+            with_slash = self._with_slash(path)
+            if with_slash is not None:
+                return _Redirect(with_slash.pattern), True
         answer: _Location | _Redirect | None = found
         if found is not None:
             inner, ends = found.level.find(path)
@@ -88,13 +94,13 @@ class _Level:
         return answer, False
 
     def expression(self, path: str) -> _Location | None:
-        """Return the first expression that matches, or the one that does inside of it."""
+        """Return the first expression that matches the path, or the first one inside of it that does."""
         for expression, location in self.expressions:
             if expression.search(path):
                 return location.level.expression(path) or location
         return None
 
-    def _slashed(self, path: str) -> _Location | None:
+    def _with_slash(self, path: str) -> _Location | None:
         wanted = path + "/"
         named = [self.exact[wanted]] if wanted in self.exact else []
         named += [location for location in self.prefixes if location.pattern == wanted]
@@ -102,7 +108,7 @@ class _Level:
 
 
 class _Location:
-    """One location with those inside of it."""
+    """One location and the locations inside of it."""
 
     __slots__ = ("level", "modifier", "pattern", "pool", "redirects")
 
@@ -117,7 +123,7 @@ class _Location:
 
 
 class _Redirect:
-    """The answer for a path that lacks the slash of the location it is meant for."""
+    """The answer for a path that equals the name of a location but for the slash at its end."""
 
     __slots__ = ("target",)
 
@@ -133,15 +139,15 @@ class Locations(ConstructorRepr):
     ----------
     servers
         In order: ``{"names", "default", "merge_slashes", "locations": [{"modifier", "pattern", "pool", "redirects",
-        "locations"}]}``. ``redirects`` says whether a location proxies, so that a path without its last slash is redirected
-        to it; left out, a location with a pool does.
+        "locations"}]}``. ``redirects``: whether a path that lacks only the last slash is redirected to the location. If left
+        out, it is so for a location with a pool.
     merge_slashes
-        As the directive, for servers without their own; the default server's counts.
+        Whether slashes are merged, unless the default server has its own ``merge_slashes``. Other servers' values are ignored.
 
     Raises
     ------
     ConfigurationError
-        For an unknown modifier or an expression that does not compile.
+        If there is no server, a modifier is unknown, or an expression does not compile.
 
     Example
     -------
@@ -156,7 +162,7 @@ class Locations(ConstructorRepr):
     @checked_arguments
     def __init__(self, servers: Iterable[Mapping[str, Any]], *, merge_slashes: bool = True) -> None:
         self.merge_slashes: bool = merge_slashes
-        """Whether the default server merges slashes, which counts for all."""
+        """Whether slashes are merged: the setting of the default server, which applies to all servers."""
         self._names: HostNames[_Level] = HostNames()
         self._expressions: list[tuple[re.Pattern[str], _Level]] = []
         self._default: _Level | None = None
@@ -170,7 +176,7 @@ class Locations(ConstructorRepr):
             for name in server.get("names") or ("",):
                 self._add(name, level)
         if self._default is None:
-            raise ConfigurationError("servers", [], "one server at least")
+            raise ConfigurationError("servers", [], "at least one server")
 
     def _add(self, name: str, level: _Level) -> None:
         if name.startswith("~"):
@@ -180,7 +186,7 @@ class Locations(ConstructorRepr):
 
     @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
-        """Return what nginx does with a request: a pool with ``$uri``, a redirect or an error."""
+        """Return the answer of nginx to a request: a pool with the path ``$uri``, a redirect, or an error status."""
         authority, rest = split_target(request.target)
         if CONTROL.search(request.target) or not METHOD.fullmatch(request.method):
             return BAD_REQUEST
@@ -206,11 +212,11 @@ class Locations(ConstructorRepr):
 
     @checked_arguments
     def server_of(self, request: RawRequest, /) -> int:
-        """Return the place of the server that a request is for, of a bad one that of the default server."""
+        """Return the place, from 0, of the server that a request is for. A request without a valid host counts as hostless."""
         return self._server(self._host(request, split_target(request.target)[0]) or "").number
 
     def _host(self, request: RawRequest, authority: str | None) -> str | None:
-        """Return the name that servers are looked up by, ``None`` for a bad request."""
+        """Return the host name of a request, empty if it has none; ``None`` for a bad request."""
         given = request.values("host")
         names = [host_name(value) for value in given]
         if None in names or len(names) > 1 or (not given and request.http != "1.0"):
@@ -233,21 +239,18 @@ class Locations(ConstructorRepr):
 
 @checked_arguments
 def locations(rules: Mapping[str, Any]) -> Locations:
-    """Return the machine for rules as they are recorded: ``servers`` and perhaps ``merge_slashes``."""
+    """Return the blocks of a mapping with ``servers`` and optionally ``merge_slashes``."""
     return Locations(rules["servers"], merge_slashes=rules.get("merge_slashes", True) not in {False, "off"})
 
 
 def path_and_query(target: str) -> tuple[str, str]:
-    """Return the path as sent and the query of a target.
-
-    Of an absolute target, what follows its authority; ``#`` ends both.
-    """
+    """Return the path, with its escapes, and the query of a target without scheme and authority. A ``#`` ends both."""
     path, _, query = target.partition("#")[0].partition("?")
     return path if path.startswith("/") else "/" + path, query
 
 
 def host_name(value: str) -> str | None:
-    """Return a host without port and one trailing dot, in lower case; ``None`` if it is not allowed."""
+    """Return a host in lower case, without its port and one trailing dot; ``None`` if nginx refuses the host."""
     end, state, dot = len(value), "name", -2
     for place, letter in enumerate(value):
         if letter == ".":

@@ -1,8 +1,8 @@
 """nginx's balancing methods, one class per directive.
 
-A method makes a *search* for every request. The search remembers what the request has hashed so far, so that
-a second attempt goes on where the first one stopped. All of them fall back to smooth round robin when they
-have missed more than twenty times.
+A method makes a *search* for every request. The search keeps the state of the hash, so a second attempt continues after
+the first one. A miss is a server found by a hash or a draw that is not eligible. After more than twenty misses, every
+method uses smooth round robin.
 
 Source: nginx 1.22.1, ``ngx_http_upstream_{least_conn,ip_hash,hash,random}_module.c``; behaviour as recorded.
 """
@@ -29,7 +29,7 @@ POINTS: Final = 160
 
 
 class Search(Protocol):
-    """One request's way through the servers."""
+    """The choice of a server for each attempt of one request."""
 
     def find(self, group: Group, tried: Collection[Peer], now: float) -> Peer | None:
         """Return the server of the next attempt; ``None`` if none is eligible."""
@@ -45,15 +45,18 @@ class Method(Protocol):
         Parameters
         ----------
         key
-            The value of the hash variable, or the client's packed address; others ignore it.
+            The value of the hash variable, or the result of :meth:`IpHash.key_of`. Methods that do not hash ignore it.
         rng
-            For methods that draw.
+            The random generator of methods that draw.
         """
         ...
 
 
 class RoundRobin(Policy):
-    """No directive: smooth weighted round robin with effective weights. 5/1/1 gives a a b a c a a."""
+    """The method without a directive: smooth weighted round robin with effective weights.
+
+    Example: with the weights 5/1/1 of a, b and c, the first seven choices are a a b a c a a.
+    """
 
     def search(self, key: bytes, rng: Generator) -> Search:
         """Begin a request."""
@@ -61,7 +64,7 @@ class RoundRobin(Policy):
 
 
 class LeastConn(Policy):
-    """``least_conn``: the fewest requests in progress per weight; ties take a smooth turn among themselves."""
+    """``least_conn``: the fewest requests in progress per weight. Smooth round robin decides between equal servers."""
 
     def search(self, key: bytes, rng: Generator) -> Search:
         """Begin a request."""
@@ -69,7 +72,7 @@ class LeastConn(Policy):
 
 
 class IpHash(Policy):
-    """``ip_hash``: by the first three bytes of an IPv4 address, or all sixteen of an IPv6 one.
+    """``ip_hash``: a hash of the first three bytes of an IPv4 address, or of all sixteen of an IPv6 address.
 
     Example
     -------
@@ -80,7 +83,7 @@ class IpHash(Policy):
     @staticmethod
     @checked_arguments
     def key_of(address: str) -> bytes:
-        """Return what of a client's address is hashed.
+        """Return the bytes of a client's address that are hashed.
 
         Raises
         ------
@@ -99,7 +102,7 @@ class IpHash(Policy):
 
 
 class Hash(Policy):
-    """``hash KEY``: CRC-32 modulo the weights; most keys move when a server comes or goes."""
+    """``hash KEY``: CRC-32 modulo the sum of the weights. Most keys move when a server is added or removed."""
 
     def search(self, key: bytes, rng: Generator) -> Search:
         """Begin a request."""
@@ -107,7 +110,7 @@ class Hash(Policy):
 
 
 class ConsistentHash(Policy):
-    """``hash KEY consistent``: the ketama-like ring of CRC-32 points, 160 per unit of weight."""
+    """``hash KEY consistent``: a ring of CRC-32 points similar to ketama, with 160 points per unit of weight."""
 
     def search(self, key: bytes, rng: Generator) -> Search:
         """Begin a request."""
@@ -120,7 +123,7 @@ class Random(Policy):
     Parameters
     ----------
     two
-        Draw two different servers; the second wins unless it has strictly more requests per weight.
+        Whether two different servers are drawn. The second is chosen unless it has more requests per weight.
 
     Raises
     ------
@@ -238,7 +241,7 @@ class _Random:
                 return peer
             elif first is None:
                 first = peer
-                self._misses += 1  # the first of two counts as nginx counts a miss
+                self._misses += 1  # nginx counts the first of two as a miss
             elif peer.conns * first.weight > first.conns * peer.weight:
                 return first
             else:
@@ -247,10 +250,10 @@ class _Random:
 
 
 def ring(group: Group) -> tuple[list[int], list[str]]:
-    """Return the points of a group's ring, sorted, and the label of each. Made once per group.
+    """Return the sorted points of a group's ring, and the label of each. The ring is built once per group.
 
-    Point ``j`` of a server is ``crc32(host, 0, port, point j - 1 as 4 little-endian bytes)``, starting from 0;
-    of equal points one stays. The host of ``unix:PATH`` is the path.
+    Point ``j`` of a server is ``crc32(host, 0, port, point j - 1 as 4 little-endian bytes)``; the first is computed from 0.
+    If two points are equal, the first server's stays. The host of ``unix:PATH`` is the path.
     """
     if group.ring is None:
         owners: dict[int, str] = {}

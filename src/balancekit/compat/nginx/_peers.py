@@ -1,10 +1,10 @@
-"""State of nginx servers: the bookkeeping under every method.
+"""The state of nginx servers, which every method uses.
 
-A server is *eligible* for a request when it is not ``down``, has not been tried for this request, is below
-``max_conns``, and has not failed: ``fails >= max_fails`` with the last look less than ``fail_timeout`` ago.
-A success clears failures only if the server was picked again after its window had passed; a success
-inside the window leaves the count. Every failure also takes ``weight // max_fails`` off the effective
-weight, which comes back by one each time smooth round robin passes over the server.
+A server is *eligible* for a request if it is not ``down``, was not tried for this request, is below ``max_conns``, and
+has not failed. It has failed if ``fails >= max_fails`` and its window began at most ``fail_timeout`` seconds ago. A failure
+begins the window. So does a pick after the window has passed. A success clears the failures only after such a pick; inside
+the window it leaves the count. Every failure also lowers the effective weight by ``weight // max_fails``. Each turn of
+smooth round robin in which the server takes part raises it by one.
 
 Source: nginx 1.22.1, ``ngx_http_upstream_round_robin.c``; behaviour as recorded from the server.
 """
@@ -28,21 +28,21 @@ class Server(Record):
     Parameters
     ----------
     name
-        What picks answer.
+        The name that a choice returns, unique in a block.
     address
-        The text after ``server``, the label of ``hash ... consistent``; the name if left out.
+        The text after ``server``. ``hash ... consistent`` hashes it. The name if left out.
     weight
         A whole number >= 1.
     max_fails
-        Failures that take the server out, a whole number >= 0; 0 counts none.
+        The number of failures after which the server is not tried, a whole number >= 0; 0 is no limit.
     fail_timeout
-        Seconds, >= 0: the window of failures, and how long the server then is left alone.
+        The window in which failures count, and the time for which a failed server is not tried. Seconds, >= 0.
     max_conns
-        Requests in progress at most, a whole number >= 0; 0 is no limit.
+        The most requests in progress, a whole number >= 0; 0 is no limit.
     down
-        Never tried; it keeps its part of what hashes are taken modulo.
+        Whether the server is never tried. Its weight is still part of the sum by which hashes are divided.
     backup
-        Tried only when no main server is eligible.
+        Whether the server is tried only when no main server is eligible.
 
     Raises
     ------
@@ -76,13 +76,13 @@ class Server(Record):
 
     @property
     def label(self) -> str:
-        """The text whose points lie on the consistent ring."""
+        """The text from which the server's points on the consistent ring are computed."""
         return self.address or self.name
 
 
 @final
 class Peer:
-    """What nginx keeps of one server."""
+    """The state of one server."""
 
     __slots__ = ("accessed", "checked", "conns", "current", "down", "effective", "fails", "server", "weight")
 
@@ -98,11 +98,11 @@ class Peer:
         self.checked: float = DISTANT_PAST_S
 
     def full(self) -> bool:
-        """Return whether there are as many requests in progress as may be."""
+        """Return whether ``max_conns`` requests are in progress."""
         return 0 < self.server.max_conns <= self.conns
 
     def failed(self, now: float) -> bool:
-        """Return whether it has failed too often of late."""
+        """Return whether it had ``max_fails`` failures, and its window has not passed."""
         server = self.server
         return 0 < server.max_fails <= self.fails and now - self.checked <= server.fail_timeout
 
@@ -112,29 +112,29 @@ class Peer:
         if now - self.checked > self.server.fail_timeout:
             self.checked = now
 
-    def blame(self, now: float) -> None:
+    def record_failure(self, now: float) -> None:
         """Count a failure."""
         self.fails += 1
         self.accessed = self.checked = now
         if self.server.max_fails:
             self.effective = max(0, self.effective - self.weight // self.server.max_fails)
 
-    def praise(self) -> None:
-        """Count a success: it clears failures whose window had passed when it was picked."""
+    def record_success(self) -> None:
+        """Clear the failures if their window had passed when the server was picked."""
         if self.accessed < self.checked:
             self.fails = 0
 
 
 @final
 class Group:
-    """The main servers, or the backups: they have their own turns.
+    """The main servers, or the backups. Each group has its own round robin.
 
     Parameters
     ----------
     peers
-        In the order of declaration.
+        The servers in the order of declaration.
     single
-        Whether this is the only server altogether: it is then always tried and never blamed.
+        Whether the block has only one server. It is then tried again despite failures, which are not counted.
     """
 
     __slots__ = ("peers", "ring", "single", "total")
@@ -143,9 +143,9 @@ class Group:
         self.peers: tuple[Peer, ...] = tuple(peers)
         self.single: bool = single
         self.total: int = sum(peer.weight for peer in self.peers)
-        """The sum of all weights, also of those that are down: what hashes are taken modulo."""
+        """The sum of all weights, by which hashes are divided. It includes servers that are down."""
         self.ring: tuple[list[int], list[str]] | None = None
-        """The consistent ring, once it has been needed."""
+        """The consistent ring, ``None`` until it is first used."""
 
     def eligible(self, peer: Peer, tried: Collection[Peer], now: float) -> bool:
         """Return whether a request may go to a server."""
@@ -154,15 +154,15 @@ class Group:
         return not peer.down and peer not in tried and not peer.full() and not peer.failed(now)
 
     def smooth(self, tried: Collection[Peer], now: float) -> Peer | None:
-        """Take one smooth round-robin turn among the eligible."""
+        """Take one turn of smooth round robin among the eligible servers; return ``None`` if there are none."""
         return self.turn([peer for peer in self.peers if self.eligible(peer, tried, now)])
 
     @staticmethod
     def turn(among: Iterable[Peer]) -> Peer | None:
-        """Take one smooth round-robin turn among some; ``None`` among none.
+        """Take one turn of smooth round robin among the given servers; return ``None`` if there are none.
 
-        Each credit grows by the effective weight, the richest serves (the first declared on a tie) and
-        pays the sum. Those left out keep their credit.
+        The effective weight is added to the credit of each. The server with the most credit is chosen, the first one on a tie.
+        The sum of the effective weights is subtracted from its credit. The credit of other servers does not change.
         """
         best: Peer | None = None
         total = 0
@@ -178,7 +178,7 @@ class Group:
         return best
 
     def at(self, number: int) -> Peer:
-        """Return the server at a place, each being as wide as its weight. O(n)."""
+        """Return the server at a place from 0 to ``total - 1``. Each server has as many places as its weight. O(n)."""
         for peer in self.peers:
             number -= peer.weight
             if number < 0:
@@ -186,7 +186,7 @@ class Group:
         raise AssertionError("the number is less than the sum of weights")
 
     def fewest(self, tried: Collection[Peer], now: float, busy: Callable[[Peer], int]) -> list[Peer]:
-        """Return the eligible of least ``busy / weight``, in the order of declaration."""
+        """Return the eligible servers of the least ``busy / weight``, in the order of declaration."""
         found: list[Peer] = []
         for peer in self.peers:
             if not self.eligible(peer, tried, now):

@@ -1,7 +1,7 @@
-"""A selector for ``LoadBalancer`` around any of nginx's methods.
+"""A selector for ``LoadBalancer`` that uses one of nginx's methods.
 
-The pool's membership, weights and health come from the balancer, failures from its leases. Endpoints
-that may not be picked count as ``down``: they keep their part of what hashes are taken modulo.
+Members, weights and health come from the balancer, failures from its leases. An endpoint that must not be picked counts as
+``down``: its weight is still part of the sum by which hashes are divided.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ class AsNginx(ConstructorRepr):
     Parameters
     ----------
     method
-        The balancing directive; :class:`RoundRobin` if left out.
-        :class:`IpHash` takes what :meth:`IpHash.key_of` returns as the key of ``acquire``.
+        The balancing directive; :class:`RoundRobin` if left out. With :class:`IpHash`, the key of ``acquire`` is the result of
+        :meth:`IpHash.key_of`.
     max_fails, fail_timeout
-        Of every server, as in nginx.
+        The settings of every server, as in nginx. ``fail_timeout`` is in seconds.
 
     Raises
     ------
     ConfigurationError
         If ``method`` is no balancing method, or ``max_fails`` or ``fail_timeout`` is negative.
 
-    Weights are rounded to whole numbers, at least 1. An endpoint of weight zero counts as ``down``. When
-    every endpoint has failed, nginx answers 502; this picks by smooth round robin among those there are,
-    because a selector must pick a node.
+    Weights are rounded to whole numbers, at least 1. An endpoint of weight zero counts as ``down``. When every endpoint has
+    failed, nginx answers 502. This selector then picks among all candidates by smooth round robin, because a selector must
+    pick one.
 
-    *When not to use it:* unless the choices have to be those of nginx. Give the balancer ``health=None``, or
-    two things eject at once.
+    *When not to use it:* unless the choices must equal those of nginx. Give the balancer ``health=None``: otherwise two
+    mechanisms eject endpoints.
 
     Cost: O(n) per pick.
 
@@ -99,12 +99,12 @@ class AsNginx(ConstructorRepr):
         if peer is None:
             return
         if completion.outcome in FAILURES:
-            peer.blame(completion.ended_at)
+            peer.record_failure(completion.ended_at)
         elif completion.outcome is Outcome.SUCCESS:
-            peer.praise()
+            peer.record_success()
 
     def _follow(self, snapshot: Snapshot) -> Group:
-        """Keep what is known of endpoints whose weight has not changed."""
+        """Return the group of a snapshot's members. Endpoints whose weight has not changed keep their state."""
         if snapshot.members.version == self._version:
             return self._group
         peers: dict[str, Peer] = {}

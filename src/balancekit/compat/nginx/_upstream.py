@@ -1,7 +1,7 @@
-"""An nginx ``upstream`` block: the servers tried for a request, in order.
+"""An nginx ``upstream`` block: the servers that are tried for a request, in order.
 
-Sans-IO: it receives the time and how attempts end. The clock of nginx counts whole seconds, and so do the
-windows of failures; give whole numbers for ``now`` where every choice is to be the same.
+It does no I/O: it receives times and the results of attempts. nginx has a clock of whole seconds. Give whole numbers for
+``now`` if every choice must equal that of nginx.
 
 Source: nginx 1.22.1; every rule is checked against recorded choices (``tests/oracles``).
 """
@@ -25,29 +25,29 @@ __all__ = ["Request", "Upstream"]
 
 @final
 class Upstream(ConstructorRepr):
-    """An ``upstream`` block: servers, a method, and what is remembered of failures.
+    """An ``upstream`` block: servers, a method, and the failures of each server.
 
     Parameters
     ----------
     servers
-        In the order of declaration. At least one that is no backup; names only once.
+        The servers in the order of declaration. At least one is no backup. Names are unique.
     method
         The balancing directive; :class:`RoundRobin` if left out.
     tries
-        ``proxy_next_upstream_tries``, >= 0: attempts of a request at most. 0, or more than there are servers
-        that are not down, backups included, is as many as there are.
+        ``proxy_next_upstream_tries``, >= 0: the most attempts of a request. There are never more attempts than servers that
+        are not down, backups included. 0 sets no other limit.
     next_upstream
-        Whether a failed attempt is followed by another (``proxy_next_upstream off`` if not).
+        Whether another attempt follows a failed one. ``False`` is ``proxy_next_upstream off``.
     rng
-        For methods that draw.
+        The random generator of methods that draw.
 
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these, or no server.
+        If an argument is invalid, or there is no server that is no backup.
 
-    *When not to use it:* for anything but doing as nginx does. ``LoadBalancer`` with
-    ``SmoothWeightedRoundRobin`` is faster and comes back from failures sooner.
+    *When not to use it:* unless choices must equal those of nginx. ``LoadBalancer`` with ``SmoothWeightedRoundRobin`` is
+    faster and uses servers again sooner after failures.
 
     Example
     -------
@@ -85,8 +85,8 @@ class Upstream(ConstructorRepr):
             self._groups.append(Group(backup))
         self._method: Method = RoundRobin() if method is None else method
         self._rng = Generator() if rng is None else rng
-        there_are = sum(not server.down for server in listed)
-        self._attempts = min(valid.integer("tries", tries, minimum=0) or there_are, there_are)
+        most = sum(not server.down for server in listed)
+        self._attempts = min(valid.integer("tries", tries, minimum=0) or most, most)
         self.next_upstream: bool = valid.flag("next_upstream", next_upstream)
         """Whether a failed attempt is followed by another."""
 
@@ -97,7 +97,7 @@ class Upstream(ConstructorRepr):
         Parameters
         ----------
         key
-            The value of the hash variable, empty if it has none; for ``ip_hash`` what ``IpHash.key_of`` says.
+            The value of the hash variable, empty if it has none. For ``ip_hash``, the result of ``IpHash.key_of``.
         """
         if not isinstance(key, str | bytes):
             raise ConfigurationError("key", key, "a str or bytes")
@@ -107,7 +107,7 @@ class Upstream(ConstructorRepr):
 
     @checked_arguments
     def hold(self, name: str, count: int = 1) -> None:
-        """Count requests in progress that were not picked here, or with a negative count their ends.
+        """Add requests in progress that this object did not choose. A negative count records their ends.
 
         Raises
         ------
@@ -132,11 +132,11 @@ class Upstream(ConstructorRepr):
 
 @final
 class Request(StateRepr):
-    """One request and its attempts. Made by :meth:`Upstream.request`.
+    """One request and its attempts, made by :meth:`Upstream.request`.
 
-    Call :meth:`next` for a server, then :meth:`succeeded` or :meth:`failed`; after a failure call :meth:`next` again.
-    After an answer 403 or 404 that ``proxy_next_upstream`` lists, call :meth:`succeeded` and then :meth:`next`: nginx
-    does not count it as a failure.
+    Call :meth:`next` for a server, then :meth:`succeeded` or :meth:`failed`. After a failure, call :meth:`next` again. After
+    an answer 403 or 404 that ``proxy_next_upstream`` lists, call :meth:`succeeded` and then :meth:`next`: nginx does not
+    count it as a failure.
     """
 
     __slots__ = ("_groups", "_left", "_peer", "_search", "_single", "_tried", "tried")
@@ -153,22 +153,22 @@ class Request(StateRepr):
 
     @property
     def last(self) -> bool:
-        """Whether the attempt under way, or the next one, is the last.
+        """Whether the attempt in progress is the last one. Without an attempt in progress: whether the next one is.
 
-        Its bad answer is passed on, and counts as a success.
+        If the last attempt gets a bad answer, nginx passes the answer on and counts a success.
         """
         return self._left <= (0 if self._peer else 1)
 
     def next(self, *, now: float) -> str | None:
-        """Start the next attempt; return the server's name, ``None`` if there is none to try (502).
+        """Start the next attempt. Return the server's name, ``None`` if no server can be tried (502).
 
         Raises
         ------
         LeaseError
-            If an attempt is still under way.
+            If an attempt is in progress.
         """
         if self._peer is not None:
-            raise LeaseError("an attempt is under way; say first how it ended")
+            raise LeaseError("an attempt is in progress; call succeeded or failed first")
         if self._left <= 0:
             return None
         while self._groups:
@@ -182,28 +182,41 @@ class Request(StateRepr):
                 return peer.server.name
             if len(self._groups) == 1:
                 break
-            del self._groups[0]  # from here on this request stays with the backups
+            del self._groups[0]  # the request only uses the backups from here on
             self._tried.clear()
         return None
 
     def succeeded(self) -> None:
-        """End the attempt well.
+        """End the attempt as a success.
 
-        A 403 or 404 is never a failure of the server: where ``proxy_next_upstream`` lists it, end the attempt so and call
-        :meth:`next` for another.
+        A 403 or 404 is never a failure of the server. If ``proxy_next_upstream`` lists it, call this method and then
+        :meth:`next` for another attempt.
+
+        Raises
+        ------
+        LeaseError
+            If no attempt is in progress.
         """
         peer = self._end()
         if not self._single:
-            peer.praise()
+            peer.record_success()
 
     def failed(self, *, now: float) -> None:
-        """End the attempt badly: refused, timed out, or a status that ``next_upstream`` lists, 403 and 404 apart."""
+        """End the attempt as a failure: refused, timed out, or with a status that ``proxy_next_upstream`` lists.
+
+        The statuses 403 and 404 are no failures; see :meth:`succeeded`.
+
+        Raises
+        ------
+        LeaseError
+            If no attempt is in progress.
+        """
         peer = self._end()
         if not self._single:
-            peer.blame(now)
+            peer.record_failure(now)
 
     def get(self, *, now: float) -> str | None:
-        """Take a server and end well at once: what an instant request picks."""
+        """Start an attempt and end it as a success at once. Return the server's name, ``None`` as for :meth:`next`."""
         name = self.next(now=now)
         if name is not None:
             self.succeeded()
@@ -211,7 +224,7 @@ class Request(StateRepr):
 
     def _end(self) -> Peer:
         if self._peer is None:
-            raise LeaseError("no attempt is under way")
+            raise LeaseError("no attempt is in progress")
         peer, self._peer = self._peer, None
         peer.conns -= 1
         return peer
