@@ -306,7 +306,7 @@ def test_steps_out_of_order_are_refused():
     with pytest.raises(LeaseError, match="no attempt"):
         request.succeeded()
     request.next(now=0)
-    with pytest.raises(LeaseError, match="under way"):
+    with pytest.raises(LeaseError, match="in progress"):
         request.next(now=0)
     with pytest.raises(UnknownEndpointError, match="'z'"):
         upstream.hold("z")
