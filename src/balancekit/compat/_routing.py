@@ -13,11 +13,11 @@ from balancekit._support.record import Record
 from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
-__all__ = ["RawRequest", "Routed", "compiled", "raw_bytes", "split_target"]
+__all__ = ["RawRequest", "Routed", "UnsupportedExpressionError", "compiled", "raw_bytes", "split_target"]
 
 TOKEN: Final = re.compile(
-    r"""\\Q(?P<quoted>.*?)(?:\\E|\Z) | (?P<end>\\E) | \\x\{(?P<code>[0-9A-Fa-f]{1,2})\} | \\(?P<escaped>.)
-    | (?P<group>\(\?<(?![=!])) | (?P<brace>\{(?![0-9])) | (?P<opened>\[\^?\]?) | .""",
+    r"""\\Q(?P<quoted>.*?)(?:\\E|\Z) | (?P<end>\\E) | \\x\{(?P<code>[0-9A-Fa-f]{1,2})\} | \\k(?:<(?P<named>\w+)>|\{(?P<braced>\w+)\}|'(?P<ticked>\w+)') | \\g(?P<number>[1-9]|\{[1-9][0-9]?\}) | \\(?P<escaped>.)
+    | \(\?'(?P<tick>\w+)' | (?P<group>\(\?<(?![=!])) | (?P<brace>\{(?![0-9])) | (?P<opened>\[\^?\]?) | .""",
     re.DOTALL | re.VERBOSE,
 )
 """One part of an expression outside of a class, including the beginning of a class."""
@@ -34,6 +34,10 @@ ESCAPES: Final = {
     "H": r"[^ \t]",
     "R": r"(?:\r\n|[\n\v\f\r\x85])",
     "e": r"\x1b",
+    "G": r"\A",
+    "N": r"[^\n]",
+    "v": r"[\n\v\f\r\x85]",
+    "V": r"[^\n\v\f\r\x85]",
 }
 """Python's form of escapes that PCRE and RE2 write differently, by their letters."""
 CLASSES: Final = {
@@ -52,7 +56,19 @@ CLASSES: Final = {
     "word": "0-9A-Z_a-z",
     "xdigit": "0-9A-Fa-f",
 }
+ELSEWHERE: Final = re.compile(
+    r"\\[KXCGpPgkoc]|\(\?(?:[R&|]|[-+]?[0-9]|P>|\^|[A-Za-z-]*\))|\(\*[A-Z]|\(\?<[=!]|\[:\^"
+)
+"""What PCRE or RE2 has, or takes otherwise, where Python's ``re`` fails."""
+FAULTS: Final = re.compile(
+    "missing \\)|unterminated|unbalanced|bad character range|min repeat|multiple repeat"
+)
+"""Errors of Python's ``re`` that are errors everywhere."""
 SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)")
+
+
+class UnsupportedExpressionError(ConfigurationError):
+    """An expression that may be one of PCRE or RE2, and that Python's ``re`` cannot have."""
 
 
 class RawRequest(Record):
@@ -161,6 +177,12 @@ def translated(expression: str) -> str:
             parts.append(re.escape(found["quoted"]))
         elif found["code"] is not None:
             parts.append(rf"\x{found['code']:0>2}")
+        elif (name := found["named"] or found["braced"] or found["ticked"]) is not None:
+            parts.append(f"(?P={name})")
+        elif found["number"] is not None:
+            parts.append(rf"(?:\{found['number'].strip('{}')})")
+        elif found["tick"] is not None:
+            parts.append(f"(?P<{found['tick']}>")
         elif found["escaped"] is not None:
             parts.append(ESCAPES.get(found["escaped"], found[0]))
         elif found["group"] is not None:
@@ -204,7 +226,8 @@ def compiled(parameter: str, expression: Any, *, ignore_case: bool = False) -> r
     Raises
     ------
     ConfigurationError
-        If the expression does not compile. The error names ``parameter``.
+        If the expression does not compile. The error names ``parameter``. It is an ``UnsupportedExpressionError`` if PCRE or
+        RE2 may take it.
     """
     try:
         return re.compile(
@@ -212,4 +235,7 @@ def compiled(parameter: str, expression: Any, *, ignore_case: bool = False) -> r
             re.ASCII | (re.IGNORECASE if ignore_case else 0),
         )
     except (re.error, TypeError, RecursionError, OverflowError) as error:
+        if isinstance(error, re.error) and not FAULTS.match(error.msg) and ELSEWHERE.search(expression):
+            allowed = f"an expression without what Python's re has not ({error})"
+            raise UnsupportedExpressionError(parameter, expression, allowed) from None
         raise ConfigurationError(parameter, expression, f"a regular expression ({error})") from None

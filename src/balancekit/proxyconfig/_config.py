@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import final
+from typing import NoReturn, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -34,6 +34,8 @@ class ProxyConfig:
         The pool that a line belongs to, of lines that belong to one.
     facts
         What else ``lint`` and ``simulate`` look at, by kind.
+
+    A copy is the same object, for it does not change. It cannot be pickled: another process reads the file itself.
     """
 
     __slots__ = ("facts", "kind", "not_modelled", "owners", "path", "pools", "router")
@@ -90,6 +92,17 @@ class ProxyConfig:
         For each request what the rules said, and the name of the server; ``None`` if none takes it or none can be named.
         """
         return follow(self, requests, seed=valid.integer("seed", seed, minimum=0))
+
+    def __copy__(self) -> ProxyConfig:
+        return self
+
+    def __deepcopy__(self, memo: object) -> ProxyConfig:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a ProxyConfig cannot be pickled: read its file in each process, by read_config(path)"
+        )
 
     def __repr__(self) -> str:
         return f"<ProxyConfig {self.kind} {self.path}: {len(self.pools)} pools, {len(self.not_modelled)} not modelled>"

@@ -27,6 +27,7 @@ from balancekit.proxyconfig._envoy_yaml import read_values
 from balancekit.proxyconfig._facts import EnvoyFacts
 from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._model import Origin, Pool, ProxyRequest, Routing
+from balancekit.proxyconfig._re2 import MAX_PROGRAM_KEY
 
 __all__ = ["read_envoy"]
 
@@ -57,7 +58,7 @@ def read_envoy(path: str) -> ProxyConfig:
     Source: Envoy 1.40, ``config.bootstrap.v3.Bootstrap``.
     """
     text = Files().read(path, Origin(path, 1))
-    notes = Notes(path, json=path.endswith(".json"))
+    notes = Notes(path, json=path.endswith(".json"), limited=MAX_PROGRAM_KEY not in text)
     reader = _Reader(Message(read_values(text, path), notes, neutral=BOOTSTRAP))
     return ProxyConfig(
         "envoy", path, reader.pools, reader.route, notes.listed(), notes.owners, EnvoyFacts(reader.clusters)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from balancekit.compat._routing import UnsupportedExpressionError, compiled
+from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._envoy_decide import header_name
 from balancekit.proxyconfig._envoy_message import Message
+from balancekit.proxyconfig._re2 import re2_problem
 
 __all__ = ["needed", "read_match", "shown"]
 
@@ -131,7 +134,20 @@ def needed(one: Message, name: str) -> str:
 
 def _regex(one: Message, name: str = "safe_regex") -> str:
     inner = one.message(name, neutral=["google_re2"])
-    return "" if inner is None else inner.text("regex")
+    if inner is None:
+        return ""
+    expression = inner.text("regex")
+    problem = re2_problem(expression, limited=inner.notes.limited)
+    if problem:
+        raise inner.fail("regex", f"{expression!r:.200}: {problem}")
+    try:
+        compiled("regex", expression)
+    except UnsupportedExpressionError:
+        inner.note("regex", "it has what Python's expressions have not: it is taken not to match")
+        return "(?!)"
+    except ConfigurationError:
+        pass  # what is no expression is refused where the rule is made
+    return expression
 
 
 def _string(one: Message) -> dict[str, Any]:

@@ -31,11 +31,14 @@ class Notes:
         The file.
     json
         Whether it is JSON.
+    limited
+        Whether Envoy's own limit holds for the size of regular expressions.
     """
 
-    def __init__(self, path: str, *, json: bool) -> None:
+    def __init__(self, path: str, *, json: bool, limited: bool = True) -> None:
         self.path: str = path
         self.json: bool = json
+        self.limited: bool = limited
         self.owners: dict[Origin, str] = {}
         self._messages: list[Message] = []
         self._said: dict[tuple[int, str], NotModelled] = {}

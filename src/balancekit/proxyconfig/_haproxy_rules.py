@@ -14,6 +14,7 @@ from itertools import product
 from typing import Any, Final, final
 
 from balancekit.compat import haproxy
+from balancekit.compat._routing import UnsupportedExpressionError
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._haproxy_checks import check_name
 from balancekit.proxyconfig._haproxy_lines import Line
@@ -207,7 +208,7 @@ class Acls:
         try:
             haproxy.UseBackend([{"pool": "x", "if": [[term]]}])
         except ConfigurationError as error:
-            if error.parameter in {"fetch", "match"}:
+            if isinstance(error, UnsupportedExpressionError) or error.parameter in {"fetch", "match"}:
                 raise UnknownTestError(f"{fetch!r} is not modelled") from None
             raise ProxyConfigError(origin, str(error)) from None
         return term

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.record import Record, field
+from balancekit._support.record import Record, derived, field
 from balancekit.compat._routing import RawRequest
 from balancekit.errors import ConfigurationError, printable
 
@@ -249,6 +249,9 @@ class Pool(Record):
         Makes a machine that has just been started; ``None`` if the method is not modelled.
     key_of
         What of a request is hashed; ``None`` if nothing is.
+
+    Two pools that say the same are equal: ``start`` and ``key_of`` follow from the rest and are not compared. A pickled pool has
+    neither.
     """
 
     name: str
@@ -265,6 +268,27 @@ class Pool(Record):
     def keyed(self) -> bool:
         """Whether what is hashed decides."""
         return bool(self.key)
+
+    def _said(self) -> Pool:
+        """Return it without its functions."""
+        return derived(self, start=None, key_of=None)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Pool):
+            return NotImplemented
+        return Record.__eq__(self._said(), other._said())
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.origin, self.method, self.servers, self.key))
+
+    def __copy__(self) -> Pool:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Pool:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Record.__reduce__(self._said())
 
 
 class Decision(Record):

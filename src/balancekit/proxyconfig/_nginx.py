@@ -17,6 +17,7 @@ from typing import Final, final
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import to_bytes
 from balancekit.compat import nginx
+from balancekit.compat._routing import UnsupportedExpressionError, compiled
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._files import Files
@@ -38,6 +39,7 @@ from balancekit.proxyconfig._nginx_blocks import (
     refuse_repeated,
     server_name,
 )
+from balancekit.proxyconfig._nginx_checks import check_directives
 from balancekit.proxyconfig._nginx_decide import (
     DEFAULT_PORT,
     NETWORK,
@@ -60,6 +62,8 @@ from balancekit.proxyconfig._nginx_words import (
 
 __all__ = ["read_nginx"]
 
+NEVER: Final = "(?!)"
+"""An expression that matches nothing."""
 OF_REQUESTS: Final = frozenset({"merge_slashes", "underscores_in_headers", "ignore_invalid_headers"})
 """Directives of a server that say how requests are read; for slashes the default server of the port decides."""
 
@@ -97,6 +101,7 @@ class _Reader:
 
     def config(self) -> ProxyConfig:
         http = self._http()
+        check_directives(self.directives)
         self._read_maps(http)
         for directive in http:
             if directive.name == "upstream":
@@ -257,7 +262,7 @@ class _Reader:
             elif directive.name in OF_REQUESTS:
                 said[directive.name] = directive.args
             elif directive.name == "server_name":
-                names += [server_name(directive, name) for name in directive.args]
+                names += [self._name(directive, name) for name in directive.args]
             elif directive.name == "location":
                 level.append(self._location(directive))
             elif directive.name == "return":
@@ -283,6 +288,8 @@ class _Reader:
 
     def _location(self, block: Directive) -> LocationBlock:
         name = location_name(block)
+        if name.is_expression and self._unsupported(block, name.pattern):
+            name = name._replace(pattern=NEVER)
         target: Directive | None = None
         proxies = False
         guards: list[Guard] = []
@@ -309,6 +316,22 @@ class _Reader:
         action = self._action(target, " ".join(("location", *block.args)), block.origin, guards)
         self.patterns.append((name.pattern, block.origin))
         return LocationBlock(name, action, proxies, tuple(inner))
+
+    def _name(self, one: Directive, name: str) -> str:
+        """Return a name of a server; one that holds never for an expression that cannot be compiled here."""
+        found = server_name(one, name)
+        return f"~{NEVER}" if name.startswith("~") and self._unsupported(one, name[1:]) else found
+
+    def _unsupported(self, one: Directive, expression: str) -> bool:
+        """Return whether an expression is one that only PCRE has; note that it is not followed."""
+        try:
+            compiled("pattern", expression)
+        except UnsupportedExpressionError:
+            self.note(one, "its expression has what Python's have not: it is taken not to match")
+            return True
+        except ConfigurationError:
+            pass  # what is no expression is refused with its line when the machines are made
+        return False
 
     def _action(
         self,

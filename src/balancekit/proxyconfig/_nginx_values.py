@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support.text import to_bytes
 from balancekit._support.url_paths import nginx as read_path
-from balancekit.compat._routing import compiled, split_target
+from balancekit.compat._routing import UnsupportedExpressionError, compiled, split_target
 from balancekit.compat.nginx._host_names import HostNames
 from balancekit.compat.nginx._locations import Locations, host_name, path_and_query
 from balancekit.errors import ConfigurationError
@@ -220,7 +220,10 @@ class _MapTable:
         if entry.name == "default":
             self._default = result
         elif expression:
-            self._expressions.append((_expression(entry), result))
+            try:
+                self._expressions.append((_expression(entry), result))
+            except UnsupportedExpressionError:
+                self.uncertain = True
         elif self._hosts is not None:  # nginx, too, takes names with wildcards only after the word hostnames
             self._hosts.add(name.decode("latin-1"), result)
         else:
@@ -247,6 +250,8 @@ def _expression(entry: Directive) -> re.Pattern[str]:
     try:
         text = written_bytes(entry.name[1 + insensitive :]).decode("latin-1")
         return compiled("map", text, ignore_case=insensitive)
+    except UnsupportedExpressionError:
+        raise
     except ConfigurationError as error:
         raise ProxyConfigError(entry.origin, f"{error}") from None
 
