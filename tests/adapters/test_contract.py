@@ -92,6 +92,24 @@ def test_a_lease_lasts_as_long_as_its_body(kind: str, servers: list[Server]) -> 
 
 
 @every_client
+@pytest.mark.parametrize(
+    "path", ["/ok", "/drip?n=2&gap=0.02", "/status/204", "/status/304", "/status/503", "/half"]
+)
+def test_the_first_byte_of_every_answer_is_reported(kind: str, servers: list[Server], path: str) -> None:
+    """The first byte is reported of every answer that the caller gets, with a body or without, whole or not."""
+    lb = pool(servers[0], timed=True)
+
+    async def scenario(client: Any) -> None:
+        with suppress(*client.broken):
+            await client.get(f"http://orders{path}")
+
+    play(kind, lb, scenario)
+    reported = lb.stats()[servers[0].address].first_byte
+    assert reported is not None
+    assert reported.count == 1
+
+
+@every_client
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # trio, of httpx's own generators

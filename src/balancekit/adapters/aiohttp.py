@@ -255,6 +255,7 @@ class Balanced(ConstructorRepr):
             _change(response, hdrs.LOCATION, self._config.matcher.logical_location(location, logical=logical))
         connection = response.connection
         if connection is None:  # the body came with the headers
+            call.begun()
             call.whole()
             return
 
