@@ -10,13 +10,17 @@ the last two minutes, and those that were accepted. It then drops requests itsel
 
 A request is counted before it is sent, so requests without an answer are counted too.
 
+After an outage as long as the window, the formula sends one request per window, at any rate of requests. So the next request
+is also sent if none was sent for a second. At 100 requests per second the throttle then drops few requests after five minutes.
+
 Source: *Site Reliability Engineering*, chapter 21, "Client-side throttling".
 """
 
 from __future__ import annotations
 
+import math
 from random import Random
-from typing import final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -26,6 +30,9 @@ from balancekit._support.recent_count import RecentCount
 from balancekit.waiting._queue import MAX_CRITICALITIES
 
 __all__ = ["ClientThrottle"]
+
+MAX_PAUSE_S: Final = 1.0
+"""The seconds without a request to the backend after which the next one is sent."""
 
 
 @final
@@ -68,6 +75,7 @@ class ClientThrottle(ConstructorRepr):
         self._k = valid.number("k", k, minimum=1.0)
         length = valid.number("window", window, above=0.0)
         levels = range(valid.integer("criticalities", criticalities, minimum=1, maximum=MAX_CRITICALITIES))
+        self._sent_at = [-math.inf for _ in levels]
         self._requests = [RecentCount(length) for _ in levels]
         self._accepts = [RecentCount(length) for _ in levels]
         self._lock = new_lock()
@@ -96,8 +104,12 @@ class ClientThrottle(ConstructorRepr):
             If ``rng`` is no ``random.Random``, ``now`` is no finite number, or ``criticality`` is no level.
         """
         chance = self.probability(now=now, criticality=criticality)
-        sent = not chance or rng.random() >= chance
+        drawn = not chance or rng.random() >= chance
         with self._lock:
+            # A difference of either sign, because time may have gone back.
+            sent = drawn or abs(now - self._sent_at[criticality]) >= MAX_PAUSE_S
+            if sent:
+                self._sent_at[criticality] = now
             self._requests[criticality].add(now)
         return sent
 

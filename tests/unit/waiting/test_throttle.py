@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -58,6 +59,34 @@ def test_what_reaches_the_backend_is_k_times_its_capacity():
 def test_requests_that_the_backend_lets_hang_count():
     """Requests without an answer raise the probability as refusals do."""
     assert told(ClientThrottle(), 100, 0, now=0.0).probability(now=0.0) > 0.9
+
+
+def test_one_request_a_second_is_sent_whatever_was_refused():
+    """A backend that refused everything for the whole window gets one request a second from each criticality."""
+    throttle, rng = told(ClientThrottle(), 10_000, 0, now=0.0), Random(3)
+    sent = [number for number in range(10_000) if throttle.allow(rng, now=number / 100)]
+    assert 90 <= len(sent) <= 110
+    assert max(later - earlier for earlier, later in pairwise(sent)) <= 101
+    assert throttle.allow(rng, now=99.99, criticality=1)
+
+
+def test_a_throttle_sends_again_after_time_went_back():
+    """A clock that went back by hours does not keep the throttle closed until it is right again."""
+    throttle = told(ClientThrottle(window=20.0), 1_000, 0, now=10_000.0)
+    told(throttle, 1_000, 0, now=1.0)
+    assert throttle.allow(Random(1), now=3.0)
+
+
+@pytest.mark.parametrize("rate", [10, 100])
+def test_a_throttle_recovers_from_a_long_outage_within_minutes(rate):
+    """After three minutes in which all was refused, fewer than a tenth of the requests are dropped six minutes later."""
+    throttle, rng = ClientThrottle(), Random(4)
+    for number in range(180 * rate):
+        throttle.allow(rng, now=number / rate)
+    for number in range(180 * rate, 540 * rate):
+        if throttle.allow(rng, now=number / rate):
+            throttle.accepted(now=number / rate)
+    assert throttle.probability(now=540.0) < 0.1
 
 
 def test_ordinary_errors_drop_nothing():
