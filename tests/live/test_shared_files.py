@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from tests.concurrency.test_fork import in_child
 from balancekit import ConfigurationError, LoadBalancer, PowerOfChoices
 from balancekit.loads import InFlight
 from balancekit.sharing import Shared, in_flight
+from balancekit.testing import ManualClock
 
 OTHER_USER = 65_534
 
@@ -155,3 +158,62 @@ def test_places_that_are_none_are_named(place, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     assert refused(tmp_path / place, "(")
+
+
+READER = """
+import sys
+from balancekit.sharing import in_flight
+print(in_flight(sys.argv[1], ["a", "b", "c", "d"]))
+"""
+WORKER = """
+import sys
+from balancekit import LoadBalancer, PowerOfChoices
+from balancekit.loads import InFlight
+from balancekit.sharing import Shared
+lb = LoadBalancer(["c", "d"], selector=PowerOfChoices(), load=Shared(InFlight(), file=sys.argv[1]))
+held = [lb.acquire() for _ in range(4)]
+print("ready", flush=True)
+for _ in sys.stdin:
+    lb.acquire().release()  # after which it has published its counts again
+    print("done", flush=True)
+"""
+
+
+def seen_elsewhere(file):
+    """Return what a process of its own reads."""
+    found = subprocess.run([sys.executable, "-c", READER, file], capture_output=True, text=True, check=True)
+    return ast.literal_eval(found.stdout)
+
+
+@pytest.mark.parametrize("rival", ["none", "lives", "has ended"])
+def test_a_file_that_other_code_of_the_process_closes_is_shared_again(rival, tmp_path, caplog):
+    """Closing any descriptor of the file releases the locks of the process: it takes its row again, or another one."""
+    file, clock = tmp_path / "loads", ManualClock()
+    lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(InFlight(), file=file), clock=clock)
+    held = [lb.acquire() for _ in range(6)]
+    file.read_bytes()
+    assert seen_elsewhere(file) == dict.fromkeys("abcd", 0)
+    with contextlib.ExitStack() as stack:
+        if rival != "none":
+            worker = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", WORKER, file],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(worker.communicate)
+            assert worker.stdout.readline() == "ready\n"
+            if rival == "has ended":
+                worker.communicate()
+        clock.advance(1.0)
+        lb.acquire().release()
+        if rival == "lives":
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+            assert worker.stdout.readline() == "done\n"
+        others = {"c": 2, "d": 2} if rival == "lives" else {"c": 0, "d": 0}
+        assert seen_elsewhere(file) == {"a": 3, "b": 3, **others}
+    assert ("takes a new one" in caplog.text) is (rival != "none")
+    for lease in held:
+        assert lease.release()
+    assert seen_elsewhere(file) == dict.fromkeys("abcd", 0)

@@ -35,6 +35,10 @@ class Counts(Protocol):
         """The version of ``loads``; grows with every change."""
         ...
 
+    def rejoin(self) -> None:
+        """Let all loads join again, because the exchange has lost their locations."""
+        ...
+
     def leaving(self) -> Mapping[str, int]:
         """Return the open leases of nodes that have left, by endpoint id; they are in no load of ``loads``."""
         ...

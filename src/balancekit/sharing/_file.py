@@ -115,6 +115,8 @@ class FileExchange:
             self._loads = list(pool.loads.values())
             self._sum = RowSum(self._file, [digest(load.node.id) for load in self._loads])
         if not now < self._looked_at + LIVENESS_S:
+            if self._row is not None and not self._file.hold(self._row):
+                self._lose(pool)
             living = self._file.living()
             if living is not None:
                 self._living = [row for row in living if row != self._row]
@@ -126,6 +128,15 @@ class FileExchange:
             load.node.latency_estimate = count + own.get(load.node.id, 0)
         cost = COST_PER_COUNT_S * len(loads) * (1 + len(self._living))
         return now + max(self._period, cost / REFRESH_SHARE)
+
+    def _lose(self, pool: Counts) -> None:
+        """Take another row, because another worker has taken the present one."""
+        self._row, self._free = None, []
+        self._warn(
+            "other code of this process closed the file; another worker got its row, and it takes a new one"
+        )
+        pool.rejoin()
+        self._notes.flush()
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:

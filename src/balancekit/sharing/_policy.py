@@ -279,6 +279,19 @@ class SharedPool(StateRepr, prints=("version",)):
                 del self._placeless[node]
                 waiting.publish()
 
+    def rejoin(self) -> None:
+        """Let all loads join again, because the exchange has lost their locations."""
+        with self._lock:
+            self._rejoin()
+
+    def _rejoin(self) -> None:
+        loads = list(self.loads.values()) + list(self._left.values())
+        for load in loads:
+            load.place = NO_PLACE
+        for load in loads:
+            load.place = self.exchange.join(load.node.id)
+            load.publish()
+
     def leaving(self) -> dict[str, int]:
         """Return the open leases of nodes that have left, by endpoint id."""
         found: dict[str, int] = {}

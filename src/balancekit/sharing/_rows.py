@@ -3,7 +3,7 @@
 .. code-block:: text
 
     header    magic, workers, endpoints
-    row       generation, used, pid | endpoint digests | counts          one for each worker
+    row       generation, used, pid, owner | endpoint digests | counts   one for each worker
 
 Only the owner writes to a row. The owner holds a lock on one byte of the file. The kernel releases that lock when the
 process ends, even by SIGKILL. So the row of an ended worker is recognised without timeouts and process ids. A count is
@@ -13,7 +13,8 @@ All numbers are aligned 64-bit words, so a reader sees either the old or the new
 change, its generation is odd, and readers skip the row. No reader and no writer waits for another process.
 
 A process opens a file once and keeps it open until it ends, because closing any descriptor of a file releases all locks
-of the process on it.
+of the process on it. If other code of the process does so, the worker takes its lock again with the next check, or
+another row if its own has been taken.
 
 Cost: 16 bytes per endpoint and worker. A write is one store; a sum is one numpy call for all rows with the same
 endpoints. Every 0.4 s, one or two system calls per used row show which workers are alive.
@@ -51,7 +52,7 @@ __all__ = ["LIVENESS_S", "RowFile", "RowSum", "digest", "open_rows", "row_path"]
 MAGIC: Final = int.from_bytes(b"bkrows01", "little")
 HEADER_WORDS: Final = 8
 ROW_HEADER_WORDS: Final = 8
-GENERATION, USED, PID = 0, 1, 2
+GENERATION, USED, PID, OWNER = 0, 1, 2, 3
 """The indices of the words in the header of a row."""
 WORD_BYTES: Final = 8
 LIVENESS_S: Final = 0.4
@@ -199,7 +200,8 @@ class RowFile:
         """The counts, one row per worker."""
         self._fd = descriptor
         self._lock: Any = new_lock()
-        self._mine: set[int] = set()
+        self._mine: dict[int, int] = {}
+        """The rows of this process, each with the number that its claim wrote as its owner."""
         call_in_child(self)
 
     def after_fork(self) -> None:
@@ -214,11 +216,12 @@ class RowFile:
     def _claim(self) -> int | None:
         for row in range(self.max_workers):
             if row not in self._mine and _lock(self._fd, row):
-                self._mine.add(row)
+                self._mine[row] = owner = int.from_bytes(os.urandom(WORD_BYTES), "little", signed=True)
                 line = self.table[row]
                 generation = int(line[GENERATION]) | 1
                 line[GENERATION] = generation
                 line[PID] = os.getpid()
+                line[OWNER] = owner
                 line[ROW_HEADER_WORDS:] = 0
                 line[USED] = 1
                 line[GENERATION] = generation + 1
@@ -230,7 +233,20 @@ class RowFile:
         if pid == os.getpid() and row in self._mine:
             self.table[row, USED] = 0
             _unlock(self._fd, row)
-            self._mine.discard(row)
+            self._mine.pop(row, None)
+
+    def hold(self, row: int) -> bool:
+        """Take the lock of an own row again if it was lost; return whether no other process has had the row meanwhile.
+
+        Code that opens and closes the file in this process, to read or copy it, releases every lock on it. If another process
+        has claimed the row since, it is given up.
+        """
+        if _lock(self._fd, row):
+            if self.table[row, OWNER] == self._mine.get(row):
+                return True
+            _unlock(self._fd, row)
+        self._mine.pop(row, None)
+        return False
 
     def living(self) -> list[int] | None:
         """Return the indices of the rows of living workers; ``None`` if another thread is checking them."""
