@@ -127,8 +127,8 @@ def check_rules(rules: object) -> None:
             raise ConfigurationError(
                 "rules", rule, "rules with a window and enforcing, such as SuccessRate()"
             )
-        valid.number("window", getattr(rule, "window", None), above=0.0)
-        valid.number("enforcing", getattr(rule, "enforcing", None), above=0.0, maximum=1.0)
+        valid.number("window", rule.window, above=0.0)
+        valid.number("enforcing", rule.enforcing, above=0.0, maximum=1.0)
 
 
 def check_window(volume: object, window: object, enforcing: object) -> None:
