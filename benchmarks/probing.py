@@ -141,6 +141,11 @@ class Together:
         """Return the exchange of one more process."""
         return self
 
+    @property
+    def full(self) -> bool:
+        """Answer that there is room for every endpoint."""
+        return False
+
     def join(self, id: str) -> Any:
         """Return where a process writes a count: nowhere."""
         return NO_PLACE
