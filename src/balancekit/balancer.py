@@ -102,7 +102,11 @@ class LoadBalancer(Generic[T]):
     Raises
     ------
     ConfigurationError
-        For an invalid value of any parameter; nothing is left half-made.
+        If ``endpoints`` is empty without ``allow_empty``, has more than 100,000 items, a duplicate id, or an item that is
+        neither a string nor an ``Endpoint``. If ``selector``, ``load``, ``health`` or ``exhaustion`` lacks a method, is a
+        class in place of an instance, or has a misspelt hook. If ``clock`` returns no finite number, ``rng`` is no
+        ``random.Random``, a listener is no plain callable, ``on_missing_key`` is another word, or ``timed``,
+        ``allow_empty`` or ``debug`` is no bool.
 
     Notes
     -----
@@ -314,7 +318,7 @@ class LoadBalancer(Generic[T]):
         MissingKeyError, SelectorError
             As for :meth:`acquire`.
         ConfigurationError
-            For a wrong argument, before anything is picked.
+            If ``limit`` is no integer >= 1, or another argument is one that :meth:`acquire` refuses. No endpoint is picked.
 
         Example
         -------
@@ -442,7 +446,8 @@ class LoadBalancer(Generic[T]):
         Raises
         ------
         ConfigurationError
-            For an empty list (unless ``allow_empty``), duplicate ids, wrong types. Nothing changes.
+            If ``endpoints`` is empty without ``allow_empty``, has more than 100,000 items, a duplicate id, or an item that
+            is neither a string nor an ``Endpoint``; or if ``keep_history`` is no bool. The pool is then unchanged.
         """
         wanted = _endpoints(endpoints)
         if not wanted and not self._allow_empty:
@@ -686,7 +691,7 @@ class LoadBalancer(Generic[T]):
         Raises
         ------
         ConfigurationError
-            For anything else, or an event with a text that UTF-8 cannot encode.
+            If ``event`` is no ``Event``, or its endpoint, reason or cause has a lone surrogate.
         """
         if not isinstance(event, Event):
             raise ConfigurationError("event", event, "an Event of balancekit.events")

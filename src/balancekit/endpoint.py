@@ -48,7 +48,8 @@ class Endpoint(Record, Generic[T_co]):
     Raises
     ------
     ConfigurationError
-        For any value outside those bounds.
+        If ``id`` is no string, is empty or has a lone surrogate; ``weight`` is no number from 0 to 1e100; ``priority`` is
+        no integer >= 0; ``zone`` is no string; or ``metadata`` is no mapping from strings to strings.
 
     Example
     -------

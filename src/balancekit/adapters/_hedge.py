@@ -81,7 +81,8 @@ async def hedge(
     Raises
     ------
     ConfigurationError
-        For an invalid value.
+        If ``balancer`` is no balancer, ``attempt`` is no asynchronous callable, ``delay`` is neither seconds > 0 nor one of
+        the three names, ``extra`` is no integer >= 1, ``budget`` is no ``RetryBudget``, or ``clock`` is no callable.
     UnavailableError
         If no endpoint is eligible.
     Exception

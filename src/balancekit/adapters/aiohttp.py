@@ -106,7 +106,8 @@ def balanced(
     Raises
     ------
     ConfigurationError
-        For an invalid value, or endpoints of which no target is an address.
+        If ``service`` is neither a host nor ``None``; ``balancer`` is no balancer, or none of its targets is an address; or
+        an option is not allowed (see :class:`~balancekit.adapters.CallOptions`).
 
     *Errors of requests* are the client's own: ``ClientConnectionError`` from ``UnavailableError`` if no endpoint is eligible,
     and from ``ConfigurationError`` if the target of the last endpoint is no address.

@@ -72,7 +72,9 @@ class BalancedTransport(TransportBase[httpx.BaseTransport], httpx.BaseTransport)
     Raises
     ------
     ConfigurationError
-        For an invalid value, or endpoints of which no target is an address.
+        If ``balancer`` is no balancer, or none of its targets is an address; ``transport_factory`` is no plain callable of
+        one argument; ``fallback`` is no transport; ``verify`` is no ``ssl.SSLContext``; ``drain_timeout`` is no number >= 0;
+        or an option is not allowed (see :class:`~balancekit.adapters.AdapterOptions`).
 
     *Errors of requests* are the client's own: ``ConnectError`` from ``UnavailableError`` if no endpoint is eligible, and from
     its cause if the last endpoint cannot be used: its target is no address, or ``transport_factory`` fails.

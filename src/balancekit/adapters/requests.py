@@ -87,7 +87,9 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
     Raises
     ------
     ConfigurationError
-        For an invalid value, or endpoints of which no target is an address.
+        If ``balancer`` is no balancer, or none of its targets is an address; ``pool_connections`` or ``pool_maxsize`` is no
+        integer >= 1; ``via_proxy`` is no bool; or an option is not allowed (see
+        :class:`~balancekit.adapters.AdapterOptions`).
 
     *Errors of requests* are the client's own: ``requests.ConnectionError`` from ``UnavailableError`` if no endpoint
     is eligible, and from ``ConfigurationError`` if the target of the last endpoint is not an address. There is no

@@ -43,7 +43,7 @@ class SystemResolver(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid value, such as a name that no resolver accepts.
+        If ``host`` is neither a host name nor an address, or ``port`` is no integer from 1 to 65535.
 
     Example
     -------

@@ -73,7 +73,9 @@ class DnsResolver(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an invalid value, such as an address in place of the name.
+        If ``host`` is no host name, for example an address; ``port`` is no integer from 1 to 65535; ``kinds`` is empty or
+        has another item than ``"A"`` and ``"AAAA"``; an item of ``nameservers`` is no address; ``timeout`` is no number
+        > 0; or ``tcp`` is no bool.
     """
 
     def __init__(

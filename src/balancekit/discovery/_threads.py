@@ -54,7 +54,8 @@ class ThreadDiscovery(ThreadRunner):
     Raises
     ------
     ConfigurationError
-        For an invalid parameter value, and from ``start`` if another runner owns the endpoints of the balancer.
+        If ``balancer`` cannot be updated, ``source`` is no source, ``name`` is no string, ``refresh`` is no ``Refresh``, or a
+        listener is no plain callable. From ``start``, if another runner owns the endpoints of the balancer.
 
     Notes
     -----

@@ -54,7 +54,9 @@ class Split(Generic[P]):
     Raises
     ------
     ConfigurationError
-        For a wrong weight, an unknown name or an unknown ``by``.
+        If ``weights`` is no mapping or is empty, a weight is no finite number >= 0, all weights are 0, or a name is not in
+        ``pools``; ``pools`` is no mapping; ``salt`` is no string; or ``by`` has not the form ``"header:x"``,
+        ``"cookie:u"`` or ``"query:q"``.
 
     *Guarantee.* The pool of a key depends on the key, names, weights and salt alone, in every process. When a weight
     grows, keys move only to its pool; when a pool is added or removed, only its keys move.

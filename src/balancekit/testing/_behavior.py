@@ -62,7 +62,9 @@ class Behavior(Record):
     Raises
     ------
     ConfigurationError
-        If a value is outside its range.
+        If ``latency`` or ``gap`` is no number from 0 to 3600; ``jitter`` is no number from 0 to 10; ``status`` is no integer
+        from 200 to 599; ``pieces`` or ``stop`` is no integer from 0 to a million; ``body`` or ``ending`` is another word; or
+        ``retry_after`` or ``location`` is no printable string.
 
     Notes
     -----

@@ -77,7 +77,7 @@ class HealthCheck(Policy):
     Raises
     ------
     ConfigurationError
-        If a value has another type or is outside its bounds.
+        If an interval is no number > 0, a threshold is no integer >= 1, or a list of statuses holds anything but integers.
     """
 
     interval: float

@@ -41,7 +41,8 @@ class Host(Record):
     Raises
     ------
     ConfigurationError
-        If a value has another type or is outside its bounds.
+        If ``name`` is empty; ``address``, ``hostname`` or ``zone`` is no string; ``weight`` or ``priority`` is no integer
+        within Envoy's bounds; or ``metadata`` is no mapping with strings as keys.
     """
 
     name: str = field(kw_only=False)

@@ -51,7 +51,8 @@ class ZoneAware(Record):
     Raises
     ------
     ConfigurationError
-        If a value has another type or is outside its bounds.
+        If ``local_zone`` is empty; ``local_zones`` is empty or has a key that is no string; ``routing_enabled`` is no
+        integer from 0 to 100; ``min_cluster_size`` is no integer >= 0; or ``fail_traffic_on_panic`` is no bool.
     """
 
     local_zone: str

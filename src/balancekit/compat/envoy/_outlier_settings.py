@@ -74,7 +74,9 @@ class OutlierDetection(Policy):
     Raises
     ------
     ConfigurationError
-        If a value has another type or is outside its bounds.
+        If a number of consecutive errors is no integer >= 1; ``interval`` or ``base_ejection_time`` is no number > 0;
+        ``max_ejection_time`` is below ``base_ejection_time``; ``max_ejection_time_jitter`` is no number >= 0; a percentage is
+        no integer from 0 to 100; a minimum number is no integer >= 0; or a flag is no bool.
     """
 
     consecutive_5xx: int = 5

@@ -53,7 +53,8 @@ class SubsetSelector(Record):
     Raises
     ------
     ConfigurationError
-        If a value has another type or is not allowed.
+        If ``keys`` is empty or no set of strings, ``fallback_policy`` is another word, ``fallback_keys_subset`` does not fit
+        ``fallback_policy``, or ``single_host_per_subset`` is no bool.
     """
 
     keys: frozenset[str]
@@ -101,7 +102,8 @@ class Subsets(Record):
     Raises
     ------
     ConfigurationError
-        If a value has another type or is not allowed.
+        If ``subset_selectors`` has an item that is no ``SubsetSelector``, ``fallback_policy`` is another word,
+        ``default_subset`` is no mapping, or ``panic_mode_any`` or ``list_as_any`` is no bool.
     """
 
     subset_selectors: Sequence[SubsetSelector] = ()

@@ -62,7 +62,9 @@ class Backend(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        If an argument is invalid, or there is no server.
+        If ``servers`` is empty, has an item that is no ``Server``, or has a name or an id twice; ``balance`` is no
+        ``Balance``; ``cookies`` or ``allbackups`` is no bool; ``retries`` is no integer >= 0; or
+        ``redispatch`` is no integer, or is ``-(retries + 1)``.
 
     *When not to use it:* unless choices must equal those of HAProxy.
 

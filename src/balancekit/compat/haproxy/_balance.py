@@ -72,7 +72,9 @@ class Balance(Record):
     Raises
     ------
     ConfigurationError
-        If a parameter is invalid.
+        If ``method`` or ``function`` is another word; ``by`` is missing for ``"hash"`` or given for another method;
+        ``consistent`` or ``avalanche`` is no bool; ``balance_factor`` is neither 0 nor an integer above 100; or ``draws``
+        is no integer >= 1.
 
     Example
     -------

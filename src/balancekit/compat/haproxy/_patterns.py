@@ -41,7 +41,8 @@ def matcher(method: str, pattern: str, *, ignore_case: bool = False) -> Matcher:
     Raises
     ------
     ConfigurationError
-        For an unknown method or a wrong pattern.
+        If ``method`` is another word, or ``pattern`` is no regular expression for ``"reg"``, or no number or range for
+        ``"int"`` and ``"len"``.
     """
     if method not in METHODS:
         raise ConfigurationError("match", method, f"one of {', '.join(METHODS)}")
@@ -90,7 +91,7 @@ def value_matcher(pattern: str) -> Matcher:
     Raises
     ------
     ConfigurationError
-        For a wrong pattern.
+        If ``pattern`` is no number and no range.
     """
     test = _number(pattern)
     return lambda sample: test(value(sample))

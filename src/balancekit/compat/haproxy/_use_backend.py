@@ -44,7 +44,8 @@ class UseBackend(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        For an unknown fetch, match, converter or step, or a wrong pattern.
+        If a rule in ``rules`` has an unknown fetch, match or converter, or a pattern that its match does not accept; or if
+        a step in ``normalize`` is unknown.
 
     Example
     -------

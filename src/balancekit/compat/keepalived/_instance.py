@@ -39,7 +39,9 @@ class Instance(Record):
     Raises
     ------
     ConfigurationError
-        If a value is one that keepalived would refuse, or a flag is no bool.
+        If ``state`` is another word, ``nopreempt`` or ``lower_prio_no_advert`` is no bool, or
+        :class:`~balancekit.ha.VirtualRouter` refuses the router id, an address, the priority, the interval, the version, the
+        delay or the number of missed adverts.
 
     Example
     -------

@@ -44,7 +44,8 @@ class Upstream(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        If an argument is invalid, or there is no server that is no backup.
+        If ``servers`` has no server that is no backup, an item that is no ``Server``, or a name twice; ``method`` is no
+        balancing method; ``tries`` is no integer >= 0; or ``next_upstream`` is no bool.
 
     *When not to use it:* unless choices must equal those of nginx. ``LoadBalancer`` with ``SmoothWeightedRoundRobin`` is
     faster and uses servers again sooner after failures.
