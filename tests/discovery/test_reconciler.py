@@ -189,7 +189,7 @@ def test_a_pushed_list_counts_only_if_the_source_was_asked_before_it(pushed_at, 
     """An answer is newer than what was pushed before its question; what was pushed after that is newer than the answer."""
     reconciler = using("a")
     reconciler.push(said("ab"), now=pushed_at)
-    reconciler.accept(reconciler.answer(said("abc"), now=10.08, asked_at=10.05))
+    reconciler.accept(reconciler.answer(said("abc"), now=10.08, requested_at=10.05))
     assert reconciler.settled(now=20.0) == (said("ab") if counts else None)
     assert reconciler.settles_at == math.inf
 
@@ -198,7 +198,7 @@ def test_an_answer_that_is_held_or_a_failure_drops_no_pushed_list():
     """An empty answer that is held, or a failure, drops no pushed list."""
     reconciler = using("a")
     reconciler.push(said("ab"), now=10.0)
-    assert reconciler.answer(said(""), now=10.06, asked_at=10.05) is None
+    assert reconciler.answer(said(""), now=10.06, requested_at=10.05) is None
     reconciler.failed(now=10.07)
     assert reconciler.settled(now=20.0) == said("ab")
 

@@ -149,9 +149,9 @@ def _parameters(words: Words) -> dict[str, Any]:
 def _type(annotation: str) -> dict[str, Any]:
     """Return the schema of an annotation; an empty one, which allows anything, if there is no equivalent."""
     parts = [part.strip() for part in annotation.split("|") if part.strip() != "None"]
-    found = [next((said for pattern, said in TYPES if re.fullmatch(pattern, part)), None) for part in parts]
-    known = [said for said in found if said is not None]
+    found = [next((text for pattern, text in TYPES if re.fullmatch(pattern, part)), None) for part in parts]
+    known = [text for text in found if text is not None]
     if len(known) < len(parts) or not known:
         return {}
-    different = [said for place, said in enumerate(known) if said not in known[:place]]
+    different = [text for place, text in enumerate(known) if text not in known[:place]]
     return different[0] if len(different) == 1 else {"anyOf": different}

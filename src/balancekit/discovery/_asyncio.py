@@ -77,7 +77,7 @@ class AsyncDiscovery(AsyncRunner):
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
         self._pending: asyncio.Future[tuple[object, BaseException | None]] | None = None
-        self._asked_at = 0.0
+        self._requested_at = 0.0
         call_in_child(self)
 
     def after_fork(self) -> None:
@@ -155,8 +155,8 @@ class AsyncDiscovery(AsyncRunner):
     async def _run(self, subscription: Subscription) -> None:
         loop = asyncio.get_running_loop()
 
-        def push(said: Resolution) -> None:
-            subscription.push(said, now=time.monotonic())
+        def push(resolved: Resolution) -> None:
+            subscription.push(resolved, now=time.monotonic())
             loop.call_soon_threadsafe(self._woken.set)
 
         watch = Watch(self._source, push)
@@ -184,17 +184,19 @@ class AsyncDiscovery(AsyncRunner):
             raise_cancellation()
             subscription.failed(error, now=time.monotonic())
         else:
-            subscription.answered(answer, now=time.monotonic(), wall=time.time(), asked_at=self._asked_at)
+            subscription.answered(
+                answer, now=time.monotonic(), wall=time.time(), requested_at=self._requested_at
+            )
 
     async def _answer(self) -> object:
         """Call the resolver. A blocking resolver is called in a thread; if its last call still hangs, wait for that call."""
         resolve = self._source.resolver.resolve
         if is_coroutine_function(resolve):
-            self._asked_at = time.monotonic()
+            self._requested_at = time.monotonic()
             pending: Any = resolve()
             return await pending
         if self._pending is None or self._pending.done():
-            self._asked_at = time.monotonic()
+            self._requested_at = time.monotonic()
             self._pending = _in_thread(resolve)
         await asyncio.wait({self._pending})
         answer, error = self._pending.result()

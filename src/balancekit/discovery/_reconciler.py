@@ -118,30 +118,32 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         """The time of the next action."""
         return min(self.next_at, self.settles_at)
 
-    def answer(self, said: Resolution, *, now: float, asked_at: float | None = None) -> Endpoints | None:
+    def answer(
+        self, resolved: Resolution, *, now: float, requested_at: float | None = None
+    ) -> Endpoints | None:
         """Record an answer; return the list to use from now on, or ``None`` to change nothing.
 
         Parameters
         ----------
-        said
+        resolved
             The answer.
         now
             The current time.
-        asked_at
+        requested_at
             The time at which the resolver was called. A pending list that was pushed before is older than the answer and is
             dropped. If left out, no list is dropped.
         """
         refresh = self._refresh
         self._failures = 0
-        self.next_at = now + refresh.spread(refresh.period(said.ttl), self._rng)
-        if said.endpoints or not self.current or refresh.on_empty == "apply":
+        self.next_at = now + refresh.spread(refresh.period(resolved.ttl), self._rng)
+        if resolved.endpoints or not self.current or refresh.on_empty == "apply":
             self._empty_since = None
         elif self._held(now):
             return None
-        if asked_at is not None and self._pushed is not None and self._pushed_at <= asked_at:
+        if requested_at is not None and self._pushed is not None and self._pushed_at <= requested_at:
             self._pushed, self.settles_at = None, math.inf
-        wanted = self._guarded(said.endpoints) if said.endpoints else ()
-        self.state = State.HOLDING if said.endpoints and self._doubted else State.BOUND
+        wanted = self._guarded(resolved.endpoints) if resolved.endpoints else ()
+        self.state = State.HOLDING if resolved.endpoints and self._doubted else State.BOUND
         return None if wanted == self.current else wanted
 
     def failed(self, *, now: float) -> None:
@@ -155,20 +157,20 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
         """Record that a list is in use."""
         self.current = endpoints
 
-    def push(self, said: Resolution, *, now: float) -> None:
+    def push(self, resolved: Resolution, *, now: float) -> None:
         """Record a list pushed by a watch; it takes effect after a quiet time."""
         if self._pushed is None:
             self._first_push_at = now
-        self._pushed, self._pushed_at = said, now
+        self._pushed, self._pushed_at = resolved, now
         self.settles_at = min(now + self._refresh.quiet, self._first_push_at + self._refresh.max_quiet)
 
     def settled(self, *, now: float) -> Resolution | None:
         """Return the pushed list, once, if its time has come."""
         if now < self.settles_at:
             return None
-        said, self._pushed = self._pushed, None
+        resolved, self._pushed = self._pushed, None
         self.settles_at = math.inf
-        return said
+        return resolved
 
     def _held(self, now: float) -> bool:
         if self._empty_since is None:

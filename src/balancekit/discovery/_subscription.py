@@ -143,32 +143,32 @@ class Subscription:
         with self._lock:
             self._reconciler.next_at = now
 
-    def push(self, said: object, *, now: float) -> None:
+    def push(self, resolved: object, *, now: float) -> None:
         """Take a list pushed by a watch; may be called from any thread."""
-        pushed = resolution(said)
+        pushed = resolution(resolved)
         with self._lock:
             self._reconciler.push(pushed, now=now)
 
     def settle(self, *, now: float, wall: float) -> None:
         """Use the pushed list, if its time has come."""
         with self._lock:
-            said = self._reconciler.settled(now=now)
-        if said is not None:
-            self.answered(said, now=now, wall=wall)
+            resolved = self._reconciler.settled(now=now)
+        if resolved is not None:
+            self.answered(resolved, now=now, wall=wall)
 
-    def answered(self, answer: object, *, now: float, wall: float, asked_at: float | None = None) -> None:
-        """Take the resolver's answer of any type; ``asked_at`` is the time of the call, if there was one."""
+    def answered(self, answer: object, *, now: float, wall: float, requested_at: float | None = None) -> None:
+        """Take the resolver's answer of any type; ``requested_at`` is the time of the call, if there was one."""
         before = self._reconciler.state
         try:
-            said = resolution(answer)
+            resolved = resolution(answer)
             with self._lock:
-                wanted = self._reconciler.answer(said, now=now, asked_at=asked_at)
+                wanted = self._reconciler.answer(resolved, now=now, requested_at=requested_at)
             self._use(wanted)
         except Exception as error:
             self._reconciler.state = before
             self.failed(error, now=now)
             return
-        self.ready = self.ready or bool(said.endpoints)
+        self.ready = self.ready or bool(resolved.endpoints)
         self._last_success_at = wall
         held = self._reconciler.state is State.HOLDING
         self._done("held" if held else "unchanged" if wanted is None else "changed", before, None, now)

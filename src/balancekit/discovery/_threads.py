@@ -166,8 +166,8 @@ class ThreadDiscovery(ThreadRunner):
     def _run(self, subscription: Subscription) -> None:
         resolver = cast("Resolver", self._source.resolver)
 
-        def push(said: Resolution) -> None:
-            subscription.push(said, now=time.monotonic())
+        def push(resolved: Resolution) -> None:
+            subscription.push(resolved, now=time.monotonic())
             self._notify()
 
         watch = Watch(self._source, push)
@@ -196,7 +196,7 @@ class ThreadDiscovery(ThreadRunner):
             if self._subscription is not subscription:
                 return
             self._resolving.add(this)
-        asked_at = time.monotonic()
+        requested_at = time.monotonic()
         try:
             answer = resolver.resolve()
         except BaseException as error:  # SystemExit of a resolver, for one, would end the thread
@@ -206,7 +206,7 @@ class ThreadDiscovery(ThreadRunner):
         if self._subscription is not subscription:
             return  # stopped meanwhile
         if trouble is None:
-            subscription.answered(answer, now=time.monotonic(), wall=time.time(), asked_at=asked_at)
+            subscription.answered(answer, now=time.monotonic(), wall=time.time(), requested_at=requested_at)
         else:
             subscription.failed(trouble, now=time.monotonic())
 

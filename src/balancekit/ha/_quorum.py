@@ -127,7 +127,7 @@ class Majority(Record):
     >>> for candidate, name, reachable in ((a, "a", ("a", "witness")), (b, "b", ("b", "witness"))):
     ...     for voter in reachable:
     ...         if votes[voter].request(name, now=10.0):
-    ...             candidate.granted(voter, asked_at=10.0)
+    ...             candidate.granted(voter, requested_at=10.0)
     >>> a.holds(now=10.1), b.holds(now=10.1)
     (True, False)
     """
@@ -161,30 +161,30 @@ class MajorityMachine(StateRepr):
     def __init__(self, config: Majority) -> None:
         self.config: Majority = config
         self._until: dict[str, float] = {}
-        self._let_go_at = -math.inf
+        self._released_at = -math.inf
 
     @checked_arguments
-    def granted(self, voter: str, *, asked_at: float) -> None:
-        """Record that a voter lent its vote. Does nothing if it was requested before the last :meth:`let_go`.
+    def granted(self, voter: str, *, requested_at: float) -> None:
+        """Record that a voter has lent its vote. Do nothing if it was requested before the last :meth:`release_all`.
 
         Parameters
         ----------
         voter
             Its id.
-        asked_at
-            When this candidate *sent* the request, by its own clock.
+        requested_at
+            The time at which this candidate *sent* the request, on its own clock.
 
         Raises
         ------
         ConfigurationError
             If it is no voter, or the time is not finite.
         """
-        asked_at = valid.number("asked_at", asked_at)
+        requested_at = valid.number("requested_at", requested_at)
         if voter not in self.config.voters:
             raise ConfigurationError("voter", voter, f"one of {', '.join(self.config.voters)}")
-        if asked_at <= self._let_go_at:
+        if requested_at <= self._released_at:
             return
-        until = asked_at + self.config.lease * (1.0 - self.config.drift)
+        until = requested_at + self.config.lease * (1.0 - self.config.drift)
         self._until[voter] = max(until, self._until.get(voter, until))
 
     @checked_arguments
@@ -193,9 +193,9 @@ class MajorityMachine(StateRepr):
         self._until.pop(voter, None)
 
     @checked_arguments
-    def let_go(self, *, now: float) -> None:
-        """Discard the votes requested until now; then the voters may be notified (:meth:`VoteMachine.give_back`)."""
-        self._let_go_at = max(self._let_go_at, valid.number("now", now))
+    def release_all(self, *, now: float) -> None:
+        """Discard all votes that were requested until now. Then notify the voters (:meth:`VoteMachine.give_back`)."""
+        self._released_at = max(self._released_at, valid.number("now", now))
         self._until.clear()
 
     @checked_arguments
@@ -228,10 +228,10 @@ class VoteMachine(StateRepr):
         """The candidate that has the vote, or had it last."""
         self.lent_until: float = valid.number("now", now) + config.lease
         """Until when no other candidate can get it."""
-        self._asked_at = math.inf
+        self._requested_at = math.inf
 
     @checked_arguments
-    def request(self, candidate: str, *, now: float, asked_at: float | None = None) -> bool:
+    def request(self, candidate: str, *, now: float, requested_at: float | None = None) -> bool:
         """Lend the vote for a lease from now, unless another candidate has it; return whether it was lent.
 
         Parameters
@@ -240,33 +240,33 @@ class VoteMachine(StateRepr):
             Its id.
         now
             The time, by this voter's clock.
-        asked_at
-            When the candidate sent the request, by its own clock; ``None`` for a vote that is not given back.
+        requested_at
+            The time at which the candidate sent the request, on its own clock; ``None`` if the vote is never given back.
         """
         valid.text("candidate", candidate)
         at = valid.number("now", now)
-        requested = math.inf if asked_at is None else valid.number("asked_at", asked_at)
+        requested = math.inf if requested_at is None else valid.number("requested_at", requested_at)
         if candidate == self.lent_to:
-            requested = max(requested, self._asked_at)  # requests may overtake each other
+            requested = max(requested, self._requested_at)  # requests may overtake each other
         elif at < self.lent_until:
             return False
-        self.lent_to, self.lent_until, self._asked_at = candidate, at + self.config.lease, requested
+        self.lent_to, self.lent_until, self._requested_at = candidate, at + self.config.lease, requested
         return True
 
     @checked_arguments
-    def give_back(self, candidate: str, *, let_go_at: float, now: float) -> None:
-        """Take the vote back from a candidate that has let go. Does nothing if it has requested the vote again since.
+    def give_back(self, candidate: str, *, released_at: float, now: float) -> None:
+        """Free the vote of a candidate that has released its votes. Do nothing if it has requested the vote again since.
 
         Parameters
         ----------
         candidate
             Its id.
-        let_go_at
-            The time of its :meth:`MajorityMachine.let_go`, by its own clock.
+        released_at
+            The time of the call of :meth:`MajorityMachine.release_all`, on the clock of the candidate.
         now
             The time, by this voter's clock.
         """
-        gone = valid.number("let_go_at", let_go_at)
+        gone = valid.number("released_at", released_at)
         at = valid.number("now", now)
-        if candidate == self.lent_to and self._asked_at <= gone:
+        if candidate == self.lent_to and self._requested_at <= gone:
             self.lent_to, self.lent_until = None, at

@@ -140,13 +140,13 @@ class _Reader:
 
     def _name_keys(self) -> None:
         """Say in each pool what the routes to it hash."""
-        said: dict[str, set[str]] = {}
+        found: dict[str, set[str]] = {}
         for listener in self.listeners:
             for action in () if listener.routes is None else listener.routes.actions:
                 words = " and ".join(map(shown, action.hash_policy))
                 for name in action.clusters:
-                    said.setdefault(name, set()).add(words)
-        for name, keys in said.items():
+                    found.setdefault(name, set()).add(words)
+        for name, keys in found.items():
             pool = self.pools[name]
             if pool.keyed:
                 known = sorted(keys - {""})

@@ -209,8 +209,8 @@ class _Reader:
 
     def _choice(self, written: BackendLines) -> Choice:
         """Return how a backend chooses; note what of it is not modelled."""
-        said, settings = written.said, written.settings
-        balance, key, unread = read_balance(written.balance, said, settings)
+        directives, settings = written.directives, written.settings
+        balance, key, unread = read_balance(written.balance, directives, settings)
         if unread:
             self._note(written.balance, f"{unread} is not modelled: it decides which server serves")
         if key.lower() == "hdr(x-forwarded-for)" and "option forwardfor" in settings:
@@ -223,20 +223,20 @@ class _Reader:
                 self._note(written.balance, "outside of mode http servers take turns")
                 balance, key = haproxy.Balance(), ""
             return Choice(balance, key, "", unread)
-        cookie = said["cookie"][0] if said["cookie"] else ""
-        if cookie and "insert" not in said["cookie"][1:]:
+        cookie = directives["cookie"][0] if directives["cookie"] else ""
+        if cookie and "insert" not in directives["cookie"][1:]:
             unread = unread or "cookies that are not inserted are not modelled"
-            self._note(Line(("cookie", *said["cookie"]), settings["cookie.origin"]), unread)
+            self._note(Line(("cookie", *directives["cookie"]), settings["cookie.origin"]), unread)
         return Choice(balance, key, cookie, unread)
 
     def _backend_line(self, written: BackendLines, line: Line) -> None:
         first = line.words[0]
         if first == "balance":
             written.balance = line
-        elif first in written.said:
+        elif first in written.directives:
             if len(line.words) < 2:
                 raise ProxyConfigError(line.origin, f"{first} needs a value")
-            written.said[first] = line.words[1:]
+            written.directives[first] = line.words[1:]
             written.settings[f"{first}.origin"] = line.origin
         elif first == "option" and line.words[1:2] == ("allbackups",):
             written.allbackups = True

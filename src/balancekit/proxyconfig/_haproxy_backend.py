@@ -29,7 +29,11 @@ class BackendLines:
 
     def __init__(self, origin: Origin) -> None:
         self.balance: Line = Line(("balance", "roundrobin"), origin)
-        self.said: dict[str, tuple[str, ...]] = {"hash-type": (), "hash-balance-factor": (), "cookie": ()}
+        self.directives: dict[str, tuple[str, ...]] = {
+            "hash-type": (),
+            "hash-balance-factor": (),
+            "cookie": (),
+        }
         """The words of what read_balance() and cookies need, empty if it is not written."""
         self.allbackups: bool = False
         self.disabled: bool = False
@@ -53,10 +57,10 @@ class BackendLines:
             "machine": choice.balance,
             "cookie": choice.cookie,
             "allbackups": self.allbackups,
-            "hash-type": self.said["hash-type"],
+            "hash-type": self.directives["hash-type"],
         }
 
     def method(self, key: str) -> str:
         """Return the method as it is written; the type of the hash if a key is hashed."""
-        kind = self.said["hash-type"] if key else ()
+        kind = self.directives["hash-type"] if key else ()
         return " ".join((*self.balance.words[1:], *(("hash-type", *kind) if kind else ())))

@@ -24,7 +24,7 @@ NOT_HASHED: Final = frozenset({"roundrobin", "static-rr", "leastconn", "first"})
 
 
 def read_balance(
-    line: Line, said: Mapping[str, Sequence[str]], origins: Mapping[str, Any]
+    line: Line, directives: Mapping[str, Sequence[str]], origins: Mapping[str, Any]
 ) -> tuple[haproxy.Balance, str, str]:
     """Return the balancing, what it hashes, and what of it is not modelled, empty if all is.
 
@@ -32,7 +32,7 @@ def read_balance(
     ----------
     line
         ``balance`` and its words.
-    said
+    directives
         The words of ``hash-type`` and ``hash-balance-factor``, empty if they are not written.
     origins
         Where they are written, as ``hash-type.origin``.
@@ -59,11 +59,13 @@ def read_balance(
         if by is None or unread:
             return haproxy.Balance(), "", unread
         options = {"method": "hash", "by": by}
-    hash_type = _hash_type(said["hash-type"], origins["hash-type.origin"]) if said["hash-type"] else {}
+    hash_type = (
+        _hash_type(directives["hash-type"], origins["hash-type.origin"]) if directives["hash-type"] else {}
+    )
     options |= hash_type if key else {}
-    if said["hash-balance-factor"]:
+    if directives["hash-balance-factor"]:
         written = Line(line.words, origins["hash-balance-factor.origin"])
-        options["balance_factor"] = whole_number(written, said["hash-balance-factor"][0], 0)
+        options["balance_factor"] = whole_number(written, directives["hash-balance-factor"][0], 0)
     try:
         return haproxy.Balance(**options), key, ""
     except ConfigurationError as error:

@@ -255,12 +255,12 @@ class _Reader:
         ports: dict[int, bool] = {}
         level: list[LocationBlock] = []
         answer: Directive | None = None
-        said = dict(inherited)
+        settings = dict(inherited)
         for directive in block.block or ():
             if directive.name == "listen":
                 self.listens.add(directive, ports, self.note)
             elif directive.name in OF_REQUESTS:
-                said[directive.name] = directive.args
+                settings[directive.name] = directive.args
             elif directive.name == "server_name":
                 names += [self._name(directive, name) for name in directive.args]
             elif directive.name == "location":
@@ -280,9 +280,9 @@ class _Reader:
                     names=tuple(names),
                     default=default,
                     locations=tuple(level),
-                    merge_slashes=said.get("merge_slashes") != ("off",),
-                    underscores=said.get("underscores_in_headers") == ("on",)
-                    or said.get("ignore_invalid_headers") == ("off",),
+                    merge_slashes=settings.get("merge_slashes") != ("off",),
+                    underscores=settings.get("underscores_in_headers") == ("on",)
+                    or settings.get("ignore_invalid_headers") == ("off",),
                 )
             )
 

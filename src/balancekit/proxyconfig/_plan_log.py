@@ -92,15 +92,15 @@ def _entry(line: str, host: str) -> tuple[datetime, ProxyRequest] | None:
     match = ours or ENVOY.match(line) or HAPROXY.search(line)
     if match is None:
         return None
-    said = match.groupdict()
-    method, _, rest = said["line"].partition(" ")
+    fields = match.groupdict()
+    method, _, rest = fields["line"].partition(" ")
     target = rest.rpartition(" ")[0] or rest
     if ours is not None:
         target = ESCAPED.sub(_unescaped, target)
     authority = AUTHORITY.match(target)
-    time = _time(said["time"])
-    client = said["client"].rpartition(",")[2].strip()
-    forwarded = "host" in said
+    time = _time(fields["time"])
+    client = fields["client"].rpartition(",")[2].strip()
+    forwarded = "host" in fields
     if time is None or not method or not target:
         return None
     try:
@@ -113,8 +113,8 @@ def _entry(line: str, host: str) -> tuple[datetime, ProxyRequest] | None:
     return time, ProxyRequest(
         target,
         method=method,
-        host=said.get("host") or (host if authority is None else authority[1]),
-        headers=(("X-Forwarded-For", said["client"]),) if forwarded else (),
+        host=fields.get("host") or (host if authority is None else authority[1]),
+        headers=(("X-Forwarded-For", fields["client"]),) if forwarded else (),
         client=client,
     )
 

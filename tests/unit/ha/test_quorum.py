@@ -63,7 +63,7 @@ def test_two_candidates_never_hold_a_majority_at_once():
                 votes[voter] = majority.voter(now=clock[voter])  # restarted, has forgotten
             kind = "request"
             if random.random() < 0.05:
-                candidates[name].let_go(now=clock[name])
+                candidates[name].release_all(now=clock[name])
                 kind = "give back"
             copies = range(random.choice([0, 1, 1, 1, 2]))
             messages += [(now + late(random), kind, name, voter, clock[name]) for _ in copies]
@@ -71,10 +71,10 @@ def test_two_candidates_never_hold_a_majority_at_once():
                 messages.remove(message)
                 _, kind, name, voter, at = message
                 if kind == "give back":
-                    votes[voter].give_back(name, let_go_at=at, now=clock[voter])
+                    votes[voter].give_back(name, released_at=at, now=clock[voter])
                 elif kind == "grant":
-                    candidates[name].granted(voter, asked_at=at)
-                elif votes[voter].request(name, now=clock[voter], asked_at=at):
+                    candidates[name].granted(voter, requested_at=at)
+                elif votes[voter].request(name, now=clock[voter], requested_at=at):
                     messages.append((now + late(random), "grant", name, voter, at))
             holding = {who for who in candidates if candidates[who].holds(now=clock[who])}
             assert len(holding) < 2, seed
@@ -89,14 +89,14 @@ def test_a_node_alone_with_the_witness_takes_over_after_the_lease():
     a, b = majority(), majority()
     for voter in ("a", "w"):
         assert votes[voter].request("a", now=0.0)
-        a.granted(voter, asked_at=0.0)
+        a.granted(voter, requested_at=0.0)
     assert a.deadline == 3.0
     assert not votes["w"].request("b", now=2.9)
     assert votes["w"].request("b", now=3.0)
     assert votes["b"].request("b", now=3.0)
-    b.granted("w", asked_at=3.0)
+    b.granted("w", requested_at=3.0)
     assert not b.holds(now=3.0)
-    b.granted("b", asked_at=3.0)
+    b.granted("b", requested_at=3.0)
     assert b.holds(now=3.0)
     assert not a.holds(now=3.0)
 
@@ -104,20 +104,20 @@ def test_a_node_alone_with_the_witness_takes_over_after_the_lease():
 def test_a_vote_can_be_given_back():
     """A node that lets go frees its votes at once; one that does not have them cannot."""
     vote = Majority(voters=("a",), lease=3.0).voter(now=-10.0)
-    assert vote.request("a", now=0.0, asked_at=70.0)
-    vote.give_back("b", let_go_at=71.0, now=0.5)
+    assert vote.request("a", now=0.0, requested_at=70.0)
+    vote.give_back("b", released_at=71.0, now=0.5)
     assert not vote.request("b", now=1.0)
-    vote.give_back("a", let_go_at=71.0, now=1.0)
+    vote.give_back("a", released_at=71.0, now=1.0)
     assert vote.request("b", now=1.0)
 
 
-@pytest.mark.parametrize("asked_at", [(72.0,), (72.0, 70.0), (None,)])
-def test_a_message_of_an_earlier_time_frees_no_vote(asked_at):
+@pytest.mark.parametrize("requested_at", [(72.0,), (72.0, 70.0), (None,)])
+def test_a_message_of_an_earlier_time_frees_no_vote(requested_at):
     """A vote that was asked for after its candidate let go stays lent, whichever request came last."""
     vote = Majority(voters=("a",), lease=3.0).voter(now=-10.0)
-    for at in asked_at:
-        assert vote.request("a", now=0.0, asked_at=at)
-    vote.give_back("a", let_go_at=71.0, now=1.0)
+    for at in requested_at:
+        assert vote.request("a", now=0.0, requested_at=at)
+    vote.give_back("a", released_at=71.0, now=1.0)
     assert not vote.request("b", now=1.0)
 
 
@@ -127,18 +127,18 @@ def test_a_candidate_that_let_go_counts_no_earlier_vote():
     The next one that it asks for counts.
     """
     machine = Majority(voters=("a",), lease=3.0)()
-    machine.granted("a", asked_at=0.0)
-    machine.let_go(now=1.0)
+    machine.granted("a", requested_at=0.0)
+    machine.release_all(now=1.0)
     assert not machine.holds(now=1.0)
-    for asked_at, holds in ((0.5, False), (1.0, False), (1.5, True)):
-        machine.granted("a", asked_at=asked_at)
+    for requested_at, holds in ((0.5, False), (1.0, False), (1.5, True)):
+        machine.granted("a", requested_at=requested_at)
         assert machine.holds(now=1.6) is holds
 
 
 def test_a_refusal_ends_a_vote():
     """A voter that says it has lent its vote elsewhere counts no longer."""
     machine = Majority(voters=("a",), lease=3.0)()
-    machine.granted("a", asked_at=0.0)
+    machine.granted("a", requested_at=0.0)
     assert machine.holds(now=1.0)
     machine.refused("a")
     assert not machine.holds(now=1.0)
@@ -150,7 +150,7 @@ def test_more_than_half_is_needed(voters, needed):
     majority = Majority(voters=tuple("abcde"[:voters]))
     machine = majority()
     for k, voter in enumerate(majority.voters, 1):
-        machine.granted(voter, asked_at=0.0)
+        machine.granted(voter, requested_at=0.0)
         assert machine.holds(now=0.1) is (k >= needed)
 
 
@@ -170,9 +170,9 @@ def test_wrong_arguments_are_refused_by_name():
     with pytest.raises(ConfigurationError, match="drift"):
         Majority(voters=("a",), drift=1.0)
     with pytest.raises(ConfigurationError, match="voter"):
-        Majority(voters=("a",))().granted("b", asked_at=0.0)
+        Majority(voters=("a",))().granted("b", requested_at=0.0)
     for time in (math.inf, math.nan):
-        with pytest.raises(ConfigurationError, match="asked_at"):
-            Majority(voters=("a",))().granted("a", asked_at=time)
+        with pytest.raises(ConfigurationError, match="requested_at"):
+            Majority(voters=("a",))().granted("a", requested_at=time)
         with pytest.raises(ConfigurationError, match="now"):
-            Majority(voters=("a",))().let_go(now=time)
+            Majority(voters=("a",))().release_all(now=time)
