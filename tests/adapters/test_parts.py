@@ -588,6 +588,40 @@ def test_a_cancelled_hedge_ends_all_its_leases_and_is_told(kind: str) -> None:
     assert [(event.endpoint, event.won) for event in events if isinstance(event, Hedged)] == [("b", False)]
 
 
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+@pytest.mark.parametrize("ended_by", ["a hedge", "the caller"])
+@pytest.mark.parametrize("error", [ConnectionError, TimeoutError, RuntimeError])
+def test_what_a_cancelled_attempt_raises_counts_against_no_endpoint(
+    kind: str, ended_by: str, error: type[Exception]
+) -> None:
+    """An attempt that raises while it is cancelled, as clients do when they close a connection, ends as cancelled."""
+    import anyio
+
+    lb = LoadBalancer(["slow", "fast"], selector=First())
+
+    async def attempt(lease: Any) -> str:
+        if lease.target == "slow" or ended_by == "the caller":
+            try:
+                await anyio.sleep(30.0)
+            finally:
+                raise error
+        return str(lease.target)
+
+    async def main() -> str | None:
+        with anyio.move_on_after(0.05 if ended_by == "the caller" else 10.0):
+            try:
+                return await hedge(lb, attempt, delay=0.001)
+            except error:
+                return None
+        return None
+
+    assert run(kind, main) == ("fast" if ended_by == "a hedge" else None)
+    stats = lb.stats()
+    assert stats.inflight == 0
+    assert stats["slow"].outcomes[Outcome.CANCELLED] == 1
+    assert stats["fast"].outcomes[Outcome.CANCELLED] == (ended_by == "the caller")
+
+
 @pytest.mark.parametrize("good", [0, 1])
 def test_a_clock_that_raises_leaves_no_lease_of_a_hedge_open(good: int) -> None:
     """The error of the budget's clock, at the first attempt or at the hedge, ends the leases of all attempts."""

@@ -174,7 +174,12 @@ class _Race(Generic[R]):
 
         try:
             with lease:
-                result = await _begun(attempt, lease)
+                try:
+                    result = await _begun(attempt, lease)
+                except Exception:
+                    if anyio.current_effective_deadline() == -math.inf:
+                        lease.release(Outcome.CANCELLED)  # the attempt was cancelled, and raises this instead
+                    raise
         except BaseException as error:
             if isinstance(error, self.cancelled) and anyio.current_effective_deadline() == -math.inf:
                 raise  # the call is being cancelled, not only what the attempt waits for
