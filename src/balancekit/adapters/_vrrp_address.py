@@ -106,6 +106,7 @@ def _ip(*words: str) -> None:
             text=True,
             timeout=COMMAND_TIMEOUT_S,
             check=False,
+            start_new_session=True,  # Ctrl-C goes to all processes of a terminal
         )
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"ip {' '.join(words)}: not done after {COMMAND_TIMEOUT_S:g} s") from None

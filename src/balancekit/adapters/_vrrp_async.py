@@ -41,7 +41,7 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
 
     Parameters
     ----------
-    router, interface, hook_timeout, hook_retry, tracking, check_link, advert_log
+    router, interface, hook_timeout, hook_retry, tracking, check_link, watch_addresses, advert_log
         As of :class:`VrrpThread`.
     on_active, on_backup, on_change
         Coroutine functions, awaited in one task, in order; or plain callables, called in a thread. One that raises, or
@@ -78,10 +78,16 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
         hook_retry: float | None = 60.0,
         tracking: Tracking | None = None,
         check_link: bool = True,
+        watch_addresses: bool = False,
         advert_log: str | Path | None = None,
     ) -> None:
         self._core = VrrpCore(
-            router, interface, tracking=tracking, check_link=check_link, advert_log=advert_log
+            router,
+            interface,
+            tracking=tracking,
+            check_link=check_link,
+            watch_addresses=watch_addresses,
+            advert_log=advert_log,
         )
         self._hooks, self._hook_timeout, self._hook_retry = hook_settings(
             checked_hook, on_active, on_backup, on_change, hook_timeout, hook_retry

@@ -63,6 +63,8 @@ MIN_SKEW_GAP_S: Final = 0.02
 LINK: Final = "link"
 ADDRESS: Final = "source address"
 """The reason of a router whose own address is not there: it could not send an advert, and two would be active."""
+PROTECTED: Final = "protected address"
+"""The reason of an active router whose protected addresses were there and are gone: none has them."""
 
 
 class HookKind(enum.Enum):
@@ -141,6 +143,7 @@ class VrrpCore:
         *,
         tracking: Tracking | None,
         check_link: bool,
+        watch_addresses: bool,
         advert_log: str | Path | None,
     ) -> None:
         if isinstance(router, VirtualRouter):
@@ -159,6 +162,10 @@ class VrrpCore:
         self.sockets: dict[int, AdvertSocket] = {}
         self._announcer: Announcer | None = None
         self._check_link = valid.flag("check_link", check_link)
+        self._watch_addresses = valid.flag("watch_addresses", watch_addresses)
+        self._held: set[str] = set()
+        """Active members whose protected addresses have been there."""
+        self._vrids = {one.vrid for one in router.routers.values()}
         self._link_poll = min(MAX_LINK_POLL_S, *[one.interval / 2 for one in router.routers.values()])
         self._next_poll = 0.0
         self._log_path = None if advert_log is None else valid.path("advert_log", advert_log)
@@ -218,9 +225,7 @@ class VrrpCore:
 
     def due_in(self, now: float) -> float:
         """Return the seconds until :meth:`tick` is to be called."""
-        due = self._next_poll
-        if not self._check_link:
-            due = now + 3600.0
+        due = self._next_poll if self._check_link or self._watch_addresses else now + 3600.0
         deadline = self.machine.deadline
         if deadline is not None:
             due = min(due, deadline)
@@ -228,9 +233,12 @@ class VrrpCore:
 
     def tick(self, now: float) -> None:
         """Look at the link and the timers."""
-        if self._check_link and now >= self._next_poll:
+        if now >= self._next_poll:
             self._next_poll = now + self._link_poll
-            self._look_at_interface(now)
+            if self._check_link:
+                self._look_at_interface(now)
+            if self._watch_addresses:
+                self._look_at_addresses(now)
         deadline = self.machine.deadline
         if deadline is not None and deadline <= now:
             self.carry_out(self.machine.advance(now=now))
@@ -298,6 +306,20 @@ class VrrpCore:
             self.carry_out(change(ADDRESS, member=member, now=now))
         self.carry_out(self.machine.clear(LINK, now=now))
 
+    def _look_at_addresses(self, now: float) -> None:
+        """Let an active router start again whose addresses were taken away; its hook adds them when it is active again."""
+        for member, router in self.group.routers.items():
+            if self.machine.machines[member].role is not Role.ACTIVE:
+                self._held.discard(member)
+                continue
+            one = self.sockets[6 if ":" in router.source else 4]
+            if all(one.can_send(address) for address in router.addresses):
+                self._held.add(member)
+            elif member in self._held:
+                self._held.discard(member)
+                self.carry_out(self.machine.fault(PROTECTED, member=member, now=now))
+                self.carry_out(self.machine.clear(PROTECTED, member=member, now=now))
+
     def _has_link(self) -> bool:
         sockets = self.sockets.values()
         if not all(one.link_is_up() for one in sockets):
@@ -349,7 +371,8 @@ class VrrpCore:
                 now=now,
             )
         except RejectedAdvert as error:
-            if error.reason not in self.rejected and len(self.rejected) < MAX_REASONS:
+            foreign = packet.data[1:2] and packet.data[1] not in self._vrids  # of another election, as usual
+            if not foreign and error.reason not in self.rejected and len(self.rejected) < MAX_REASONS:
                 self.notes.change(
                     "VRRP: rejected an advert from %s: %s", packet.source, error.reason, bad=True
                 )

@@ -15,8 +15,10 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
+from balancekit._support.ip import IpAddress
 from balancekit.errors import ConfigurationError
 from balancekit.ha import (
     IPV4_GROUP,
@@ -40,6 +42,10 @@ IP_PKTINFO: Final = 8
 ONLY_PROBE: Final = 0x800 | 0x10
 """MSG_CONFIRM and MSG_PROBE: a message without data finds its route and its source, and is not sent."""
 HOP_LIMIT: Final = 255
+IPV6_ADDRESSES: Final = "/proc/self/net/if_inet6"
+LINK_SCOPE: Final = "20"
+UNUSABLE: Final = 0x08 | 0x40
+"""IFA_F_DADFAILED and IFA_F_TENTATIVE: another machine has the address, or it is not known yet."""
 NAME_BYTES: Final = 15
 """The longest name of an interface."""
 
@@ -99,10 +105,11 @@ class AdvertSocket:
             return False
         return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
 
-    def can_send(self) -> bool:
-        """Return whether the system would send an advert: not if the router's own address is none of the machine's."""
+    def can_send(self, source: str | None = None) -> bool:
+        """Return whether the system would send from an address, the router's own if left out: not if the machine has it not."""
+        address = self._source if source is None else ipaddress.ip_address(source)
         try:
-            self._send(b"", IPV4_GROUP if self._source.version == 4 else IPV6_GROUP, ONLY_PROBE)
+            self._send(b"", IPV4_GROUP if address.version == 4 else IPV6_GROUP, ONLY_PROBE, address)
         except OSError:
             return False
         return True
@@ -140,14 +147,14 @@ class AdvertSocket:
 
     def send(self, data: bytes, destination: str) -> None:
         """Send a payload from the router's own address; raises ``OSError`` if the system refuses."""
-        self._send(data, destination, 0)
+        self._send(data, destination, 0, self._source)
 
-    def _send(self, data: bytes, destination: str, flags: int) -> None:
-        if self._source.version == 4:
-            info = struct.pack("@i4s4s", self._index, self._source.packed, bytes(4))
+    def _send(self, data: bytes, destination: str, flags: int, source: IpAddress) -> None:
+        if source.version == 4:
+            info = struct.pack("@i4s4s", self._index, source.packed, bytes(4))
             self.socket.sendmsg([data], [(socket.IPPROTO_IP, IP_PKTINFO, info)], flags, (destination, 0))
         else:
-            info = self._source.packed + struct.pack("@i", self._index)
+            info = source.packed + struct.pack("@i", self._index)
             where = (destination, 0, 0, self._index)
             self.socket.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)], flags, where)
 
@@ -215,8 +222,8 @@ class Announcer:
         self._socket.close()
 
 
-def interface_address(interface: str) -> str:
-    """Return the first IPv4 address of an interface.
+def interface_address(interface: str, version: int = 4) -> str:
+    """Return the first IPv4 address of an interface, or its first link-local address of IPv6 (RFC 9568, 5.1.2.1).
 
     Raises
     ------
@@ -224,11 +231,22 @@ def interface_address(interface: str) -> str:
         If there is no such interface, or it has none.
     """
     _index(interface)
+    if version == 6:
+        return _link_local(interface)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
             return socket.inet_ntoa(_ioctl(any_socket, interface, SIOCGIFADDR)[20:24])
     except OSError:
         raise ConfigurationError("interface", interface, "an interface with an IPv4 address") from None
+
+
+def _link_local(interface: str) -> str:
+    with suppress(OSError), Path(IPV6_ADDRESSES).open(encoding="ascii") as lines:
+        for line in lines:
+            digits, _, _, scope, flags, name = line.split()
+            if (name, scope) == (interface, LINK_SCOPE) and not int(flags, 16) & UNUSABLE:
+                return str(ipaddress.IPv6Address(bytes.fromhex(digits)))
+    raise ConfigurationError("interface", interface, "an interface with a link-local IPv6 address")
 
 
 def _ioctl(of: socket.socket, interface: str, request: int) -> bytes:

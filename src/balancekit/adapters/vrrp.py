@@ -57,6 +57,10 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
     check_link
         Whether a lost carrier is a fault, and a source address that the machine has no more: its adverts could not be sent.
         Noticed within a quarter of a second, or half an interval, as is an interface that was deleted and recreated.
+    watch_addresses
+        Whether an active router starts again as backup when a protected address is there no more, for hooks that add
+        addresses to this machine: other programs may remove them, as network managers do, and a link that goes down for a
+        moment those of IPv6. Noticed like a lost carrier.
     advert_log
         A file to append every received packet to, for :func:`~balancekit.ha.replay_adverts`.
 
@@ -95,11 +99,17 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
         hook_retry: float | None = 60.0,
         tracking: Tracking | None = None,
         check_link: bool = True,
+        watch_addresses: bool = False,
         advert_log: str | Path | None = None,
     ) -> None:
         def make() -> VrrpCore:
             return VrrpCore(
-                router, interface, tracking=tracking, check_link=check_link, advert_log=advert_log
+                router,
+                interface,
+                tracking=tracking,
+                check_link=check_link,
+                watch_addresses=watch_addresses,
+                advert_log=advert_log,
             )
 
         self._make = make

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import shutil
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +14,11 @@ from typing import Any, Final
 from balancekit._support import validation as valid
 from balancekit.cli._ending import Ending
 from balancekit.cli._text_file import read_text
+from balancekit.cli._vrrp_checks import CHECK_TIMEOUT_S, CommandCheck, command_words, run_checks
 from balancekit.errors import ConfigurationError
 
 __all__ = ["add_vrrp", "run_vrrp"]
 
-CHECK_TIMEOUT_S: Final = 10.0
-SIGNAL_POLL_S: Final = 0.25
 MAX_INTERVAL_S: Final = 86_400.0
 
 
@@ -33,12 +28,14 @@ def add_vrrp(parser: argparse.ArgumentParser) -> None:
     run = commands.add_parser(
         "run",
         help="take part in an election (needs CAP_NET_RAW and CAP_NET_ADMIN)",
-        description="Hold the addresses while active. Resign and end on SIGTERM and SIGINT. Print a line of JSON for "
+        description="Hold the addresses while active. Resign and end on SIGTERM, SIGINT and SIGHUP. Print a line of JSON for "
         "every change of role, and warnings on standard error.",
     )
     run.add_argument("--interface", required=True, help="the interface that adverts are sent on")
     run.add_argument(
-        "--source", help="the router's own address (default: the first IPv4 address of the interface)"
+        "--source",
+        help="the router's own address (default: the first IPv4 address of the interface, for IPv6 "
+        "its link-local address)",
     )
     run.add_argument("--advert-log", metavar="FILE", help="append every received packet to this file")
     run.add_argument("--no-addresses", action="store_true", help="do not add and remove the addresses")
@@ -48,7 +45,7 @@ def add_vrrp(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COMMAND",
         help="run this command every --check-interval seconds; the router is faulty while it fails, or takes more than "
-        f"{CHECK_TIMEOUT_S:g} s. May be repeated",
+        f"{CHECK_TIMEOUT_S:g} s. May be repeated; they run beside each other",
     )
     run.add_argument(
         "--check-interval",
@@ -157,13 +154,15 @@ def _run(options: argparse.Namespace) -> int:
     from balancekit.cli._log_lines import log_lines  # noqa: PLC0415 - imports logging
     from balancekit.ha import TrackedCheck, Tracking  # noqa: PLC0415 - only needed by this command
 
-    checks = {command: _words(command) for command in options.check}
+    words = {command: command_words(command) for command in options.check}
     if options.advert_log is not None:
         _require_writable(options.advert_log)
     every = valid.number(
         "--check-interval", options.check_interval, above=0.0, maximum=MAX_INTERVAL_S, unit="seconds"
     )
-    router = _router(options, options.source or interface_address(options.interface))
+    checks = {command: CommandCheck(each, every) for command, each in words.items()}
+    version = 6 if ":" in options.address[0] else 4
+    router = _router(options, options.source or interface_address(options.interface, version))
     hook = None if options.no_addresses else ip_address_hook(options.interface, *options.address)
 
     def report(change: RoleChange) -> None:
@@ -173,7 +172,11 @@ def _run(options: argparse.Namespace) -> int:
         checks={command: TrackedCheck(rise=options.rise, fall=options.fall) for command in checks}
     )
     ended = Ending()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+    ):  # by default the last ends it with its address
         signal.signal(number, lambda *_: ended.set())
     driver = VrrpThread(
         router,
@@ -182,14 +185,11 @@ def _run(options: argparse.Namespace) -> int:
         on_backup=None if hook is None else hook.remove,
         on_change=report,
         tracking=tracking if checks else None,
+        watch_addresses=hook is not None,
         advert_log=options.advert_log,
     )
     with log_lines("balancekit vrrp run"), driver:
-        while not ended.wait(every if checks else None):
-            for command, words in checks.items():
-                passed = _passes(words, ended)
-                if not ended.is_set():
-                    driver.report(command, passed=passed)
+        run_checks(checks, lambda command, passed: driver.report(command, passed=passed), ended)
     return 0
 
 
@@ -200,42 +200,6 @@ def _require_writable(path: str) -> None:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigurationError("--advert-log", path, f"a file that can be written ({why})") from None
-
-
-def _words(command: str) -> list[str]:
-    """Return the words of a command, split like a shell does.
-
-    Raises
-    ------
-    ConfigurationError
-        If quotes are not closed, there is no word, or there is no such program.
-    """
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise ConfigurationError("--check", command, f"a command ({error})") from None
-    if not words:
-        raise ConfigurationError("--check", command, "a command")
-    if shutil.which(words[0]) is None:
-        raise ConfigurationError(
-            "--check", command, f"a command that can be run: there is no program {words[0]!r}"
-        )
-    return words
-
-
-def _passes(words: Sequence[str], ended: Ending) -> bool:
-    """Run a check command; return whether it exits with 0. Kill it after 10 s, or when the router is ending."""
-    try:
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - the user's own command
-    except OSError:
-        return False
-    until = time.monotonic() + CHECK_TIMEOUT_S
-    with process:
-        while not ended.is_set() and time.monotonic() < until:
-            with suppress(subprocess.TimeoutExpired):
-                return process.wait(SIGNAL_POLL_S) == 0
-        process.kill()
-    return False
 
 
 def _replay(options: argparse.Namespace) -> int:
