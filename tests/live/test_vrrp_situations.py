@@ -91,7 +91,7 @@ def test_a_router_of_ipv6_sends_from_its_link_local_address(lab):
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_a_router_gives_its_address_up_at_a_signal(lab, number):
-    """Also when its terminal goes away, which ends other programs at once: the address would stay behind."""
+    """A terminal that goes away ends other programs at once: the address would stay behind."""
     process = lab.ours("r1", FAST)
     lab.wait_for("r1", ADDRESS)
     os.kill(process.pid, number)
