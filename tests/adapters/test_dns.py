@@ -367,6 +367,35 @@ def test_a_balancer_is_read_again_when_its_reading_is_old():
     assert not standings("mars").up
 
 
+def test_readings_of_many_endpoints_take_a_tenth_of_the_time():
+    """A reading that takes a sixteenth of a second is used for ten; with ``max_age=0.0`` each call reads."""
+    now = [0.0]
+
+    class Slow:
+        def __init__(self):
+            self.readings = 0
+
+        def stats(self):
+            self.readings += 1
+            now[0] += 0.0625
+            return lb.stats()
+
+        def __getattr__(self, name):
+            return getattr(lb, name)
+
+    lb = LoadBalancer(["eu-1"])
+    for max_age, wanted in ((0.125, 2), (0.0, 16)):
+        slow = Slow()
+        standings = BalancerStandings(slow, max_age=max_age, clock=lambda: now[0])
+        for _ in range(16):
+            standings("eu-1")
+            now[0] += 0.0625
+        assert slow.readings == wanted
+        standings.refresh()
+        standings("eu-1")
+        assert slow.readings == wanted + 1
+
+
 def test_health_checks_of_the_balancer_decide_what_is_answered():
     """A failed check takes an endpoint out of the answers at the next reading."""
     lb = LoadBalancer(["eu-1", "us-1"])

@@ -331,3 +331,38 @@ def test_compressed_names_are_not_followed(adapter, message, monkeypatch):
         monkeypatch.delattr(*parser)
     reply = adapter(message)
     assert len(reply) < 300
+
+
+@ADAPTERS
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("CNAME", "b"), ("CNAME", "www.example.org"), ("MX", "10 mail.example.org"), ("NS", "ns1.example.org"),
+     ("SRV", "0 5 80 a.example.org"), ("PTR", "a.example.org")],
+)  # fmt: skip
+def test_names_in_data_are_absolute(adapter, kind, text):
+    """A final dot says what is true without it: no adapter reads a name relative to the zone, nor fails at each query."""
+    place = "@" if kind == "NS" else "a"
+    name = "example.com" if kind == "NS" else "a.example.com"
+    wires = []
+    for data in (text, f"{text}."):
+        zone = Zone("example.com", SOA, {place: StaticRecords(data={kind: [data]})})
+        wires.append(adapter(header() + asked(name, kind)[12:], zone=zone))
+    assert wires[0] == wires[1]
+    assert dns.message.from_wire(wires[0]).answer[0][0].to_text() == f"{text}."
+
+
+@pytest.mark.parametrize("adapter", [DnsResponder, GslbResolver])
+@pytest.mark.parametrize(
+    ("kind", "text"), [("MX", "mail."), ("TXT", f'"{"x" * 300}"'), ("CNAME", f"{'a' * 64}.")]
+)
+def test_data_that_fit_into_no_answer_are_refused(adapter, kind, text):
+    """A record is written when the zone is taken, not first at a query."""
+    with pytest.raises(ConfigurationError, match="zone"):
+        adapter(Zone("example.com", SOA, {"a": StaticRecords(data={kind: [text]})}), UP)
+
+
+@pytest.mark.parametrize("kind", ["URI", "DNAME", "SVCB", "EUI48", "CERT"])
+def test_a_type_that_dnslib_does_not_know_is_refused_with_what_to_write(kind):
+    """Whatever the text looks like, which ``dnslib`` would read as hexadecimal digits."""
+    with pytest.raises(ConfigurationError, match="RFC 3597"):
+        GslbResolver(Zone("example.com", SOA, {"a": StaticRecords(data={kind: ["10 1 x"]})}), UP)

@@ -26,6 +26,7 @@ with extra("dnslib"):
         EDNS0,
         QTYPE,
         RD,
+        RDMAP,
         RR,
         A,
         DNSError,
@@ -278,7 +279,6 @@ def _records(record: ResourceRecord) -> list[Any]:
         return [RR(record.name, number, rdata=RD(_generic(record.data)), ttl=record.ttl)]
     if record.kind == "HINFO":
         return [RR(record.name, QTYPE.HINFO, rdata=RD(_hinfo(record.data)), ttl=record.ttl)]
-    found = list(RR.fromZone(f"{record.name} {record.ttl} IN {record.kind} {record.data}"))
-    if any(type(rr.rdata) is RD for rr in found):
+    if record.kind not in RDMAP:
         raise ValueError(rf"dnslib does not know {record.kind}, write it as \# LENGTH DATA (RFC 3597)")
-    return found
+    return list(RR.fromZone(f"{record.name} {record.ttl} IN {record.kind} {record.data}"))

@@ -85,7 +85,9 @@ class DnsResponder(ZoneResponder):
         return response.to_wire(max_size=MAX_SIZE if tcp else max_udp_size(query), prefer_truncation=True)
 
     def _write(self, record: ResourceRecord) -> object:
-        return _rrsets((record,))
+        response = dns.message.QueryMessage()
+        response.answer = _rrsets((record,))
+        return response.to_wire()
 
 
 def _response(query: WireQuery, reply: WireReply) -> dns.message.QueryMessage:
@@ -116,6 +118,9 @@ def _rrsets(records: tuple[ResourceRecord, ...]) -> list[dns.rrset.RRset]:
     if not records:
         return []
     first = records[0]
+    texts = [record.data for record in records]
     return [
-        dns.rrset.from_text_list(first.name, first.ttl, "IN", first.kind, [record.data for record in records])
+        dns.rrset.from_text_list(
+            first.name, first.ttl, "IN", first.kind, texts, origin=dns.name.root, relativize=False
+        )
     ]

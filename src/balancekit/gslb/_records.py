@@ -87,6 +87,7 @@ class StaticRecords(Record):
     data
         Texts in presentation form by type: ``{"NS": ["ns1.example.com."], "TXT": ['"v=spf1 -all"']}``. A
         CNAME excludes any other type. A text that stands twice counts once. ``TYPE65`` is ``HTTPS`` (RFC 3597).
+        Names in them are absolute, with the final dot or without.
     ttl
         Seconds.
 

@@ -36,6 +36,8 @@ __all__ = ["OWNER", "RouterSettings"]
 
 OWNER: Final = 255
 """The priority of the router that owns the addresses."""
+BROADCAST: Final = 0xFFFF_FFFF
+"""The address of IPv4 that is of all machines."""
 FLAGS: Final = (
     "preempt",
     "answer_lower",
@@ -86,11 +88,17 @@ class RouterSettings(Record):
             valid.flag(name, getattr(self, name))
         self.__dict__["ipv4_checksum"] = valid.member("ipv4_checksum", self.ipv4_checksum, Ipv4Checksum)
         family = ip(self.addresses[0]).version
+        if len({ip(each) for each in self.addresses}) < len(self.addresses):
+            raise ConfigurationError("addresses", self.addresses, "each address once")
         if not isinstance(self.peers, tuple):
             raise ConfigurationError("peers", self.peers, "a tuple of addresses")
         for name, given in (("source", (self.source,)), ("peers", self.peers)):
             if any(ip(one, name).version != family for one in given):
                 raise ConfigurationError(name, given, f"IPv{family} addresses, as the protected ones")
+        for name, given in (("addresses", self.addresses), ("source", (self.source,)), ("peers", self.peers)):
+            for one in given:
+                if ip(one).is_multicast or ip(one).is_unspecified or int(ip(one)) == BROADCAST:
+                    raise ConfigurationError(name, one, "an address of one machine")
         if ip(self.source) in {ip(peer) for peer in self.peers}:
             raise ConfigurationError(
                 "peers", self.peers, f"the other routers, without source ({self.source})"

@@ -492,3 +492,29 @@ def test_tracking_stays_within_1_and_254_and_off_the_owner(router, priority):
     with pytest.raises(ConfigurationError, match="priority"):
         machine.set_priority(priority, now=t)
     assert state(machine) == before
+
+
+@pytest.mark.parametrize("wrong", ["0.0.0.0", "224.0.0.18", "255.255.255.255"])
+@pytest.mark.parametrize("field", ["addresses", "source", "peers"])
+def test_an_address_is_that_of_one_machine(field, wrong):
+    """No machine has the unspecified address, that of a group or that of all; a router cannot send from them nor to hold them."""
+    value = wrong if field == "source" else (wrong,)
+    with pytest.raises(ConfigurationError, match=field):
+        VirtualRouter(**{"vrid": 51, "addresses": ("192.0.2.100",), "source": "192.0.2.12", field: value})
+
+
+@pytest.mark.parametrize("field", ["addresses", "source"])
+@pytest.mark.parametrize("wrong", ["::", "ff02::12"])
+def test_an_ipv6_address_is_that_of_one_machine(field, wrong):
+    """The unspecified address and groups of IPv6 are no machine's."""
+    value = wrong if field == "source" else (wrong,)
+    with pytest.raises(ConfigurationError, match=field):
+        VirtualRouter(**{"vrid": 51, "addresses": ("2001:db8::100",), "source": "fe80::12", field: value})
+
+
+def test_an_address_that_stands_twice_is_refused():
+    """An advert with one address twice is none that the other routers accept; two spellings are one address."""
+    for twice in (("192.0.2.100", "192.0.2.100"), ("2001:db8::1", "2001:db8:0::1")):
+        source = "fe80::1" if ":" in twice[0] else "192.0.2.12"
+        with pytest.raises(ConfigurationError, match="addresses"):
+            VirtualRouter(vrid=51, addresses=twice, source=source)
