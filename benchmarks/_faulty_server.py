@@ -1,10 +1,11 @@
-"""A real HTTP server, as a process of its own, that can be told to be unwell.
+"""A real HTTP server in its own process, which can be set to fail.
 
     python -m benchmarks._faulty_server --name a
 
-It prints its port, answers every path after a few milliseconds, and ends when its standard input is closed.
-``/tell?mode=refusing`` makes it answer 503 at once, ``mode=flapping`` makes it do so every other 3 s, and
-``mode=well`` ends that. ``/count`` says how many requests it has answered, those two and ``/health`` left out.
+It prints its port, answers every path after some 10 ms, and ends when its standard input is closed. After a request for
+``/mode?mode=refusing`` it answers 503 at once. After ``mode=flapping`` it answers 503 for 3 s, then normally for 3 s, and so
+on. ``mode=well`` ends both. ``/count`` returns the number of requests, except those for ``/mode``, ``/count`` and
+``/health``.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from random import Random
 from aiohttp import web
 
 HALF = 3.0
-"""Seconds that a flapping server is well, and as many that it is not."""
+"""Seconds for which a flapping server fails, and for which it then works."""
 
 
 def application(name: str) -> web.Application:
-    """Return the application."""
+    """Return the application of a server."""
     rng, mode, since, count = Random(name), "well", 0.0, 0
 
-    def unwell() -> bool:
+    def fails() -> bool:
         if mode == "flapping":
             return int((time.monotonic() - since) / HALF) % 2 == 0
         return mode == "refusing"
 
     async def answer(request: web.Request) -> web.Response:
         nonlocal mode, since, count
-        if request.path == "/tell":
+        if request.path == "/mode":
             mode, since = request.query["mode"], time.monotonic()
         elif request.path == "/count":
             return web.Response(text=str(count))
         elif request.path != "/health":
             count += 1
-        if unwell() and request.path != "/tell":
+        if fails() and request.path != "/mode":
             return web.Response(status=503)
         await asyncio.sleep(0.01 * rng.lognormvariate(0.0, 0.3))
         return web.Response(text=name)
@@ -59,11 +60,11 @@ async def serve(name: str, port: int) -> None:
     sys.stdout.flush()
     closed = asyncio.Event()
 
-    def look() -> None:
+    def check_input() -> None:
         if not os.read(sys.stdin.fileno(), 4096):
             closed.set()
 
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), look)
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), check_input)
     await closed.wait()
     await runner.cleanup()
 

@@ -1,7 +1,6 @@
-"""Timing in empty method calls, with the library's own timer, and storage of results.
+"""Measurement of time in empty method calls, with the timer of the library, and storage of results.
 
-Only ratios are kept, with the machine and the versions they were measured on; ``benchmarks.compare`` prints two
-such files side by side.
+Only ratios are stored, with the machine and the versions of packages. ``benchmarks.compare`` compares two such files.
 """
 
 from __future__ import annotations
@@ -42,18 +41,18 @@ PACKAGES = (
 
 
 def add_save(parser: argparse.ArgumentParser) -> None:
-    """Add the option that keeps what was measured."""
+    """Add the option ``--save``, which stores the results."""
     parser.add_argument(
         "--save",
         nargs="?",
         const="",
         metavar="FILE",
-        help="keep the ratios, in benchmarks/results if no file is named",
+        help="store the ratios; without FILE, in benchmarks/results",
     )
 
 
 def save(name: str, figures: Mapping[str, float], file: str | None) -> None:
-    """Write ratios with machine and versions, if that was asked for."""
+    """Write ratios with machine and versions to ``file``: ``None`` writes nothing, an empty name is the default file."""
     if file is None:
         return
     path = Path(file) if file else RESULTS / f"{name}.json"
@@ -65,7 +64,7 @@ def save(name: str, figures: Mapping[str, float], file: str | None) -> None:
         "figures": {label: round(figure, 3) for label, figure in figures.items()},
     }
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    print("kept in", path)
+    print("saved to", path)
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""A small world in virtual time: servers with a few workers or processors, and balancers that make requests.
+"""A small simulation: servers with a few workers or processors, and balancers that send requests.
 
-Requests wait in a queue for a worker, or all are worked on at once and share the processors. Servers tell of themselves
-by ``LoadMeter``, as real ones do: with each answer, and when probed.
+Requests wait in a queue for a worker, or all run at once and share the processors. Servers report their load by
+``LoadMeter``, as real servers do: with each response, and in reply to a probe.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from balancekit import LoadBalancer
 from balancekit.reported import LoadMeter
 
 MEAN_S = 0.05
-"""Mean time of service at speed 1; exponential."""
+"""The mean service time at speed 1, in seconds."""
 
 
 WINDOW_S = 1.0
-"""Over which servers average what they report."""
+"""The seconds over which servers average their reports."""
 
 
 class Server:
-    """Workers behind one queue; the factor is how fast they are at present, as a multiple of what is promised."""
+    """Workers behind one queue. ``factor`` is their present speed, as a multiple of the promised speed."""
 
     utilization: Callable[[], float] | None = None
 
@@ -46,16 +46,16 @@ class Server:
         )
 
     def resize(self, factor: float) -> None:
-        """Work at another speed, from the next request on."""
+        """Set the speed, from the next request on."""
         self.factor = factor
 
     def begin(self, work: float, ended: Callable[[], None]) -> None:
-        """Take a request."""
+        """Receive a request. Call ``ended`` when it is served."""
         self.queue.append((work, ended))
         self._serve()
 
     def _serve(self) -> None:
-        """Start what can be started."""
+        """Give queued requests to the idle workers."""
         while self.queue and self.busy < self.workers:
             work, ended = self.queue.popleft()
             self.busy += 1
@@ -69,29 +69,32 @@ class Server:
 
 
 class SharingServer(Server):
-    """Processors that all requests share, each using at most one; the factor is how many there are at present."""
+    """Processors that all requests share. Each request uses at most one.
+
+    ``factor`` is the present number of processors, as a multiple of the promised number.
+    """
 
     def __init__(self, world: World, speed: float, workers: int) -> None:
         self.jobs: list[tuple[float, int, Callable[[], None]]] = []
-        self.done = 0.0  # the work that each request has had that has been here from the beginning
+        self.done = 0.0  # the work done, since the start of the run, for a request that was always present
         self.since = 0.0
         self.used = 0.0
         self.version = 0
         super().__init__(world, speed, workers)
 
     def utilization(self) -> float:
-        """Return the processors used, as a share of those promised, averaged over the window."""
+        """Return the used processors, as a share of the promised ones, averaged over the window."""
         self._advance()
         return self.used
 
     def resize(self, factor: float) -> None:
-        """Have another number of processors, from now on."""
+        """Set the number of processors, from now on."""
         self._advance()
         self.factor = factor
         self._plan()
 
     def begin(self, work: float, ended: Callable[[], None]) -> None:
-        """Take a request."""
+        """Receive a request. Call ``ended`` when it is served."""
         self._advance()
         self.version += 1
         heapq.heappush(self.jobs, (self.done + work, self.version, ended))
@@ -109,7 +112,7 @@ class SharingServer(Server):
         self.since = self.world.now
 
     def _plan(self) -> None:
-        """Say when the next request ends if none comes before."""
+        """Schedule the end of the next request. A later change of the requests or processors cancels it."""
         self.version += 1
         if not self.jobs:
             return
@@ -129,7 +132,7 @@ class SharingServer(Server):
 class World:
     """Servers and one clock.
 
-    The work of a request is drawn by a function of its own, of mean 1; exponential if none is given.
+    ``work`` draws the work of a request, with a mean of 1. If left out, work has an exponential distribution.
     """
 
     def __init__(
@@ -157,21 +160,21 @@ class World:
         return self.now
 
     def at(self, when: float, what: Callable[[], None]) -> None:
-        """Do something later."""
+        """Call a function at a time."""
         self.serial += 1
         heapq.heappush(self.events, (when, self.serial, what))
 
     def every(self, period: float, what: Callable[[], None]) -> None:
-        """Do something again and again."""
+        """Call a function after every period."""
 
-        def again() -> None:
+        def call() -> None:
             what()
-            self.at(self.now + period, again)
+            self.at(self.now + period, call)
 
-        self.at(self.now + period, again)
+        self.at(self.now + period, call)
 
     def send(self, lb: LoadBalancer[str], work: float, *, measured: bool) -> None:
-        """Make one request."""
+        """Send one request through a balancer."""
         lease, arrived = lb.acquire(), self.now
         server = self.servers[lease.target]
         server.open += 1
@@ -191,7 +194,10 @@ class World:
     def run(
         self, lbs: list[LoadBalancer[Any]], rate: float, requests: int, measured: float = 0.8
     ) -> list[float]:
-        """Make requests through balancers at random; return latencies of the last, a share, in mean times of service."""
+        """Send requests through balancers chosen at random.
+
+        Return the latencies of the last requests, in mean service times. ``measured`` is their share of all requests.
+        """
 
         def arrive(left: int = requests) -> None:
             lb = lbs[self.rng.randrange(len(lbs))]

@@ -1,10 +1,10 @@
-"""Programs of a small fleet on one machine: servers with a queue each, and workers that balance over them.
+"""Programs of a small fleet on one machine: servers with one queue each, and workers that balance over them.
 
-    python -m benchmarks._workers servers 10        prints the ports, serves until its input ends
-    python -m benchmarks._workers worker '{...}'    makes its requests, prints what they took
+    python -m benchmarks._workers servers 10        prints the ports, and serves until its input ends
+    python -m benchmarks._workers worker '{...}'    sends its requests, and prints their latencies
 
-A server works on one request at a time for as long as the request says, so a run of the same seeds asks for the same
-work whatever the balancers decide. A worker sends at random moments that do not depend on the answers.
+A server works on one request at a time. The request contains its service time. So two runs with the same seeds have the same
+work, whatever the balancers decide. A worker sends at random times that do not depend on the responses.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from balancekit.loads import InFlight, PeakEwmaLatency
 from balancekit.sharing import Shared
 
 MEAN_S = 0.05
-"""Mean time of service; exponential."""
+"""The mean service time, in seconds. Service times have an exponential distribution."""
 
 
 class Queue:
-    """One server: requests in the order they come, each for as long as it says."""
+    """One server. It serves requests in the order of arrival, each for the service time in it."""
 
     def __init__(self) -> None:
         self.free_at = 0.0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the requests of one connection."""
+        """Serve the requests of one connection."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(ConnectionError):
             while line := await reader.readline():
@@ -53,33 +53,33 @@ async def serve(count: int) -> None:
 
 
 class Connections:
-    """Connections that are open and idle, by address."""
+    """The idle connections by address."""
 
     def __init__(self) -> None:
         self.idle: dict[str, list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
 
-    async def ask(self, address: str, service: float) -> None:
-        """Make one request."""
+    async def request(self, address: str, service: float) -> None:
+        """Send one request, and wait for its response."""
         host, _, port = address.partition(":")
         idle = self.idle.setdefault(address, [])
         reader, writer = idle.pop() if idle else await asyncio.open_connection(host, int(port))
         writer.write(f"{service}\n".encode())
         if not await reader.readline():
-            raise ConnectionResetError("no answer")
+            raise ConnectionResetError("no response")
         idle.append((reader, writer))
 
 
 class Run(NamedTuple):
-    """What workers found."""
+    """The measurements of all workers of a run."""
 
     took: list[float]
-    """What each request took, in mean times of service."""
+    """The latency of each request, in mean service times."""
     late: float
-    """The 99th percentile of how late requests were sent, in the same unit: what the machine adds."""
+    """The 99th percentile of the delay with which requests were sent, in mean service times. The machine causes it."""
 
 
 async def work(options: dict[str, Any]) -> dict[str, list[float]]:
-    """Make requests; return what each took and how late it was sent, in mean times of service."""
+    """Send requests. Return their latencies, and the delays with which they were sent, in mean service times."""
     load: Any = InFlight() if options["load"] == "in-flight" else PeakEwmaLatency()
     if options["file"]:
         load = Shared(load, file=options["file"])
@@ -91,7 +91,7 @@ async def work(options: dict[str, Any]) -> dict[str, list[float]]:
 
     async def request(due: float, service: float) -> None:
         with lb.acquire() as lease:
-            await connections.ask(lease.target, service)
+            await connections.request(lease.target, service)
         took.append((time.monotonic() - due) / MEAN_S)
 
     async with asyncio.TaskGroup() as group:
@@ -114,7 +114,7 @@ def program(*arguments: str) -> subprocess.Popen[str]:
 
 @contextlib.contextmanager
 def servers(count: int) -> Iterator[list[int]]:
-    """Run servers; yields their ports."""
+    """Run servers. Yield their ports."""
     with program("servers", str(count)) as process:
         assert process.stdout is not None
         try:
@@ -126,7 +126,7 @@ def servers(count: int) -> Iterator[list[int]]:
 def run_workers(
     ports: list[int], *, workers: int, seconds: float, load: str, file: str, utilization: float, seed: int
 ) -> Run:
-    """Run workers at once; return what they found."""
+    """Run workers that begin at the same time. Return their measurements."""
     rate = utilization * len(ports) / MEAN_S / workers
     options = {"ports": ports, "load": load, "file": file, "rate": rate, "seconds": seconds}
     running = [

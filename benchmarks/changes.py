@@ -1,13 +1,13 @@
-"""Picks while the pool changes: how much longer they take than beside any other busy thread.
+"""The duration of picks while another thread changes the pool, compared with that beside an empty loop.
 
     uv run python -m benchmarks.changes                 the table
     uv run python -m benchmarks.changes --check         fail if a figure is over its bound
 
-Four threads acquire and release; a fifth changes the pool, or, for comparison, runs an empty Python loop for the same
-time. Both in one process, in turns, with ``sys.setswitchinterval(0.0005)``. Two pools: a ring of 1,500 endpoints with
-1,000 virtual nodes each, to which three endpoints are added; and 20,000 endpoints, of which one changes its weight by
-an update of the whole list. Bounds: the 99.99th percentile of a pick at most 1.5 times, the longest at most 2 times,
-throughput at least 0.8 of the comparison.
+Four threads acquire and release. A fifth thread changes the pool. For comparison, it then runs an empty Python loop for the
+same time. Both run alternately in one process, with ``sys.setswitchinterval(0.0005)``. There are two pools. One is a ring of
+1,500 endpoints with 1,000 virtual nodes each, to which three endpoints are added. The other has 20,000 endpoints, and an
+update of the whole list changes the weight of one. Bounds: the 99.99th percentile of a pick is at most 1.5 times that of the
+comparison, the longest pick at most 2 times, and the throughput at least 0.8 times.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ REQUESTERS = 4
 SWITCH_INTERVAL_S = 0.0005
 MAX_P9999, MAX_LONGEST, MIN_THROUGHPUT = 1.5, 2.0, 0.8
 MAX_BUSY = 2.0
-"""If the comparison itself differs from round to round by more than this factor, nothing is judged."""
+"""If the 99.99th percentile of the comparison differs between rounds by more than this factor, the check is skipped."""
 
 
 class Picks(NamedTuple):
-    """What four threads saw."""
+    """The picks of the four threads, and the seconds that they took together."""
 
     nanoseconds: list[np.ndarray]
     seconds: float
@@ -51,14 +51,14 @@ class Picks(NamedTuple):
 
 
 def beside(lb: LoadBalancer[str], work: Callable[[], None]) -> Picks:
-    """Run requests in four threads for as long as a fifth works."""
+    """Run requests in four threads while this thread runs ``work``."""
     working, ready = threading.Event(), threading.Barrier(REQUESTERS + 1)
     working.set()
-    seen = [array("q") for _ in range(REQUESTERS)]
+    durations = [array("q") for _ in range(REQUESTERS)]
 
-    def request(mine: array[int], number: int) -> None:
-        note, clock, key, acquire, going = (
-            mine.append,
+    def request(own: array[int], number: int) -> None:
+        record, clock, key, acquire, going = (
+            own.append,
             time.perf_counter_ns,
             f"user:{number}",
             lb.acquire,
@@ -68,10 +68,10 @@ def beside(lb: LoadBalancer[str], work: Callable[[], None]) -> Picks:
         while going.is_set():
             began = clock()
             lease = acquire(key)
-            note(clock() - began)
+            record(clock() - began)
             lease.release()
 
-    threads = [threading.Thread(target=request, args=(mine, number)) for number, mine in enumerate(seen)]
+    threads = [threading.Thread(target=request, args=(own, number)) for number, own in enumerate(durations)]
     for thread in threads:
         thread.start()
     ready.wait()
@@ -81,11 +81,11 @@ def beside(lb: LoadBalancer[str], work: Callable[[], None]) -> Picks:
     working.clear()
     for thread in threads:
         thread.join()
-    return Picks([np.frombuffer(mine, dtype=np.int64) for mine in seen], seconds)
+    return Picks([np.frombuffer(own, dtype=np.int64) for own in durations], seconds)
 
 
 def loop_for(seconds: float) -> Callable[[], None]:
-    """Return an empty loop that ends after some time."""
+    """Return a function that runs an empty loop for some seconds."""
 
     def loop() -> None:
         end, clock = time.perf_counter() + seconds, time.perf_counter
@@ -97,7 +97,7 @@ def loop_for(seconds: float) -> Callable[[], None]:
 
 
 def ring(load: InFlight | InFlightCost) -> tuple[LoadBalancer[str], Callable[[int], None]]:
-    """Return a large ring, and a change of it."""
+    """Return a balancer with a large ring, and a function that changes the ring."""
     lb = LoadBalancer([f"e{k}" for k in range(1500)], selector=RingHash(vnodes=1000), load=load, health=None)
 
     def change(number: int) -> None:
@@ -108,7 +108,7 @@ def ring(load: InFlight | InFlightCost) -> tuple[LoadBalancer[str], Callable[[in
 
 
 def many(load: InFlight | InFlightCost) -> tuple[LoadBalancer[str], Callable[[int], None]]:
-    """Return a large pool, and a change of it."""
+    """Return a balancer with a large pool, and a function that changes the pool."""
     endpoints = [Endpoint(f"10.{k >> 8}.{k & 255}:80") for k in range(20_000)]
     lb = LoadBalancer(endpoints, selector=PowerOfChoices(), load=load)
 
@@ -128,7 +128,7 @@ CASES = {
 
 
 def measure(name: str, rounds: int) -> tuple[dict[str, float], float]:
-    """Return the ratios of one case, and by what factor the comparison differs from itself."""
+    """Return the ratios of one case, and the factor by which the comparison differs between rounds."""
     lb, change = CASES[name]()
     quiet: list[Picks] = []
     busy: list[Picks] = []

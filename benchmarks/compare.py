@@ -1,9 +1,9 @@
 """Comparison of two files of results, side by side.
 
     uv run python -m benchmarks.compare benchmarks/results/micro.json NEW.json
-    uv run python -m benchmarks.compare OLD.json NEW.json --over 1.2    only what changed by a fifth and more
+    uv run python -m benchmarks.compare OLD.json NEW.json --over 1.2    only figures that changed by a factor of 1.2 or more
 
-Figures are ratios of one run each, so they can be compared between machines; a few percent are noise.
+Figures are ratios within one run, so they can be compared between machines. Differences of a few per cent are noise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], over: float) -> list
     old, new
         Results as ``--save`` writes them.
     over
-        Leave out what changed by less than this factor, up or down; 1 leaves out nothing.
+        Leave out figures that changed by less than this factor, up or down. 1 leaves out nothing.
     """
     lines = [f"old {_origin(old)}", f"new {_origin(new)}", f"{'':56}{'old':>10}{'new':>10}{'new / old':>11}"]
     for label in dict.fromkeys((*old["figures"], *new["figures"])):
@@ -56,7 +56,7 @@ def main(words: list[str] | None = None) -> int:
         old, new = [json.loads(path.read_text(encoding="utf-8")) for path in (options.old, options.new)]
         lines = compare(old, new, options.over)
     except (OSError, ValueError, KeyError) as error:
-        print(f"cannot be compared: {error!r}", file=sys.stderr)
+        print(f"the files cannot be compared: {error!r}", file=sys.stderr)
         return 2
     print("\n".join(lines))
     return 0

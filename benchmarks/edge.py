@@ -1,9 +1,9 @@
-"""Round trips through the TCP edge of ``docs/how-to/edge-tcp.md``, beside those without it.
+"""Round trips through the TCP proxy of ``docs/how-to/edge-tcp.md``, compared with those without it.
 
     uv run python -m benchmarks.edge [--check]
 
-One connection each way, a hundred bytes there and back, in turns so that a slow spell hits both. All of it runs in one
-process on loopback: what is compared is two hops with four.
+There is one connection through the proxy and one without. Each round trip sends a hundred bytes and receives them again. The
+connections are used alternately, so a slow period of the machine affects both. All runs in one process over loopback.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "how-to" / "edge-tcp.md"
 ROUND_TRIPS: Final = 4_000
 PAYLOAD: Final = b"x" * 100
 PATIENCE_S: Final = 5.0
-"""A timeout per round trip, as any client has."""
+"""The timeout of a round trip, in seconds."""
 MAX_RATIO: Final = 2.0
-"""Of the medians, with the proxy over without."""
+"""The largest accepted ratio of the medians: with the proxy over without."""
 
 
 def edge() -> dict[str, Any]:
-    """Return the names that the page's first block defines."""
+    """Return the names that the first code block of the page defines."""
     [code, *_] = re.findall(
         r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     names: dict[str, Any] = {}
-    exec(compile(code, str(PAGE), "exec"), names)  # noqa: S102 - the page is ours
+    exec(compile(code, str(PAGE), "exec"), names)  # noqa: S102 - a page of this repository
     return names
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Drop a PROXY header if there is one, then answer with what comes."""
+    """Drop the PROXY header, if there is one, and send all other data back."""
     data = await reader.read(65_536)
     header = proxy_protocol.parse(data, mode="optional")
     data = data[header.size :] if isinstance(header, proxy_protocol.ProxyHeader) else data
@@ -52,7 +52,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def round_trips() -> tuple[list[float], list[float]]:
-    """Return the times of round trips without the edge and with it."""
+    """Return the times of round trips without the proxy and with it, in seconds."""
     names = edge()
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -78,7 +78,7 @@ async def round_trips() -> tuple[list[float], list[float]]:
 
 
 def main() -> int:
-    """Print the medians; with ``--check``, fail above the bound."""
+    """Print the medians. With ``--check``, fail if the ratio is over its bound."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.edge", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="exit with 1 if the ratio is over its bound")
     options = parser.parse_args()

@@ -1,12 +1,12 @@
-"""Errors that callers see while servers crash, hang, refuse, flap and drain: real processes, one minute.
+"""Errors that callers get while servers crash, hang, refuse, flap and drain: real processes, for one minute.
 
-    uv run python -m benchmarks.failures                 the minute
-    uv run python -m benchmarks.failures --check         fail if a figure is not what it must be
-    uv run python -m benchmarks.failures --seconds 30    a shorter one
+    uv run python -m benchmarks.failures                 one minute
+    uv run python -m benchmarks.failures --check         fail if a figure is wrong
+    uv run python -m benchmarks.failures --seconds 30    a shorter run
 
-Six HTTP servers; passive health, damping and active checks are on. In the course of the minute ``crash`` gets
-SIGKILL and is started again, ``hang`` gets SIGSTOP and SIGCONT, ``refuse`` answers 503 at once and recovers,
-``flap`` does so every other 3 s, ``drain`` is drained, ``well`` is left in peace. Callers make idempotent
+There are six HTTP servers. Passive health, damping and active checks are on. During the run, ``crash`` gets SIGKILL and is
+started again. ``hang`` gets SIGSTOP and later SIGCONT. ``refuse`` answers 503 at once and later recovers. ``flap`` answers 503
+for 3 s, then normally for 3 s, and so on. ``drain`` is drained. Nothing happens to ``well``. Callers make idempotent
 requests, each with up to four attempts on different endpoints.
 """
 
@@ -46,7 +46,7 @@ class Fleet:
         self.ports: dict[str, int] = {}
 
     async def start(self, name: str) -> None:
-        """Start a server, on the port it had before."""
+        """Start a server, on the port that it had before, if any."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks._faulty_server", f"--name={name}"),
             f"--port={self.ports.get(name, 0)}",
@@ -58,13 +58,13 @@ class Fleet:
         self.processes[name] = process
 
     def url(self, name: str) -> str:
-        """Return where a server is."""
+        """Return the URL of a server."""
         return f"http://127.0.0.1:{self.ports[name]}"
 
 
 @contextlib.asynccontextmanager
 async def fleet() -> AsyncIterator[Fleet]:
-    """Run the servers, and leave none behind."""
+    """Run the servers. Kill them at the end."""
     servers = Fleet()
     try:
         for name in NAMES:
@@ -78,7 +78,7 @@ async def fleet() -> AsyncIterator[Fleet]:
 
 
 class Callers:
-    """Requests with attempts, and what came of them."""
+    """Callers that make requests with several attempts, and the results."""
 
     def __init__(self, balancer: LoadBalancer[str], session: aiohttp.ClientSession) -> None:
         self.balancer, self.session = balancer, session
@@ -89,8 +89,8 @@ class Callers:
         self.slowest = 0.0
         self.stopping = False
 
-    async def keep_coming(self) -> None:
-        """Make one request after the other."""
+    async def run(self) -> None:
+        """Make requests until :attr:`stopping` is set, each caller one after the other."""
 
         async def caller(number: int) -> None:
             await asyncio.sleep(PAUSE * number / CALLERS)
@@ -104,7 +104,7 @@ class Callers:
 
     async def request(self) -> None:
         """Make one request."""
-        seen = []
+        failed = []
         try:
             for number, lease in enumerate(self.balancer.attempts(ATTEMPTS)):
                 self.retries += number > 0
@@ -116,45 +116,45 @@ class Callers:
                             self.served[lease.endpoint.id] += 1
                             return
                         lease.release(Outcome.FAILURE)
-                seen.append(lease.endpoint.id)
+                failed.append(lease.endpoint.id)
         except UnavailableError as error:
-            seen.append(str(error))
-        self.failures[", ".join(seen)] += 1
+            failed.append(str(error))
+        self.failures[", ".join(failed)] += 1
 
 
 class Log:
-    """What happened to whom, and when."""
+    """The events of the balancer, and the time of each server's fault."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.faults: dict[str, float] = {}
 
     def first(self, name: str, kind: type[Event], after: float) -> Event | None:
-        """Return the first event of a kind about an endpoint from some time on."""
+        """Return the first event of a kind about an endpoint at or after a time."""
         found = (e for e in self.events if isinstance(e, kind) and e.endpoint == name and e.at >= after)
         return next(found, None)
 
 
-async def misfortunes(
+async def faults(
     servers: Fleet,
     balancer: LoadBalancer[str],
     session: aiohttp.ClientSession,
     log: Log,
     minute: float,
 ) -> int:
-    """Let it all happen; return how many requests the drained server had answered when it was drained."""
+    """Cause all faults. Return how many requests the drained server had answered when the drain had ended."""
     began = time.monotonic()
 
     async def at(share: float) -> None:
         await asyncio.sleep(max(0.0, began + share * minute - time.monotonic()))
 
-    async def tell(name: str, mode: str) -> None:
+    async def set_mode(name: str, mode: str) -> None:
         log.faults.setdefault(name, time.monotonic())
-        async with session.get(f"{servers.url(name)}/tell?mode={mode}") as response:
+        async with session.get(f"{servers.url(name)}/mode?mode={mode}") as response:
             await response.read()
 
     await at(0.05)
-    await tell("flap", "flapping")
+    await set_mode("flap", "flapping")
     await at(0.10)
     log.faults["drain"] = time.monotonic()
     balancer.drain("drain", deadline=5.0)
@@ -168,19 +168,19 @@ async def misfortunes(
     log.faults["hang"] = time.monotonic()
     servers.processes["hang"].send_signal(signal.SIGSTOP)
     await at(0.45)
-    await tell("refuse", "refusing")
+    await set_mode("refuse", "refusing")
     await at(0.58)
     await servers.start("crash")
     await at(0.64)
     servers.processes["hang"].send_signal(signal.SIGCONT)
     await at(0.70)
-    await tell("refuse", "well")
+    await set_mode("refuse", "well")
     await at(1.0)
     return answered
 
 
 async def minute(seconds: float) -> list[str]:
-    """Run it; print the figures, and return what is wrong with them."""
+    """Run the benchmark and print the figures. Return a line for each wrong one."""
     log = Log()
     timeout = aiohttp.ClientTimeout(total=ATTEMPT_TIMEOUT)
     connector = aiohttp.TCPConnector(limit=0, force_close=False)
@@ -192,10 +192,10 @@ async def minute(seconds: float) -> list[str]:
         )
         callers = Callers(balancer, session)
         async with AsyncChecks(balancer, HttpCheck(path="/health"), schedule=SCHEDULE):
-            coming = asyncio.create_task(callers.keep_coming())
-            answered = await misfortunes(servers, balancer, session, log, seconds)
+            requests = asyncio.create_task(callers.run())
+            answered = await faults(servers, balancer, session, log, seconds)
             callers.stopping = True
-            await coming
+            await requests
         tasks = len(asyncio.all_tasks()) - 1
         async with session.get(servers.url("drain") + "/count") as response:
             answered = int(await response.text()) - answered
@@ -203,7 +203,7 @@ async def minute(seconds: float) -> list[str]:
 
 
 def report(balancer: LoadBalancer[str], callers: Callers, log: Log, answered: int, tasks: int) -> list[str]:
-    """Print the figures; return what is wrong with them."""
+    """Print the figures. Return a line for each wrong one."""
     total = sum(callers.served.values()) + sum(callers.failures.values())
     wrong = [f"failed: {count} x {why}" for why, count in callers.failures.items()]
     print(f"requests {total}, failures {sum(callers.failures.values())}, retries {callers.retries}, ", end="")
@@ -220,7 +220,7 @@ def report(balancer: LoadBalancer[str], callers: Callers, log: Log, answered: in
         if spent > BOUND:
             wrong.append(f"{name} was detected after {spent:.2f} s")
         if name != "flap" and log.first(name, Restored, event.at) is None:
-            wrong.append(f"{name} was not taken back")
+            wrong.append(f"{name} was not restored")
     flaps = Counter(type(event).__name__ for event in log.events if event.endpoint == "flap")
     print(f"\nflap      {dict(flaps)}")
     draining = next(event for event in log.events if isinstance(event, Draining))
@@ -231,13 +231,13 @@ def report(balancer: LoadBalancer[str], callers: Callers, log: Log, answered: in
     )
     print("never drained" if drained is None else f"drained after {drained.at - draining.at:.3f} s")
     if late or answered or drained is None or drained.forced:
-        wrong.append("the drained endpoint was used, or did not drain")
+        wrong.append("the drained endpoint got requests, or was not drained")
     stats = balancer.stats()
     threads = threading.active_count() - 1
     print(f"\nin flight {stats.inflight}, tasks left {tasks}, threads left {threads}")
     print("states    " + ", ".join(f"{endpoint.id} {endpoint.state}" for endpoint in stats.endpoints))
     if stats.inflight or tasks or threads:
-        wrong.append("something is left over")
+        wrong.append("requests, tasks or threads are left")
     return wrong
 
 

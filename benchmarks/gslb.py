@@ -1,10 +1,10 @@
-"""Cost of DNS decisions over a table of 494 000 networks, in empty calls, and of building the map.
+"""The cost of DNS decisions over a table of 494,000 networks, in empty calls, and of building the map.
 
     uv run python -m benchmarks.gslb            the figures
     uv run python -m benchmarks.gslb --check    fail if one is over its bound
 
-The table is made here, from a fixed seed: disjoint networks of /20 to /24 with 200 countries on six continents, as a
-free country database has them. Building is measured after the table was read, in CPU seconds.
+The table is generated from a fixed seed. It has disjoint networks of /20 to /24, and 200 countries on six continents, like a
+free country database. The time to build the map is measured in CPU seconds, without reading the table.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rows(rng: Random) -> Iterator[tuple[IPv4Network | IPv6Network, Location]]:
 
 
 def size_of(geo_map: GeoMap) -> float:
-    """Return the bytes of the map's tables per interval; the fixed site lists are not counted."""
+    """Return the bytes of the map's tables per interval, without the fixed lists of sites."""
     total = 0
     for table in (geo_map._map4, geo_map._map6):
         total += sys.getsizeof(table._values) + sys.getsizeof(table._starts)

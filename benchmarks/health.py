@@ -1,10 +1,10 @@
-"""Cost of health checking for requests while nothing fails: whole requests with and without, in one run.
+"""The cost of health checking for requests while nothing fails: requests with and without it, in one run.
 
     uv run python -m benchmarks.health            the ratios
-    uv run python -m benchmarks.health --check    fail if full health costs more than 1.3 times none
+    uv run python -m benchmarks.health --check    fail if a request with full health costs more than 1.3 times one without
 
-*Full* is everything there is: damping, warm-up, probation, every rule swept once a second, and checks that
-have reported. Both balancers have the same selector and load and measure time.
+*Full* health has all parts: damping, warm-up, probation, every rule evaluated once a second, and checks that have reported.
+Both balancers have the same selector, load and measurement of time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ KINDS: dict[str, tuple[Any, Any, bool]] = {
 
 
 def balancer_of(size: int, kind: str, *, full: bool) -> LoadBalancer[str]:
-    """Return a balancer that has served."""
+    """Return a balancer that has served requests."""
     selector, load, timed = KINDS[kind]
     balancer = LoadBalancer(
         [f"10.0.{k >> 8}.{k & 255}:8080" for k in range(size)],

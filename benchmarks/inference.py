@@ -1,11 +1,11 @@
-"""Picks by prefix affinity: cost against hashing the prompt, growth with the endpoints, memory of the table.
+"""Picks by prefix affinity: cost relative to hashing the prompt, growth with the endpoints, memory of the table.
 
     uv run python -m benchmarks.inference            the table
     uv run python -m benchmarks.inference --check    fail if a bound does not hold
 
-Prompts have 25,600 bytes, that is 100 blocks. The measure is a loop that chains seeded MurmurHash3 over the blocks of the same
-prompts. A pick is ``acquire`` and release. Minima over rounds, in each of which all subjects take their turn, in one process,
-with prompts that none of them has seen: a busy machine takes more rounds to have a quiet moment for each.
+Prompts have 25,600 bytes, that is 100 blocks. A pick is ``acquire`` and release. Its cost is divided by that of a loop that
+chains seeded MurmurHash3 over the blocks of the same prompts. Every round measures all subjects in turn, in one process, with
+new prompts. Figures are minima over rounds. On a busy machine, more rounds are needed for a quiet moment of each subject.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ BLOCK = 256
 PROMPT = 25_600
 ROUNDS = 1_000
 REPEATS = 16
-"""As many as the table gives places to at once, so that each time has its share of that."""
+"""Prompts per measurement. The table allocates places for as many at once, so each measurement contains its share of that."""
 MAX_PICK = 1.5
-"""Times hashing."""
+"""The largest accepted cost of a pick, in costs of hashing."""
 KINDS = ("one more attempt", "new", "with a common beginning")
 MAX_GROWTH = 1.25
-"""64 endpoints against 8."""
+"""The largest accepted cost with 64 endpoints, relative to that with 8."""
 MAX_BYTES = 16.0
+"""The largest accepted memory of the table, in bytes per block and endpoint."""
 
 
 def chained(prompt: bytes) -> int:
-    """Hash the blocks of a prompt, each seeded with the one before."""
+    """Return the hash of a prompt: the hash of each block is seeded with that of the block before."""
     number = 0
     for at in range(0, len(prompt), BLOCK):
         number = mmh3.mmh3_x64_128_uintdigest(prompt[at : at + BLOCK], number & 0xFFFF_FFFF)
@@ -44,7 +45,7 @@ def chained(prompt: bytes) -> int:
 
 
 def picks(endpoints: int) -> Callable[[bytes], object]:
-    """Return a call that sends a prompt."""
+    """Return a function that picks an endpoint for a prompt and releases it."""
     names = [f"e{number}" for number in range(endpoints)]
     lb = LoadBalancer(names, selector=PrefixAffinity(), rng=Random(1))
 
@@ -56,7 +57,7 @@ def picks(endpoints: int) -> Callable[[bytes], object]:
 
 
 def measure(rounds: int) -> dict[str, float]:
-    """Return the figures."""
+    """Return the figures by name."""
     common, known = os.urandom(PROMPT // 5), [os.urandom(PROMPT)] * REPEATS
     subjects: list[tuple[str, str, Callable[[bytes], object]]] = [
         ("hashing", "new", chained),
@@ -85,7 +86,7 @@ def measure(rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print, and check if asked to."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--rounds", type=int, default=ROUNDS)

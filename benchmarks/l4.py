@@ -1,11 +1,11 @@
-"""Cost of decisions about connections, in empty method calls, and memory of a flow table.
+"""The cost of decisions about connections, in empty method calls, and the memory of a flow table.
 
     uv run python -m benchmarks.l4 [--check] [--json FILE] [--save]
     uv run python -m benchmarks.l4 --flows 8000000     the memory of so many flows
 
-A *hit* is a packet of a pinned flow, the clock moving on by 10 µs a packet; a *new* flow is one the table has never seen, in a
-full table that drops generations. Packing keys and hashing them by a Maglev table are rows of their own; the row "with its
-hash" is all of the first packet but the packing.
+A *hit* is a packet of a pinned flow. The clock advances by 10 µs per packet. A *new* flow is not in the table, and the table
+is full, so it drops generations. There are separate rows for packing keys and for hashing them by a Maglev table. The row
+"with its hash" is the whole cost of a first packet except the packing.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from balancekit.l4 import proxy_protocol as proxy
 OWNERS: Final = 20
 PACKET_S: Final = 1e-5
 BOUNDS: Final = {"flow hit": 15.0, "flow new": 40.0, "flow new, guarded": 40.0}
-"""Empty method calls at most, beyond those that make the key and the time."""
+"""The largest accepted cost, in empty method calls, without the cost of the key and the time."""
 WITH_HASH: Final = "flow new, with its hash"
 BYTES_A_FLOW: Final = (1 << 30) / 8e6
-"""A gibibyte for eight million flows."""
+"""The largest accepted memory of a flow, in bytes: a gibibyte for eight million flows."""
 
 
 def flows(count: int, seed: int) -> list[bytes]:
@@ -43,17 +43,17 @@ def flows(count: int, seed: int) -> list[bytes]:
 
 
 def cycle(keys: list[bytes]) -> Callable[[], bytes]:
-    """Return a function that gives one key after the other, for ever."""
+    """Return a function that returns one key after the other, and starts again after the last."""
     return itertools.cycle(keys).__next__
 
 
 def clock() -> Callable[[], float]:
-    """Return a clock that moves on with every look."""
+    """Return a clock that advances by ``PACKET_S`` with every call."""
     return (PACKET_S * tick for tick in itertools.count()).__next__
 
 
 def measure(rounds: int) -> tuple[dict[str, float], bool]:
-    """Return the cost of each decision, keys and times taken off, and whether the machine was too busy to judge."""
+    """Return the cost of each decision without keys and times, and whether the machine was too busy for the check."""
     group = Group(rounds=rounds)
     ids = [f"10.0.0.{number}:80" for number in range(OWNERS)]
     alive, owner = frozenset(ids), MaglevTable(ids).lookup
@@ -101,7 +101,7 @@ def measure(rounds: int) -> tuple[dict[str, float], bool]:
 
 
 def bytes_a_flow(count: int) -> float:
-    """Return the memory of a flow, its key included, in a table that is filled to its capacity."""
+    """Return the bytes of a flow with its key, in a table that is filled to its capacity."""
     ids = [f"10.0.0.{number}:80" for number in range(OWNERS)]
     alive = frozenset(ids)
     rng = random.Random(3)
@@ -124,7 +124,7 @@ def _fresh(rng: random.Random, count: int) -> Iterator[bytes]:
 
 
 def main() -> int:
-    """Print the table; with ``--check``, fail above a bound."""
+    """Print the table. With ``--check``, fail if a figure is over its bound."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.l4", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is over its bound")
     parser.add_argument("--rounds", type=int, default=9)

@@ -1,14 +1,15 @@
-"""The default decision beside every other choice that the library ships, in every cell of the league.
+"""The default decision compared with every other choice of the library, in every cell of the league.
 
-    uv run python -m benchmarks.league --quick          five minutes on two cores
-    uv run python -m benchmarks.league                  the whole league, an hour; goes on where it stopped
+    uv run python -m benchmarks.league --quick          a smaller league, five minutes on two cores
+    uv run python -m benchmarks.league                  the whole league, an hour; continues an earlier run
     uv run python -m benchmarks.league --check          fail if a cell or a mean is over its bound
     uv run python -m benchmarks.league --only "two speeds"
 
-Every other choice runs with some seeds; the best of each cell, the central queue and the default run with others, and these
-are compared. Where a ratio is within its bound and the end of its interval is not, they are compared with more seeds, once:
-16 pairs of runs with heavy tails say little. Runs are kept, one line of JSON each, in ``--file``; a run that is there is not
-made again. A change of the default needs a new file. Seeds are fixed, so equal code gives equal figures.
+A cell is a scenario, a number of balancers and a load. All other choices run in each cell with a first set of seeds, to find
+the best of them. The best others, the central queue and the default then run with a second set of seeds, and are compared. If
+a ratio is within its bound but the end of its interval is not, the cell is compared once more with more seeds, because 16
+pairs of runs with heavy tails are not enough. Runs are stored in ``--file``, one line of JSON each. A stored run is not
+repeated, so a change of the default needs a new file. Seeds are fixed, so equal code gives equal figures.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ from balancekit.bench._league import (
 )
 
 MAX_MEAN_RATIO = 0.95
+"""The largest accepted geometric mean of the ratios of all cells."""
 
 Key: TypeAlias = tuple[Cell, str, int, int]
-"""What is run: a cell, a choice, a seed, and how many requests."""
+"""A run: its cell, its choice, its seed and its number of requests."""
 
 
 def main() -> int:
@@ -51,13 +53,13 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", choices=list(SCENARIOS), help="a scenario; may be repeated"
     )
-    parser.add_argument("--file", type=Path, default=Path("league.jsonl"), help="where runs are kept")
-    parser.add_argument("--choosing", type=int, help="seeds that choose the best others; 4 if quick, else 8")
-    parser.add_argument("--measured", type=int, help="seeds that compare them; 8 if quick, else 16")
+    parser.add_argument("--file", type=Path, default=Path("league.jsonl"), help="where runs are stored")
+    parser.add_argument("--choosing", type=int, help="seeds that find the best others; 8, with --quick 4")
+    parser.add_argument("--measured", type=int, help="seeds that compare them; 16, with --quick 8")
     parser.add_argument(
-        "--undecided", type=int, help="seeds that compare undecided cells; 64, if quick the same 8"
+        "--undecided", type=int, help="seeds that compare undecided cells; 64, with --quick 8"
     )
-    parser.add_argument("--requests", type=int, help="requests of each run; 3,000 if quick, else 20,000")
+    parser.add_argument("--requests", type=int, help="requests of each run; 20,000, with --quick 3,000")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     requests = options.requests or (3_000 if options.quick else 20_000)
@@ -113,7 +115,7 @@ def _read(path: Path) -> dict[Key, Run]:
 
 
 def _print(standings: list[Standing]) -> list[str]:
-    """Print the table; return the cells and means that are over their bounds."""
+    """Print the table. Return the cells and means that are over their bounds."""
     over, p99s, means = [], [], []
     print(
         f"{'scenario':14}{'balancers':>10}{'load':>6}{'p99':>7}{'to':>6}{'mean':>7}{'to':>6}{'central':>9}  best"

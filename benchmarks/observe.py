@@ -1,6 +1,6 @@
-"""Cost of metrics for a request: with and without, interleaved, as multiples of an empty method call.
+"""The cost of a request with metrics and without, in empty method calls, measured alternately.
 
-python -m benchmarks.observe [--check]
+uv run python -m benchmarks.observe [--check]
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from balancekit import LoadBalancer
 from balancekit.observability.prometheus import BalancerCollector
 
 MAX_RATIO: Final = 6.0
-"""Times what a request costs without; the histogram of prometheus_client is most of it."""
+"""The largest accepted cost of a request with Prometheus metrics, relative to one without.
+
+The histogram of prometheus_client is most of the cost.
+"""
 
 
 def ignore(_endpoint: object, _completion: object) -> None:
-    """Hear, and do nothing."""
+    """Receive a completion, and do nothing."""
 
 
 def main() -> int:
-    """Print the table; with ``--check``, fail above the bound."""
+    """Print the table. With ``--check``, fail if the ratio is over its bound."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true")
     add_save(parser)

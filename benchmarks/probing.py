@@ -1,16 +1,17 @@
-"""Many balancers on servers of mixed speed: what probes, reports and shared counts are worth, in virtual time.
+"""Many balancers on servers of mixed speed: the effect of probes, reports and shared counts, in virtual time.
 
     uv run python -m benchmarks.probing            the tables, some minutes
     uv run python -m benchmarks.probing --check    fail if an order or a bound does not hold
 
-Balancers, selectors, loads and meters are those of production. Servers have a queue and two workers each, of three speeds. Each
-is promised its speed and runs at 1.6 times that, except where an *antagonist* is at work, which takes what is not promised; it
-is on a third of the servers, and on others every four seconds. Load 1 is what is promised, so at 1.2 servers with an antagonist
-have more than they can do, and the others have room: the setting of the Prequal paper, where balancing decides.
+Balancers, selectors, loads and meters are those of the library. Each server has one queue and two workers, of one of three
+speeds. A server runs at 1.6 times its promised speed. A server with an *antagonist*, which is another program on its machine,
+only runs at the promised speed. A third of the servers have an antagonist, and every four seconds another third. Load 1 is the
+sum of the promised speeds. So at load 1.2, servers with an antagonist are overloaded, and the others have spare capacity. The
+Prequal paper has the same setting.
 
-A probe answers after a millisecond. Weighted round robin and the counts in flight know the promised speeds as weights, the others
-know nothing. Kinds have the same arrivals and services in each seed, so ratios are taken within a seed; an interval is that of
-Student over seeds, of 95 %. Counts of a fleet are exchanged once a period, as through a store.
+A probe is answered after a millisecond. Weighted round robin and the counts in flight have the promised speeds as weights. The
+other kinds have no weights. All kinds have the same arrivals and work in each seed, so ratios are computed within a seed. The
+intervals are Student's, of 95 %, over seeds. Counts of a fleet are exchanged once per period, as through a store.
 """
 
 from __future__ import annotations
@@ -37,22 +38,25 @@ LOADS = (0.75, 1.0, 1.2)
 FLEET_BOUND = 1.3
 SPARE = 1.6
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-"""Quantile 0.975 by the number of seeds."""
+"""The quantile 0.975 of Student's distribution, by the number of seeds."""
 
 ORDER = ("Prequal", "two choices, Peak EWMA", "two choices, in flight", "weighted round robin")
-"""The order that is expected; by the paper, and with servers of several speeds."""
+"""The expected order, from the lowest 99th percentile, by the paper and for servers of several speeds."""
 CLAIMS = {
     ("Prequal", "two choices, Peak EWMA"),
     ("two choices, in flight", "weighted round robin"),
     ("default", "Prequal"),
 }
-"""Pairs whose order is claimed in the documents: with --check, none may be above in the mean. Of Peak EWMA and counts in flight
-none is claimed: counts that know the promised speeds are as good at load 0.75 and 1, and better at 1.2."""
+"""The pairs whose order the documents claim. With --check, the mean ratio of each must be below 1.
+
+No order of Peak EWMA and counts in flight is claimed. Counts with the promised speeds as weights are as good at load 0.75 and
+1, and better at 1.2.
+"""
 OTHERS = ("weighted round robin, reports", "default", "default, reports")
 
 
 def antagonist(world: World, period: float, seed: int = 99) -> None:
-    """Take from a third of the servers what is not promised, and from another third after each period."""
+    """Limit a third of the servers to the promised speed, and after each period another third."""
     rng = Random(seed)
 
     def move() -> None:
@@ -65,7 +69,7 @@ def antagonist(world: World, period: float, seed: int = 99) -> None:
 
 
 def mixed(kind: str, load: float, seed: int, *, clients: int, seconds: float) -> tuple[float, float]:
-    """Return mean and 99th percentile of one kind of balancer, in mean times of service."""
+    """Return the mean and the 99th percentile of latency with one kind of balancer, in mean service times."""
     world = World([1.5, 1.0, 0.5] * 8, 2, seed, reporting=kind.endswith("reports"))
     antagonist(world, 4.0)
     lbs = [make_balancer(kind, world, Random(1000 * seed + number)) for number in range(clients)]
@@ -75,7 +79,7 @@ def mixed(kind: str, load: float, seed: int, *, clients: int, seconds: float) ->
 
 
 def make_balancer(kind: str, world: World, rng: Random) -> LoadBalancer[Any]:
-    """Return a balancer of one kind for all servers of a world."""
+    """Return a balancer of one kind for all servers of a simulation."""
     options: dict[str, Any] = {"clock": world.time, "rng": rng, "health": None}
     names = list(world.servers)
     weighted = [Endpoint(name, weight=server.speed) for name, server in world.servers.items()]
@@ -100,7 +104,7 @@ def make_balancer(kind: str, world: World, rng: Random) -> LoadBalancer[Any]:
 def _prober(world: World, selector: Prequal, rng: Random) -> Callable[[], None]:
     names = list(world.servers)
 
-    def ask() -> None:
+    def probe() -> None:
         for name in selector.pool.due(names, rng):
             in_flight, latency = world.servers[name].meter.probed()
 
@@ -109,11 +113,11 @@ def _prober(world: World, selector: Prequal, rng: Random) -> Callable[[], None]:
 
             world.at(world.now + 0.001, answered)
 
-    return ask
+    return probe
 
 
 def ratio(below: list[float], above: list[float]) -> tuple[float, float, float]:
-    """Return the geometric mean of ratios within seeds, and the ends of its interval."""
+    """Return the geometric mean of the ratios within seeds, and the ends of its interval."""
     logs = [math.log(a / b) for a, b in zip(below, above, strict=True)]
     mean = statistics.fmean(logs)
     if len(logs) == 1:
@@ -122,23 +126,31 @@ def ratio(below: list[float], above: list[float]) -> tuple[float, float, float]:
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
-class Together:
-    """A store without a server: what all have in flight, as of the last period, read by the next pick of each."""
+class FleetCounts:
+    """A store without a server. It holds the requests in flight of all processes, as of the last period.
+
+    A process reads them at its next pick.
+    """
 
     def __init__(self, world: World, period: float) -> None:
         self.world = world
         self.period = period
         self.sums = dict.fromkeys(world.servers, 0)
         self.taken_at = 0.0
-        world.every(period, self.take)
+        world.every(period, self.copy_counts)
 
-    def take(self) -> None:
-        """Look at all servers."""
+    def copy_counts(self) -> None:
+        """Copy the requests in flight of all servers."""
         self.sums = {name: server.open for name, server in self.world.servers.items()}
         self.taken_at = self.world.now
 
-    def exchange(self) -> Together:
-        """Return the exchange of one more process."""
+    @property
+    def full(self) -> bool:
+        """Whether there is no place for another count: never."""
+        return False
+
+    def exchange(self) -> FleetCounts:
+        """Return the exchange of another process: the same object."""
         return self
 
     @property
@@ -147,7 +159,7 @@ class Together:
         return False
 
     def join(self, id: str) -> Any:
-        """Return where a process writes a count: nowhere."""
+        """Return the place of a process's count. There is none, because counts are read from the servers."""
         return NO_PLACE
 
     def leave(self, id: str, place: Any) -> None:
@@ -160,7 +172,7 @@ class Together:
         """Do nothing."""
 
     def refresh(self, pool: Counts, now: float) -> float:
-        """Write what others have in flight."""
+        """Write the requests in flight of other processes into the nodes. Return the time of the next exchange."""
         for name, load in pool.loads.items():
             load.node.latency_estimate = max(0, self.sums[name] - load.node.inflight)
         return self.taken_at + self.period
@@ -169,12 +181,15 @@ class Together:
 def fleet(
     kind: str, seed: int, *, processes: int = 1000, requests: int = 16_000, period: float = 0.5
 ) -> float:
-    """Return the 99th percentile of a fleet on ten equal servers at 80 % load; the period in mean times of service."""
+    """Return the 99th percentile of latency of a fleet on ten equal servers at 80 % load, in mean service times.
+
+    ``period`` is in mean service times too.
+    """
     world = World([1.0] * 10, 1, seed)
-    together = Together(world, period * MEAN_S)
+    counts = FleetCounts(world, period * MEAN_S)
     lbs: list[LoadBalancer[Any]] = []
     for number in range(1 if kind == "one balancer" else processes):
-        load: Any = InFlight() if kind != "shared" else Shared(InFlight(), store=together)
+        load: Any = InFlight() if kind != "shared" else Shared(InFlight(), store=counts)
         rng = Random(1000 * seed + number)
         lbs.append(
             LoadBalancer(
@@ -190,13 +205,13 @@ def fleet(
 
 
 def orders(seeds: int, clients: int, seconds: float) -> tuple[dict[str, float], bool]:
-    """Print the table of one number of clients; return its figures, and whether what is claimed holds."""
+    """Print the table of one number of clients. Return its figures, and whether the claims hold."""
     figures: dict[str, float] = {}
     good = True
     print(f"{clients} clients, 24 servers of three speeds, an antagonist; {seeds} seeds of {seconds:g} s")
     for load in LOADS:
         p99: dict[str, list[float]] = {}
-        print(f"  load {load:g}, in mean times of service{'':8} mean    p99  (least to greatest)")
+        print(f"  load {load:g}, in mean service times{'':11} mean    p99  (least to greatest)")
         for kind in (*ORDER, *OTHERS):
             runs = [mixed(kind, load, seed, clients=clients, seconds=seconds) for seed in range(1, seeds + 1)]
             p99[kind] = [high for _, high in runs]
@@ -205,7 +220,7 @@ def orders(seeds: int, clients: int, seconds: float) -> tuple[dict[str, float], 
             figures |= {f"{kind}, load {load:g}, p99": high, f"{kind}, load {load:g}, mean": mean}
         for below, above in [*pairwise(ORDER), ("default", "Prequal"), ("default, reports", "default")]:
             middle, low, high = ratio(p99[below], p99[above])
-            verdict = "below" if high < 1.0 else "above" if low > 1.0 else "not told apart"
+            verdict = "below" if high < 1.0 else "above" if low > 1.0 else "undecided"
             print(f"      {below} / {above}: {middle:.3f} ({low:.3f} to {high:.3f}) {verdict}")
             good = good and (middle < 1.0 or (below, above) not in CLAIMS)
     return figures, good
@@ -219,12 +234,12 @@ def main() -> int:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of virtual time, of each run")
+    parser.add_argument("--seconds", type=float, default=20.0, help="virtual seconds of each run")
     add_save(parser)
     options = parser.parse_args()
     figures, good = orders(options.seeds, options.clients, options.seconds)
     print(
-        "p99 in mean times of service; two choices, ten servers, 80 % load, counts shared twice per time of service"
+        "p99 in mean service times; two choices, ten servers, 80 % load, counts shared twice per mean service time"
     )
     whole, shared, own = (fleet(kind, 1) for kind in ("one balancer", "shared", "own"))
     figures["fleet of 1,000, shared / one balancer"] = shared / whole

@@ -1,50 +1,51 @@
-"""The order of Prequal, Peak EWMA, counts in flight and weighted round robin, in a setting after the Prequal paper's testbed.
+"""The order of Prequal, Peak EWMA, counts in flight and weighted round robin, in a setting like that of the Prequal paper.
 
     uv run python -m benchmarks.probing_order                the table, half an hour
-    uv run python -m benchmarks.probing_order --loads 0.9    one load of it
-    uv run python -m benchmarks.probing_order --check        fail if a pair whose order is claimed is not below
+    uv run python -m benchmarks.probing_order --loads 0.9    one load
+    uv run python -m benchmarks.probing_order --check        fail if a claimed order of a pair does not hold
 
-The order that was expected at the 99th percentile, with load 0.75 to 1.2: Prequal, two choices by Peak EWMA, two choices by
-requests in flight, weighted round robin. There are three settings, each written down before its first run:
+The expected order of the 99th percentiles at loads from 0.75 to 1.2 was, from the lowest: Prequal, two choices by Peak EWMA,
+two choices by requests in flight, weighted round robin. There are three settings. Each was written down before its first run:
 
-- ``full``: 100 clients, 100 servers, 8 s, all but the first fifth measured. It was run at load 0.75 and stopped there, for it
-  says nothing of rules that learn: in the whole run a client sends a server 1.8 requests, so Peak EWMA still tries servers for
-  the first time, and weighted round robin has no weights but equal ones.
-- ``steady``: 25 clients, 50 servers, 16 s, of which the second half is measured. Before that a client has sent a server seven
-  requests or more, and weights have been in force for seconds. All else is the same.
-- ``standing``: the same, but antagonists stay where they are. Written after ``steady`` had shown Peak EWMA level with counts in
-  flight at load 1 and above them at 1.2, and three seeds at 1.2 without moves had not: it asks whether the moves are the cause.
+- ``full``: 100 clients, 100 servers, 8 s, and the last four fifths are measured. It was only run at load 0.75. It cannot judge
+  rules that learn: in the whole run, a client sends a server 1.8 requests. So Peak EWMA still tries servers for the first time,
+  and the weights of weighted round robin are still equal.
+- ``steady``: 25 clients, 50 servers, 16 s, and the second half is measured. In the first half, a client sends a server seven
+  requests or more, and weights are used for seconds. All else is the same.
+- ``standing``: as ``steady``, but antagonists do not move. In ``steady``, Peak EWMA was equal to counts in flight at load 1, and
+  above them at 1.2. In three seeds at 1.2 without moves, it was not above. This setting tests whether the moves are the cause.
 
 From the paper (Wydrowski, Kleinberg, Rumble, Archer, *Load is not what you should balance: introducing Prequal*, NSDI 2024,
 arXiv 2312.10172, section 5):
 
-- 100 clients and 100 servers (``full``). Requests only use a processor; their work is normal with a standard deviation equal to its mean,
-  without what is negative.
-- Half of the servers are *slow*: a request means twice the work there, as in the paper's runs over the quantile of requests in
-  flight (its figure 9).
-- Servers are promised processors and use more while the rest of their machine lets them; an antagonist takes that. Load 1 is
-  what is promised. So the requests of a server share its processors, and do not queue.
-- Prequal has its figures there: 3 probes a request, a pool of 16, 1 removed a request, quantile 0.84, age 1 s.
-- Weighted round robin has its weights from reports, requests per second for each unit of utilization, where utilization is the
-  processors used of those promised, averaged over a second. Counts in flight know nothing of speeds, and are each client's own.
+- There are 100 clients and 100 servers (``full``). Requests only use a processor. Their work has a normal distribution with a
+  standard deviation equal to its mean; negative values are drawn again.
+- Half of the servers are *slow*: a request is twice the work there. The paper has this in its runs over the quantile of requests
+  in flight (figure 9).
+- A server has promised processors. It uses more of them while the other programs of its machine do not; an antagonist uses them
+  all. Load 1 is the sum of the promised processors. The requests of a server share its processors, and do not queue.
+- Prequal has the paper's parameters: 3 probes per request, a pool of 16, 1 probe removed per request, quantile 0.84, age 1 s.
+- Weighted round robin computes its weights from reports: requests per second per unit of utilization. Utilization is the used
+  share of the promised processors, averaged over a second. Counts in flight do not use speeds. Each client only counts its own
+  requests.
 
-What the paper leaves open and this has from ``benchmarks.probing``, which was there before: two processors a server; 1.6 times
-the promised ones where there is no antagonist; one on a third of the servers, and on others every four seconds; a mean service
-of 50 ms on a fast server; probes that are answered after a millisecond; weights from a second after the first report on. The
-antagonist's servers differ by seed. Requests have no deadline (5 s in the paper).
+These parameters are not in the paper. They were in ``benchmarks.probing`` before: two processors per server; without an
+antagonist, 1.6 times the promised processors; an antagonist on a third of the servers, and every four seconds on another third;
+a mean service time of 50 ms on a fast server; probes that are answered after a millisecond; weights that are used from one
+second after the first report. The servers with an antagonist differ by seed. Requests have no deadline (5 s in the paper).
 
-Not from the paper: Peak EWMA, which it does not compare (its nearest is C3, latency and counts). Of its own rules, as retold by
-others, it has weighted round robin well *ahead* of requests in flight at the 99th percentile at 70 % of what is promised, and
-behind at 90 %: so the third pair of the order was not to be expected at the lowest load.
+The paper does not measure Peak EWMA. The nearest rule in it is C3, by latency and counts. According to reports of others, weighted
+round robin is far *below* requests in flight in the paper at the 99th percentile at 70 % load, and above at 90 %. So the
+third pair of the expected order was doubtful at the lowest load.
 
-Found in ``steady``, ten seeds: three pairs hold at all loads, told apart: Prequal is below both choices of two, and these are
-below weighted round robin. Peak EWMA is below counts in flight at 0.75 alone, level at 0.9 and 1, and above at 1.1 and 1.2. In
-``standing`` the whole order holds at all loads, each pair told apart. So the moves are the cause: an estimate of one
-client, made of a request a second, is older than antagonists that move every four seconds, while counts in flight grow at once
-where a server becomes slow. Reads that change the estimate, as in Finagle, or a decay of 2 s instead of 10 s, made Peak EWMA no
-better in ``steady`` at 1.2 (three seeds each).
+Results of ``steady``, ten seeds: the order of four pairs holds at all loads, with intervals below 1. Prequal is below both kinds
+with two choices, and both are below weighted round robin. Peak EWMA is below counts in flight only at 0.75. They are equal at
+0.9 and 1, and Peak EWMA is above at 1.1 and 1.2. In ``standing``, the whole order holds at all loads, with intervals below 1.
+So the moves are the cause. The estimate of a client is based on one request per second, so it is older than the last move of
+the antagonists, every four seconds. Counts in flight grow at once if a server becomes slow. Two changes did not improve Peak EWMA
+in ``steady`` at 1.2 (three seeds each): reads that change the estimate, as in Finagle, and a decay of 2 s instead of 10 s.
 
-Arrivals and work are the same for all kinds in a seed; ratios are taken within seeds, with Student's interval of 95 %.
+Arrivals and work are the same for all kinds in a seed. Ratios are computed within seeds, with Student's interval of 95 %.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ SETTINGS = {
     "steady": (25, 50, 16.0, 0.5, 4.0),
     "standing": (25, 50, 16.0, 0.5, math.inf),
 }
-"""Clients, servers, seconds of virtual time, the share of requests that is measured, and seconds between moves."""
+"""Clients, servers, virtual seconds, the measured share of requests, and seconds between moves of antagonists."""
 SPEEDS = (1.0, 0.5)
 PROCESSORS = 2
 REPORTED = "weighted round robin, reports"
@@ -76,9 +77,9 @@ CLAIMS = {
     (ORDER[1], REPORTED),
     (ORDER[2], REPORTED),
 }
-"""Pairs whose order is claimed: with --check, the interval of each has to be below 1."""
+"""The pairs whose order is claimed. With --check, the interval of each must be below 1."""
 TRUNCATED_MEAN = 1.2876
-"""Of a normal deviate of mean and standard deviation 1, if what is negative is drawn again."""
+"""The mean of a normal variable of mean and standard deviation 1 whose negative values are drawn again."""
 
 
 def work(rng: Random) -> float:
@@ -89,7 +90,7 @@ def work(rng: Random) -> float:
 
 
 def run(kind: str, load: float, seed: int, setting: str = "steady") -> tuple[float, float]:
-    """Return mean and 99th percentile of latency with one kind of balancer, in mean services on a fast server."""
+    """Return the mean and the 99th percentile of latency with one kind, in mean service times of a fast server."""
     clients, servers, seconds, measured, period = SETTINGS[setting]
     speeds = [SPEEDS[number % 2] for number in range(servers)]
     world = World(speeds, PROCESSORS, seed, reporting=kind.endswith("reports"), kind=SharingServer, work=work)
@@ -101,11 +102,13 @@ def run(kind: str, load: float, seed: int, setting: str = "steady") -> tuple[flo
 
 
 def table(load: float, seeds: int, setting: str) -> tuple[dict[str, float], bool]:
-    """Print one load, pair by pair; return its figures, and whether what is claimed holds."""
+    """Print the table of one load. Return its figures, and whether the claims hold."""
     p99: dict[str, list[float]] = {}
     figures: dict[str, float] = {}
     good = True
-    print(f"load {load:g}, {setting}, {seeds} seeds, in mean services{'':7} mean    p99  (least to greatest)")
+    print(
+        f"load {load:g}, {setting}, {seeds} seeds, in mean service times{'':2} mean    p99  (least to greatest)"
+    )
     for kind in KINDS:
         runs = [run(kind, load, seed, setting) for seed in range(1, seeds + 1)]
         p99[kind] = [high for _, high in runs]
@@ -117,7 +120,7 @@ def table(load: float, seeds: int, setting: str) -> tuple[dict[str, float], bool
         )
     for below, above in [*pairwise(KINDS), (KINDS[0], KINDS[2]), (KINDS[1], KINDS[3])]:
         middle, low, high = ratio(p99[below], p99[above])
-        verdict = "below" if high < 1.0 else "above" if low > 1.0 else "not told apart"
+        verdict = "below" if high < 1.0 else "above" if low > 1.0 else "undecided"
         print(f"    {below} / {above}: {middle:.3f} ({low:.3f} to {high:.3f}) {verdict}", flush=True)
         figures[f"{below} / {above}, load {load:g}"] = middle
         good = good and (high < 1.0 or (below, above) not in CLAIMS)
@@ -129,7 +132,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.probing_order", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--check", action="store_true", help="exit with 1 if what is claimed does not hold")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a claim does not hold")
     parser.add_argument("--loads", type=float, nargs="+", default=LOADS)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--setting", choices=SETTINGS, default="steady")

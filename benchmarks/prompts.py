@@ -1,15 +1,14 @@
-"""Language-model servers in virtual time: prefix affinity against a bounded ring by conversation.
+"""Language-model servers in virtual time: prefix affinity compared with a bounded ring by conversation.
 
     uv run python -m benchmarks.prompts            the tables
     uv run python -m benchmarks.prompts --check    fail if a bound does not hold
-    uv run python -m benchmarks.prompts --gates    the gate of the sticky rule, swept
+    uv run python -m benchmarks.prompts --gates    the sticky rule with different gates
 
-Eight servers of 16,000 prompt tokens a second; workloads as in ``balancekit.sim.MODEL_WORKLOADS``. Turns are counted from a
-fifth of the duration on, until the last conversation has ended; *steady* are those that came while conversations still began.
-Ranges are of the seeds, which are the same for all rules.
+There are eight servers of 16,000 prompt tokens per second. Workloads are those of ``balancekit.sim.MODEL_WORKLOADS``. Turns are
+counted from a fifth of the duration until the last conversation has ended. *Steady* turns are those that arrived while
+conversations still began. Ranges are over the seeds, which are the same for all rules.
 
-What is judged is ``PrefixAffinity()`` with nothing set. Seeds and options were fixed before these seeds were run for the
-first time.
+The check is of ``PrefixAffinity()`` without options. The seeds and options were chosen before the first run with these seeds.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from balancekit.sim import MODEL_WORKLOADS, ModelReport, ModelWorkload, simulate
 
 SEEDS = range(301, 307)
 CACHE = 400_000 // 64
-"""Blocks that the cache of a server holds."""
+"""The number of blocks in the cache of a server."""
 RATE = 16_000.0
 MIN_HIT_GAIN = 0.03
 MAX_TTFT_RATIO = 0.75
@@ -53,7 +52,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 def row(reports: list[ModelReport]) -> str:
-    """Return means and ranges as a line of a table."""
+    """Return the means and ranges as a row of a table."""
     cells = []
     for values, form in (
         ([one.hit_rate for one in reports], "{:.3f}"),
@@ -69,7 +68,7 @@ def row(reports: list[ModelReport]) -> str:
 
 
 def runs(options: dict[str, Any], workload: ModelWorkload, seeds: range) -> list[ModelReport]:
-    """Simulate one rule with each seed."""
+    """Return the reports of one rule with each seed."""
     return [simulate_models(workload=workload, seed=seed, **options) for seed in seeds]
 
 
@@ -109,7 +108,7 @@ def _mean(reports: list[ModelReport], of: Callable[[ModelReport], float]) -> flo
 
 
 def gates(duration: float, seeds: range) -> None:
-    """Print what gates and a wrong idea of the servers' speed do to the sticky rule."""
+    """Print the results of the sticky rule with gates of 0.1 to 18 seconds."""
     for name, workload in MODEL_WORKLOADS.items():
         shorter = ModelWorkload(**{**_fields(workload), "duration": duration})
         print(
@@ -128,11 +127,11 @@ def _sticky(gate: float) -> Callable[[], PrefixAffinity]:
 
 
 def main() -> None:
-    """Measure, print, and check if asked to."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--gates", action="store_true")
-    parser.add_argument("--all", action="store_true", help="other rules, too")
+    parser.add_argument("--all", action="store_true", help="other rules too")
     parser.add_argument("--duration", type=float, default=900.0)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     add_save(parser)

@@ -1,14 +1,14 @@
-"""Workers that share their loads beside workers that do not, and what a pick costs with each.
+"""Workers that share their loads compared with workers that do not, and the cost of a request with each.
 
     uv run python -m benchmarks.sharing            five minutes: costs, then eight workers on ten servers
     uv run python -m benchmarks.sharing --check    fail if p99 with shared load is above 0.85 of that without
-    uv run python -m benchmarks.sharing --cost     costs only, and what a stopped store does to them (needs redis-server)
+    uv run python -m benchmarks.sharing --cost     costs only, also with a stopped store (needs redis-server)
     uv run python -m benchmarks.sharing --latency  the workers only
 
-Workers and servers are processes that speak TCP; servers sleep for the time of service, so all together take a fifth of a core.
-Own counts and shared ones get the same requests at the same moments, by turns: own, shared, own, shared. The figure is the ratio
-of the medians, over rounds, of the 99th percentile. Workers also measure how late they send: on a machine that is busy with other
-things requests wait for a processor and not for a server, and nothing is judged.
+Workers and servers are processes that use TCP. Servers sleep for the service time, so all processes together use a fifth of a
+core. Runs with own counts and with shared counts alternate, and have the same requests at the same times. The figure is the
+ratio of the medians, over rounds, of the 99th percentile. Workers also measure the delays with which they send. On a busy
+machine, requests wait for a processor instead of a server, so the check is skipped.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ from balancekit.sharing import RedisStore, Shared
 from balancekit.sharing._rows import row_path
 
 BOUND = 0.85
+"""The largest accepted ratio of the 99th percentiles: shared over own counts."""
 SLOWER = 1.2
+"""The largest accepted cost of a request with a stopped store, relative to one with a store that answers."""
 MAX_LATE = 0.5
-"""How late requests may be sent, at the 99th percentile, in mean times of service, for a figure to be judged."""
+"""The largest 99th percentile of delays in sending, in mean service times, with which the check is done."""
 WORKERS, SERVERS, UTILIZATION = 8, 10, 0.8
 
 
@@ -51,7 +53,7 @@ def main() -> int:
     parser.add_argument("--cost", action="store_true", help="costs only")
     parser.add_argument("--latency", action="store_true", help="the workers only")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each run")
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of each run")
     parser.add_argument("--load", choices=["in-flight", "latency"], default="in-flight")
     add_save(parser)
     options = parser.parse_args()
@@ -66,19 +68,19 @@ def main() -> int:
         ratio, late = latency(options.rounds, options.seconds, options.load)
         figures["p99, shared / own"] = ratio
         if late > MAX_LATE:
-            print(f"  machine busy (requests were sent {late:.2f} late): not judged")
+            print(f"  machine busy (requests were sent {late:.2f} mean service times late): not judged")
             ratio = 0.0
     save("sharing", figures, options.save)
     return 1 if options.check and (ratio > BOUND or slower > SLOWER) else 0
 
 
 def latency(rounds: int, seconds: float, load: str) -> tuple[float, float]:
-    """Return the ratio of the medians of the 99th percentiles, and the median of how late requests were sent."""
+    """Return the ratio of the medians of the 99th percentiles, and the median of the delays in sending."""
     name = f"benchmark-{uuid.uuid4().hex[:8]}"
     kinds = {"own counts": "", "shared": name}
     p99: dict[str, list[float]] = {kind: [] for kind in kinds}
     late: list[float] = []
-    print(f"\n{WORKERS} workers, {SERVERS} servers, {UTILIZATION:.0%} load; in mean times of service")
+    print(f"\n{WORKERS} workers, {SERVERS} servers, {UTILIZATION:.0%} load; in mean service times")
     try:
         for seed in range(rounds):
             for kind, file in kinds.items():
@@ -111,13 +113,13 @@ def latency(rounds: int, seconds: float, load: str) -> tuple[float, float]:
 
 
 def _processor_seconds() -> float:
-    """Return the processor time of the programs that have ended, their start included."""
+    """Return the processor time of the child processes that have ended, including their start."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def costs() -> dict[str, float]:
-    """Return what a whole request costs with each load, in empty calls."""
+    """Return the cost of a whole request with each load, in empty calls."""
     ids = [f"10.0.0.{number}:8080" for number in range(SERVERS)]
     name = f"benchmark-{uuid.uuid4().hex[:8]}"
     others = [_balancer(ids, Shared(file=name)) for _ in range(WORKERS - 1)]
@@ -150,7 +152,7 @@ def costs() -> dict[str, float]:
 
 
 def _reporting(ids: list[str]) -> dict[str, tuple[Any, LoadReport | None]]:
-    """Return balancers that look at what servers say, as what acquires and what servers report."""
+    """Return, by label, the ``acquire`` of balancers that use reports of servers, and the report of each response."""
     report = LoadReport(application_utilization=0.5, rps=100.0)
     attributes = NodeAttributes(max_age=3600.0)
     prequal = Prequal(ProbePool(max_age=3600.0))
@@ -168,16 +170,16 @@ def _reporting(ids: list[str]) -> dict[str, tuple[Any, LoadReport | None]]:
         "limit": (LoadBalancer(ids, selector=MaxInFlight(100)), None),
         "limit, adaptive": (LoadBalancer(ids, selector=MaxInFlight(Gradient(min_rtt=1.0))), None),
     }
-    for lb, said in made.values():
+    for lb, reported in made.values():
         for _ in range(700):
             with lb.acquire() as lease:
-                if said is not None:
-                    lease.report_load(said)
-    return {label: (lb.acquire, said) for label, (lb, said) in made.items()}
+                if reported is not None:
+                    lease.report_load(reported)
+    return {label: (lb.acquire, reported) for label, (lb, reported) in made.items()}
 
 
 def stopped() -> float:
-    """Return how much slower requests are, in CPU time of their thread, while the store stands still for ten seconds."""
+    """Return the CPU time of a request while the store is stopped for ten seconds, relative to one while it answers."""
     with tempfile.TemporaryDirectory() as folder:
         socket = f"{folder}/redis"
         command = ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--daemonize", "no"]
@@ -187,16 +189,18 @@ def stopped() -> float:
             lb = _balancer([f"10.0.0.{number}:8080" for number in range(SERVERS)], Shared(store=store))
             answering = _cheapest(lb, 5.0)
             server.send_signal(signal.SIGSTOP)
-            standing = _cheapest(lb, 10.0)
+            while_stopped = _cheapest(lb, 10.0)
             server.send_signal(signal.SIGCONT)
             store.close()
             server.terminate()
-    print(f"\na request while the store stands still, over one while it answers: {standing / answering:.3f}")
-    return standing / answering
+    print(
+        f"\na request while the store is stopped, over one while it answers: {while_stopped / answering:.3f}"
+    )
+    return while_stopped / answering
 
 
 def _cheapest(lb: LoadBalancer[str], seconds: float) -> float:
-    """Return what a request costs at best, over batches for so long."""
+    """Return the least CPU time of a batch of requests. Batches run for ``seconds``."""
     best, end = float("inf"), time.monotonic() + seconds
     while time.monotonic() < end:
         begin = time.thread_time()
@@ -208,7 +212,7 @@ def _cheapest(lb: LoadBalancer[str], seconds: float) -> float:
 
 
 def _balancer(ids: list[str], load: LoadPolicy) -> LoadBalancer[str]:
-    """Return a balancer that has served."""
+    """Return a balancer that has served requests."""
     lb = LoadBalancer(ids, selector=PowerOfChoices(), load=load)
     for _ in range(700):
         lb.acquire().release()

@@ -1,8 +1,8 @@
-"""Speed of the simulator: requests by two choices, by a constant pick, and by simpy.
+"""The speed of the simulator: requests by two choices, by a constant pick, and by simpy.
 
     uv run --group bench python -m benchmarks.sim [--check]
 
-All in one run, in turns; the figures are ratios of the best of each.
+All cases run alternately in one process. The figures are ratios of the best times of each.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ REQUESTS = 40_000
 LOAD = 0.8
 
 
-def ours(selector: Callable[[], Any], servers: int, workers: int) -> None:
-    """Simulate with our library."""
+def run_balancekit(selector: Callable[[], Any], servers: int, workers: int) -> None:
+    """Simulate with this library."""
 
     def make(endpoints: Any, clock: Any, rng: Any) -> LoadBalancer[str]:
         return LoadBalancer(
@@ -40,25 +40,25 @@ def ours(selector: Callable[[], Any], servers: int, workers: int) -> None:
     )
 
 
-def theirs() -> None:
+def run_simpy() -> None:
     """Simulate M/M/10 with simpy."""
     import simpy
 
     rng = random.Random(1)
     world = simpy.Environment()
-    desk = simpy.Resource(world, capacity=10)
+    servers = simpy.Resource(world, capacity=10)
 
-    def customer() -> Any:
-        with desk.request() as turn:
-            yield turn
+    def request() -> Any:
+        with servers.request() as free:
+            yield free
             yield world.timeout(rng.expovariate(1.0))
 
-    def source() -> Any:
+    def arrivals() -> Any:
         for _ in range(REQUESTS):
             yield world.timeout(rng.expovariate(LOAD * 10))
-            world.process(customer())
+            world.process(request())
 
-    world.process(source())
+    world.process(arrivals())
     world.run()
 
 
@@ -69,16 +69,16 @@ def main() -> int:
     add_save(parser)
     options = parser.parse_args()
     cases: dict[str, Callable[[], None]] = {
-        "constant pick, 10 servers": lambda: ours(First, 10, 10),
-        "two choices, 10 servers": lambda: ours(PowerOfChoices, 10, 1),
-        "M/M/10": lambda: ours(First, 1, 10),
+        "constant pick, 10 servers": lambda: run_balancekit(First, 10, 10),
+        "two choices, 10 servers": lambda: run_balancekit(PowerOfChoices, 10, 1),
+        "M/M/10": lambda: run_balancekit(First, 1, 10),
     }
     try:
         import simpy
     except ImportError:
         print("simpy is not installed", file=sys.stderr)
     else:
-        cases[f"M/M/10, simpy {simpy.__version__}"] = theirs
+        cases[f"M/M/10, simpy {simpy.__version__}"] = run_simpy
     best = dict.fromkeys(cases, float("inf"))
     for _ in range(5):
         for name, run in cases.items():
@@ -94,7 +94,7 @@ def main() -> int:
     over = choices > 4.0
     for name, seconds in best.items():
         if "simpy" in name:
-            print(f"simpy over ours                  {seconds / best['M/M/10']:8.2f} x, at least 5")
+            print(f"simpy over balancekit            {seconds / best['M/M/10']:8.2f} x, at least 5")
             over = over or seconds < 5.0 * best["M/M/10"]
     return 1 if over and options.check else 0
 

@@ -1,8 +1,8 @@
-"""Cost of the simulation in tiers: a second of a million requests at full size, and how the cost grows.
+"""The cost of the simulation in tiers: one second with a million requests, and the growth of the cost.
 
     uv run --group bench python -m benchmarks.tiers [--check] [--full]
 
-Without ``--full``, a tenth of the rate on the same nodes. Figures are CPU time a request, in empty function calls.
+Without ``--full``, the rate is a tenth, on the same nodes. Figures are CPU time per request, in empty function calls.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from balancekit.sim import Exponential, Server
 from balancekit.sim.tiers import Nodes, Site, TierSimulation
 
 BOUND = 3_000.0
-"""Empty calls a request, at most: twice what it takes on an idle machine with cold caches."""
+"""The largest accepted cost of a request, in empty calls: twice that on an idle machine with cold caches."""
 
 
 def empty_call() -> float:
-    """Return the CPU seconds of calling a function that does nothing."""
+    """Return the CPU seconds of a call of a function that does nothing."""
     return min(repeat("f()", "def f(): pass", timer=time.process_time, number=1_000_000, repeat=5)) / 1e6
 
 
 def run(
     rate: float, *, sites: int = 4, l4: int = 4, l7: int = 20, servers: int = 200
 ) -> tuple[int, float, float, int]:
-    """Simulate one second; return requests, CPU seconds to build and to run, and failures."""
+    """Simulate one second. Return the requests, the CPU seconds to build and to run, and the failures."""
     each = rate / sites
     site = Site(
         l4=Nodes(count=l4, requests_per_second=each / l4 / 0.5),

@@ -1,11 +1,11 @@
-"""Requests that wait for 40 slots, in virtual time: what order and bound of the queue are worth.
+"""Requests that wait for 40 slots, in virtual time: the effect of the order and the bound of the queue.
 
     uv run python -m benchmarks.waiting            the tables
     uv run python -m benchmarks.waiting --check    fail if a figure is not the expected one
 
-Answers take 100 ms in the mean, exponentially. Callers give up after a second, and what is served too late is wasted; where it
-says so, the queue is not told of that. A figure is the part of requests that are answered in time, of 24,000 at load 2. The
-expected ones are those of an independent model, with the same arrivals and times.
+Service times have an exponential distribution with a mean of 100 ms. Callers give up after a second, so later responses are
+wasted. In rows with "no deadline", the queue does not know this. A figure is the share of requests that are answered in time, of
+24,000 at load 2. The expected figures come from an independent model with the same arrivals and service times.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def simulate(
     critical: float = 0.0,
     patience: float = PATIENCE_S,
 ) -> Counter[str]:
-    """Return counts: of requests, of answers in time, the same of critical ones, and slots taken by tenant."""
+    """Return the numbers of requests and of responses in time, both also for critical requests, and of slots by tenant."""
     random, others, queue = Random(seed), Random(-seed), WaitingQueue[tuple[float, str, bool]](**options)
     events: list[tuple[float, int, tuple[float, str, bool], bool]] = []
     t, serial, found = 0.0, 0, Counter[str]()
@@ -102,20 +102,23 @@ def simulate(
 def share(
     options: dict[str, Any], load: float, seeds: range, *, critical: float = 0.0, patience: float = PATIENCE_S
 ) -> float:
-    """Return the part answered in time, of the critical ones if there are any."""
+    """Return the share of requests answered in time. With ``critical`` > 0, only critical requests count."""
     word = "critical " if critical else ""
     runs = [simulate(options, load, seed, critical=critical, patience=patience) for seed in seeds]
     return statistics.mean(one[f"{word}in time"] / one[f"{word}requests"] for one in runs)
 
 
 def fairness(seed: int = 1) -> float:
-    """Return what a tenant of ten times the load gets, relative to its half of the slots; both want more than a half."""
+    """Return the slots of a tenant with ten times the load of another, relative to half of the slots.
+
+    Both tenants need more than half of the slots.
+    """
     found = simulate({"max_waiting": 40}, 11 * 0.6, seed, tenants={"small": 1.0, "large": 10.0}, seconds=20.0)
     return found["slots of large"] * 2 / (found["slots of large"] + found["slots of small"])
 
 
 def main() -> None:
-    """Measure, print, and check if asked to."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     add_save(parser)

@@ -2,7 +2,7 @@
 
     uv run python tools/draw_dns_failover.py    writes docs/pictures/dns-failover.svg
 
-The figures come from ``balancekit.sim.DnsSimulation``, and are the same whenever they are made.
+The figures come from ``balancekit.sim.DnsSimulation``. Every run gives the same figures.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "dns-failover.svg"
 SECONDS, STEP = 480, 6
 DEATH, RETURN = 60.0, 180.0
 LABELLED = 3
-"""The step whose areas are labelled."""
+"""The step at which areas are labelled."""
 COLOURS = {"eu": BLUE, "us": ORANGE, "ap": GREEN}
 
 
 def simulated() -> DnsReport:
-    """Return a run of 192 resolvers, a third near each site."""
+    """Return the report of a run with 192 resolvers, a third near each site."""
     world = GeoMap.build(
         networks={"10.0.0.0/18": ["eu", "us", "ap"], "10.0.64.0/18": ["us", "eu", "ap"]},
         default=["ap", "us", "eu"],

@@ -1,8 +1,8 @@
-"""Draw one request through five balancers: where its time goes, and what each loss costs over time.
+"""Draw requests through several tiers: the time in each stage, and failed attempts after a loss in each tier.
 
     uv run python tools/draw_tiers.py    writes docs/pictures/tiers-time.svg and docs/pictures/tiers-losses.svg
 
-The figures come from ``balancekit.sim.TierSimulation``, and are the same whenever they are made.
+The figures come from ``balancekit.sim.TierSimulation``. Every run gives the same figures.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SHORT_NAMES: Final = {"l4": "L4", "l7": "L7"}
 
 
 def simulated() -> TierReport:
-    """Return a run of two sites in which something of every tier is lost."""
+    """Return the report of a run with two sites, in which a node of every tier and then a site is lost."""
     nodes = Nodes(count=2, requests_per_second=400.0)
     site = Site(
         l4=nodes,
@@ -67,7 +67,7 @@ def simulated() -> TierReport:
 
 
 def draw_time(report: TierReport) -> None:
-    """Draw the stages of a request when nothing is lost: mean and 99th percentile."""
+    """Draw the mean and the 99th percentile of each stage's time while nothing is lost."""
     calm = (0.0, 15.0)
     with styled("tiers-time"):
         figure = canvas(8.0, 2.9)
@@ -110,7 +110,7 @@ def draw_time(report: TierReport) -> None:
 
 
 def draw_losses(report: TierReport) -> None:
-    """Draw attempts that failed and latency over time."""
+    """Draw the failed attempts and the latency over time."""
     edges = np.arange(0.0, SECONDS + 1.0)
     with styled("tiers-losses"):
         figure = canvas(8.0, 6.0)
@@ -153,7 +153,7 @@ def draw_losses(report: TierReport) -> None:
 
 
 def main() -> None:
-    """Write both pictures, and print what the text says of them."""
+    """Write both pictures, and print the figures that the documents quote."""
     report = simulated()
     draw_time(report)
     draw_losses(report)

@@ -1,7 +1,7 @@
-"""Generator of the httpx adapter: the httpx2 adapter with the other client's name.
+"""Generator of the modules for httpx from those for httpx2: it replaces the name of the client.
 
 httpx2 is a fork with its own classes, so one module cannot serve both clients. ``python tools/make_httpx.py`` writes the
-modules for httpx from those for httpx2; ``tests/adapters/test_twin.py`` fails if they differ.
+modules. ``tests/adapters/test_twin.py`` fails if they are not up to date.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ORIGINALS = (
 
 
 def generated() -> dict[Path, str]:
-    """Return the modules for httpx, by path."""
+    """Return the texts of the modules for httpx, by path."""
     modules = {}
     for name in ORIGINALS:
         notice = f"# Generated from {name} by tools/make_httpx.py. Change {name} instead.\n"

@@ -1,4 +1,4 @@
-"""Mutants: small faults of a module, each one changed operator, constant, condition or statement."""
+"""Mutants: copies of a module with one changed operator, constant, condition or statement."""
 
 from __future__ import annotations
 
@@ -45,19 +45,21 @@ CALLS: Final = {"min": "max", "max": "min", "any": "all", "all": "any", "floor":
 
 
 class Mutant(NamedTuple):
-    """One small fault: where, and what it changes."""
+    """One mutant: the place and the kind of its change."""
 
     part: str
+    """The package below ``src/balancekit``."""
     file: str
-    """Below ``src/balancekit``."""
+    """The path of the module below ``src/balancekit``."""
     index: int
-    """Of the changed node in ``ast.walk`` order."""
+    """The place of the changed node in the order of ``ast.walk``."""
     kind: str
+    """The kind of change, such as the operator that is replaced."""
     line: int
 
     @property
     def name(self) -> str:
-        """The mutant, for people and for ``--only``."""
+        """The name that is printed, and that ``--only`` selects."""
         return f"{self.file}:{self.line}:{self.kind}:{self.index}"
 
 
@@ -68,9 +70,9 @@ def mutants(part: str) -> list[Mutant]:
         if path.name == "__main__.py":
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        left_alone = {id(node) for skipped in _left_alone(tree) for node in ast.walk(skipped)}
+        unchanged = {id(node) for skipped in _never_mutated(tree) for node in ast.walk(skipped)}
         for index, node in enumerate(ast.walk(tree)):
-            if id(node) not in left_alone:
+            if id(node) not in unchanged:
                 name = path.relative_to(SOURCES).as_posix()
                 found += [
                     Mutant(part, name, index, kind, getattr(node, "lineno", 0)) for kind in _kinds(node)
@@ -85,7 +87,7 @@ def source_line(mutant: Mutant) -> str:
 
 
 def statement(mutant: Mutant) -> range:
-    """Return the lines of the innermost statement around a mutant, without those of its body."""
+    """Return the lines of the innermost statement that contains a mutant, without the statement's body."""
     around = [
         node
         for node in _nodes(mutant.file)
@@ -97,8 +99,8 @@ def statement(mutant: Mutant) -> range:
     return range(inner.lineno, end)
 
 
-def _left_alone(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield what is not mutated: texts, annotations, names of slots, errors and the log."""
+def _never_mutated(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes that are not mutated: texts, annotations, names of slots, errors and log calls."""
     for node in ast.walk(tree):
         match node:
             case ast.Assign(targets=[ast.Name(id="__slots__" | "__all__")]):
@@ -153,14 +155,14 @@ def _nodes(file: str) -> list[ast.AST]:
 
 
 def change(mutant: Mutant) -> str:
-    """Return what a mutant changes, before and after."""
+    """Return the code that a mutant changes, before and after."""
     node = _nodes(mutant.file)[mutant.index]
     before = ast.unparse(_headline(node))
     return f"{before}  ->  {ast.unparse(_headline(_changed(copy.copy(node), mutant.kind)))}"
 
 
 def compiled(mutant: Mutant) -> CodeType:
-    """Return the changed module."""
+    """Return the compiled code of the changed module."""
     path = SOURCES / mutant.file
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))

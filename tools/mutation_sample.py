@@ -1,23 +1,22 @@
-"""Mutation sample: small faults put into the library at random, and how many of them its tests find.
+"""Mutation sample: random small faults in the library, and how many of them its tests find.
 
     uv run python tools/mutation_sample.py                        300 mutants, one after the other
-    uv run python tools/mutation_sample.py --parts health loads   of some parts only
-    uv run python tools/mutation_sample.py --only health/_rate.py:41:<
-    uv run python tools/mutation_sample.py --again FILE           those that survived before, by what they change
+    uv run python tools/mutation_sample.py --parts health loads   mutants of some parts only
+    uv run python tools/mutation_sample.py --only health/_rate.py:41:Lt
+    uv run python tools/mutation_sample.py --again FILE           the mutants that survived an earlier run
 
-A mutant is one changed operator, constant, condition or statement. Each is compiled in a forked child, which runs the
-tests of that part and stops at the first that fails; a child that takes four times as long as the unchanged code counts
-as killed, too. Nothing is written to the sources. Messages, annotations, ``__slots__`` and calls of the log are left as
-they are, for no test has to know their words.
+A mutant is one changed operator, constant, condition or statement. A forked child process compiles each mutant, runs the
+tests of its part, and stops at the first failure. A child that takes four times as long as the unchanged code counts as
+killed too. The source files are not changed. Messages, annotations, ``__slots__`` and log calls are not mutated, because
+tests need not check their words.
 
-The tests of a part run once without a mutant, under coverage, which notes what each of them reaches. A mutant is then
-shown to the tests that reach the changed statement, and to all of the part if an import reaches it. No other test can
-find it, so nothing is counted as killed that would not be by all. The test file that has the name of the changed module
-runs first, then the quickest.
+The tests of a part run once without a mutant, under coverage, to record the lines that each test reaches. A mutant then only
+runs with the tests that reach the changed statement, or with all tests of the part if an import reaches it. Other tests
+cannot find the mutant, so the result is the same as with all tests. The test file with the name of the changed module runs
+first. The other files follow from the quickest to the slowest.
 
-The sample is drawn by a seed from all mutants of the parts, so that a run can be repeated and continued.
-``mutation_equivalents.toml`` lists survivors that change nothing a caller could see, each with its reason; they are
-counted apart.
+A seed draws the sample from all mutants of the parts, so a run can be repeated and continued. ``mutation_equivalents.toml``
+lists survivors whose change is not visible to a caller, with a reason each. They are counted separately.
 """
 
 from __future__ import annotations
@@ -50,16 +49,16 @@ TESTS: Final = {
     "scheduling": ["unit/scheduling", "properties/test_cyclic_orders.py", "unit/selectors"],
     "hashing": ["unit/hashing", "properties/test_hash_disruption.py", "unit/selectors"],
 }
-"""The tests of each part, the quickest first."""
+"""The tests of each part, from the quickest to the slowest."""
 
 EQUIVALENTS: Final = Path(__file__).with_name("mutation_equivalents.toml")
-"""Survivors that are argued: a file, the changed line, a change as it is printed, and why no test can or should see it."""
+"""The survivors with a reason: file, changed line, change as printed, and why no test can or should find it."""
 
 SLACK: Final = 4.0
-"""How many times the time of the unchanged code a mutant may take."""
+"""The most time that a mutant may take, as a multiple of the time of the unchanged code."""
 
 TEST_TIMEOUT_S: Final = 600
-"""Seconds after which a test of a mutant is taken to wait for ever; on a busy machine it takes long for other reasons."""
+"""Seconds after which a test of a mutant counts as endless. The value is large, because tests are slow on a busy machine."""
 
 ARGUMENTS: Final = (
     "-x",
@@ -72,22 +71,22 @@ ARGUMENTS: Final = (
     *("-p", "no:xdist"),
     *("-p", "no:cov"),
 )
-"""Of pytest."""
+"""The options of every run of pytest."""
 
 
 NOTHING_FAILED: Final = frozenset({0, 5})
-"""What pytest returns if every test passes, or none is left."""
+"""The exit codes of pytest if every test passes, or no test is selected."""
 
 
 class Reach(NamedTuple):
-    """What the tests of a part reach without a mutant."""
+    """The lines that the tests of a part reach without a mutant."""
 
     seconds: Mapping[str, float]
-    """Processor time by test, in the order in which they ran."""
+    """The processor time of each test, in the order in which they ran."""
     failed: Sequence[str]
-    """The tests that failed, and where."""
+    """The failed tests, each with the last line of its report."""
     lines: Mapping[str, Mapping[str, Sequence[str]]]
-    """The tests by file and line; the test without a name stands for imports."""
+    """The names of tests by file and line. The empty name stands for imports."""
 
     def of(self, mutant: Mutant) -> list[str]:
         """Return the tests that can find a mutant."""
@@ -97,7 +96,7 @@ class Reach(NamedTuple):
 
 
 def reach(part: str, path: Path) -> Reach:
-    """Run the tests of a part in a child, without a mutant, and keep what they reach in a file; or read that."""
+    """Return the lines that the tests of a part reach: read from a file, or else measured and written to it."""
     if not path.exists():
         _in_child(lambda: path.write_text(json.dumps(_reached(part)), encoding="utf-8") and 0, 3600.0)
     found = Reach(*json.loads(path.read_text(encoding="utf-8")))
@@ -140,14 +139,14 @@ def _reached(part: str) -> Reach:
 
 
 def run(mutant: Mutant, reached: Reach) -> tuple[str, float]:
-    """Show a mutant to the tests in a child; return "killed", "survived" or "timeout", and its processor time."""
+    """Run the tests of a mutant in a child. Return "killed", "survived" or "timeout", and its processor time."""
     tests = reached.of(mutant)
     if not tests:
         return "survived", 0.0
     code = compiled(mutant)
     limit_s = SLACK * sum(reached.seconds[test] for test in tests) + 10.0
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ended = _in_child(lambda: _shown(mutant, code, tests, reached), limit_s)
+    ended = _in_child(lambda: _run_tests(mutant, code, tests, reached), limit_s)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if os.WIFSIGNALED(ended):
@@ -155,7 +154,7 @@ def run(mutant: Mutant, reached: Reach) -> tuple[str, float]:
     return ("survived" if os.WEXITSTATUS(ended) in NOTHING_FAILED else "killed"), spent
 
 
-def _shown(mutant: Mutant, code: CodeType, tests: Sequence[str], reached: Reach) -> int:
+def _run_tests(mutant: Mutant, code: CodeType, tests: Sequence[str], reached: Reach) -> int:
     import pytest  # noqa: PLC0415 - loaded in the parent already
 
     path, loader = str(SOURCES / mutant.file), importlib.machinery.SourceFileLoader
@@ -164,7 +163,7 @@ def _shown(mutant: Mutant, code: CodeType, tests: Sequence[str], reached: Reach)
     def changed(self: importlib.machinery.SourceFileLoader, fullname: str) -> CodeType | None:
         return code if self.path == path else get_code(self, fullname)
 
-    loader.get_code = changed  # in this child alone
+    loader.get_code = changed  # only in this child
     wanted = frozenset(tests)
 
     class Selection:
@@ -180,7 +179,7 @@ def _shown(mutant: Mutant, code: CodeType, tests: Sequence[str], reached: Reach)
 
 
 def _in_child(task: Callable[[], int], limit_s: float) -> int:
-    """Carry out a task in a child without output; return how the child ended."""
+    """Run a task in a child without output. Return the wait status of the child."""
     child = os.fork()
     if child == 0:
         status = 3
@@ -195,7 +194,7 @@ def _in_child(task: Callable[[], int], limit_s: float) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def argued(left: Sequence[Mutant]) -> int:
+def listed(left: Sequence[Mutant]) -> int:
     """Return how many of the mutants that survived are listed with a reason."""
     rows = tomllib.loads(EQUIVALENTS.read_text(encoding="utf-8"))["mutant"]
     reasons = {(row["file"], row["line"], row["change"]) for row in rows if row["reason"]}
@@ -203,7 +202,7 @@ def argued(left: Sequence[Mutant]) -> int:
 
 
 def survivors(path: Path, everything: Sequence[Mutant]) -> list[Mutant]:
-    """Return the mutants that survived an earlier run, found again by file and change, wherever they have moved to."""
+    """Return the mutants that survived an earlier run. They are found by file and change, so lines may have moved."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     wanted = {
         (row["mutant"].split(":")[0], row["line"], row["change"])
@@ -222,12 +221,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parts", nargs="+", choices=sorted(TESTS), default=sorted(TESTS))
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=10)
-    parser.add_argument("--only", help="the beginning of the name of the mutants to run")
-    parser.add_argument("--again", type=Path, help="an earlier output: run those again that survived")
+    parser.add_argument("--only", help="run the mutants whose names begin with this text")
+    parser.add_argument("--again", type=Path, help="an earlier output, whose survivors are run again")
     parser.add_argument(
         "--output",
         type=Path,
-        help="a file of JSON lines; what is in there, or beside it of what tests reach, is not run again",
+        help="a file of JSON lines for results; results in it, and the lines reached in files beside it, are reused",
     )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as directory:
@@ -235,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_sample(options: argparse.Namespace, output: Path) -> int:
-    import hypothesis  # noqa: F401, PLC0415 - so that children need not load it
+    import hypothesis  # noqa: F401, PLC0415 - loaded here once, instead of in every child
     import numpy as np  # noqa: F401, PLC0415 - the same
     import pytest  # noqa: F401, PLC0415 - the same
 
@@ -256,7 +255,7 @@ def _run_sample(options: argparse.Namespace, output: Path) -> int:
         if mutant.part not in reached:
             found = reached[mutant.part] = reach(mutant.part, output.with_suffix(f".{mutant.part}.json"))
             if found.failed:
-                print("fail without a mutant:", *found.failed, sep="\n", file=sys.stderr)
+                print("these tests fail without a mutant:", *found.failed, sep="\n", file=sys.stderr)
                 return 2
         began = time.monotonic()
         result, seconds = run(mutant, reached[mutant.part])
@@ -272,9 +271,9 @@ def _run_sample(options: argparse.Namespace, output: Path) -> int:
         with output.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
     left = [mutant for mutant in sample if results[mutant.name] == "survived"]
-    equal = argued(left)
+    equal = listed(left)
     print(
-        f"{len(sample) - len(left)} of {len(sample)} killed, {equal} argued, {len(left) - equal} survived; "
+        f"{len(sample) - len(left)} of {len(sample)} killed, {equal} listed as equivalent, {len(left) - equal} survived; "
         f"{len(everything)} mutants in all"
     )
     return 0
