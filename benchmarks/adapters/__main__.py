@@ -1,13 +1,13 @@
-"""Cost of balancing for HTTP clients: CPU time per request over the bare client's, interleaved.
+"""The cost of balancing for HTTP clients: CPU time per request relative to that of the bare client.
 
-A bare client asks one server; a balanced one the same server as one of four endpoints, or as the only one. Servers
-run in another process, so what is counted is the client's CPU time. A ratio is the median over rounds of balanced
-over bare in the same round.
+    uv run --group bench python -m benchmarks.adapters [--check] [--rounds 15] [--requests 150]
 
-The second table is what pools are about: fifty endpoints and a hundred tasks. The bare client goes to fifty hosts at random
-over its one shared pool, the balanced one has a pool for each.
+A bare client sends requests to one server. A balanced client sends them to this server as its only endpoint, or to four
+endpoints. Servers run in another process, so only the CPU time of the client counts. Rounds of both alternate. A ratio is
+the median over rounds of balanced over bare in the same round.
 
-    python -m benchmarks.adapters [--check] [--rounds 15] [--requests 150]
+The second table has fifty endpoints and a hundred tasks. The bare client sends requests to fifty hosts at random over one
+shared pool of connections. The balanced client has a pool for each endpoint.
 """
 
 from __future__ import annotations
@@ -45,27 +45,28 @@ BOUNDS: Final = {
 }
 ENDPOINTS: Final = 4
 
-Asking = Callable[[int], Awaitable[None]]
+Sender = Callable[[int], Awaitable[None]]
+"""A function that sends a number of requests."""
 
 
-def blocking(get: Callable[[str], Any], url: str, read: Callable[[Any], Any]) -> Asking:
-    """Ask a client that blocks."""
+def blocking(get: Callable[[str], Any], url: str, read: Callable[[Any], Any]) -> Sender:
+    """Return the sender of a blocking client."""
 
-    async def ask(count: int) -> None:
+    async def send(count: int) -> None:
         for _ in range(count):
             read(get(url))
 
-    return ask
+    return send
 
 
-def waiting(get: Callable[[str], Any], url: str, read: Callable[[Any], Awaitable[Any]]) -> Asking:
-    """Ask a client that does not."""
+def asynchronous(get: Callable[[str], Any], url: str, read: Callable[[Any], Awaitable[Any]]) -> Sender:
+    """Return the sender of an asynchronous client."""
 
-    async def ask(count: int) -> None:
+    async def send(count: int) -> None:
         for _ in range(count):
             await read(await get(url))
 
-    return ask
+    return send
 
 
 async def _async_content(response: Any) -> None:
@@ -81,10 +82,10 @@ async def _aiohttp_content(response: aiohttp.ClientResponse) -> None:
     assert response.status == 200
 
 
-async def cases(addresses: list[str]) -> tuple[dict[str, dict[str, Asking]], list[Any]]:
-    """Return, by client, how to ask it bare, and balanced over one and over four; and what to close."""
+async def cases(addresses: list[str]) -> tuple[dict[str, dict[str, Sender]], list[Any]]:
+    """Return, by client, the senders bare and balanced over one and over four endpoints; and the clients to close."""
     bare = f"http://{addresses[0]}/"
-    found: dict[str, dict[str, Asking]] = {}
+    found: dict[str, dict[str, Sender]] = {}
     open_: list[Any] = []
     for name, module, adapter in (("httpx2", httpx2, for_httpx2), ("httpx", httpx, for_httpx)):
         modules: Any = module
@@ -94,7 +95,7 @@ async def cases(addresses: list[str]) -> tuple[dict[str, dict[str, Asking]], lis
             "1": modules.Client(transport=adapters.BalancedTransport(LoadBalancer(addresses[:1]))),
             "4": modules.Client(transport=adapters.BalancedTransport(LoadBalancer(addresses[:ENDPOINTS]))),
         }
-        later = {
+        async_clients = {
             "bare": modules.AsyncClient(trust_env=False),
             "1": modules.AsyncClient(transport=adapters.AsyncBalancedTransport(LoadBalancer(addresses[:1]))),
             "4": modules.AsyncClient(
@@ -106,10 +107,10 @@ async def cases(addresses: list[str]) -> tuple[dict[str, dict[str, Asking]], lis
             for k, c in clients.items()
         }
         found[f"{name} async"] = {
-            k: waiting(c.get, bare if k == "bare" else "http://orders/", _async_content)
-            for k, c in later.items()
+            k: asynchronous(c.get, bare if k == "bare" else "http://orders/", _async_content)
+            for k, c in async_clients.items()
         }
-        open_ += [*clients.values(), *later.values()]
+        open_ += [*clients.values(), *async_clients.values()]
     sessions = {"bare": requests.Session(), "1": requests.Session(), "4": requests.Session()}
     for count in ("1", "4"):
         adapter_ = for_requests.BalancedAdapter(LoadBalancer(addresses[: int(count)]))
@@ -126,50 +127,51 @@ async def cases(addresses: list[str]) -> tuple[dict[str, dict[str, Asking]], lis
         for count in ("1", "4")
     }
     found["aiohttp"] = {
-        k: waiting(s.get, bare if k == "bare" else "http://orders/", _aiohttp_content) for k, s in aio.items()
+        k: asynchronous(s.get, bare if k == "bare" else "http://orders/", _aiohttp_content)
+        for k, s in aio.items()
     }
     return found, [*open_, *sessions.values(), *aio.values()]
 
 
 async def close(clients: list[Any]) -> None:
-    """Close clients of all kinds."""
+    """Close blocking and asynchronous clients."""
     for client in clients:
         closing = client.aclose() if hasattr(client, "aclose") else client.close()
         if closing is not None:
             await closing
 
 
-async def cpu(ask: Asking, count: int) -> float:
-    """Return the seconds of CPU a number of requests takes."""
+async def cpu(send: Sender, count: int) -> float:
+    """Return the CPU seconds of a number of requests."""
     begin = time.process_time()
-    await ask(count)
+    await send(count)
     return time.process_time() - begin
 
 
 async def overhead(addresses: list[str], rounds: int, count: int) -> dict[str, tuple[float, float, float]]:
-    """Return, by client, the microseconds of a bare request and both ratios."""
+    """Return, by client, the CPU time of a bare request in microseconds and the ratios for one and four endpoints."""
     found, clients = await cases(addresses)
     table: dict[str, tuple[float, float, float]] = {}
-    for name, ways in found.items():
-        for ask in ways.values():
-            await ask(20)
-        seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for name, senders in found.items():
+        for send in senders.values():
+            await send(20)
+        seconds: dict[str, list[float]] = {kind: [] for kind in senders}
         for _ in range(rounds):
-            for way, ask in ways.items():
-                seconds[way].append(await cpu(ask, count))
+            for kind, send in senders.items():
+                seconds[kind].append(await cpu(send, count))
         ratio = {
-            way: statistics.median(
-                ours / theirs for ours, theirs in zip(seconds[way], seconds["bare"], strict=True)
+            kind: statistics.median(
+                balanced / bare for balanced, bare in zip(seconds[kind], seconds["bare"], strict=True)
             )
-            for way in ("1", "4")
+            for kind in ("1", "4")
         }
         table[name] = (statistics.median(seconds["bare"]) / count * 1e6, ratio["1"], ratio["4"])
     await close(clients)
     return table
 
 
-async def crowd(addresses: list[str], rounds: int, tasks: int = 100, each: int = 8) -> dict[str, float]:
-    """Return, by client, CPU time balanced over bare, of a hundred tasks over fifty endpoints."""
+async def many_tasks(addresses: list[str], rounds: int, tasks: int = 100, each: int = 8) -> dict[str, float]:
+    """Return, by client, the CPU time balanced over bare, of a hundred tasks over fifty endpoints."""
     table: dict[str, float] = {}
     for name, module, adapter in (("httpx2", httpx2, for_httpx2), ("httpx", httpx, for_httpx)):
         modules: Any = module
@@ -191,17 +193,17 @@ async def crowd(addresses: list[str], rounds: int, tasks: int = 100, each: int =
 
         ratios = []
         for number in range(rounds + 1):
-            theirs = await all_of(bare, logical=False)
-            ours = await all_of(balanced, logical=True)
+            bare_seconds = await all_of(bare, logical=False)
+            balanced_seconds = await all_of(balanced, logical=True)
             if number:
-                ratios.append(ours / theirs)
+                ratios.append(balanced_seconds / bare_seconds)
         table[name] = statistics.median(ratios)
         await close([bare, balanced])
     return table
 
 
 def main() -> int:
-    """Print both tables; with ``--check``, fail if a ratio is above its bound."""
+    """Print both tables. With ``--check``, fail if a ratio is over its bound."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--rounds", type=int, default=15)
@@ -213,16 +215,16 @@ def main() -> int:
     gc.freeze()
     with pool(50) as addresses:
         table = asyncio.run(overhead(addresses, options.rounds, options.requests))
-        crowded = asyncio.run(crowd(addresses, max(3, options.rounds // 3)))
+        of_many = asyncio.run(many_tasks(addresses, max(3, options.rounds // 3)))
     missed = []
     print(f"{'client':14} {'bare, us':>9} {'1 endpoint':>11} {'4 endpoints':>12} {'bound':>6}")
     for name, (bare, one, four) in table.items():
         print(f"{name:14} {bare:9.0f} {one:11.3f} {four:12.3f} {BOUNDS[name]:6.2f}")
         missed += [name] * (four > BOUNDS[name])
-    print("\n50 endpoints, 100 tasks: CPU over the bare client with its one pool")
-    for name, ratio in crowded.items():
+    print("\n50 endpoints, 100 tasks: CPU time over that of the bare client with one pool")
+    for name, ratio in of_many.items():
         print(f"{name:14} {ratio:9.3f}")
-    missed += ["httpx, 50 endpoints"] * (crowded["httpx"] >= 1.0)
+    missed += ["httpx, 50 endpoints"] * (of_many["httpx"] >= 1.0)
     figures = {
         f"{name}, {way}": row[1 + (way != "1 endpoint")]
         for name, row in table.items()
@@ -230,11 +232,11 @@ def main() -> int:
     }
     save(
         "adapters",
-        {**figures, **{f"{name}, 50 endpoints": ratio for name, ratio in crowded.items()}},
+        {**figures, **{f"{name}, 50 endpoints": ratio for name, ratio in of_many.items()}},
         options.save,
     )
     if missed:
-        print("above the bound:", ", ".join(missed))
+        print("over the bound:", ", ".join(missed))
     return int(options.check and bool(missed))
 
 

@@ -1,6 +1,6 @@
-"""Servers that do nothing, on ports of their own, in a process of their own: their work is not ours.
+"""HTTP servers in another process, so their CPU time is not measured. They only send a fixed response.
 
-``python -m benchmarks.adapters._pool 50`` prints the ports of fifty and serves until its input ends.
+``python -m benchmarks.adapters._pool 50`` runs fifty servers. It prints their ports, and serves until its input ends.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Final
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 
 
-class Nothing(asyncio.Protocol):
-    """Answers every request with two bytes."""
+class FixedResponse(asyncio.Protocol):
+    """A connection whose requests get a response with a body of two bytes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
+        """Store the transport for responses."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.rest = b""
 
     def data_received(self, data: bytes) -> None:
-        """Return as many requests as have ended; none has a body."""
+        """Send a response for each complete request. Requests must have no body."""
         data = self.rest + data
         count = data.count(b"\r\n\r\n")
         self.rest = data.rpartition(b"\r\n\r\n")[2] if count else data
@@ -36,14 +36,14 @@ class Nothing(asyncio.Protocol):
 async def serve(count: int) -> None:
     """Serve on ``count`` ports until standard input ends."""
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(Nothing, "127.0.0.1", 0) for _ in range(count)]
+    servers = [await loop.create_server(FixedResponse, "127.0.0.1", 0) for _ in range(count)]
     print(*[server.sockets[0].getsockname()[1] for server in servers], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
 
 @contextmanager
 def pool(count: int) -> Iterator[list[str]]:
-    """Run that many servers in a process; yield their addresses."""
+    """Run ``count`` servers in another process. Yield their addresses."""
     command = [sys.executable, "-m", "benchmarks.adapters._pool", str(count)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

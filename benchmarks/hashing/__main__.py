@@ -1,13 +1,13 @@
-"""Cost of consistent hashing, beside other packages in the same run.
+"""The cost of consistent hashing, compared with other packages in the same run.
 
     uv run --group bench python -m benchmarks.hashing                the tables
     uv run --group bench python -m benchmarks.hashing --check        fail if a figure misses its bound
-    uv run --group bench python -m benchmarks.hashing --json FILE    the same as data
-    uv run --group bench python -m benchmarks.hashing --save         keep the ratios in benchmarks/results
-    uv run --group bench python -m benchmarks.hashing.churn          readers while nodes change, theirs and ours
+    uv run --group bench python -m benchmarks.hashing --json FILE    write the figures as JSON too
+    uv run --group bench python -m benchmarks.hashing --save         store the ratios in benchmarks/results
+    uv run --group bench python -m benchmarks.hashing.churn          lookups while nodes change
 
-Lookups are ratios to an empty bound-method call of the same run, the supply of a key subtracted; builds and
-batches are ratios to what stands beside them. All figures are of str keys unless they say otherwise.
+The cost of a lookup is given in empty method calls of the same run, without the cost of getting a key. Builds and batches are
+ratios to the operation that their row names. Keys are ``str`` unless the row says otherwise.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ BOUNDS = {
     **{("AnchorHash", size): 11.0 for size in SIZES},
 }
 GROWTH = 1.6
-"""Of a lookup on a ring of 10 000 nodes over one of 10."""
+"""The largest accepted cost of a lookup on a ring of 10,000 nodes, relative to one on a ring of 10."""
 Row = tuple[str, float, str, float | None]
-"""What, how much, in what, and the bound; a bound below zero is a least value."""
+"""The name of a figure, its value, its unit and its bound. A bound below zero is the negative of a least value."""
 
 
 def names(size: int) -> list[str]:
-    """Return addresses."""
+    """Return ``size`` addresses."""
     return [f"10.0.{k >> 8}.{k & 255}:8080" for k in range(size)]
 
 
 def best(run: Callable[[], object], rounds: int = 5) -> float:
-    """Return the least time of a call in seconds."""
+    """Return the least time of a call, in seconds."""
     spent = []
     for _ in range(rounds):
         gc.collect()
@@ -65,7 +65,7 @@ def best(run: Callable[[], object], rounds: int = 5) -> float:
 
 
 def lookups(rounds: int) -> dict[int, dict[str, float]]:
-    """Time one lookup at every size."""
+    """Return the cost of one lookup at every size, in empty method calls."""
     keys = [f"user:{random.Random(k).getrandbits(40)}" for k in range(4_096)]
     found = {}
     for size in SIZES:
@@ -91,9 +91,9 @@ def lookups(rounds: int) -> dict[int, dict[str, float]]:
 
 
 def ring_growth(rounds: int) -> list[Row]:
-    """Compare lookups on rings of 10 and of 10 000 nodes, and what touching as many nodes costs without a ring.
+    """Compare lookups on rings of 10 and 10,000 nodes, and the access to as many nodes without a ring.
 
-    The parts of the ring that 4 096 keys touch fit the caches; 131 072 keys touch all of it.
+    The parts of the ring that 4,096 keys use fit into the caches of the processor. 131,072 keys use all of the ring.
     """
     draw = random.Random(1).getrandbits
     keys = {count: [f"user:{draw(40)}" for _ in range(count)] for count in (4_096, 131_072)}
@@ -129,7 +129,7 @@ def ring_growth(rounds: int) -> list[Row]:
 
 
 def nodes_alone(nodes: tuple[str, ...]) -> Callable[[str], str]:
-    """Return what a lookup does beside the ring: hash the key, and touch a node."""
+    """Return a function that does the parts of a lookup except the ring: it hashes the key and reads a node."""
     size = len(nodes)
 
     def find(key: str) -> str:
@@ -140,7 +140,7 @@ def nodes_alone(nodes: tuple[str, ...]) -> Callable[[str], str]:
 
 
 def caches() -> list[tuple[str, int]]:
-    """Return the name and the bytes of each cache for data, where the system says it."""
+    """Return the name and the size in bytes of each data cache; none on systems that do not report them."""
     found = []
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = [(index / name).read_text().strip() for name in ("level", "type", "size")]
@@ -150,10 +150,10 @@ def caches() -> list[tuple[str, int]]:
 
 
 def builds() -> list[Row]:
-    """Compare building and changing with uhashring, and Maglev with plain Python."""
+    """Compare builds and changes with uhashring, and the build of a Maglev table with plain Python."""
     rows: list[Row] = []
     for size in SIZES if importlib.util.find_spec("uhashring") else ():
-        rows += beside_uhashring(size)
+        rows += against_uhashring(size)
     ids, size = names(1_000), 65_537
     offsets = [hash64(id) % size for id in ids]
     skips = [splitmix64(hash64(id)) % (size - 1) + 1 for id in ids]
@@ -171,8 +171,8 @@ def builds() -> list[Row]:
     return rows
 
 
-def beside_uhashring(size: int) -> list[Row]:
-    """Compare building a ring, adding a node and removing it."""
+def against_uhashring(size: int) -> list[Row]:
+    """Compare with uhashring the building of a ring, and adding and removing a node."""
     make: Callable[..., Any] = importlib.import_module("uhashring").HashRing
     ids, rounds, least = names(size), 1 if size > 1_000 else 3, -50.0 if size >= 1_000 else None
     theirs, ours = make(ids, vnodes=150), HashRing(ids)
@@ -202,7 +202,7 @@ def beside_uhashring(size: int) -> list[Row]:
 
 
 def changing(change: Callable[[], object], undo: Callable[[], object], rounds: int) -> float:
-    """Return the least time of a change that is undone after each round."""
+    """Return the least time of a change, in seconds. The change is undone after each round."""
     spent = []
     for _ in range(rounds):
         begin = time.perf_counter()
@@ -213,7 +213,7 @@ def changing(change: Callable[[], object], undo: Callable[[], object], rounds: i
 
 
 def batches() -> list[Row]:
-    """Compare a million keys in one call with a bare gather, and with hashing them."""
+    """Compare a lookup of a million keys in one call with a numpy gather, and with hashing the keys."""
     numbers = np.random.default_rng(1).integers(0, 1 << 62, MILLION)
     slots, table = (numbers % 65_537).astype(np.intp), np.zeros(65_537, np.int32)
     texts = [f"user:{number}" for number in numbers.tolist()]
@@ -234,7 +234,7 @@ def batches() -> list[Row]:
 
 
 def report(found: dict[int, dict[str, float]], rows: list[Row]) -> list[str]:
-    """Print the tables; return what misses its bound."""
+    """Print the tables. Return a line for each figure that misses its bound."""
     over = []
     print(f"{'lookup, in empty method calls':40}" + "".join(f"{size:>12}" for size in found))
     for name in found[SIZES[0]]:

@@ -1,4 +1,4 @@
-"""Other packages that look keys up, as far as they are installed, and what a plain Python Maglev costs."""
+"""Lookups of other packages that are installed, and a Maglev table in plain Python."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["COMPILED", "lookups", "plain_populate"]
 
 COMPILED = {"fastring", "jump-consistent-hash"}
 SLOW = {"clandestined": 1_000, "cassandra TokenAwarePolicy": 1_000}
-"""Looks at every node with a string hash each, or builds an object per token: not asked at more."""
+"""The largest number of nodes for slow packages: they hash a string per node, or build an object per token."""
 
 
 def lookups(names: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return statement and locals of one lookup of the key ``k()``, by name of the package."""
+    """Return the statement and the local names of a lookup of the key ``k()``, by the name of the package."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
     for package, module, make in (
         ("uhashring", "uhashring", lambda m: ("p(k())", {"p": m.HashRing(names, vnodes=150).get_node})),
@@ -38,7 +38,7 @@ def lookups(names: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def _cassandra(module: Any, names: list[str]) -> tuple[str, dict[str, Any]]:
-    """Return a plan's first host, over a token map of 150 tokens a host that needs no cluster."""
+    """Return the lookup of the first host of a query plan. The token map has 150 tokens per host and needs no cluster."""
     metadata = importlib.import_module("cassandra.metadata")
     hosts, rng = [Host(name) for name in names], random.Random(1)
     world = metadata.Metadata()
@@ -54,7 +54,7 @@ def _cassandra(module: Any, names: list[str]) -> tuple[str, dict[str, Any]]:
 
 
 class Host:
-    """As much of a host as the driver's policies look at."""
+    """The attributes of a host that the driver's policies read."""
 
     def __init__(self, address: str) -> None:
         self.address, self.is_up, self.datacenter, self.rack = address, True, None, None
@@ -82,7 +82,7 @@ def _try(
 
 
 def plain_populate(offsets: Sequence[int], skips: Sequence[int], size: int) -> list[int]:
-    """Fill a Maglev table as the paper's pseudo-code does, preferences computed when they are needed."""
+    """Fill a Maglev table as the pseudo-code of the paper does. Preferences are computed when they are needed."""
     following, entry, filled = [0] * len(offsets), [-1] * size, 0
     while True:
         for node in range(len(offsets)):

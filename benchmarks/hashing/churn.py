@@ -1,4 +1,4 @@
-"""Look-ups of eight threads while nodes join and leave: other packages, then ours.
+"""Lookups by eight threads while nodes join and leave, with uhashring and with balancekit.
 
 uv run --group bench python -m benchmarks.hashing.churn
 """
@@ -24,20 +24,20 @@ SECONDS = 3.0
 def race(
     lookup: Callable[[str], str], add: Callable[[str], object], remove: Callable[[str], object]
 ) -> Counter[str]:
-    """Return how often each thing was seen."""
-    seen: Counter[str] = Counter()
+    """Return how many lookups returned a known node, returned another node or raised each error, and the changes."""
+    counts: Counter[str] = Counter()
     until = time.monotonic() + SECONDS
     known = {*NODES, "new"}
 
     def read(number: int) -> None:
-        mine: Counter[str] = Counter()
+        own: Counter[str] = Counter()
         while time.monotonic() < until:
             for key in range(100):
                 try:
-                    mine["right" if lookup(f"{number}:{key}") in known else "no such node"] += 1
+                    own["right" if lookup(f"{number}:{key}") in known else "no such node"] += 1
                 except Exception as error:
-                    mine[type(error).__name__] += 1
-        seen.update(mine)
+                    own[type(error).__name__] += 1
+        counts.update(own)
 
     threads = [threading.Thread(target=read, args=(number,)) for number in range(READERS)]
     before = sys.getswitchinterval()
@@ -48,23 +48,23 @@ def race(
         while time.monotonic() < until:
             add("new")
             remove("new")
-            seen["changes"] += 2
+            counts["changes"] += 2
         for thread in threads:
             thread.join()
     finally:
         sys.setswitchinterval(before)
-    return seen
+    return counts
 
 
 def main() -> int:
     """Run from the command line."""
     if importlib.util.find_spec("uhashring"):
-        theirs: Any = importlib.import_module("uhashring").HashRing(NODES, vnodes=150)
-        print("uhashring ", dict(race(theirs.get_node, theirs.add_node, theirs.remove_node)))
+        other: Any = importlib.import_module("uhashring").HashRing(NODES, vnodes=150)
+        print("uhashring ", dict(race(other.get_node, other.add_node, other.remove_node)))
     else:
         print("uhashring is not installed: run with --group bench")
-    ours = HashRing(NODES)
-    found = race(ours.lookup, ours.add, ours.remove)
+    ring = HashRing(NODES)
+    found = race(ring.lookup, ring.add, ring.remove)
     print("balancekit", dict(found))
     return 0 if set(found) == {"right", "changes"} else 1
 

@@ -1,16 +1,16 @@
-"""Cost of a pick and of a whole request: every selector, at 10 to 10 000 endpoints.
+"""The cost of a pick and of a whole request with every selector, at 10 to 10,000 endpoints.
 
     uv run python -m benchmarks.micro                 the tables
     uv run python -m benchmarks.micro --check         fail if a figure is over its bound
-    uv run python -m benchmarks.micro --cold          with the data of all other cases in the caches
-    uv run python -m benchmarks.micro --json FILE     the same as data
-    uv run python -m benchmarks.micro --save          keep the ratios in benchmarks/results
-    uv run --group bench python -m benchmarks.micro   with other packages beside it
+    uv run python -m benchmarks.micro --cold          with the data of other cases in the processor's caches
+    uv run python -m benchmarks.micro --json FILE     write the figures as JSON too
+    uv run python -m benchmarks.micro --save          store the ratios in benchmarks/results
+    uv run --group bench python -m benchmarks.micro   compare with other packages
 
-``pick`` is the selector's fast path alone; ``select`` its slow path, ``select(snapshot, ctx)``;
-``request`` is ``with lb.acquire(): pass``; the last tables are of requests with exclusions, costs and keys, in ``attempts``,
-and through routers. All are ratios to an empty bound-method call of the same run (x) and,
-for requests, to a ``with lock: pass`` (locks). ``growth`` is 10 000 endpoints over 10.
+``pick`` is only the fast path of a selector. ``select`` is its slow path, ``select(snapshot, ctx)``. ``request`` is
+``with lb.acquire(): pass``. Separate tables show requests with exclusions, costs and keys, in ``attempts``, and through
+routers. All figures are ratios to an empty bound-method call of the same run. Requests are also given as ratios to
+``with lock: pass``. ``growth`` is the cost at 10,000 endpoints over that at 10.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
 SIZES = (10, 100, 1_000, 10_000)
 SLICE_MS = 40.0
-"""Milliseconds that each run takes: all of 10 000 endpoints are picked, or nearly all."""
+"""The length of each run in milliseconds: long enough to pick nearly all of 10,000 endpoints."""
 WARM = 70
-"""Requests per endpoint before the clock runs: each has answered, and windows are sampled."""
+"""Requests per endpoint before the measurement, so each has answered, and time windows are sampled."""
 
 
 class Subject(NamedTuple):
-    """A selector as it is measured."""
+    """A selector with the options and bounds of its measurement."""
 
     name: str
     selector: Callable[[], Any]
@@ -68,7 +68,7 @@ class Subject(NamedTuple):
     pick_from: int = 0
     request_bound: float | None = None
     request_bounds: Mapping[int, float] | None = None
-    """By number of endpoints."""
+    """Bounds of a request by the number of endpoints."""
 
 
 SUBJECTS = (
@@ -96,14 +96,14 @@ SUBJECTS = (
 
 
 def endpoints(size: int, *, weighted: bool) -> list[Endpoint[str]]:
-    """Return endpoints with addresses for ids, and weights 1, 2 or 4 if wanted."""
+    """Return endpoints whose ids are addresses. If ``weighted``, their weights are 1, 2 or 4."""
     rng = random.Random(5)
     weights = [rng.choice((1, 2, 4)) if weighted else 1 for _ in range(size)]
     return [Endpoint(f"10.0.{k >> 8}.{k & 255}:8080", weight=w) for k, w in enumerate(weights)]
 
 
 def measure(size: int, subjects: tuple[Subject, ...], group: Group) -> dict[str, Result]:
-    """Time all subjects at one size, in one group."""
+    """Measure all selectors at one size, in one group."""
     group.add("with lock: pass", "with lock: pass", lock=threading.Lock())
     keys = _cycle([f"user:{k}" for k in range(4096)])
     for subject in subjects:
@@ -152,7 +152,7 @@ def _cycle(items: list[str]) -> Callable[[], str]:
 
 
 def table(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...], what: str) -> None:
-    """Print one table: ratios by size, and growth."""
+    """Print one table with the ratios by size, and the growth."""
     sizes = sorted(results)
     print(f"\n{what}, in empty method calls")
     print(f"{'':38}" + "".join(f"{'n=' + str(size):>12}" for size in sizes) + f"{'growth':>9}")
@@ -167,7 +167,7 @@ def table(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...], 
 
 
 def locks(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...]) -> None:
-    """Print requests as multiples of an uncontended lock."""
+    """Print the cost of requests as multiples of an uncontended lock."""
     sizes = sorted(results)
     print("\nrequest, in uncontended `with lock: pass`")
     for subject in subjects:
@@ -180,30 +180,30 @@ def locks(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...]) 
         print(f"{subject.name:38}" + "".join(f"{value:12.1f}" for value in row))
 
 
-def beside_peers(results: dict[int, dict[str, Result]]) -> list[str]:
-    """Print each peer beside the selector that decides the same; return where we are behind."""
+def compare_peers(results: dict[int, dict[str, Result]]) -> list[str]:
+    """Print each peer and the selector with the same decision. Return a line for each case in which the peer is faster."""
     sizes = sorted(results)
     rows = [peer for peer in peers.PEERS if f"peer/{peer.name}" in results[sizes[0]]]
     behind = []
     if rows:
-        print("\npeers, in empty method calls: theirs, our pick / our whole request")
+        print("\npeers, in empty method calls: peer, balancekit's pick / whole request")
     for peer in rows:
         cells = []
         for size in sizes:
-            theirs = results[size][f"peer/{peer.name}"].ratio
-            pick = results[size].get(f"{peer.ours}/pick")
-            request = results[size].get(f"{peer.ours}/request")
+            cost = results[size][f"peer/{peer.name}"].ratio
+            pick = results[size].get(f"{peer.selector}/pick")
+            request = results[size].get(f"{peer.selector}/request")
             if pick is None or request is None:
                 continue
-            cells.append(f"{theirs:10.1f}, {pick.ratio:.1f} / {request.ratio:.1f}")
-            if theirs < (pick if peer.statement in peers.PICKS else request).ratio:
-                behind.append(f"behind {peer.name} at {size}")
+            cells.append(f"{cost:10.1f}, {pick.ratio:.1f} / {request.ratio:.1f}")
+            if cost < (pick if peer.statement in peers.PICKS else request).ratio:
+                behind.append(f"slower than {peer.name} at {size}")
         print(f"{peer.name:28}" + "".join(f"{cell:>28}" for cell in cells))
     return behind
 
 
 def failures(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...]) -> list[str]:
-    """Return every figure that is over its bound."""
+    """Return a line for each figure that is over its bound."""
     found = []
     for size, rows in results.items():
         for subject in subjects:
@@ -223,9 +223,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a part of the names of the selectors to measure")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(
-        "--cold", action="store_true", help="let each case find the data of the others in the caches"
+        "--cold", action="store_true", help="measure with the data of other cases in the processor's caches"
     )
-    parser.add_argument("--paths", action="store_true", help="measure the paths and the routers alone")
+    parser.add_argument("--paths", action="store_true", help="measure only paths and routers")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is over its bound")
     parser.add_argument("--json", metavar="FILE")
     add_save(parser)
@@ -262,7 +262,7 @@ def main() -> int:
     )
     over = failures(results, subjects) + paths.failures(by_path)
     if not options.paths:
-        over += beside_peers(results)
+        over += compare_peers(results)
     for line in over:
         print("over its bound:", line)
     return 1 if over and options.check else 0

@@ -1,7 +1,7 @@
-"""Cost of whole requests on every path: an exclusion, a cost, ``attempts``, a key; and through every router.
+"""The cost of whole requests on every path: with an exclusion, a cost, ``attempts`` or a key, and through every router.
 
-What counts is the difference from the plain request of the same balancer, and of a router from its child alone, in
-empty method calls of the same run.
+Bounds are of the difference from a plain request of the same balancer. For a router, they are of the difference from its child
+without the router. Differences are in empty method calls of the same run.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from balancekit.selectors import BoundedLoad
 __all__ = ["failures", "measure", "table"]
 
 MAX_OVER_PLAIN = 70.0
-"""What an exclusion, a cost or ``attempts`` may add to a plain request."""
+"""The largest accepted cost that an exclusion, a cost or ``attempts`` adds to a plain request."""
 MAX_OVER_CHILD = 20.0
-"""What a router may add to its child."""
+"""The largest accepted cost that a router adds to its child."""
 MAX_OVER_KEYLESS = 20.0
-"""What a key may add where it is not hashed."""
+"""The largest accepted cost that a key adds if it is not hashed."""
 MAX_WARM = 100_000
-"""Requests before the clock runs."""
+"""The most requests before the measurement."""
 
 
 class Path(NamedTuple):
-    """A balancer as it is measured."""
+    """A balancer with the options of its measurement."""
 
     name: str
     selector: Callable[[], Any]
@@ -97,7 +97,7 @@ ADDED = ("exclusion", "cost", "attempts")
 
 
 def measure(size: int, *, timer: Callable[[], Group]) -> dict[str, Result]:
-    """Time all paths at one size: each balancer in a group of its own, with routers beside their child."""
+    """Measure all paths at one size. Each balancer has a group, and all routers and their child have one."""
     found: dict[str, Result] = {}
     for path in SELECTORS:
         found |= _group([path], tuple(STATEMENTS), size, timer())
@@ -130,7 +130,7 @@ def _group(paths: Sequence[Path], kinds: Sequence[str], size: int, group: Group)
 
 
 def table(results: Mapping[int, Mapping[str, Result]]) -> None:
-    """Print what each path adds, by size."""
+    """Print the cost that each path adds, by size."""
     sizes = sorted(results)
     print("\nrequest: plain, and what each path adds, in empty method calls")
     print(f"{'':24}{'':12}" + "".join(f"{'n=' + str(size):>10}" for size in sizes))
@@ -153,7 +153,7 @@ def table(results: Mapping[int, Mapping[str, Result]]) -> None:
 
 
 def failures(results: Mapping[int, Mapping[str, Result]]) -> list[str]:
-    """Return every difference that is over its bound."""
+    """Return a line for each difference that is over its bound."""
     found = []
     for size, rows in results.items():
         for path in SELECTORS:

@@ -1,7 +1,7 @@
-"""Cost of the same decision in other Python packages, in the same run, if they are installed.
+"""The cost of the same decision in other Python packages that are installed, in the same run.
 
-The peers pick; some mark a node as live or free, too. None opens a lease. Ours is put beside them twice: the
-fast path alone, and the whole request with everything that a lease does.
+These peers pick a node, and some also mark a node as live or free. None of them opens a lease. They are compared with two
+costs of balancekit: that of the fast path, and that of a whole request with a lease.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ PICKS = {"p()", "next(p())"}
 
 
 class Peer(NamedTuple):
-    """A package's way to take a decision, and which of our selectors takes the same one."""
+    """The decision of a package, and the selector of balancekit that makes the same decision."""
 
     name: str
     module: str
-    ours: str
+    selector: str
     statement: str
     make: Callable[[Any, list[Endpoint[str]]], dict[str, Any]]
 
@@ -81,13 +81,13 @@ PEERS = (
 
 
 def installed(pool: list[Endpoint[str]], weighted: list[Endpoint[str]]) -> Cases:
-    """Return statement and names for each peer that can be imported."""
+    """Return the statement and its names for each peer that can be imported."""
     found: Cases = {}
     for peer in PEERS:
         try:
             module = importlib.import_module(peer.module)
         except ImportError:
             continue
-        by_weight = peer.ours == "SmoothWeightedRoundRobin"
+        by_weight = peer.selector == "SmoothWeightedRoundRobin"
         found[peer.name] = (peer.statement, peer.make(module, weighted if by_weight else pool))
     return found
