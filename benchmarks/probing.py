@@ -153,11 +153,6 @@ class FleetCounts:
         """Return the exchange of another process: the same object."""
         return self
 
-    @property
-    def full(self) -> bool:
-        """Answer that there is room for every endpoint."""
-        return False
-
     def join(self, id: str) -> Any:
         """Return the place of a process's count. There is none, because counts are read from the servers."""
         return NO_PLACE
