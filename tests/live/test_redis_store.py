@@ -205,6 +205,28 @@ def test_a_process_that_is_not_heard_of_counts_no_longer(client):
     assert sum(others(watching).values()) == 0
 
 
+def test_a_clock_that_went_back_keeps_no_process_alive(client):
+    """After a failover to a server whose clock is behind, a process that has ended counts no longer than its ``ttl``."""
+    stores = [Manual(client, period=0.05, ttl=ttl) for ttl in (0.3, 60.0, 0.3)]
+    lbs = [balancer(["a", "b"], store) for store in stores]
+    for lb in lbs:
+        lb.acquire().release()
+    held = [[lb.acquire() for _ in range(2)] for lb in lbs[:2]]
+    for store in stores:
+        store.real.synchronize()
+    ended, slow, witness = stores
+    behind = {store.core.member: time.time() + 3600.0 + store.core.ttl for store in (ended, slow)}
+    client.zadd("balancekit:{test}:members", behind)
+    witness.real.synchronize()
+    assert others(lbs[2]) == {"a": 2, "b": 2}
+    time.sleep(1.6)  # the store keeps the time
+    witness.real.synchronize()
+    assert others(lbs[2]) == {"a": 1, "b": 1}
+    left = client.zscore("balancekit:{test}:members", slow.core.member) - time.time()
+    assert 50.0 < left < 60.0
+    assert len(held) == 2
+
+
 def test_the_thread_exchanges_by_itself(client):
     """Two stores with threads know of each other's leases within a few periods.
 

@@ -23,7 +23,9 @@ local function add(id, by)
 end
 local function each(key, visit)
   local row = redis.call('HGETALL', key)
-  for i = 1, #row, 2 do visit(row[i], tonumber(row[i + 1])) end
+  for i = 1, #row, 2 do
+    if row[i] ~= '' then visit(row[i], tonumber(row[i + 1])) end
+  end
 end
 local function withdraw(name)
   each(prefix .. name, function(id, count) add(id, -count) end)
@@ -31,6 +33,12 @@ local function withdraw(name)
   redis.call('ZREM', members, name)
 end
 
+-- If the clock went back, as in a failover, no process is taken for alive beyond its ttl from now.
+local ahead = redis.call('ZRANGEBYSCORE', members, now + ttl + 1, '+inf', 'WITHSCORES')
+for i = 1, #ahead, 2 do
+  local its = tonumber(redis.call('HGET', prefix .. ahead[i], '') or '')
+  if its and tonumber(ahead[i + 1]) > now + its + 1 then redis.call('ZADD', members, now + its, ahead[i]) end
+end
 -- The sums are those of the rows of members. If keys were evicted, deleted or lost, add up again.
 local gone = redis.call('ZRANGEBYSCORE', members, '-inf', now)
 local whole = redis.call('HEXISTS', sums, '') == 1 and redis.call('ZCARD', members) > 0
@@ -53,8 +61,7 @@ end
 
 local old = {}
 each(own, function(id, count) old[id] = count end)
-old[''] = nil
-redis.call('HSET', own, '', 0)
+redis.call('HSET', own, '', ttl)
 redis.call('HSET', sums, '', 0)
 for _, pair in ipairs(request.counts) do
   local id, count = pair[1], pair[2]
