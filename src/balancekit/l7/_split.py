@@ -54,7 +54,7 @@ class Split(Generic[P]):
     Raises
     ------
     ConfigurationError
-        If ``weights`` is no mapping or is empty, a weight is no finite number >= 0, all weights are 0, or a name is not in
+        If ``weights`` is no mapping or is empty, a weight is no number from 0 to 1e100, all weights are 0, or a name is not in
         ``pools``; ``pools`` is no mapping; ``salt`` is no string; or ``by`` has not the form ``"header:x"``,
         ``"cookie:u"`` or ``"query:q"``.
 
@@ -91,7 +91,7 @@ class Split(Generic[P]):
             raise ConfigurationError("pools", pools, "a mapping from names to pools")
         named: list[tuple[str, P, float]] = []
         for place, (pool, weight) in enumerate(weights.items()):
-            number = valid.number("weights", weight, minimum=0.0)
+            number = valid.weight("weights", weight)
             if pools is None:
                 named.append((pool if isinstance(pool, str) else str(place), pool, number))
             elif isinstance(pool, str) and pool in pools:

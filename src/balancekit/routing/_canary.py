@@ -113,8 +113,8 @@ class Canary(ConstructorRepr, makers=("child",)):
 
     def _is_chosen(self, key: Key) -> bool:
         text = to_bytes(decimal(key) if isinstance(key, int) else key)
-        position = hash64(f"{self._salt}\0".encode() + text) / POSITIONS
-        return position < self._share
+        # Compared as numbers of 64 bits: as a part of 1, the highest hashes round to 1, which is below no share.
+        return hash64(f"{self._salt}\0".encode() + text) < self._share * POSITIONS
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the key's side picks, or of the other side if none can serve there."""

@@ -103,3 +103,13 @@ def test_wrong_splits_are_refused(options):
     """Each wrong value is a configuration error."""
     with pytest.raises(ConfigurationError):
         Split(**options)
+
+
+@pytest.mark.parametrize("weight", [1.1e100, 1e308, math.inf])
+def test_weights_whose_sum_no_float_can_hold_are_refused(weight):
+    """A weight is at most 1e100, as that of an endpoint; the largest are shared as others are."""
+    with pytest.raises(ConfigurationError, match="weights"):
+        Split({"a": weight, "b": weight})
+    largest = Split({"a": 1e100, "b": 1e100})
+    assert largest.shares() == {"a": 0.5, "b": 0.5}
+    assert {largest.pool() for _ in range(10)} == {"a", "b"}

@@ -246,6 +246,15 @@ class TestCanary:
         chosen = sum(canary.chosen(key) for key in self.KEYS)
         assert abs(share_z(chosen, len(self.KEYS), 0.1)) < 5.0
 
+    @pytest.mark.parametrize("position", [0, 1 << 63, (1 << 64) - 1024, (1 << 64) - 1])
+    def test_a_share_of_1_is_every_key_and_one_of_0_is_none(self, position, monkeypatch):
+        """The lowest and the highest of all hashes are below 1, and not below 0."""
+        monkeypatch.setattr("balancekit.routing._canary.hash64", lambda _: position)
+        canary = Canary({"track": "canary"}, share=1.0)
+        assert canary.chosen("key")
+        canary.set_share(0.0)
+        assert not canary.chosen("key")
+
     @given(st.floats(0, 1), st.floats(0, 1), st.one_of(st.text(), st.binary(), st.integers()))
     def test_a_higher_share_only_adds_keys(self, one, other, key):
         """A key that is in a smaller share is in every greater one."""
