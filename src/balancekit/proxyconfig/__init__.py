@@ -1,11 +1,12 @@
-"""Configurations of real proxies, read to explain where a request would go.
+"""Configurations of nginx, HAProxy and Envoy: they are read, explained, checked and written.
 
-:func:`read_config` reads a file of nginx, HAProxy or Envoy into a :class:`ProxyConfig`: pools, routes, and a list of what is not
-modelled, each with file and line. :meth:`ProxyConfig.explain` takes one decision with its reasons, by the machines of
-:mod:`balancekit.compat`. :func:`lint_config` finds lines that do not do what they seem to say. :func:`export_config` writes a
-file for pools and routes that were tested in Python. Needs the extra ``proxyconfig``.
+:func:`read_config` reads a file into a :class:`ProxyConfig`: its pools, its routes, and a list of directives that are
+not modelled, each with file and line. :meth:`ProxyConfig.explain` returns the server that a request would go to, and
+the reasons. It uses the machines of :mod:`balancekit.compat`. :func:`lint_config` finds lines that do not have the
+effect that they seem to have. :func:`plan_change` compares two configurations. :func:`export_config` writes a
+configuration for pools and routes that were tested in Python. Needs the extra ``proxyconfig``.
 
-Files are read with limits (4 MB and 1,000 files together), so a broken or hostile one ends in a
+A configuration may have 4 MB in 1,000 files. A file that is larger, or cannot be parsed, raises a
 :class:`ProxyConfigError` with file and line.
 """
 

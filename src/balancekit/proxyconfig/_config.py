@@ -1,4 +1,4 @@
-"""A configuration that was read, and the queries it answers."""
+"""The configuration of a proxy, as it was read."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["ProxyConfig"]
 
 @final
 class ProxyConfig:
-    """A configuration that was read. Made by :func:`read_config` and the readers of one kind.
+    """The configuration of a proxy. Created by :func:`read_config` and by the readers of one kind of proxy.
 
     Parameters
     ----------
     kind
         ``"nginx"``, ``"haproxy"`` or ``"envoy"``.
     path
-        The file.
+        The path of the file.
     pools
-        By name.
+        The pools by name.
     router
-        Answers what the rules do with a request.
+        Returns the routing of a request.
     not_modelled
-        What was read and is not followed.
+        The directives that were read but are not modelled.
     owners
-        The pool that a line belongs to, of lines that belong to one.
+        The name of the pool to which a line belongs. Lines outside of pools are missing.
     facts
-        What else ``lint`` and ``simulate`` look at, by kind.
+        Further data for ``lint`` and ``simulate``; the type depends on the kind.
 
     A copy is the same object, for it does not change. It cannot be pickled: another process reads the file itself.
     """
@@ -60,36 +60,54 @@ class ProxyConfig:
 
     @checked_arguments
     def route(self, request: ProxyRequest) -> Routing:
-        """Return where the rules lead a request."""
+        """Return the pool, or the answer of the proxy itself, that the rules choose for a request.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``request`` is no :class:`ProxyRequest`.
+        """
         return self.router(request)
 
     @checked_arguments
     def explain(self, request: ProxyRequest, *, seed: int = 0) -> Decision:
-        """Return where a request goes if it is the first after a start, and why.
+        """Return the server of a request that is the first after a start of the proxy, and the reasons.
 
         Parameters
         ----------
         request
             The request.
         seed
-            For methods that draw, >= 0; shares say what other seeds give.
+            The seed for methods that pick at random, an integer >= 0. The shares in the result are those of all seeds.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``request`` is no :class:`ProxyRequest`, or ``seed`` is no integer >= 0.
         """
         return decide(self, request, seed=valid.integer("seed", seed, minimum=0))
 
     @checked_arguments
     def follow(self, requests: Iterable[ProxyRequest], *, seed: int = 0) -> list[tuple[Routing, str | None]]:
-        """Return where requests go, one after the other from a start, each finished before the next.
+        """Return the servers of a sequence of requests after a start. Each request ends before the next one begins.
 
         Parameters
         ----------
         requests
-            In order.
+            The requests, in order.
         seed
-            For methods that draw, >= 0.
+            The seed for methods that pick at random, an integer >= 0.
 
         Returns
         -------
-        For each request what the rules said, and the name of the server; ``None`` if none takes it or none can be named.
+        list
+            For each request its routing, and the name of the server; ``None`` if no server gets it or the method is not
+            modelled.
+
+        Raises
+        ------
+        ConfigurationError
+            If an item is no :class:`ProxyRequest`, or ``seed`` is no integer >= 0.
         """
         return follow(self, requests, seed=valid.integer("seed", seed, minimum=0))
 

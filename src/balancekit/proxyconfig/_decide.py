@@ -1,4 +1,4 @@
-"""One decision of a configuration, with its reasons."""
+"""The decision of a configuration about one request, with its reasons."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["decide", "expected_shares", "follow"]
 
 
 class Source(Protocol):
-    """What a decision needs of a configuration."""
+    """The part of a configuration that a decision uses."""
 
     pools: Mapping[str, Pool]
     not_modelled: tuple[NotModelled, ...]
     owners: Mapping[Origin, str]
 
     def route(self, request: ProxyRequest) -> Routing:
-        """Return where the rules lead a request."""
+        """Return the pool, or the answer of the proxy itself, that the rules choose for a request."""
         ...
 
 
 MAX_PICKS: Final = 5_000
-"""Picks that are made to count shares; as many whole cycles of the weights as fit."""
+"""The largest number of picks that are made to count shares: as many whole cycles of the weights as fit."""
 
 
 def decide(config: Source, request: ProxyRequest, *, seed: int) -> Decision:
-    """Return where a request goes, and why."""
+    """Return the pool and the server of a request, and the reasons."""
     routing = config.route(request)
     pool = None if routing.pool is None else config.pools.get(routing.pool)
     choice = _Choice() if pool is None else _choose(pool, request, routing, seed)
@@ -54,7 +54,7 @@ def decide(config: Source, request: ProxyRequest, *, seed: int) -> Decision:
 
 
 class _Choice(NamedTuple):
-    """The server that a pool gives a request, and why."""
+    """The server that a pool chooses for a request, and the reasons."""
 
     server: PoolServer | None = None
     key: str | None = None
@@ -63,14 +63,14 @@ class _Choice(NamedTuple):
 
 
 def _choose(pool: Pool, request: ProxyRequest, routing: Routing, seed: int) -> _Choice:
-    """Return what a pool that has just been started does with a request."""
+    """Return the choice of a pool, for the first request after a start."""
     key = None if pool.key_of is None else pool.key_of(request, routing)
     method = _method(pool, key)
     if pool.start is None:
         unknown = (
-            "its method, or a part of its servers, is not modelled"
+            "its method or some of its servers are not modelled"
             if pool.servers
-            else "no server of it is known here"
+            else "its servers are not in the configuration"
         )
         return _Choice(key=key, why=(method, unknown))
     name = pool.start(Random(seed)).pick(request, routing)
@@ -80,23 +80,27 @@ def _choose(pool: Pool, request: ProxyRequest, routing: Routing, seed: int) -> _
     if key is None or not pool.keyed:
         shares = expected_shares(pool, request, routing)
         if server is not None and len(pool.servers) > 1:
-            why.append("the first after a start; others follow in turn" if pool.deterministic else "drawn")
+            why.append(
+                "the first after a start; the next requests go to other servers"
+                if pool.deterministic
+                else "picked at random"
+            )
     if name is None:
-        why.append("no server may take it")
+        why.append("no server is available for it")
     return _Choice(server, key, shares, tuple(why))
 
 
 def _why_this_pool(routing: Routing, pool: Pool | None) -> tuple[str, ...]:
     if routing.shares:
         shares = ", ".join(f"{name} {share:.2%}" for name, share in routing.shares.items())
-        return (f"the pool is drawn: {shares}",)
-    return (f"no pool named {routing.pool!r}",) if routing.pool is not None and pool is None else ()
+        return (f"the pool is picked at random: {shares}",)
+    return (f"there is no pool {routing.pool!r}",) if routing.pool is not None and pool is None else ()
 
 
 def follow(
     config: Source, requests: Iterable[ProxyRequest], *, seed: int
 ) -> list[tuple[Routing, str | None]]:
-    """Return where requests go, each finished before the next."""
+    """Return the routing and the server of each request. Each request ends before the next one begins."""
     rng = Random(seed)
     started: dict[str, Chooser] = {}
     found: list[tuple[Routing, str | None]] = []
@@ -113,7 +117,7 @@ def follow(
 
 
 def expected_shares(pool: Pool, request: ProxyRequest, routing: Routing) -> dict[str, float]:
-    """Return the servers' shares of many requests like this one, each finished before the next, by making them."""
+    """Return the shares of the servers of many requests like this one, counted by making the picks."""
     if pool.start is None:
         return {}
     chooser = pool.start(Random(0))
@@ -131,17 +135,19 @@ def _method(pool: Pool, key: str | None) -> str:
     what = f"pool {pool.name} ({pool.origin}): {pool.method}"
     if not pool.keyed:
         return what
-    return f"{what} of {pool.key} = {key!r}" if key is not None else f"{what} of {pool.key}, which it has not"
+    if key is None:
+        return f"{what} of {pool.key}, which the request does not have"
+    return f"{what} of {pool.key} = {key!r}"
 
 
 def _relevant(config: Source, pool: Pool | None) -> list[NotModelled]:
-    """Return what is not modelled and has a stated effect, or is in the pool."""
+    """Return the directives that are not modelled and may change the decision. Those of other pools are left out."""
     return [
         one for one in config.not_modelled if one.why and (pool is None or not _elsewhere(config, one, pool))
     ]
 
 
 def _elsewhere(config: Source, one: NotModelled, pool: Pool) -> bool:
-    """Whether a directive belongs to a pool that is not this one."""
+    """Return whether a directive belongs to another pool."""
     owner = config.owners.get(one.origin)
     return owner is not None and owner != pool.name

@@ -41,7 +41,7 @@ class Notes:
         self.limited: bool = limited
         self.owners: dict[Origin, str] = {}
         self._messages: list[Message] = []
-        self._said: dict[tuple[int, str], NotModelled] = {}
+        self._not_modelled: dict[tuple[int, str], NotModelled] = {}
 
     def origin(self, line: int) -> Origin:
         """Return where a line is."""
@@ -54,7 +54,7 @@ class Notes:
     def note(self, line: int, text: str, why: str, owner: str | None = None) -> None:
         """List something as not modelled."""
         one = NotModelled(origin=self.origin(line), text=text, why=why)
-        self._said.setdefault((line, text), one)
+        self._not_modelled.setdefault((line, text), one)
         if owner is not None:
             self.owners[one.origin] = owner
 
@@ -67,7 +67,7 @@ class Notes:
         for message in self._messages:
             for name, line in message.unread():
                 self.note(line, name, UNKNOWN, message.owner)
-        return tuple([self._said[place] for place in sorted(self._said)])
+        return tuple([self._not_modelled[place] for place in sorted(self._not_modelled)])
 
 
 @final

@@ -1,7 +1,7 @@
 """Export of pools and routes to the configuration of a proxy.
 
-What the proxy has no equal for is in :attr:`Export.differences` and in comments at the head of the text. Names, addresses and
-patterns are escaped, or refused if they could end a word, a line or a block.
+Settings for which the proxy has no equivalent are in :attr:`Export.differences`, and in comments at the head of the text.
+Names, addresses and patterns are escaped. They are refused if they could end a word, a line or a block.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ MAX_PORT: Final = 65_535
 
 
 class Export(Record):
-    """A configuration for a proxy. Made by :func:`export_config`.
+    """A configuration for a proxy. Created by :func:`export_config`.
 
     Parameters
     ----------
     kind
         ``"nginx"``, ``"haproxy"`` or ``"envoy"``.
     text
-        The file.
+        The text of the file.
     differences
-        What the proxy does otherwise, or cannot do.
+        The differences between the proxy and the pools and routes in Python.
     fidelity
-        By pool: ``"same"`` (the same servers in the same order), ``"rule"`` (the same rule and shares; draws, ties and the
-        order within a cycle differ), ``"keys"`` (each key keeps one server, but another than in Python), ``"nearest"`` (no
-        equal: see the differences).
+        By pool: ``"same"`` (the same servers in the same order), ``"rule"`` (the same rule and shares; random picks,
+        ties and the order within a cycle differ), ``"keys"`` (each key has one server, but another one than in Python),
+        ``"nearest"`` (no equivalent: see the differences).
     """
 
     kind: str
@@ -84,25 +84,26 @@ def export_config(
     Parameters
     ----------
     pools
-        Pools with distinct names; see :func:`export_pool`. Without routes one pool, which gets every request.
+        Pools with different names; see :func:`export_pool`. Without ``routes``, one pool, which gets every request.
     kind
         ``"nginx"``, ``"haproxy"`` or ``"envoy"``.
     routes
-        A table whose pools are the names of ``pools``.
+        A route table whose pools are names of ``pools``.
     listen
-        Address and port of the proxy.
+        The address and the port of the proxy.
 
     Raises
     ------
     ConfigurationError
-        For an unknown kind, a pool that is not there, or text that cannot stand in a configuration.
+        If ``pools`` is empty or has a name twice, ``kind`` is another word, ``routes`` is no ``RouteTable`` or has a
+        pool that is not in ``pools``, ``listen`` is no IP address with a port, or a name or pattern cannot be written.
 
     Notes
     -----
-    *Guarantee.* The text is accepted by ``nginx -t`` (1.22), ``haproxy -c`` (2.6) and ``envoy --mode validate`` (1.40), as
-    far as expressions of the user's are expressions there. Everything that is not written is among the differences.
+    *Guarantee.* ``nginx -t`` (1.22), ``haproxy -c`` (2.6) and ``envoy --mode validate`` (1.40) accept the text, if the
+    proxy accepts the regular expressions of the user. Every setting that is not written is among the differences.
 
-    *When not to use it:* for TLS, logs and limits, which are the proxy's own: write them into the file.
+    *When not to use it:* for TLS, logs and limits of the proxy. Add them to the file.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""What a reader keeps of a configuration for ``lint`` and ``simulate``, in addition to pools and rules."""
+"""Data of a configuration for ``lint`` and ``simulate``, in addition to pools and rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounded reading of configuration files: their size, their number, and bytes that no configuration has."""
+"""Reading of configuration files, with limits of their size and number."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from balancekit.proxyconfig._model import Origin, ProxyConfigError
 __all__ = ["MAX_BYTES", "MAX_FILES", "Files", "without_mark"]
 
 MAX_BYTES: Final = 4_000_000
-"""Of all files of a configuration together."""
+"""The largest size of all files of a configuration together, in bytes."""
 MAX_FILES: Final = 1_000
-"""Files of a configuration: the one named, those it includes, maps and patterns."""
+"""The largest number of files of a configuration, with included files, maps and patterns."""
 
 
 @final
@@ -35,13 +35,19 @@ class Files:
         self._files = 0
 
     def read(self, path: str, origin: Origin) -> str:
-        """Return a file's text.
+        """Return the text of a file.
+
+        Parameters
+        ----------
+        path
+            The path of the file.
+        origin
+            The line that includes the file, for errors; line 1 for the first file.
 
         Raises
         ------
         ProxyConfigError
-            If it cannot be read, is too large, has a NUL, or is one file too many. ``origin`` names the line that
-            includes it, for the file itself its first line.
+            If the file cannot be read or has a NUL, or a limit is exceeded.
         """
         self._files += 1
         if self._files > self._max_files:
@@ -71,12 +77,12 @@ class Files:
 
 
 def without_mark(path: str, text: str) -> str:
-    """Return the text of a file that may not begin with a byte order mark.
+    """Return a text, after checking that it does not begin with a byte order mark.
 
     Raises
     ------
     ProxyConfigError
-        If it does: nginx and HAProxy take the mark as a part of the first word.
+        If it does. nginx and HAProxy would read the mark as a part of the first word.
     """
     if text.startswith("\ufeff"):
         raise ProxyConfigError(Origin(path, 1), "a byte order mark: save the file as UTF-8 without it")

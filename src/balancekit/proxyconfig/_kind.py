@@ -1,4 +1,4 @@
-"""Kinds of proxy configurations, recognised by their text, and the reader of each."""
+"""Detection of the kind of a configuration by its text, and the reader of each kind."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ HAPROXY: Final = re.compile(r"^(?:global|defaults|frontend|backend|listen)\b[^;{
 ENVOY: Final = re.compile(
     r"""(?:^|[{,])\s*["']?(?:static_?[rR]esources|dynamic_?[rR]esources)["']?\s*:""", re.MULTILINE
 )
-"""Lines, or one line of JSON without blanks."""
+"""Matches YAML with one key per line, and JSON in one line."""
 
 
 @checked_arguments
 def kind_of_text(text: str) -> str:
-    r"""Return ``"envoy"``, ``"haproxy"`` or ``"nginx"`` for a configuration.
+    r"""Return the kind of a configuration: ``"envoy"``, ``"haproxy"`` or, for any other text, ``"nginx"``.
 
     Example
     -------
@@ -51,16 +51,16 @@ def read_config(path: str, *, kind: str | None = None) -> ProxyConfig:
     Parameters
     ----------
     path
-        The file.
+        The path of the file.
     kind
-        ``"nginx"``, ``"haproxy"`` or ``"envoy"``; recognised by the text if left out.
+        ``"nginx"``, ``"haproxy"`` or ``"envoy"``. By default, the kind is detected by the text.
 
     Raises
     ------
     ProxyConfigError
-        If it cannot be read, with file and line.
+        If the file, or one that it includes, cannot be read or parsed. The error names file and line.
     ConfigurationError
-        If there is no such kind.
+        If ``kind`` is another word, or ``path`` is no string.
     """
     if kind is None:
         kind = kind_of_text(Files().read(path, Origin(path, 1)))

@@ -1,6 +1,6 @@
-"""Findings in the configuration of a proxy: lines that do not do what they seem to say.
+"""Findings in the configuration of a proxy: lines that do not have the effect that they seem to have.
 
-Each finding has a file, a line, what happens, and what to write. Directives that are only unusual are none.
+Each finding has a file, a line, the actual effect, and advice. A directive that is only unusual is no finding.
 """
 
 from __future__ import annotations
@@ -19,24 +19,29 @@ LINTERS = {"nginx": lint_nginx, "haproxy": lint_haproxy, "envoy": lint_envoy}
 
 @checked_arguments
 def lint_config(config: ProxyConfig) -> tuple[LintFinding, ...]:
-    r"""Return what is wrong in a configuration, in the order of the file.
+    r"""Return the findings in a configuration, in the order of the file.
 
     Parameters
     ----------
     config
-        What :func:`read_config` returned; its files are read once more.
+        The result of :func:`read_config`. Its files are read again.
 
     Raises
     ------
     ProxyConfigError
-        If a file has gone or changed since it was read, and cannot be read any more.
+        If a file cannot be read any more, because it was removed or changed.
+    ConfigurationError
+        If ``config`` is no :class:`ProxyConfig`.
 
     Notes
     -----
-    *Guarantee.* No finding is a matter of taste: each names requests that get no answer, a server that gets no requests, a limit
-    that does not hold, or a directive without an effect.
+    *Guarantee.* Each finding is one of these: requests that get no answer, a server that gets no requests, a limit that
+    does not hold, or a directive without an effect. There are no findings about style.
 
-    *When not to use it:* to validate a file; ``nginx -t``, ``haproxy -c`` and ``envoy --mode validate`` know every directive.
+    *When not to use it:* to validate a file. ``nginx -t``, ``haproxy -c`` and ``envoy --mode validate`` know every
+    directive.
+
+    Cost: O(size of the files).
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""A finding of a linter, and what the linters share."""
+"""The type of findings, and helpers of all linters."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ UNIT_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 
 
 
 class LintFinding(Record):
-    """A line that does not do what it seems to say.
+    """A line that does not have the effect that it seems to have.
 
     Parameters
     ----------
     origin
-        File and line.
+        The file and the line.
     rule
         The name of the rule.
     text
-        What happens.
+        The actual effect.
     advice
-        What to write.
+        What to write instead.
     """
 
     origin: Origin
@@ -42,7 +42,7 @@ class LintFinding(Record):
 
 
 def seconds_of(text: str, *, unit: str) -> float | None:
-    """Return a time in seconds, ``None`` if it is none.
+    """Return a time in seconds; ``None`` if the text is no time.
 
     Example
     -------
@@ -54,7 +54,7 @@ def seconds_of(text: str, *, unit: str) -> float | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address to listen on is only reached from the same machine."""
+    """Return whether an address to listen on can be reached from the same machine only."""
     if address.startswith(("unix:", "unix@", "/")):
         return True
     host = address.rpartition(":")[0].strip("[]") or address
@@ -67,7 +67,7 @@ def is_loopback(address: str) -> bool:
 
 
 def repeated(servers: Iterable[PoolServer]) -> Iterator[LintFinding]:
-    """Yield a finding for every server that stands in its pool once more."""
+    """Yield a finding for every server whose address is already in its pool."""
     first: dict[str, PoolServer] = {}
     for server in servers:
         if server.address in first and not server.backup and not server.down:

@@ -1,4 +1,4 @@
-"""What a proxy's configuration says of balancing: pools, routes, and what is not modelled, each with file and line."""
+"""The parts of a proxy's configuration: pools, servers, routings, and directives that are not modelled."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 MAX_SERVERS: Final = 5_000
-"""Of a pool."""
+"""The largest number of servers of a pool."""
 MAX_SHOWN: Final = 160
 """Characters of a directive that are shown."""
 
 
 class Origin(NamedTuple):
-    """Where something is written."""
+    """The file and the line of a directive."""
 
     file: str
     line: int
@@ -43,14 +43,14 @@ class Origin(NamedTuple):
 
 
 class ProxyConfigError(ConfigurationError):
-    """A configuration that cannot be read, with the file and the line at fault.
+    """A configuration cannot be read. The error has the file and the line.
 
     Parameters
     ----------
     origin
-        Where.
+        The file and the line.
     problem
-        What is wrong there, and what is expected.
+        The problem, and what is expected.
 
     Example
     -------
@@ -71,16 +71,16 @@ class ProxyConfigError(ConfigurationError):
 
 
 class NotModelled(Record):
-    """A directive that is not understood, or not followed.
+    """A directive that is unknown, or that has no effect in the model.
 
     Parameters
     ----------
     origin
-        Where it is.
+        The file and the line.
     text
         The directive.
     why
-        What may differ because of it.
+        The possible difference between the model and the proxy; empty if there is none.
     """
 
     origin: Origin
@@ -92,14 +92,14 @@ class NotModelled(Record):
 
 
 class ProxyRequest(Record):
-    """A request as a proxy gets it.
+    """A request as a proxy receives it.
 
     Parameters
     ----------
     target
-        As in the request line.
+        The target in the request line, such as ``/items?id=7``.
     method
-        The first word of the request line.
+        The method in the request line.
     host
         The Host header; ``None`` if there is none.
     headers
@@ -112,7 +112,7 @@ class ProxyRequest(Record):
     Raises
     ------
     ConfigurationError
-        For an address that is none, or headers that are no pairs of strings.
+        If ``client`` is no IP address, or ``headers`` holds anything but pairs of strings.
 
     Example
     -------
@@ -156,7 +156,7 @@ class ProxyRequest(Record):
 
     @property
     def query(self) -> str:
-        """What follows the question mark."""
+        """The query of the target: the part after the question mark."""
         return self.target.partition("?")[2]
 
     def __str__(self) -> str:
@@ -168,31 +168,31 @@ def _is_header(pair: object) -> bool:
 
 
 class Routing(NamedTuple):
-    """Where the rules lead a request."""
+    """The pool that the rules choose for a request, or the answer of the proxy itself."""
 
     pool: str | None
-    """The pool; ``None`` if the proxy answers by itself, or if what decides is not modelled."""
+    """The name of the pool; ``None`` if the proxy answers itself, or the deciding directive is not modelled."""
     rule: str
-    """The rule that decided, in words."""
+    """A description of the rule that has decided."""
     status: int | None = None
     """The status of the proxy's own answer."""
     location: str | None = None
-    """Where a redirect leads."""
+    """The location of a redirect."""
     shares: Mapping[str, float] = {}
-    """Pools by their share, if a pool is drawn at random."""
+    """The shares of the pools, by name, if the pool is picked at random."""
     metadata: Mapping[str, Any] = {}
-    """What the route matches hosts by (Envoy)."""
+    """The metadata by which the route selects hosts (Envoy)."""
     hash_policy: tuple[Any, ...] = ()
-    """What the route hashes (Envoy)."""
+    """The hash policy of the route (Envoy)."""
     target: str | None = None
-    """The target that the rules make of the one sent (HAProxy); ``None`` if they leave it."""
+    """The target after the rules have changed it (HAProxy); ``None`` if they have not."""
 
 
 class Chooser(Protocol):
-    """A pool in operation: a machine that has just been started."""
+    """The state of a running pool."""
 
     def pick(self, request: ProxyRequest, routing: Routing, /) -> str | None:
-        """Return the address of the server that takes a request; ``None`` if none may."""
+        """Return the name of the server for a request; ``None`` if no server is available."""
         ...
 
 
@@ -202,19 +202,19 @@ class PoolServer(Record):
     Parameters
     ----------
     name
-        What the configuration calls it; unique in its pool.
+        The name in the configuration; unique in its pool.
     address
         ``host:port``, or the path of a socket.
     origin
-        Where it is written.
+        The file and the line.
     weight
-        Its weight.
+        The weight, an integer.
     backup
-        Whether it serves only if others cannot.
+        Whether the server gets requests only if the others are not available.
     down
-        Whether it is marked as out of service.
+        Whether the configuration marks the server as out of service.
     options
-        What else its line says, as written.
+        The other options of its line, as written.
     """
 
     name: str
@@ -227,31 +227,31 @@ class PoolServer(Record):
 
 
 class Pool(Record):
-    """Servers that are balanced together.
+    """A group of servers among which a proxy balances.
 
     Parameters
     ----------
     name
-        What routes call it.
+        The name by which routes refer to the pool.
     origin
-        Where it begins.
+        The file and the line at which it begins.
     method
-        The balancing, as its configuration names it.
+        The name of the balancing method in the configuration.
     servers
-        In the order of the configuration.
+        The servers, in the order of the configuration.
     key
-        What of a request is hashed, in the proxy's words; empty for none.
+        A description of the hashed part of a request, in terms of the proxy; empty for none.
     settings
-        What else decides, by the names of the configuration.
+        Other settings that decide, by their names in the configuration.
     deterministic
-        Whether the same requests, from a fresh start, go to the same servers.
+        Whether the same requests after a start go to the same servers.
     start
-        Makes a machine that has just been started; ``None`` if the method is not modelled.
+        Returns the state of the pool after a start; ``None`` if the method is not modelled.
     key_of
-        What of a request is hashed; ``None`` if nothing is.
+        Returns the hashed part of a request; ``None`` if nothing is hashed.
 
-    Two pools that say the same are equal: ``start`` and ``key_of`` follow from the rest and are not compared. A pickled pool has
-    neither.
+    Two pools are equal if their fields are, without ``start`` and ``key_of``, which depend on the others. A pickled
+    pool has neither of the two.
     """
 
     name: str
@@ -266,17 +266,17 @@ class Pool(Record):
 
     @property
     def keyed(self) -> bool:
-        """Whether what is hashed decides."""
+        """Whether the hashed part of a request decides."""
         return bool(self.key)
 
-    def _said(self) -> Pool:
-        """Return it without its functions."""
+    def _without_functions(self) -> Pool:
+        """Return a copy without ``start`` and ``key_of``."""
         return derived(self, start=None, key_of=None)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Pool):
             return NotImplemented
-        return Record.__eq__(self._said(), other._said())
+        return Record.__eq__(self._without_functions(), other._without_functions())
 
     def __hash__(self) -> int:
         return hash((self.name, self.origin, self.method, self.servers, self.key))
@@ -288,30 +288,30 @@ class Pool(Record):
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Record.__reduce__(self._said())
+        return Record.__reduce__(self._without_functions())
 
 
 class Decision(Record):
-    """Where a request goes, and why.
+    """The pool and the server of a request, and the reasons.
 
     Parameters
     ----------
     request
         The request.
     routing
-        What the rules said.
+        The result of the rules.
     pool
-        The pool that gets it; ``None`` if none does.
+        The pool; ``None`` if the request gets none.
     server
-        The server that takes it if it is the first after a start; ``None`` if none does or none can be named.
+        The server, if the request is the first after a start; ``None`` if there is none, or the method is not modelled.
     key
-        What was hashed; ``None`` if nothing was.
+        The hashed part of the request; ``None`` if nothing is hashed.
     shares
-        The servers' shares of such requests, where more than one may take it.
+        The shares of the servers of many such requests, by name, if more than one server is possible.
     why
         The reasons, in order.
     not_modelled
-        What may make the proxy decide otherwise.
+        The directives that are not modelled and may change the decision.
     """
 
     request: ProxyRequest

@@ -1,4 +1,4 @@
-"""What a change of a proxy's configuration does to shares, keys, sticky users and the clients of an access log."""
+"""The effects of a change of a proxy's configuration on shares, keys, sticky users and requests of an access log."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["PoolChange", "ProxyPlan", "plan_change"]
 
 
 class PoolChange(Record):
-    """What a change does to one pool.
+    """The effects of a change on one pool.
 
     Parameters
     ----------
     name
-        The pool.
+        The name of the pool.
     before, after
-        The share of each address; empty if the pool is not there, or its method is not modelled.
+        The shares by address; empty if the pool does not exist, or its method is not modelled.
     moved
-        The part of all keys, 0 to 1, that change their address; ``None`` if no key decides, or more than the key does.
+        The share of all keys, 0 to 1, whose address changes; ``None`` if not the key alone decides.
     exact
-        Whether each hash was followed. Otherwise keys are hashed in another way after the change, and ``moved`` is what
-        is expected of keys that are not chosen.
+        Whether ``moved`` was computed for every hash. If not, the hash function or its input changes, and ``moved`` is
+        the expected value for random keys.
     lost
-        Cookies of sticky users, by the address that they lose.
+        The addresses that sticky users lose, by the value of their cookie.
     changes
-        What is different, in words.
+        Descriptions of the differences.
     """
 
     name: str
@@ -63,22 +63,22 @@ class PoolChange(Record):
 
 
 class ProxyPlan(Record):
-    """What a change of a configuration does. Made by :func:`plan_change`.
+    """The effects of a change of a configuration. Created by :func:`plan_change`.
 
     Parameters
     ----------
     pools
-        The pools of both configurations.
+        The changes of all pools of both configurations.
     requests
-        How many requests were given.
+        The number of requests that were compared.
     bound
-        How many of them had one server before, because a key, a cookie or a pool with one server in service decides.
+        The number of those that had a certain server before, because a key, a cookie or a pool with one server decides.
     moved
-        Places of those, in the order given, that have another server after, or none that is certain.
+        The indices of those requests that have another server after the change, or no certain one.
     clients
-        How many clients they came from.
+        The number of clients of the requests.
     moved_clients
-        Clients with a request that moves.
+        The clients with a request that moves.
     """
 
     pools: tuple[PoolChange, ...]
@@ -102,23 +102,23 @@ class ProxyPlan(Record):
 def plan_change(
     before: ProxyConfig, after: ProxyConfig, *, requests: Iterable[ProxyRequest] = ()
 ) -> ProxyPlan:
-    """Return what a change does, before it is made.
+    """Return the effects of a change of a configuration.
 
     Parameters
     ----------
     before, after
-        Configurations of the same proxy. Servers are the same if their addresses are.
+        Two configurations of the same kind of proxy. Servers with equal addresses are the same server.
     requests
-        Requests to compare one by one, as those of an access log (:func:`read_log`).
+        Requests to compare one by one, for example those of an access log (:func:`read_log`).
 
     Raises
     ------
     ConfigurationError
-        If the two are of different proxies.
+        If ``before`` and ``after`` are of different kinds.
 
-    *When not to use it:* to learn what fails. Every server that is not marked as down is taken to be well.
+    *When not to use it:* to predict effects of failures. Every server that is not marked as down is treated as healthy.
 
-    Cost: O(points of the rings), and one decision of each configuration for a request.
+    Cost: O(points of the rings), and two decisions for each request.
     """
     if before.kind != after.kind:
         raise ConfigurationError("after", after.kind, f"a configuration of {before.kind}")
@@ -150,14 +150,14 @@ def plan_change(
 
 
 class _Owners:
-    """The server that is certain for a request, by one configuration."""
+    """The servers that are certain for requests, according to one configuration."""
 
     def __init__(self, config: ProxyConfig) -> None:
         self._config = config
         self._pools: dict[str, _PoolOwners] = {}
 
     def of(self, request: ProxyRequest) -> str | None:
-        """Return an address, ``None`` if turns or draws decide."""
+        """Return an address; ``None`` if a rotation or a random pick decides."""
         routing = self._config.route(request)
         pool = None if routing.pool is None else self._config.pools.get(routing.pool)
         if pool is None or pool.start is None:
@@ -168,7 +168,7 @@ class _Owners:
 
 
 class _PoolOwners:
-    """The server of a pool that is certain for a request."""
+    """The servers of a pool that are certain for requests."""
 
     def __init__(self, kind: str, pool: Pool, started: Chooser) -> None:
         self._pool = pool
@@ -180,7 +180,7 @@ class _PoolOwners:
         self._cookies = frozenset(cookies - {""}) if _cookie_of(pool) else frozenset()
 
     def of(self, request: ProxyRequest, routing: Routing) -> str | None:
-        """Return an address, ``None`` if turns or draws decide."""
+        """Return an address; ``None`` if a rotation or a random pick decides."""
         pool = self._pool
         keyed = pool.keyed and pool.key_of is not None and pool.key_of(request, routing) is not None
         if not keyed and not (self._cookies and self._has_cookie(request)):
@@ -199,7 +199,7 @@ class _PoolOwners:
 
 
 def _cookie_of(pool: Pool) -> str:
-    """Return the cookie that binds clients to servers of a pool of HAProxy, empty if none does."""
+    """Return the name of the cookie that binds clients to servers of a pool of HAProxy; empty if there is none."""
     return str(pool.settings.get("cookie", ""))
 
 
@@ -245,7 +245,7 @@ def _by_cookie(pool: Pool) -> dict[str, str]:
 
 
 def _changes(before: Pool | None, after: Pool | None) -> list[str]:
-    """Return what is different, in words."""
+    """Return descriptions of the differences."""
     if before is None or after is None:
         return ["added" if before is None else "removed"]
     found = []
@@ -273,7 +273,7 @@ def _changes(before: Pool | None, after: Pool | None) -> list[str]:
 
 
 def _by_place(pool: Pool) -> dict[tuple[str, int], PoolServer]:
-    """Return the servers by address, and the how manieth of that address each is."""
+    """Return the servers by address and by their number among the servers of that address."""
     found: dict[tuple[str, int], PoolServer] = {}
     counts = Counter[str]()
     for server in pool.servers:
@@ -289,7 +289,7 @@ def _other(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(pool: Pool) -> dict[str, Any]:
-    """Return a pool's settings without what its method or its lines say already."""
+    """Return the settings of a pool without those that its method or its servers already contain."""
     return {
         name: value
         for name, value in pool.settings.items()

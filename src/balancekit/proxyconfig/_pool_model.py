@@ -45,20 +45,20 @@ INTERVAL_S: Final = 2.0
 
 
 class PoolModel(Record):
-    """A pool of a proxy as a balancer. Made by :func:`pool_model`.
+    """A pool of a proxy as a balancer. Created by :func:`pool_model`.
 
     Parameters
     ----------
     pool
         The pool.
     attempts
-        Of a request, by the retries of the configuration.
+        The number of attempts of a request, according to the retries of the configuration.
     selector
-        Makes the selector.
+        Returns a new selector.
     health
-        The health policy; ``None`` if the selector counts failures itself, or nothing does.
+        The health policy; ``None`` if there is none, or the selector counts failures itself.
     notes
-        What the balancer does otherwise than the proxy.
+        The differences between the balancer and the proxy.
     """
 
     pool: Pool
@@ -68,17 +68,17 @@ class PoolModel(Record):
     notes: tuple[str, ...] = ()
 
     def endpoints(self, ids: Sequence[str] | None = None) -> list[Endpoint[str]]:
-        """Return the servers as endpoints; those marked as out of service have weight 0.
+        """Return the servers as endpoints. Servers that are marked as out of service have weight 0.
 
         Parameters
         ----------
         ids
-            Other ids for them, as many and in the order of the servers.
+            Other ids for the servers, in their order.
 
         Raises
         ------
         ConfigurationError
-            For another number of ids, or ids that are no strings.
+            If the number of ``ids`` is not that of the servers, or one is no string.
         """
         names = [server.name for server in self.pool.servers]
         if ids is not None:
@@ -108,26 +108,28 @@ class PoolModel(Record):
 
 @checked_arguments
 def pool_model(config: ProxyConfig, name: str | None = None) -> PoolModel:
-    """Return a pool of a configuration as a balancer that chooses as the proxy does.
+    """Return a pool of a configuration as a model, from which balancers can be made that pick like the proxy.
 
     Parameters
     ----------
     config
-        What :func:`read_config` returned.
+        The result of :func:`read_config`.
     name
-        Which pool; may be left out if there is only one.
+        The name of the pool. It may be left out if there is only one.
 
     Raises
     ------
     ConfigurationError
-        If there is no such pool, several and no name, or its method is not modelled.
+        If there is no pool ``name``, ``name`` is left out and there are several pools, or the method of the pool is not
+        modelled.
 
     Notes
     -----
-    *Guarantee.* While no request fails, choices are those of the machines in :mod:`balancekit.compat`, which are those of the
-    servers. What of failures, checks and limits is only approximated is in :attr:`PoolModel.notes`.
+    *Guarantee.* While no request fails, picks equal those of the machines in :mod:`balancekit.compat`, which equal
+    those of the proxy. Approximations of failures, checks and limits are listed in :attr:`PoolModel.notes`.
 
-    *When not to use it:* to find where one request goes: :meth:`ProxyConfig.explain` knows routes and keys.
+    *When not to use it:* to find the server of one request. Use :meth:`ProxyConfig.explain`, which evaluates routes and
+    keys.
 
     Example
     -------
