@@ -196,7 +196,7 @@ def right_p99(policy: str, load: float) -> float | None:
 
 
 def _mean_claim(run: Run, right: tuple[float, float], requests: int) -> Claim:
-    exact, theirs = right
+    exact, source_error = right
     error, why = run.mean_error, "20 batch means and Student's t"
     if run.policy in {RANDOM, ROUND_ROBIN}:
         # The queues are rarely all empty, so batches depend on each other, and batch means give too small an error.
@@ -214,7 +214,7 @@ def _mean_claim(run: Run, right: tuple[float, float], requests: int) -> Claim:
         f"Mean time by {run.policy} at {run.load:.0%} load, in mean service times",
         run.mean,
         exact,
-        math.hypot(error, theirs),
+        math.hypot(error, source_error),
         source=f"{sources[run.policy]}; {why}",
     )
 

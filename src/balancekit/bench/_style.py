@@ -76,7 +76,7 @@ def canvas(width: float = 8.0, height: float = 4.5) -> Figure:
 
 
 def titled(figure: Figure, finding: str, measure: str = "", *, size: float = 14.0) -> None:
-    """Write the title of a figure, which states the result, and below it in smaller letters what the figure shows."""
+    """Write the result as the title of a figure, and below it in smaller letters the measured quantity."""
     height = figure.get_figheight()
     figure.text(0.02, 1.0 - 0.10 / height, finding, size=size, weight="bold", va="top", color=INK)
     below = 0.10 + 0.28 * (finding.count("\n") + 1) * size / 14.0

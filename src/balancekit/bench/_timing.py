@@ -45,7 +45,7 @@ def timed(__turns, __clock, {names}):
         pass
     return __clock() - __begin
 """
-"""What a statement is compiled into, in place of ``pass``."""
+"""The source of a timing function. The measured statement replaces ``pass``."""
 
 Timed: TypeAlias = Callable[[Iterator[None], Callable[[], float]], float]
 

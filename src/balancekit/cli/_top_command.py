@@ -36,7 +36,7 @@ TIMEOUT_S: Final = 5.0
 MAX_BYTES: Final = 50_000_000
 SCHEMES: Final = ("http", "https")
 NARROW_COLUMNS: Final = 72
-"""Of a terminal. Below, some of what is known is left out, so that ids are shown."""
+"""The width of a terminal below which some columns are left out, so that ids are shown."""
 _HANDLERS: Final = (
     urllib.request.ProxyHandler,
     urllib.request.HTTPHandler,

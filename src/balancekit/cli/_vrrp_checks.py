@@ -1,4 +1,4 @@
-"""Commands that say whether a router may be active: beside each other, with a time limit, and without what they leave behind."""
+"""Check commands, which decide whether a router may be active. They run in parallel, and are killed after a time limit."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class SimContext:
 
 
 def fresh(make: MakeBalancer) -> MakeBalancer:
-    """Return a function that makes balancers as another does, and refuses one that it has made before, or what is none.
+    """Return a function that calls ``make`` and returns its balancer. It refuses a repeated balancer and other objects.
 
     Clients that share a balancer see each other's requests: a simulation of that is one of a single client.
     """

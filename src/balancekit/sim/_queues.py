@@ -121,32 +121,34 @@ class ServerClock:
     -------
     >>> clock = ServerClock()
     >>> clock.change(10.0, 2.0)      # from 10 s on, all work takes twice as long
-    >>> clock.theirs(14.0), clock.ours(13.0)
+    >>> clock.server_time(14.0), clock.simulation_time(13.0)
     (12.0, 16.0)
     >>> clock.change(14.0, inf)      # the server stops
-    >>> clock.theirs(20.0), clock.ours(13.0)
+    >>> clock.server_time(20.0), clock.simulation_time(13.0)
     (12.0, inf)
     """
 
-    __slots__ = ("_factor", "_ours", "_theirs")
+    __slots__ = ("_factor", "_server_time", "_simulation_time")
 
     def __init__(self) -> None:
-        self._ours = 0.0
-        self._theirs = 0.0
+        self._simulation_time = 0.0
+        self._server_time = 0.0
         self._factor = 1.0
 
-    def theirs(self, now: float) -> float:
+    def server_time(self, now: float) -> float:
         """Return the server time at the simulation time ``now``."""
-        return self._theirs + (now - self._ours) / self._factor
+        return self._server_time + (now - self._simulation_time) / self._factor
 
-    def ours(self, time: float) -> float:
+    def simulation_time(self, time: float) -> float:
         """Return the simulation time of a server time that is not in the past; infinity while the server is stopped."""
-        return inf if self._factor == inf else self._ours + (time - self._theirs) * self._factor
+        return (
+            inf if self._factor == inf else self._simulation_time + (time - self._server_time) * self._factor
+        )
 
     def change(self, now: float, factor: float) -> None:
         """Let server time run ``factor`` times as slowly as simulation time from now on."""
-        self._theirs = self.theirs(now)
-        self._ours = now
+        self._server_time = self.server_time(now)
+        self._simulation_time = now
         self._factor = factor
 
 
@@ -167,8 +169,8 @@ class InfiniteServer(Generic[J]):
     def enter(self, now: float, job: J, length: float) -> None:
         """Add a job and schedule its end."""
         clock = self._clock
-        self._due[job] = end = self.end(clock.theirs(now), length)
-        self._schedule(job, clock.ours(end))
+        self._due[job] = end = self.end(clock.server_time(now), length)
+        self._schedule(job, clock.simulation_time(end))
 
     def leave(self, now: float, job: J) -> None:
         """Remove a job that has ended."""
@@ -178,7 +180,7 @@ class InfiniteServer(Generic[J]):
         """Multiply all service times by ``factor`` and schedule the ends again."""
         self._clock.change(now, factor)
         for job, due in self._due.items():
-            self._schedule(job, self._clock.ours(due))
+            self._schedule(job, self._clock.simulation_time(due))
 
     def clear(self, now: float) -> list[J]:
         """Remove all jobs; return them in the order of their arrival."""
@@ -266,7 +268,7 @@ class ProcessorSharing(Generic[J]):
         return min(1.0, self._workers / len(self._present))
 
     def _move_to(self, now: float) -> None:
-        time = self._clock.theirs(now)
+        time = self._clock.server_time(now)
         if self._present:
             self._done += (time - self._at) * self._rate()
         self._at = time
@@ -275,7 +277,9 @@ class ProcessorSharing(Generic[J]):
         """Schedule the end of the job that ends first if no job arrives or leaves before."""
         if self._present:
             end, _, job = self._present[0]
-            self._schedule(job, self._clock.ours(self._at + max(0.0, end - self._done) / self._rate()))
+            self._schedule(
+                job, self._clock.simulation_time(self._at + max(0.0, end - self._done) / self._rate())
+            )
 
 
 def make_queue(server: Server, schedule: Schedule[J]) -> FifoQueue[J] | ProcessorSharing[J]:

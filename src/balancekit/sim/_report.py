@@ -57,7 +57,7 @@ class SimulationReport(Record):
     seen
         Mean number of requests in the system that an arriving request found.
     disruption
-        Of the keys that occurred more than once, the share whose first attempts did not all go to the same endpoint.
+        The share of keys whose first attempts went to more than one endpoint, among keys that occurred more than once.
         ``None`` if no request has a key.
     events
         Events of the balancers, in the order of their occurrence.
@@ -178,7 +178,7 @@ class SimulationReport(Record):
 
 
 def _number(value: float) -> float | None:
-    """Return a finite number as it is, and ``None`` for others, which JSON does not have."""
+    """Return a finite number unchanged. Return ``None`` for others, because JSON has only finite numbers."""
     return value if math.isfinite(value) else None
 
 

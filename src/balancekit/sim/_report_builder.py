@@ -115,10 +115,10 @@ def _occupation(
     order = np.argsort(where, kind="stable")
     bounds = np.searchsorted(where[order], np.arange(len(servers) + 1))
     for number, (id, server) in enumerate(servers.items()):
-        mine = order[bounds[number] : bounds[number + 1]]
-        times = np.concatenate([np.clip(entered[mine], *span), np.clip(left[mine], *span)])
+        own = order[bounds[number] : bounds[number + 1]]
+        times = np.concatenate([np.clip(entered[own], *span), np.clip(left[own], *span)])
         turn = np.argsort(times, kind="stable")
-        present = np.cumsum(np.where(turn < len(mine), 1, -1))
+        present = np.cumsum(np.where(turn < len(own), 1, -1))
         lengths = np.diff(times[turn], append=span.end)
         work = float((np.minimum(present, server.workers) * lengths).sum())
         busy[id] = span.average(work) / server.workers

@@ -120,7 +120,7 @@ class Scenario(Record):
     """Values of ``attempts``, ``timeout`` and ``hedge`` that a balancer overrides, by name of the balancer."""
     claims: tuple[Claim, ...] = ()
     why: str = ""
-    """What the scenario shows, and why that is so."""
+    """The result of the scenario and its reason."""
 
     def run(self, balancer: str) -> SimulationReport:
         """Simulate with one of the balancers.

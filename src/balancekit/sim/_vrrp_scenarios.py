@@ -65,7 +65,7 @@ class VrrpScenario(NamedTuple):
     title: str
     """One line that describes the scenario."""
     why: str
-    """What the scenario shows, and why that is so."""
+    """The result of the scenario and its reason."""
     events: tuple[VrrpEvent, ...]
     """The events."""
     seconds: float

@@ -87,7 +87,7 @@ def check_selector(
 
 
 def _refuse(selector: Selector, load: LoadPolicy | None) -> None:
-    """Refuse what a balancer refuses. If a hook raises, a law reports it."""
+    """Raise the errors with which a balancer refuses a selector or a load. If a hook raises, a law reports it."""
     try:
         LoadBalancer(["a"], selector=selector, load=load)
     except ConfigurationError:

@@ -105,11 +105,11 @@ def check_load(
     count = valid.integer("steps", steps, minimum=1)
     valid.integer("seed", seed, minimum=MIN_SEED)
     harder = valid.flag("counts_failures", counts_failures)
-    seen: list[list[float]] = []
+    values: list[list[float]] = []
     for environment in (1, 2):
         with patched_environment(environment):
-            seen.append(_history(make(), count, seed))
-    for one, other in zip(*seen, strict=True):
+            values.append(_history(make(), count, seed))
+    for one, other in zip(*values, strict=True):
         if one != other:
             raise LawBroken(
                 "10, values depend on its calls only", f"{one!r} became {other!r} at another time"
@@ -127,7 +127,7 @@ def _history(policy: LoadPolicy, count: int, seed: int) -> list[float]:
     nodes = make_nodes({"a": 1.0, "b": 2.0, "c": 0.5}, load=lambda node: shared(node))
     rng, now = Random(seed), 100.0
     open_requests: list[tuple[Node, float, float]] = []
-    seen: list[float] = []
+    values: list[float] = []
     for _ in range(count):
         now += rng.expovariate(10.0)
         node = rng.choice(nodes)
@@ -136,7 +136,7 @@ def _history(policy: LoadPolicy, count: int, seed: int) -> list[float]:
         open_requests.append((node, now, cost))
         if rng.random() < 0.7:
             _end(rng, open_requests, now)
-        seen += [_value(one, now) for one in nodes]
+        values += [_value(one, now) for one in nodes]
     while open_requests:
         _end(rng, open_requests, now)
     pool: object = shared
@@ -153,17 +153,17 @@ def _history(policy: LoadPolicy, count: int, seed: int) -> list[float]:
                 _try("5", "reset", load.reset)
             if isinstance(pool, SupportsForget):
                 _try("5", "forget", partial(pool.forget, node))
-        seen.append(_value(node, now))
+        values.append(_value(node, now))
     now += YEAR_S
     for node in nodes:
-        seen.append(_value(node, now))
+        values.append(_value(node, now))
         for _ in range(2):  # at one moment
             _start(node, now, 1.0)
-        seen += [_value(node, now), _value(node, now + YEAR_S)]
+        values += [_value(node, now), _value(node, now + YEAR_S)]
         for _ in range(2):
             _finish(node, Completion(Outcome.SUCCESS, started_at=now, ended_at=now))
-        seen.append(_value(node, now))
-    return seen
+        values.append(_value(node, now))
+    return values
 
 
 def _start(node: Node, now: float, cost: float) -> None:
@@ -226,8 +226,8 @@ def _check_successes(make: Callable[[], LoadPolicy]) -> None:
 
 
 def _check_apart(make: Callable[[], LoadPolicy]) -> None:
-    seen = [_beside(make(), requests) for requests in (0, HISTORY_REQUESTS)]
-    for alone, beside in zip(*seen, strict=True):
+    values = [_beside(make(), requests) for requests in (0, HISTORY_REQUESTS)]
+    for alone, beside in zip(*values, strict=True):
         if alone != beside:
             raise LawBroken(
                 "11, loads are independent",
@@ -241,7 +241,7 @@ def _beside(policy: LoadPolicy, requests: int) -> list[float]:
     if isinstance(given, SupportsPoolLoad):
         return []
     node, other = make_nodes({"a": 1.0, "b": 1.0}, load=policy)
-    now, seen, still = 100.0, [], []
+    now, values, still = 100.0, [], []
     for number in range(HISTORY_REQUESTS):
         now += 0.1
         outcome = Outcome.FAILURE if number % 3 else Outcome.SUCCESS
@@ -251,12 +251,12 @@ def _beside(policy: LoadPolicy, requests: int) -> list[float]:
             _finish(other, ended) if number % 2 else still.append(ended)
         if not number % 5:
             _start(node, now, 1.0)
-            seen.append(_value(node, now))
+            values.append(_value(node, now))
             _finish(node, Completion(Outcome.SUCCESS, started_at=now, ended_at=now + 0.05))
-        seen.append(_value(node, now + 0.05))
+        values.append(_value(node, now + 0.05))
     for ended in still:
         _finish(other, ended)
-    return seen
+    return values
 
 
 def _changed(value: float, share: float) -> float:

@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 def made(make: Callable[[], T], wanted: str, *, example: str) -> T:
-    """Return what a function without parameters makes.
+    """Return the result of a function without parameters.
 
     Parameters
     ----------
     make
         The function.
     wanted
-        What it is to make, as errors call it.
+        The kind of object that errors name as the expected result.
     example
-        How to write it for a class, with ``{}`` for its name.
+        The correct argument if ``make`` is a class, with ``{}`` for the name of the class. Errors show it.
 
     Raises
     ------

@@ -140,7 +140,7 @@ class Cluster(ConstructorRepr):
         self._listeners = tuple(listeners)
         self._nodes = {host.name: Node(host.endpoint(), InFlight()) for host in configured}
         self._health: dict[str, Health] = {}
-        """What is known of hosts that are not healthy."""
+        """The health of the hosts that are not healthy, by name."""
         self._ejected: set[str] = set()
         """Hosts that outlier detection has out, after the events delivered so far: those of one tick are delivered one by one."""
         self._warming: dict[str, float] = {}

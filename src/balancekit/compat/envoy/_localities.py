@@ -152,17 +152,17 @@ class ZoneOrder:
 
     @checked_arguments
     def __init__(self, settings: ZoneAware, usable: Sequence[Node]) -> None:
-        up, mine = Counter(map(zone_of, usable)), Counter(settings.local_zones)
+        up, local = Counter(map(zone_of, usable)), Counter(settings.local_zones)
         hosts, proxies = len(usable), len(settings.local_zones)
         self._zone = settings.local_zone
         self._enabled = settings.routing_enabled
         self._local: int | None = None
         """Share of the requests for the proxy's own zone, in parts of 10,000; ``None`` if zones are not used."""
         self._residual: list[tuple[str, int]] = []
-        if hosts < max(1, settings.min_cluster_size) or not mine[self._zone] or not up[self._zone]:
+        if hosts < max(1, settings.min_cluster_size) or not local[self._zone] or not up[self._zone]:
             return
         offered = {zone: PARTS * count // hosts for zone, count in up.items()}
-        needed = {zone: PARTS * mine[zone] // proxies for zone in up}
+        needed = {zone: PARTS * local[zone] // proxies for zone in up}
         if offered[self._zone] >= needed[self._zone]:
             self._local = PARTS
             return

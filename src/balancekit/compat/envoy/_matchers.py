@@ -169,11 +169,11 @@ def header_matcher(match: Mapping[str, Any]) -> Callable[[MatchedRequest], bool]
         test = _range(match["range_match"])
     else:
         present = bool(match.get("present_match", True))
-        return lambda seen: ((name in seen.headers) is present) is not invert
+        return lambda request: ((name in request.headers) is present) is not invert
     empty = ("",) if match.get("treat_missing_header_as_empty") else ()
 
-    def holds(seen: MatchedRequest) -> bool:
-        values = seen.headers.get(name, empty)
+    def holds(request: MatchedRequest) -> bool:
+        values = request.headers.get(name, empty)
         return bool(values) and any(map(test, values)) is not invert
 
     return holds
@@ -184,15 +184,15 @@ def query_matcher(match: Mapping[str, Any]) -> Callable[[MatchedRequest], bool]:
     name = match["name"]
     if "string_match" not in match:
         present = bool(match.get("present_match", True))
-        return lambda seen: (name in seen.query) is present
+        return lambda request: (name in request.query) is present
     test = string_matcher(match["string_match"])
-    return lambda seen: name in seen.query and test(seen.query[name])
+    return lambda request: name in request.query and test(request.query[name])
 
 
 def cookie_matcher(match: Mapping[str, Any]) -> Callable[[MatchedRequest], bool]:
     """Return the test of a ``CookieMatcher``. A missing cookie matches only with ``invert_match``."""
     name, invert, test = match["name"], bool(match.get("invert_match")), string_matcher(match["string_match"])
-    return lambda seen: (name in seen.cookies and test(seen.cookies[name])) is not invert
+    return lambda request: (name in request.cookies and test(request.cookies[name])) is not invert
 
 
 def read_cookies(lines: Iterable[str]) -> dict[str, str]:

@@ -55,13 +55,14 @@ class OutlierDetection(Policy):
     max_ejection_time_jitter
         Maximum random extension of an ejection in seconds, >= 0.
     success_rate_minimum_hosts, success_rate_request_volume
-        Success rates are compared if at least so many hosts have at least so many requests in an interval, >= 0.
+        Success rates are compared if at least this number of hosts have at least this number of requests in an interval. >= 0.
     success_rate_stdev_factor
         Factor on the standard deviation in thousandths: 1900 means 1.9. >= 0.
     failure_percentage_threshold
         Percentage of failed requests from which a host is an outlier, 0 to 100.
     failure_percentage_minimum_hosts, failure_percentage_request_volume
-        Failure percentages are compared if at least so many hosts have at least so many requests in an interval, >= 0.
+        Failure percentages are compared if at least this number of hosts have at least this number of requests in an interval.
+        >= 0.
     enforcing_consecutive_5xx, enforcing_consecutive_gateway_failure, enforcing_consecutive_local_origin_failure
         Percentage of the outliers of this kind that are ejected, at random, 0 to 100.
     enforcing_success_rate, enforcing_failure_percentage

@@ -221,14 +221,14 @@ class RouteConfig(ConstructorRepr):
         if self._slashes == "redirect" and ESCAPED_SLASH.search(sent):
             return Routed(status=307, location=path + mark + query)
         routes = self._virtual_host(host)
-        seen = MatchedRequest(
+        parts = MatchedRequest(
             path=path,
             headers=_headers(request, host, path + mark + query),
             query=_parameters(query),
             cookies=read_cookies(request.values("cookie")),
         )
-        found = None if routes is None else next((one for one in routes if one.matches(seen)), None)
-        pool = None if found is None else found.choose(seen)
+        found = None if routes is None else next((one for one in routes if one.matches(parts)), None)
+        pool = None if found is None else found.choose(parts)
         return NOT_FOUND if pool is None else Routed(pool=pool)
 
     def _virtual_host(self, authority: str) -> list[_Route] | None:
@@ -279,22 +279,22 @@ class _Route:
         if not self._total:
             raise ConfigurationError("action", dict(action), "a pool, or weighted pools with a sum > 0")
 
-    def matches(self, seen: MatchedRequest) -> bool:
+    def matches(self, parts: MatchedRequest) -> bool:
         """Return whether all parts of the match hold."""
         return (
-            self._path(seen.path)
-            and all(holds(seen) for holds in self._headers)
-            and all(holds(seen) for holds in self._query)
-            and all(holds(seen) for holds in self._cookies)
+            self._path(parts.path)
+            and all(holds(parts) for holds in self._headers)
+            and all(holds(parts) for holds in self._query)
+            and all(holds(parts) for holds in self._cookies)
         )
 
-    def choose(self, seen: MatchedRequest) -> str | None:
+    def choose(self, parts: MatchedRequest) -> str | None:
         """Return the cluster at the value modulo the sum of weights, by cumulative weights.
 
         If there is no value, or several, or one that is no number of 64 bits, Envoy chooses a random cluster. Here it is the first.
         """
         value = 0
-        texts = seen.headers.get(self._header, ())
+        texts = parts.headers.get(self._header, ())
         if self._by == "hash":
             value = header_hash(map(raw_bytes, texts))
         elif len(texts) == 1 and self._by == "header" and DECIMAL.fullmatch(texts[0]):

@@ -20,7 +20,7 @@ __all__ = ["HashedBy", "Header", "Sample", "Source", "Uri", "UrlParam"]
 
 
 class HashedBy(Protocol):
-    """The choice of what is hashed of a request's value."""
+    """The choice of the part of a request's value that is hashed."""
 
     def of(self, value: str | bytes) -> bytes | int | None:
         """Return the bytes to hash, a number that needs no hash function, or ``None`` if there is nothing to hash."""

@@ -123,7 +123,7 @@ class _Location:
 
 
 class _Redirect:
-    """The answer for a path that equals the name of a location but for the slash at its end."""
+    """The answer for a path that only lacks the slash at the end of a location's name."""
 
     __slots__ = ("target",)
 

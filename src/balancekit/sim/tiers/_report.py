@@ -234,5 +234,5 @@ class TierReport(Record):
 
 
 def _number(value: float) -> float | None:
-    """Return a finite number as it is, and ``None`` for others, which JSON does not have."""
+    """Return a finite number unchanged. Return ``None`` for others, because JSON has only finite numbers."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Laws 4 to 6: what a pick may depend on, and what it may change, by ``select`` and by a picker."""
+"""Laws 4 to 6: the inputs on which a pick may depend and the state that it may change, by ``select`` and by a picker."""
 
 from __future__ import annotations
 

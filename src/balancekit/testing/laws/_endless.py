@@ -16,7 +16,7 @@ from balancekit.testing.laws._subject import Subject
 __all__ = ["check_end"]
 
 MAX_LINES: Final = 5_000_000
-"""Of one pick, with whatever it builds first. Counting that many takes about a second."""
+"""The most lines of one pick, including what it builds first. Counting them takes about a second."""
 
 
 class EndlessError(BaseException):
@@ -68,7 +68,7 @@ def _ends(subject: Subject, snapshot: Snapshot, key: Key | None, exclude: tuple[
 
 @contextmanager
 def limited_lines(count: int) -> Iterator[None]:
-    """Raise from the block once this thread has run so many lines in functions that the block calls."""
+    """Raise in the block as soon as this thread has run ``count`` lines in functions that the block calls."""
     left = count
 
     def trace(_frame: FrameType, _event: str, _argument: Any) -> Callable[..., Any]:
