@@ -9,6 +9,7 @@ from typing import cast
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
 from balancekit.loads import InFlight
 from balancekit.protocols import LoadPolicy
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
@@ -37,7 +38,8 @@ def make_nodes(
     Raises
     ------
     ConfigurationError
-        If an id or a weight is not allowed for an endpoint.
+        If an id or a weight is not allowed for an endpoint, an id occurs twice, or ``inflight`` has an unknown id or a
+        number that is not whole and >= 0.
 
     Example
     -------
@@ -54,11 +56,13 @@ def make_nodes(
     for_pool = getattr(policy, "for_pool", None)
     if for_pool is not None:
         policy = for_pool()
-    nodes = tuple([Node(endpoint, policy) for endpoint in chosen])
+    nodes = _distinct("endpoints", tuple([Node(endpoint, policy) for endpoint in chosen]))
+    counts = {id: valid.integer("inflight", count, minimum=0) for id, count in (inflight or {}).items()}
+    _require_known("inflight", counts, nodes)
     total = sum(node.weight for node in nodes)
     for node in nodes:
         node.capacity = node.weight * len(nodes) / total if node.weight else 1.0
-        node.inflight = (inflight or {}).get(node.id, 0)
+        node.inflight = counts.get(node.id, 0)
     return nodes
 
 
@@ -83,7 +87,7 @@ def make_snapshot(
     Raises
     ------
     ConfigurationError
-        If an id or a weight is not allowed for an endpoint.
+        If an id or a weight is not allowed for an endpoint, an id occurs twice, or ``down`` has an unknown id.
 
     Example
     -------
@@ -96,6 +100,7 @@ def make_snapshot(
         given = list(nodes)
         made = tuple([node for node in given if isinstance(node, Node)])
         made += make_nodes([id for id in given if isinstance(id, str)])
+    _require_known("down", down, _distinct("nodes", made))
     members = Members(made, version=version)
     return Snapshot(members, tuple([node for node in made if node.id not in down]), version=version)
 
@@ -127,8 +132,8 @@ def make_context(
     Raises
     ------
     ConfigurationError
-        If ``seed`` is neither a ``Random`` nor a whole number, ``now`` is no finite number, or ``exclude`` is a
-        string.
+        If ``seed`` is neither a ``Random`` nor a whole number, ``key`` is no key, ``cost`` is not > 0, ``now`` is no
+        finite number, or ``exclude`` is a string.
 
     Example
     -------
@@ -136,4 +141,25 @@ def make_context(
     'user:1'
     """
     rng = seed if isinstance(seed, Random) else Random(valid.integer("seed", seed, minimum=-(2**64)))
+    valid.request(key, cost, None)
     return PickContext(rng=rng, now=now, key=key, cost=cost, exclude=exclude)
+
+
+def _distinct(parameter: str, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Return nodes of which no two have the same id."""
+    known: set[str] = set()
+    for node in nodes:
+        if node.id in known:
+            raise ConfigurationError(parameter, node.id, "each id once")
+        known.add(node.id)
+    return nodes
+
+
+def _require_known(parameter: str, ids: Iterable[str], nodes: Iterable[Node]) -> None:
+    """Raise ``ConfigurationError`` for an id that no node has."""
+    known = [node.id for node in nodes]
+    for id in ids:
+        if id not in known:
+            raise ConfigurationError(
+                parameter, id, f"ids of the nodes: {', '.join(known) or 'there are none'}"
+            )

@@ -25,8 +25,8 @@ def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> flo
 
     It is Pearson's chi-square over the items of positive weight, transformed to a normal variable by the cube root (Wilson
     and Hilferty 1931). A large positive value means that the counts are not in proportion. A negative value means that they
-    are closer to proportion than random counts, as with round robin. The value is infinity if an item of weight zero was
-    counted, and minus infinity if nothing was counted or only one item has a positive weight.
+    are closer to proportion than random counts, as with round robin. The value is infinity if an item without a positive
+    weight was counted, and minus infinity if nothing was counted or only one item has a positive weight.
 
     Parameters
     ----------
@@ -34,6 +34,11 @@ def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> flo
         Number of occurrences of each item.
     weights
         Weight of each item, >= 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a count or a weight is not a finite number >= 0.
 
     Source: Wilson and Hilferty, "The distribution of chi-square", PNAS 17 (1931).
 
@@ -44,7 +49,10 @@ def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> flo
     >>> chi_square_z({"a": 600, "b": 400}, {"a": 1, "b": 1}) > 4.5
     True
     """
-    if any(counts.get(item, 0) for item, weight in weights.items() if not weight):
+    for parameter, numbers in (("counts", counts), ("weights", weights)):
+        for number in numbers.values():
+            valid.number(parameter, number, minimum=0.0)
+    if any(count and not weights.get(item) for item, count in counts.items()):
         return math.inf
     shares = {item: weight for item, weight in weights.items() if weight}
     total, whole = sum(counts.values()), sum(shares.values())
