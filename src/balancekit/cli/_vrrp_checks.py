@@ -102,13 +102,17 @@ class CommandCheck:
 def run_checks(checks: dict[str, CommandCheck], report: Callable[[str, bool], object], ended: Ending) -> None:
     """Run commands until the end, and report each result by the name of its command."""
     try:
-        while not ended.wait(_pause(checks.values())):
-            for name, check in checks.items():
-                passed = check.advance(time.monotonic())
-                if passed is not None and not ended.is_set():
-                    report(name, passed)
+        _run_until(ended, checks, report)
     finally:
         _kill_all(checks.values())
+
+
+def _run_until(ended: Ending, checks: dict[str, CommandCheck], report: Callable[[str, bool], object]) -> None:
+    while not ended.wait(_pause(checks.values())):
+        for name, check in checks.items():
+            passed = check.advance(time.monotonic())
+            if passed is not None and not ended.is_set():
+                report(name, passed)
 
 
 def _pause(checks: Iterable[CommandCheck]) -> float | None:
