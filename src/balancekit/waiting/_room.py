@@ -139,8 +139,8 @@ class WaitingRoom(Generic[T]):
     >>> with room.acquire(tenant="shop") as lease:
     ...     try:
     ...         room.acquire(timeout=0.01)
-    ...     except WaitingTimeoutError as error:
-    ...         print(error)
+    ...     except WaitingTimeoutError:
+    ...         print("no slot became free in time")
     no slot became free in time
     >>> room.close()
     """
