@@ -14,7 +14,8 @@ right for an endpoint that works on one request at a time, whatever its queue; l
 all at once. Their geometric mean is good for both, and no worse than either for what lies between. On an endpoint with
 a queue it is greater than the time of service. With many balancers it grows with the queues of the others, which nothing
 else shows. Square roots are averaged, so that one long answer says little; over 200 s, because what an endpoint *is*
-changes slowly, and what it *has* is counted in ``inflight``.
+changes slowly, and what it *has* is counted in ``inflight``. When it changes fast, the average starts again: see
+``loads/_pace_shift.py``.
 
 *Queue.* A request that joins a queue waits, and makes those after it wait. The least mean latency counts both: the index
 of Krishnan orders endpoints by the time of service times the square of the queue. Pace and queue together come close to

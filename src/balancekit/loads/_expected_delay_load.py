@@ -21,6 +21,7 @@ from balancekit.loads._expected_delay_pool import (
 )
 from balancekit.loads._idle_probe import NEW, IdleProbe, Stage
 from balancekit.loads._latency import measured
+from balancekit.loads._pace_shift import PaceAverage, PaceShift
 from balancekit.loads._reported_utilization import ReportedUtilization
 from balancekit.loads._success_rate import SuccessRate
 from balancekit.node import Node
@@ -67,7 +68,9 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
         "_probe",
         "_reported",
         "_seat",
+        "_shift",
         "_silent",
+        "_slowed",
         "_started",
         "_success",
         "known",
@@ -100,7 +103,9 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
         self._reported: ReportedUtilization | None = None  # from its first report on
         self._started = 0
         self._probe = IdleProbe()
+        self._shift = PaceShift(pool.memory)
         self._silent = 0
+        self._slowed = False  # of late, and not tried since
         self.restate(-math.inf)
 
     @property
@@ -182,7 +187,7 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
         """Forget failures, and most of what is known of the pace: the endpoint is back from an ejection."""
         self._success = None
         self._plain_seat = self._seat_if_plain()
-        self._count = min(self._count, RESET_COUNT)
+        self._forget(RESET_COUNT)
         self.restate(self._answered_at)
 
     def restate(self, now: float) -> None:
@@ -203,16 +208,19 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
             probe.used(
                 begun if self._success is None else math.inf, now=now, picks=pool.picks, size=pool.size
             )
+        self._notice_shift()
         if self.known:
             totals.paces.append(self.pace)
             totals.count += self._count
         self.restate(now)
         new = 0 < node.successes < NEW and self._success is None and not self._silent
-        due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, new=new)
+        soon = new or self._slowed
+        due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, soon=soon)
         if due and probe.stage is not Stage.WANTED and (not node.inflight or self._hangs(now)):
             probe.stage = Stage.WANTED
+            self._slowed = False
             self._plain_seat = None
-            self._count = min(self._count, PROBED_COUNT)
+            self._forget(PROBED_COUNT)
         if probe.stage is Stage.WANTED:
             node.latency_estimate = -math.inf
 
@@ -221,6 +229,24 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
     def _hangs(self, now: float) -> bool:
         """Answer whether what is in flight says nothing of the next request: a stream, or an answer that may never come."""
         return now - self._answered_at >= max(OVERDUE_S, OVERDUE_PACES * self.pace)
+
+    def _forget(self, count: float) -> None:
+        """Have what is known count as no more than so many answers."""
+        self._count = min(self._count, count)
+        self._shift.restart(self._average_now())
+
+    def _average_now(self) -> PaceAverage:
+        return PaceAverage(self._root, self._count, self._answered_at)
+
+    def _notice_shift(self) -> None:
+        """Start the average again with the last answers if these show that the pace has changed for good."""
+        if not self._answers_plainly():
+            self._shift.restart(self._average_now())
+            return
+        recent = self._shift.look(self._average_now())
+        if recent is not None:
+            self._slowed = recent.root > self._root
+            self._root, self._count, _ = recent
 
     def _price(self, now: float) -> float:
         price = max(self.pool.least, self.pace)
@@ -282,6 +308,9 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
             recent[seat] = node
 
     def _seat_if_plain(self) -> int | None:
+        return self._seat if self._reported is None and self._answers_plainly() else None
+
+    def _answers_plainly(self) -> bool:
+        """Return whether the endpoint has answered, has not failed of late, and is not on trial for having been idle."""
         heard = self.known and not self._silent
-        untroubled = self._success is None and self._probe.stage is Stage.NONE and self._reported is None
-        return self._seat if heard and untroubled else None
+        return heard and self._success is None and self._probe.stage is Stage.NONE

@@ -302,7 +302,7 @@ class FailureAwareLoad(StateRepr, prints=("tried",)):
             )
         if self.tried and now - self._at >= pool.round_s:
             self._learn(self._expected(now), now)
-        due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, new=False)
+        due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, soon=False)
         if due and self.tried and probe.stage is Stage.NONE and not node.inflight:
             probe.stage = Stage.WANTED
             self.reset()

@@ -84,7 +84,7 @@ class IdleProbe:
             return
         self._since, self._since_pick, self._begun = now, picks, 0.0
 
-    def is_due(self, *, now: float, picks: int, size: int, round_s: float, new: bool) -> bool:
+    def is_due(self, *, now: float, picks: int, size: int, round_s: float, soon: bool) -> bool:
         """Whether an endpoint of a pool of ``size`` has been idle for long; the time runs from the first question.
 
         One sweep every ``round_s`` seconds sees its last request, and another that it is due: each may be late by a round.
@@ -95,7 +95,7 @@ class IdleProbe:
         late = (2.0 * round_s + LATE_S) / MAX_GAP_S + LATE_REQUESTS / most
         wait = max(MIN_WAIT, 1.0 - late) * (1 if self._slowness < GIVEN_UP else BACKOFF)
         idle_s, idle_picks = now - self._since, picks - self._since_pick
-        return idle_s >= (EARLY_S if new else MAX_GAP_S * wait) and idle_picks >= most * wait
+        return idle_s >= (EARLY_S if soon else MAX_GAP_S * wait) and idle_picks >= most * wait
 
     def answered(self, slowness: float) -> None:
         """Record an answer that took so many times the least pace; it ends the trial, if there was one."""

@@ -14,11 +14,11 @@ AFTER_S, AFTER_PICKS = 24.5, 147
 SOON = AFTER_S + 0.01, AFTER_PICKS + 1
 
 
-def is_due(probe: IdleProbe, seconds: float, picks: int, *, new: bool = False) -> bool:
+def is_due(probe: IdleProbe, seconds: float, picks: int, *, soon: bool = False) -> bool:
     """Answer whether an endpoint last used at 0 s, before the first pick, is due after so much more."""
     probe.used(1, now=0.0, picks=0, size=SIZE)
     probe.stage = Stage.NONE
-    return probe.is_due(now=seconds, picks=picks, size=SIZE, round_s=1.0, new=new)
+    return probe.is_due(now=seconds, picks=picks, size=SIZE, round_s=1.0, soon=soon)
 
 
 def tried(*answers: float) -> IdleProbe:
@@ -62,7 +62,7 @@ def test_the_later_sweeps_may_be_the_sooner_a_trial_is_due(
         probe.used(1, now=0.0, picks=0, size=SIZE)
         probe.stage = Stage.NONE
         due = probe.is_due(
-            now=seconds + more_s, picks=picks + more_picks, size=size, round_s=round_s, new=False
+            now=seconds + more_s, picks=picks + more_picks, size=size, round_s=round_s, soon=False
         )
         assert due is (more_s > 0.0 and more_picks > 0)
 
@@ -70,18 +70,18 @@ def test_the_later_sweeps_may_be_the_sooner_a_trial_is_due(
 def test_an_endpoint_of_few_answers_is_due_after_three_seconds() -> None:
     """The requests that it waits for are those of any other, and slow first answers do not put its trial off."""
     for probe in (IdleProbe(), tried(9.0), tried(9.0, 9.0, 9.0)):
-        assert is_due(probe, 3.01, SOON[1], new=True)
-        assert not is_due(probe, 2.99, SOON[1], new=True)
-        assert not is_due(probe, 9.0 * AFTER_S, AFTER_PICKS - 1, new=True)
+        assert is_due(probe, 3.01, SOON[1], soon=True)
+        assert not is_due(probe, 2.99, SOON[1], soon=True)
+        assert not is_due(probe, 9.0 * AFTER_S, AFTER_PICKS - 1, soon=True)
     assert not is_due(IdleProbe(), 3.01, SOON[1])
 
 
 def test_the_time_of_an_endpoint_never_used_runs_from_the_first_question() -> None:
     """The time of an endpoint without requests runs from the first sweep. It is not known since when it was idle."""
     probe = IdleProbe()
-    assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE, round_s=1.0, new=False)
-    assert not probe.is_due(now=1000.0 + AFTER_S - 0.01, picks=SOON[1], size=SIZE, round_s=1.0, new=False)
-    assert probe.is_due(now=1000.0 + SOON[0], picks=SOON[1], size=SIZE, round_s=1.0, new=False)
+    assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE, round_s=1.0, soon=False)
+    assert not probe.is_due(now=1000.0 + AFTER_S - 0.01, picks=SOON[1], size=SIZE, round_s=1.0, soon=False)
+    assert probe.is_due(now=1000.0 + SOON[0], picks=SOON[1], size=SIZE, round_s=1.0, soon=False)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_trial_that_was_not_sent_stays_wanted() -> None:
     """A sweep that sees no request leaves the trial as it is."""
     probe = IdleProbe()
     probe.stage = Stage.WANTED
-    assert not probe.is_due(now=0.0, picks=0, size=SIZE, round_s=1.0, new=False)
+    assert not probe.is_due(now=0.0, picks=0, size=SIZE, round_s=1.0, soon=False)
     assert probe.stage is Stage.WANTED
 
 
@@ -145,7 +145,7 @@ def test_a_twentieth_of_an_even_share_counts_as_none(begun: float, restarts: boo
     probe = IdleProbe()
     probe.used(1, now=0.0, picks=0, size=SIZE)
     probe.used(begun, now=20.0, picks=20 * 7 * SIZE, size=SIZE)
-    assert probe.is_due(now=SOON[0], picks=30 * 7 * SIZE, size=SIZE, round_s=1.0, new=False) is not restarts
+    assert probe.is_due(now=SOON[0], picks=30 * 7 * SIZE, size=SIZE, round_s=1.0, soon=False) is not restarts
 
 
 def test_the_requests_of_several_sweeps_add_up() -> None:
@@ -154,16 +154,16 @@ def test_the_requests_of_several_sweeps_add_up() -> None:
     probe.used(1, now=0.0, picks=0, size=SIZE)
     for second in range(13, 21):
         probe.used(1, now=float(second), picks=20 * 7 * SIZE, size=SIZE)
-    assert not probe.is_due(now=SOON[0], picks=60 * 7 * SIZE, size=SIZE, round_s=1.0, new=False)
-    assert probe.is_due(now=20.0 + SOON[0], picks=60 * 7 * SIZE, size=SIZE, round_s=1.0, new=False)
+    assert not probe.is_due(now=SOON[0], picks=60 * 7 * SIZE, size=SIZE, round_s=1.0, soon=False)
+    assert probe.is_due(now=20.0 + SOON[0], picks=60 * 7 * SIZE, size=SIZE, round_s=1.0, soon=False)
 
 
 def test_the_time_restarts_with_a_trial_that_was_over_before_a_sweep_saw_it() -> None:
     """A trial that began and was answered between two sweeps restarts the time, few as its requests are."""
     probe = IdleProbe()
     probe.used(1, now=0.0, picks=0, size=SIZE)
-    assert probe.is_due(now=SOON[0], picks=9_000, size=SIZE, round_s=1.0, new=False)
+    assert probe.is_due(now=SOON[0], picks=9_000, size=SIZE, round_s=1.0, soon=False)
     probe.stage = Stage.WANTED
     probe.answered(1.0)
     probe.used(1, now=SOON[0] + 1.0, picks=9_100, size=SIZE)
-    assert not probe.is_due(now=2.0 * SOON[0], picks=20_000, size=SIZE, round_s=1.0, new=False)
+    assert not probe.is_due(now=2.0 * SOON[0], picks=20_000, size=SIZE, round_s=1.0, soon=False)
