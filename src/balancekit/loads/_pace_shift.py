@@ -27,15 +27,15 @@ from balancekit._support.display import StateRepr
 
 __all__ = ["PaceAverage", "PaceShift"]
 
-LEAST_ANSWERS: Final = 4.5
+MIN_ANSWERS: Final = 4.5
 """A window has at least this weight: five answers, or a little less for what has been forgotten meanwhile."""
 SLACK: Final = 2.0
 """Standard errors of a window that are not summed up."""
-MOST: Final = 5.0
+MAX_ERRORS: Final = 5.0
 """The most standard errors of one window."""
 LIMIT: Final = 6.0
 """The sum at which the pace is taken to have changed: twice the most that one window adds."""
-LEAST_CHANGE: Final = 0.2
+MIN_CHANGE: Final = 0.2
 """The least change of the average root, as a share of it: paces that differ by 44 % up or 36 % down."""
 EXPONENTIAL: Final = 0.28
 """The variance of the root of an exponential time, over the square of its mean: nearly ``4 / pi - 1``."""
@@ -103,12 +103,12 @@ class PaceShift(StateRepr, prints=("noise", "excess")):
         self._squares += square
         self._windows += 1
         self.excess = excess = self._summed(
-            math.copysign(math.sqrt(square / noise) if noise else MOST, change)
+            math.copysign(math.sqrt(square / noise) if noise else MAX_ERRORS, change)
         )
         if 0.0 < abs(excess) < LIMIT:
             return None
         recent = self._between(self._since, average) if excess else None
-        if recent is None or abs(recent.root - level) < LEAST_CHANGE * level:
+        if recent is None or abs(recent.root - level) < MIN_CHANGE * level:
             share = min(0.5, NOISE_SHARE * self._windows)
             self.noise = noise + share * (self._squares / self._windows - noise)
             self.restart(average)
@@ -121,7 +121,7 @@ class PaceShift(StateRepr, prints=("noise", "excess")):
         """Return the sum with one more window; it stops at 0 before it changes its sign."""
         excess = self.excess
         sign = math.copysign(1.0, excess or errors)
-        return sign * max(0.0, sign * excess + max(-MOST, min(MOST, sign * errors)) - SLACK)
+        return sign * max(0.0, sign * excess + max(-MAX_ERRORS, min(MAX_ERRORS, sign * errors)) - SLACK)
 
     def _between(self, before: PaceAverage, after: PaceAverage) -> PaceAverage | None:
         """Return the average of the answers between two moments; ``None`` if they are few."""
@@ -129,7 +129,7 @@ class PaceShift(StateRepr, prints=("noise", "excess")):
             return None
         kept = before.weight * math.exp((before.at - after.at) / self._memory)
         seen = after.weight - kept
-        if seen < LEAST_ANSWERS:
+        if seen < MIN_ANSWERS:
             return None
         root = max(0.0, (after.root * after.weight - before.root * kept) / seen)
         return PaceAverage(root, seen, after.at)
