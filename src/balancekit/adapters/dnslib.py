@@ -174,6 +174,9 @@ class GslbHandler(StateRepr, DNSHandler, prints=("client_address",)):
     >>> server.server.server_close()
     """
 
+    protocol: str
+    """``"udp"`` or ``"tcp"``, for the logger of ``dnslib``."""
+
     def handle(self) -> None:
         """Answer a datagram, or the messages of a connection; called by ``DNSServer``, from a thread per request."""
         server: Any = self.server
