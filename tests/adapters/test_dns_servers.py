@@ -103,7 +103,7 @@ def test_a_connection_is_kept_and_ends_with_its_client():
             assert received(connection) is None
 
 
-@pytest.mark.parametrize("sent", [b"", b"\0", framed(WIRE)[:20]])
+@pytest.mark.parametrize("sent", [b"", b"\0", framed(WIRE)[:20]], ids=["nothing", "a byte", "a part"])
 def test_a_connection_without_a_whole_query_is_closed(sent, monkeypatch):
     """A client that sends nothing, or a part of a message, does not keep a thread."""
     monkeypatch.setattr(_dns_sockets, "IDLE_S", 0.2)
