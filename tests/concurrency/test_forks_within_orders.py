@@ -50,7 +50,7 @@ def buckets() -> tuple[list[Node], _Gate, Any, Callable[[Node], None]]:
     gate = _Gate("a")
     nodes: list[Node] = [gate, *[Node(Endpoint(id), InFlight()) for id in "bcd"]]
     made = ScoreBuckets(nodes, Random(1), RLock())
-    return nodes, gate, made, made.fell
+    return nodes, gate, made, made.record_fall
 
 
 def heap() -> tuple[list[Node], _Gate, Any, Callable[[Node], None]]:

@@ -28,7 +28,7 @@ def buckets(nodes: list[Node]) -> Any:
     """Return the nodes in buckets."""
     found = ScoreBuckets(nodes, Random(3), RLock())
     for node in nodes:
-        node.on_low_water = found.fell
+        node.on_low_water = found.record_fall
     return found
 
 

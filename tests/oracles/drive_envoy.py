@@ -419,9 +419,9 @@ class _OutlierRun:
         failing = sorted({step["server"] for step in self._plan})
         order = choices.of("order", math.factorial(len(failing)))
         first = next(itertools.islice(itertools.permutations(failing), order, None))
-        self._detector._watches = {
-            name: self._detector._watches[name] for name in first
-        } | self._detector._watches
+        self._detector._records = {
+            name: self._detector._records[name] for name in first
+        } | self._detector._records
         if self._plan and (settings.enforcing_success_rate or settings.enforcing_failure_percentage):
             choices.matters("tick", since=self._plan[0]["t"] - self._gap)
             choices.matters("before", since=self._plan[0]["t"] - self._gap)
@@ -476,7 +476,7 @@ class _OutlierRun:
         once, and those after it later.
         """
         detector, tick = self._detector, self._detector._tick
-        returning = [name for name, watch in detector._watches.items() if watch.out and watch.until <= tick]
+        returning = [name for name, watch in detector._records.items() if watch.out and watch.until <= tick]
         if not returning or tick > now + self._gap:
             return now
         if self._back and not self._slipped and self._choices.of(("late", now), 2, since=now):
@@ -492,7 +492,7 @@ class _OutlierRun:
         """Choose which host returns first, and whether a merge window that ends about then has ended."""
         detector = self._detector
         first = returning[self._choices.of(("first", tick), len(returning), since=now)]
-        detector._watches = {first: detector._watches[first], **detector._watches}
+        detector._records = {first: detector._records[first], **detector._records}
         for level in self._cluster._all.levels:
             left = level.published + self._cluster._window - tick
             if abs(left) < NEAR:
@@ -515,7 +515,7 @@ class _OutlierRun:
         elif isinstance(event, Restored):
             self._out.discard(event.endpoint)
             self.seen.append({"t": event.at, "returned": event.endpoint})
-            self._back[event.endpoint] = event.at, self._detector._watches[event.endpoint].streak
+            self._back[event.endpoint] = event.at, self._detector._records[event.endpoint].streak
             self._merge(event)
 
     def _decay(self, event: Ejected) -> None:
@@ -527,7 +527,7 @@ class _OutlierRun:
         base, longest = self._settings.base_ejection_time, self._settings.longest
         effect = event.at + min(base * event.streak, longest)
         if self._choices.of(("decay", event.endpoint, since), 2, since=effect):
-            watch = self._detector._watches[event.endpoint]
+            watch = self._detector._records[event.endpoint]
             watch.streak += 1
             watch.until = event.at + min(base * watch.streak, longest)
 

@@ -328,7 +328,7 @@ def test_the_command(tmp_path, capsys):
         name: load_scenario(name).title for name in builtin_scenarios()
     }
     assert main(["simulate", "--out", "nowhere"]) == 2
-    assert "expected a scenario" in capsys.readouterr().err
+    assert "name a scenario" in capsys.readouterr().err
     file.write_text("requests = 200\nwarm_up = 10\nwhy = 'Look here.'\n" + GOOD + CLAIM)
     assert main(["simulate", str(file)]) == 0
     shown = capsys.readouterr().out

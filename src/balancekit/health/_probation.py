@@ -120,10 +120,10 @@ class TrialMachine(StateRepr):
         self._config = config
         self._count = 0
         self._since = 0.0
-        self._wait = config.patience
+        self._wait = 0.0
         self.state: Trial = Trial.CLOSED
         """The present state."""
-        self.places: int = config.concurrency
+        self.places: int = 0
         """The number of concurrent requests on the endpoint during the trial."""
         self.deadline: float = math.inf
         """The time at which :meth:`advance` is due; infinity if it is not, minus infinity if it is due at once."""

@@ -34,7 +34,7 @@ def resolver(scope=20, ttl=30.0, **options):
 
 def asked(reply):
     """Return the subnets of the queries that a reply took, as texts."""
-    return [str(subnet) for subnet in reply.asked]
+    return [str(subnet) for subnet in reply.queries]
 
 
 def tree_of(*subnets, max_nodes=0):
@@ -143,7 +143,7 @@ def test_each_address_family_has_limits_and_a_tree_of_its_own(version):
     first = unbound.resolve(query(texts[version][0]), now=0.0)
     assert asked(first) == [{4: "10.0.0.0/8", 6: "2001:db8::/32"}[version]]
     other = texts[10 - version][0]
-    assert len(unbound.resolve(query(other), now=0.0).asked) == 1
+    assert len(unbound.resolve(query(other), now=0.0).queries) == 1
 
 
 def test_an_answer_for_a_subnet_that_was_cut_within_a_byte_passes_for_forged():
@@ -154,7 +154,7 @@ def test_an_answer_for_a_subnet_that_was_cut_within_a_byte_passes_for_forged():
     again = unbound.resolve(query("198.51.100.7/32"), now=1.0)
     assert (asked(again), again.answer.chosen) == (["198.51.96.0/20"], reply.answer.chosen)
     assert asked(unbound.resolve(query("198.51.96.7/32"), now=1.0)) == ["198.51.96.0/20"]
-    assert unbound.resolve(query("198.51.100.7/32"), now=1.0).asked == ()
+    assert unbound.resolve(query("198.51.100.7/32"), now=1.0).queries == ()
 
 
 def test_a_client_without_a_subnet_is_answered_for_its_own_network_or_from_the_shared_cache():
@@ -205,16 +205,16 @@ def test_ttls_are_whole_seconds_within_the_limits(ttl, kept):
     unbound = resolver(ttl=ttl, cache_min_ttl=5, cache_max_ttl=9)
     assert unbound.resolve(query("10.0.0.0/24"), now=0.5).answer.ttl == kept
     assert unbound.resolve(query("10.0.0.0/24"), now=2.4).answer.ttl == kept - 2.0
-    assert unbound.resolve(query("10.0.0.0/24"), now=kept + 0.9).asked == ()
-    assert len(unbound.resolve(query("10.0.0.0/24"), now=kept + 1.0).asked) == 1
+    assert unbound.resolve(query("10.0.0.0/24"), now=kept + 0.9).queries == ()
+    assert len(unbound.resolve(query("10.0.0.0/24"), now=kept + 1.0).queries) == 1
 
 
 def test_names_are_one_whatever_their_case_and_final_dot():
     """Another name and another type have caches of their own."""
     unbound = resolver()
     unbound.resolve(query("10.0.0.0/24", name="www.example"), now=0.0)
-    assert unbound.resolve(query("10.0.0.0/24", name="WWW.example."), now=0.0).asked == ()
-    assert unbound.resolve(query("10.0.0.0/24", name="www2.example"), now=0.0).asked
+    assert unbound.resolve(query("10.0.0.0/24", name="WWW.example."), now=0.0).queries == ()
+    assert unbound.resolve(query("10.0.0.0/24", name="www2.example"), now=0.0).queries
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_resolver_that_sends_no_bit_keeps_the_answer_for_its_like():
     """A client without a subnet is then one of prefix 0, and its answer serves no subnet."""
     unbound = resolver(max_client_subnet_ipv4=0)
     assert asked(unbound.resolve(query(), now=0.0)) == ["0.0.0.0/0"]
-    assert unbound.resolve(query(), now=0.0).asked == ()
+    assert unbound.resolve(query(), now=0.0).queries == ()
     assert asked(unbound.resolve(query("10.0.0.0/8"), now=0.0)) == ["0.0.0.0/0"]
 
 
