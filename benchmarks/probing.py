@@ -166,6 +166,9 @@ class FleetCounts:
     def after_fork(self) -> None:
         """Do nothing."""
 
+    def hold(self, pool: Counts, now: float) -> None:
+        """Do nothing, because no other client has these locations."""
+
     def refresh(self, pool: Counts, now: float) -> float:
         """Write the requests in flight of other processes into the nodes. Return the time of the next exchange."""
         for name, load in pool.loads.items():

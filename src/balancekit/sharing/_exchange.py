@@ -64,6 +64,10 @@ class Exchange(Protocol):
         """Release the location of a count."""
         ...
 
+    def hold(self, pool: Counts, now: float, /) -> None:
+        """Have the loads of a pool join again if another process has taken their locations. Called before counts are written."""
+        ...
+
     def refresh(self, pool: Counts, now: float, /) -> float:
         """Write the requests in flight of other processes to the nodes of a pool. Return the time of the next update."""
         ...

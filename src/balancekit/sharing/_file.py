@@ -108,6 +108,15 @@ class FileExchange:
             words[index] = 0
             self._free += (slot,)
 
+    def hold(self, pool: Counts, now: float) -> None:
+        """Take the lock of this worker's row again if it was lost, or another row if another worker has taken the row."""
+        if (
+            self._row is not None
+            and not now < self._looked_at + LIVENESS_S
+            and not self._file.hold(self._row)
+        ):
+            self._lose(pool)
+
     def refresh(self, pool: Counts, now: float) -> float:
         """Add up the requests in flight of other processes. Return the time of the next refresh."""
         if pool.version != self._version:
@@ -115,8 +124,6 @@ class FileExchange:
             self._loads = list(pool.loads.values())
             self._sum = RowSum(self._file, [digest(load.node.id) for load in self._loads])
         if not now < self._looked_at + LIVENESS_S:
-            if self._row is not None and not self._file.hold(self._row):
-                self._lose(pool)
             living = self._file.living()
             if living is not None:
                 self._living = [row for row in living if row != self._row]

@@ -312,6 +312,7 @@ class SharedPool(StateRepr, prints=("version",)):
         """Publish all counts and refresh the sums."""
         self.due = math.inf  # other threads continue with the current sums
         try:
+            self.exchange.hold(self, now)
             for load in list(self.loads.values()) + list(self._left.values()):
                 load.publish()
             if self._left and self._lock.acquire(blocking=False):

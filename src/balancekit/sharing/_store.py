@@ -270,6 +270,9 @@ class StoreExchange:
     def after_fork(self) -> None:
         """Do nothing, because the store resets itself."""
 
+    def hold(self, pool: Counts, now: float) -> None:
+        """Do nothing, because no other process has these locations."""
+
     def refresh(self, pool: Counts, now: float) -> float:
         """Drop sums that are too old; return the time of the next check."""
         self._pool = weakref.ref(pool)
