@@ -8,7 +8,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
-from balancekit.adapters._vrrp_core import RoleChange
+from balancekit.adapters._vrrp_calls import RoleChange
 from balancekit.errors import ConfigurationError
 
 __all__ = ["IpAddressHook", "ip_address_hook"]

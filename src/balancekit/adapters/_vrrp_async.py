@@ -16,15 +16,8 @@ from balancekit._support.functions import is_coroutine_function, refuse_coroutin
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive, raise_cancellation, raise_lost_cancellation
 from balancekit._support.runner import AsyncRunner
-from balancekit.adapters._vrrp_core import (
-    HookCall,
-    HookKind,
-    RoleChange,
-    VrrpCore,
-    checked_hook,
-    clock,
-    hook_settings,
-)
+from balancekit.adapters._vrrp_calls import HookCall, HookKind, RoleChange, checked_hook, hook_settings
+from balancekit.adapters._vrrp_core import VrrpCore, clock
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
 
 __all__ = ["AsyncHook", "AsyncVrrp"]

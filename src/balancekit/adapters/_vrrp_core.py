@@ -7,17 +7,16 @@ time, hooks and announcements, in :attr:`VrrpCore.calls`.
 from __future__ import annotations
 
 import contextlib
-import enum
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar, final
+from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.functions import plain_function
 from balancekit._support.log import LateLog
+from balancekit.adapters._vrrp_calls import HookCall, HookKind, RoleChange
 from balancekit.adapters._vrrp_sockets import AdvertSocket, Announcer, Packet
 from balancekit.errors import ConfigurationError
 from balancekit.ha import (
@@ -38,17 +37,9 @@ from balancekit.ha import (
 )
 
 __all__ = [
-    "HookCall",
-    "HookKind",
-    "RoleChange",
     "VrrpCore",
-    "checked_hook",
     "clock",
-    "hook_settings",
-    "plain_hook",
 ]
-
-H = TypeVar("H")
 
 SINGLE: Final = "router"
 """The member name of a router that is in no sync group."""
@@ -65,63 +56,6 @@ ADDRESS: Final = "source address"
 """The reason of a router whose own address is not there: it could not send an advert, and two would be active."""
 PROTECTED: Final = "protected address"
 """The reason of an active router whose protected addresses were there and are gone: none has them."""
-
-
-class HookKind(enum.Enum):
-    """What is to be called."""
-
-    ACTIVE = "on_active"
-    BACKUP = "on_backup"
-    CHANGE = "on_change"
-    ANNOUNCE = "announce"
-
-
-class RoleChange(NamedTuple):
-    """What a hook is called with."""
-
-    member: str
-    """The virtual router; ``"router"`` if it is in no sync group."""
-    role: Role
-    was: Role
-    why: str
-    addresses: tuple[str, ...]
-    """What the virtual router protects."""
-
-
-class HookCall(NamedTuple):
-    """One thing to do that may take time."""
-
-    kind: HookKind
-    change: RoleChange
-
-
-def checked_hook(parameter: str, hook: H) -> H:
-    """Return a hook, or ``None``; raise ``ConfigurationError`` if it is neither."""
-    if hook is None or callable(hook):
-        return hook
-    raise ConfigurationError(parameter, hook, "a callable")
-
-
-def plain_hook(parameter: str, hook: H) -> H:
-    """Return a hook that a thread can call, or ``None``; raise ``ConfigurationError`` if it is neither."""
-    return hook if hook is None else plain_function(parameter, hook, "a callable")
-
-
-def hook_settings(
-    check: Callable[[str, H], H],
-    on_active: H,
-    on_backup: H,
-    on_change: H,
-    timeout: float,
-    retry: float | None,
-) -> tuple[dict[HookKind, H], float, float | None]:
-    """Return the hooks of a driver by kind, each checked, their timeout and when they are retried."""
-    hooks = {HookKind.ACTIVE: on_active, HookKind.BACKUP: on_backup, HookKind.CHANGE: on_change}
-    return (
-        {kind: check(kind.value, hook) for kind, hook in hooks.items()},
-        valid.number("hook_timeout", timeout, above=0.0),
-        None if retry is None else valid.number("hook_retry", retry, above=0.0),
-    )
 
 
 def clock() -> float:

@@ -14,7 +14,8 @@ from typing import Final, TypeAlias, final
 from balancekit._support.functions import refuse_coroutine
 from balancekit._support.log import log_error
 from balancekit._support.runner import join
-from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, clock
+from balancekit.adapters._vrrp_calls import HookCall, HookKind, RoleChange
+from balancekit.adapters._vrrp_core import VrrpCore, clock
 
 __all__ = ["Hook", "HookThread"]
 

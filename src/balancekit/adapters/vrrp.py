@@ -23,7 +23,8 @@ from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.runner import ThreadRunner, join
 from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
 from balancekit.adapters._vrrp_async import AsyncVrrp
-from balancekit.adapters._vrrp_core import HookKind, RoleChange, VrrpCore, clock, hook_settings, plain_hook
+from balancekit.adapters._vrrp_calls import HookKind, RoleChange, hook_settings, plain_hook
+from balancekit.adapters._vrrp_core import VrrpCore, clock
 from balancekit.adapters._vrrp_hooks import Hook, HookThread
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
 
