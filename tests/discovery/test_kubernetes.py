@@ -589,3 +589,28 @@ def test_a_watch_goes_on_whatever_its_client_raises(error, monkeypatch):
     stop()
     over.set()
     assert len(watches) == 2
+
+
+def test_a_watch_outlasts_an_outage_of_any_length(monkeypatch):
+    """After thousands of failures in a row the watch still tries again, and pushes what it then finds."""
+    monkeypatch.setattr(module, "MAX_BACKOFF_S", 0.0)
+    tries, found, over = [], threading.Event(), threading.Event()
+
+    class Listed(list):
+        resourceVersion = "1"  # noqa: N815 - as the API has it
+
+    class Unreachable:
+        def list(self, *_, **__):
+            tries.append(1)
+            if len(tries) <= 2_000:
+                raise ConnectionError
+            return Listed()
+
+        def watch(self, *_, **__):
+            over.wait(30.0)
+            return ()
+
+    stop = KubernetesResolver("orders", client=Unreachable()).watch(lambda _: found.set())
+    assert found.wait(30.0)
+    stop()
+    over.set()

@@ -36,6 +36,8 @@ WATCH_S: Final = 240
 MAX_PORT: Final = 65_535
 MIN_BACKOFF_S: Final = 0.5
 MAX_BACKOFF_S: Final = 30.0
+MAX_DOUBLINGS: Final = 60
+"""The failures in a row after which the wait no longer doubles. A float overflows at about a thousand."""
 
 
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -168,7 +170,8 @@ class KubernetesResolver(ConstructorRepr):
                 with self._lock:
                     self._followed = None
             failures += 1
-            stop.wait(min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** (failures - 2)) * rng.uniform(0.5, 1.0))
+            wait = min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** (min(failures, MAX_DOUBLINGS) - 2))
+            stop.wait(wait * rng.uniform(0.5, 1.0))
 
     def _publish(
         self, slices: EndpointSlices, push: Callable[[Resolution], None], stop: threading.Event
