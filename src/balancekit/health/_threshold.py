@@ -17,6 +17,8 @@ Source: HAProxy's defaults ``rise 2 fall 3``. As in Envoy, the first check of a 
 from __future__ import annotations
 
 import enum
+import math
+import sys
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
@@ -25,6 +27,9 @@ from balancekit._support.record import Policy
 from balancekit.health._table import Table, following, frozen
 
 __all__ = ["THRESHOLDS", "CheckState", "CheckTrigger", "Detection", "ThresholdMachine", "Thresholds"]
+
+MAX_FLOAT: Final = int(sys.float_info.max)
+"""The largest whole number that arithmetic with floats takes."""
 
 
 class CheckState(enum.StrEnum):
@@ -136,11 +141,11 @@ class Thresholds(Policy):
         Detection(soonest=5.0, mean=6.0, latest=7.0)
         """
         period = valid.number("interval", interval, minimum=0.0)
-        least = (self.fall - 1) * period + valid.number("timeout", timeout, minimum=0.0)
+        least = min(self.fall - 1, MAX_FLOAT) * period + valid.number("timeout", timeout, minimum=0.0)
         return Detection(least, least + period / 2, least + period)
 
     def false_alarm(self, failing: float) -> float:
-        """Return the average number of checks until a healthy endpoint is wrongly down.
+        """Return the average number of checks until a healthy endpoint is wrongly down; infinity if no float is as large.
 
         Parameters
         ----------
@@ -160,7 +165,8 @@ class Thresholds(Policy):
         p = valid.number("failing", failing, above=0.0, maximum=1.0)
         if p == 1.0:
             return float(self.fall)
-        return (1.0 - p**self.fall) / ((1.0 - p) * p**self.fall)
+        row = p ** float(min(self.fall, MAX_FLOAT))
+        return (1.0 - row) / ((1.0 - p) * row) if row else math.inf
 
 
 @final

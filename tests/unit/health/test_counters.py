@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from random import Random
 
 import pytest
@@ -290,6 +291,15 @@ def test_bad_figures_are_refused(make, options, parameter):
     with pytest.raises(ConfigurationError) as caught:
         make(**options)
     assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize(
+    ("fall", "failing"), [(2, 1e-200), (3, 5e-324), (10**400, 0.5)], ids=["2", "3", "10**400"]
+)
+def test_a_false_alarm_may_be_rarer_than_any_float(fall, failing):
+    """The number of checks until a false alarm is infinite if no float is as large; so is a detection of as many checks."""
+    assert Thresholds(fall=fall).false_alarm(failing) == math.inf
+    assert Thresholds(fall=10**400).detection(interval=2.0, timeout=1.0).latest == math.inf
 
 
 @pytest.mark.parametrize("failing", [0.0, -0.1, 1.1, float("nan"), True])
