@@ -18,7 +18,6 @@ Source: RFC 7871 section 7; gdnsd 3.8.1 ``geoip`` maps, from which this differs 
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, final
@@ -31,61 +30,13 @@ from balancekit.errors import ConfigurationError
 from balancekit.gslb._change import ChangePlan, change_plan
 from balancekit.gslb._embedded import EMBEDDINGS, refuse_embedded
 from balancekit.gslb._intervals import Block, IntervalMap, flatten, overlay
-from balancekit.gslb._locations import Location, Locations, parse_network
-from balancekit.gslb._threshold import PREFIX4, PREFIX6, endpoint_ids
+from balancekit.gslb._locations import Locations, parse_network
+from balancekit.gslb._site_orders import Order, SiteOrders, location_orders, nearest
+from balancekit.gslb._threshold import PREFIX4, PREFIX6
 
 __all__ = ["GeoMap", "build_map", "nearest"]
 
-Order = tuple[str, ...]
-
 _HOLE: Final = 0xFFFFFFFF
-
-
-@checked_arguments
-def nearest(
-    latitude: float,
-    longitude: float,
-    coordinates: Mapping[str, tuple[float, float]],
-    *,
-    limit: int | None = None,
-) -> Order:
-    """Return sites by great-circle distance, the nearest first; among equal distances in the order given.
-
-    Parameters
-    ----------
-    latitude, longitude
-        Of the client, in degrees: -90 to 90, and -360 to 360.
-    coordinates
-        Latitude and longitude by site.
-    limit
-        How many sites; ``None`` for all.
-
-    Raises
-    ------
-    ConfigurationError
-        If ``latitude`` or ``longitude`` is outside its bounds, ``limit`` is negative, or a coordinate is no
-        number.
-
-    Cost: O(n log n).
-
-    Example
-    -------
-    >>> from balancekit.gslb import nearest
-    >>> nearest(52.5, 13.4, {"dallas": (32.9, -97.0), "frankfurt": (50.1, 8.7)})
-    ('frankfurt', 'dallas')
-    """
-    phi = math.radians(valid.number("latitude", latitude, minimum=-90.0, maximum=90.0))
-    lam = math.radians(valid.number("longitude", longitude, minimum=-360.0, maximum=360.0))
-    most = None if limit is None else valid.integer("limit", limit, minimum=0)
-
-    def chord(site: str) -> float:
-        """Return the squared chord, which grows with the distance."""
-        there, away = coordinates[site]
-        north = math.sin((math.radians(there) - phi) / 2.0)
-        east = math.sin((math.radians(away) - lam) / 2.0)
-        return north * north + math.cos(phi) * math.cos(math.radians(there)) * east * east
-
-    return tuple(sorted(coordinates, key=chord)[:most])
 
 
 @final
@@ -252,40 +203,30 @@ def build_map(
     warn_long: bool,
     join: bool,
 ) -> GeoMap:
-    """Do what :meth:`GeoMap.build` says. ``join``: embedded addresses are as all others where all of IPv4 has one list."""
+    """Do what :meth:`GeoMap.build` says. ``join``: blocks of embedded addresses are as all others where all of IPv4 has one list.
+
+    Without ``join``, that is so only of the first, ``::/96``.
+    """
     if database is None and (locations or coordinates):
         raise ConfigurationError("database", None, "a database, for locations and coordinates need one")
     valid.integer("limit", limit, minimum=1)
-    builder = _Builder(default)
-    places = _location_orders(builder, database, locations, coordinates, limit)
+    builder = SiteOrders(default)
+    places = location_orders(builder, database, locations, coordinates, limit)
     explicit = _explicit(builder, networks or {}, warn_long=warn_long)
     map4 = IntervalMap(32, *_merged(4, builder.default, places, database, explicit[4]))
     starts, values = _merged(6, builder.default, places, database, explicit[6])
     carried = []
     for number, embedding in enumerate(EMBEDDINGS):
         start = int(embedding.network.network_address)
-        one = join and len(map4) == 1
+        one = len(map4) == 1 and (join or not number)
         value = map4.value(0) if one else len(builder.orders) + number
         carried.append(Block(start, start + embedding.network.num_addresses, value))
     starts, values = overlay((starts, values), flatten(carried, 128, _HOLE), _HOLE)
     return GeoMap(tuple(builder.orders), map4, IntervalMap(128, starts, values))
 
 
-class _Builder:
-    """Numbers for site lists."""
-
-    def __init__(self, default: Sequence[str]) -> None:
-        self.orders: dict[Order, int] = {}
-        self.default = self.number("default", default)
-
-    def number(self, parameter: str, sites: object) -> int:
-        """Return the number of a site list."""
-        order = endpoint_ids(parameter, sites) if sites or not isinstance(sites, Sequence) else ()
-        return self.orders.setdefault(order, len(self.orders))
-
-
 def _explicit(
-    builder: _Builder, networks: Mapping[Any, Sequence[str]], *, warn_long: bool
+    builder: SiteOrders, networks: Mapping[Any, Sequence[str]], *, warn_long: bool
 ) -> dict[int, tuple[list[int], list[int]]]:
     if not isinstance(networks, Mapping):
         raise ConfigurationError("networks", networks, "a mapping from networks to sites")
@@ -308,73 +249,6 @@ def _explicit(
     for found in blocks.values():
         found.sort(key=lambda block: (block.start, -block.end))
     return {4: flatten(blocks[4], 32, _HOLE), 6: flatten(blocks[6], 128, _HOLE)}
-
-
-def _location_orders(
-    builder: _Builder,
-    database: Locations | None,
-    locations: Mapping[str, Any] | None,
-    coordinates: Mapping[str, tuple[float, float]] | None,
-    limit: int,
-) -> list[int]:
-    """Return the number of the site list for each distinct location."""
-    if database is None:
-        return []
-    tree = _tree(builder, "locations", locations or {})
-    points = _points(coordinates or {})
-    found: list[int] = []
-    for location in database.table:
-        number = _walk(tree, location)
-        if number is None and points and location.latitude is not None and location.longitude is not None:
-            order = nearest(location.latitude, location.longitude, points, limit=limit)
-            number = builder.number("coordinates", order)
-        found.append(builder.default if number is None else number)
-    return found
-
-
-def _tree(builder: _Builder, parameter: str, value: object) -> dict[str, Any]:
-    """Return a nested map with numbers for its site lists."""
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(parameter, value, "a mapping from names to sites or to further mappings")
-    return {
-        valid.text(parameter, name): (
-            _tree(builder, parameter, below)
-            if isinstance(below, Mapping)
-            else builder.number(parameter, below)
-        )
-        for name, below in value.items()
-    }
-
-
-def _walk(tree: Mapping[str, Any], location: Location) -> int | None:
-    """Return the number that the nested map has for a location; ``None`` if it has none."""
-    level: Mapping[str, Any] = tree
-    best: int | None = level.get("default")
-    for depth, name in enumerate(location.path):
-        below = level.get(name) if name else None
-        if below is None:
-            if depth < 2:
-                break
-            continue
-        if not isinstance(below, Mapping):
-            return int(below)
-        level = below
-        best = level.get("default", best)
-    return best
-
-
-def _points(coordinates: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    points = {}
-    for site, point in coordinates.items():
-        try:
-            latitude, longitude = point
-        except (TypeError, ValueError):
-            raise ConfigurationError("coordinates", point, "latitude and longitude in degrees") from None
-        points[valid.text("coordinates", site)] = (
-            valid.number("latitude", latitude, minimum=-90.0, maximum=90.0),
-            valid.number("longitude", longitude, minimum=-180.0, maximum=180.0),
-        )
-    return points
 
 
 def _merged(
