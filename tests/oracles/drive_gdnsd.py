@@ -31,7 +31,9 @@ __all__ = ["candidates"]
 Json = Mapping[str, Any]
 
 SEED = 20_260_801
-PLUGIN_OPTIONS = {"plugin", "up_thresh", "ignore_health", "multi", "skip_first", "service_types"}
+INHERITED = {"plugin", "up_thresh", "ignore_health", "multi"}
+"""Options of a resource that its datacenters inherit."""
+PLUGIN_OPTIONS = {*INHERITED, "skip_first", "service_types"}
 
 
 def candidates(trace: Json) -> Iterator[Json]:
@@ -94,7 +96,8 @@ def _policy(trace: Json) -> Policy:
         multi = directives.get("multi", config.get("multi"))
         return gdnsd.weighted(groups, None if groups else weights, multi=multi, up_thresh=threshold)
     skip = directives.get("skip_first", False)
-    centres = {name: _centre(entry, config) for name, entry in directives["dcmap"].items()}
+    inherited = {name: value for name, value in directives.items() if name in INHERITED}
+    centres = {name: _centre(entry, inherited, config) for name, entry in directives["dcmap"].items()}
     if plugin == "metafo":
         return gdnsd.metafo(directives["datacenters"], centres, skip_first=skip)
     if plugin == "geoip":
@@ -103,11 +106,16 @@ def _policy(trace: Json) -> Policy:
     raise ValueError(f"a plugin we do not have: {plugin}")
 
 
-def _centre(entry: Any, config: Json) -> Policy:
-    """Return the policy of a datacenter: that of its plugin; addresses are a multifo, and so is one CNAME."""
+def _centre(entry: Any, inherited: Json, config: Json) -> Policy:
+    """Return the policy of a datacenter: that of its plugin; addresses are a multifo, and so is one CNAME.
+
+    What its options do not say, those of the resource around it do.
+    """
     ids = {address: id for id, address in _addresses(config).items()}
     if isinstance(entry, str | list):
-        return gdnsd.multifo([ids[text] for text in ([entry] if isinstance(entry, str) else entry)])
+        listed = [entry] if isinstance(entry, str) else entry
+        entry = {"plugin": "multifo"} | {str(place): address for place, address in enumerate(listed)}
+    entry = {**inherited, **entry}
     plugin = entry.get("plugin", "multifo")
     threshold = entry.get("up_thresh", 0.5)
     members = {name: value for name, value in entry.items() if name not in PLUGIN_OPTIONS}

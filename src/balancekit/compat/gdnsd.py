@@ -12,12 +12,13 @@ import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from random import Random
-from typing import Any, Final, final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr, StateRepr
 from balancekit._support.record import Record
+from balancekit.compat._gdnsd_map import geo_map
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
     AllUp,
@@ -28,7 +29,6 @@ from balancekit.gslb import (
     GeoMap,
     GroupedOne,
     GroupedSubset,
-    Locations,
     Policy,
     Query,
     Standings,
@@ -36,7 +36,6 @@ from balancekit.gslb import (
     WeightedOne,
     WeightedSubset,
 )
-from balancekit.gslb._geo_map import build_map
 from balancekit.gslb._standing import read_standing
 from balancekit.health import AccruedFailures
 
@@ -328,52 +327,6 @@ def metafo(datacenters: Sequence[str], policies: Mapping[str, Policy], *, skip_f
     if missing:
         raise ConfigurationError("policies", policies, f"a policy for {missing[0]!r}")
     return Failover([(name, policies[name]) for name in order], fail_back=None)
-
-
-@checked_arguments
-def geo_map(configuration: Mapping[str, Any], database: Locations | None = None) -> GeoMap:
-    """Return a ``maps`` entry of the ``geoip`` plugin.
-
-    Parameters
-    ----------
-    configuration
-        The entry, as in gdnsd's configuration: ``datacenters``, and any of ``map``, ``nets``, ``auto_dc_coords`` and
-        ``auto_dc_limit``.
-    database
-        The city database.
-
-    Raises
-    ------
-    ConfigurationError
-        If a network, a location or a site is not valid.
-    KeyError
-        If ``configuration`` has no ``datacenters``.
-
-    Example
-    -------
-    >>> from ipaddress import ip_address
-    >>> geo_map({"datacenters": ["a", "b"], "nets": {"198.51.100.0/24": "b"}}).look_up(ip_address("198.51.100.1"))
-    (('b',), 24)
-    """
-    datacenters = configuration["datacenters"]
-    nested = configuration.get("map") or {}
-    nets = {
-        net: [sites] if isinstance(sites, str) else sites
-        for net, sites in (configuration.get("nets") or {}).items()
-    }
-    limit = configuration.get("auto_dc_limit", 3)
-    return build_map(
-        networks=nets,
-        locations=nested,
-        coordinates={
-            site: tuple(point) for site, point in (configuration.get("auto_dc_coords") or {}).items()
-        },
-        database=database,
-        default=nested.get("default", datacenters),
-        limit=limit or len(datacenters),
-        warn_long=False,
-        join=False,
-    )
 
 
 @checked_arguments

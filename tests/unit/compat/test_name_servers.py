@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from balancekit.compat import gdnsd, knot, powerdns
 from balancekit.compat.rotation import RrsetOrder, nsd_order
 from balancekit.errors import ConfigurationError
-from balancekit.gslb import Client, GeoMap, Location, Query, Standing, SubnetError, fixed_standings
+from balancekit.gslb import Client, GeoMap, Location, Locations, Query, Standing, SubnetError, fixed_standings
 
 CLIENT = Client(address="192.0.2.53")
 QUERY = Query(name="www", client=CLIENT)
@@ -275,3 +276,78 @@ def test_powerdns_finds_a_subnet_of_prefix_0_in_networks_of_prefix_0_alone():
     services = {"x": {"0.0.0.0/1": "low.x", "192.0.0.0/2": "low.x", "0.0.0.0/0": "all.x"}}
     backend = powerdns.GeoIpBackend(["low.x", "all.x"], services)
     assert backend.look_up("x", ZERO)[:2] == ("all.x", 2)
+
+
+CITIES = Locations(
+    [
+        (ip_network("198.18.0.0/24"), Location("EU", "DE", (), "", 50.1, 8.7)),
+        (ip_network("198.18.1.0/24"), Location("EU", "FR", (), "", 48.9, 2.3)),
+        (ip_network("198.18.2.0/24"), Location("NA", "US", (), "", 32.9, -97.0)),
+    ]
+)
+COORDINATES = {"fra": [50.1, 8.7], "par": [48.9, 2.3], "dfw": [32.9, -97.0]}
+
+
+@pytest.mark.parametrize(
+    ("nested", "orders"),
+    [
+        ({"default": ["dfw", "par", "fra"], "EU": "auto"}, ["fra par dfw", "par fra dfw", "dfw par fra", "dfw par fra"]),
+        ({"EU": {"default": "auto", "FR": "dfw"}, "NA": "par"}, ["fra par dfw", "dfw", "par", "par fra dfw"]),
+        ({"default": "auto", "EU": {"default": ["dfw"], "FR": {"default": "auto"}}}, ["dfw", "par fra dfw", "dfw par fra", "par fra dfw"]),
+        ({"default": ["dfw", "par"], "EU": {"FR": "auto", "DE": "fra"}}, ["fra", "", "dfw par", "dfw par"]),
+    ],
+    ids=["continent", "below-auto", "top", "left-out"],
+)  # fmt: skip
+def test_gdnsd_mixes_lists_and_distances_in_one_map(nested, orders):
+    """At any level "auto" stands for the nearest datacenters, for none if the default leaves one out; one needs no list."""
+    entry = {"datacenters": ["par", "fra", "dfw"], "auto_dc_coords": COORDINATES, "map": nested}
+    geo = gdnsd.geo_map(entry, CITIES)
+    places = ["198.18.0.1", "198.18.1.1", "198.18.2.1", "203.0.113.1"]
+    assert [" ".join(geo.order(ip_address(place))) for place in places] == orders
+
+
+def test_gdnsd_has_no_nearest_datacenters_without_coordinates():
+    """Without coordinates "auto" is a name as any other, and needs a policy."""
+    geo = gdnsd.geo_map({"datacenters": ["fra"], "map": {"EU": "auto"}}, CITIES)
+    with pytest.raises(ConfigurationError, match="a policy for auto"):
+        gdnsd.geoip(geo, {"fra": gdnsd.multifo(["a"])})
+
+
+@pytest.mark.parametrize(
+    ("address", "scope"),
+    [("::", 81), ("::cb00:7101", 81), ("::ffff:cb00:7101", 96), ("2002:cb00:7101::", 16)],
+)
+def test_gdnsd_counts_compatible_addresses_as_their_neighbours(address, scope):
+    """If all of IPv4 has one list, the scope of an IPv4-compatible address goes beyond its block; that of others does not."""
+    assert gdnsd.geo_map({"datacenters": ["a"]}).look_up(ip_address(address)) == (("a",), scope)
+
+
+def test_gdnsd_takes_compatible_networks_as_the_ipv4_networks_that_they_carry():
+    """A network of IPv4-compatible addresses is the same as the IPv4 network in it."""
+    geo = gdnsd.geo_map({"datacenters": ["a", "b"], "nets": {"::c000:200/120": "b"}})
+    assert geo.look_up(ip_address("192.0.2.1")) == (("b",), 24)
+    assert geo.look_up(ip_address("::192.0.2.1")) == (("b",), 120)
+
+
+def test_gdnsd_drops_bits_after_the_prefix_of_a_network():
+    """A network with bits after its prefix is the network around them."""
+    geo = gdnsd.geo_map({"datacenters": ["a", "b"], "nets": {"192.0.2.9/24": "b"}})
+    assert geo.look_up(ip_address("192.0.2.200")) == (("b",), 24)
+
+
+@pytest.mark.parametrize(
+    ("nets", "chosen"),
+    [
+        ({"::/8": "b"}, "bbb"),
+        ({"::/8": "b", "::/64": "c"}, "ccb"),
+        ({"::/0": "b", "192.0.2.0/24": "c"}, "cbb"),
+        ({"0.0.0.0/0": "c", "::/8": "b"}, "ccb"),
+        ({"2000::/3": "b"}, "aaa"),
+    ],
+    ids=["wide", "longest", "inside", "all-of-ipv4", "elsewhere"],
+)
+def test_gdnsd_counts_ipv4_inside_the_networks_around_compatible_addresses(nets, chosen):
+    """A network that holds all IPv4-compatible addresses holds all of IPv4, where no longer one does."""
+    geo = gdnsd.geo_map({"datacenters": ["a", "b", "c"], "nets": nets})
+    places = ["192.0.2.1", "203.0.113.1", "0:0:1::"]
+    assert "".join(geo.order(ip_address(place))[0] for place in places) == chosen
