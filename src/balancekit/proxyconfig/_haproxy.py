@@ -20,7 +20,7 @@ from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files, without_mark
 from balancekit.proxyconfig._haproxy_backend import read_backend
-from balancekit.proxyconfig._haproxy_checks import check_head, check_line
+from balancekit.proxyconfig._haproxy_checks import check_head, check_line, check_removed
 from balancekit.proxyconfig._haproxy_decide import Frontend
 from balancekit.proxyconfig._haproxy_frontend import FrontendReader
 from balancekit.proxyconfig._haproxy_lines import Line, Section, haproxy_sections
@@ -81,8 +81,6 @@ class _Reader:
             elif section.kind == "global":
                 for line in section.lines:
                     self._notes.add_effect(line, in_global=True)
-            else:
-                self._notes.add(Line(section.words, section.origin), "")
         if not found:
             raise ProxyConfigError(Origin(self._path, 1), "no section of HAProxy in this file")
         frontends = self._frontends.frontends
@@ -103,11 +101,14 @@ class _Reader:
         check_head(section)
         if section.kind == "resolvers":
             self._resolvers.add(section.name)
+        if section.kind == "global":
+            for line in section.lines:
+                check_removed(line)
         if section.kind not in {"defaults", "frontend", "backend", "listen"}:
             return
         for line in section.lines:
             if not self._notes.has(line):  # a variable that is not known is empty here, not there
-                check_line(line, section.kind)
+                check_line(line, section)
         if section.kind in {"frontend", "listen"} and any(
             one.name == section.name for one in self._frontends.frontends
         ):
@@ -151,9 +152,9 @@ class _Reader:
 
     def _inherited(self, section: Section, default: list[Line]) -> list[Line]:
         """Return the lines of the defaults that a section names."""
-        if "from" not in section.words[2:]:
+        name = section.base
+        if name is None:
             return default
-        name = section.words[-1]
         if name not in self._named_defaults:
             raise ProxyConfigError(section.origin, f"there is no defaults section {name!r}")
         return self._named_defaults[name]

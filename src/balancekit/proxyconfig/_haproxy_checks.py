@@ -25,6 +25,7 @@ __all__ = [
     "check_host",
     "check_line",
     "check_name",
+    "check_removed",
     "check_value",
     "duration",
 ]
@@ -86,8 +87,39 @@ COOKIE_VALUES: Final = frozenset("domain maxidle maxlife attr".split())
 DURATIONS: Final = frozenset("inter fastinter downinter slowstart agent-inter pool-purge-delay".split())
 """Words of a server whose value is a time."""
 NOT_ZERO: Final = frozenset("inter fastinter downinter agent-inter".split())
-NOT_IN_DEFAULTS: Final = frozenset("use_backend bind server server-template description id declare".split())
+NOT_IN_DEFAULTS: Final = frozenset(
+    """use_backend bind server server-template description id declare redirect stick stick-table use-server monitor
+    dispatch force-persist ignore-persist capture""".split()
+)
+NOT_IN_UNNAMED_DEFAULTS: Final = frozenset(
+    "acl http-request http-response http-after-response tcp-request tcp-response".split()
+)
+"""Rules that only a section of defaults with a name may have."""
 NOT_IN_FRONTENDS: Final = frozenset("server default-server server-template".split())
+REMOVED: Final[Mapping[str, str]] = {
+    **dict.fromkeys("reqadd".split(), "http-request add-header"),
+    **dict.fromkeys("reqdel reqidel".split(), "http-request del-header"),
+    **dict.fromkeys("reqrep reqirep cliexp srvexp".split(), "http-request replace-path or replace-header"),
+    **dict.fromkeys("reqdeny reqideny block".split(), "http-request deny"),
+    **dict.fromkeys("reqallow reqiallow reqpass reqipass".split(), "http-request allow"),
+    **dict.fromkeys("reqtarpit reqitarpit".split(), "http-request tarpit"),
+    "rspadd": "http-response add-header",
+    **dict.fromkeys("rspdel rspidel".split(), "http-response del-header"),
+    **dict.fromkeys("rsprep rspirep".split(), "http-response replace-header"),
+    **dict.fromkeys("rspdeny rspideny".split(), "http-response deny"),
+    **dict.fromkeys("redisp redispatch".split(), "option redispatch"),
+    "appsession": "stick on",
+    "monitor-net": "http-request return status 200",
+    "clitimeout": "timeout client",
+    "contimeout": "timeout connect",
+    "srvtimeout": "timeout server",
+    "option forceclose": "option httpclose",
+    "option http-tunnel": "nothing",
+    "option http_proxy": "http-request do-resolve and set-dst",
+    "nbproc": "nbthread",
+    "grace": "hard-stop-after",
+}
+"""Lines of versions before 2.6 that no later version starts with, and what they are now, by one or two words."""
 FAMILIES: Final = frozenset(
     "ipv4 ipv6 inet tcp tcp4 tcp6 udp udp4 udp6 quic4 quic6 mptcp mptcp4 mptcp6".split()
 )
@@ -115,17 +147,28 @@ def check_name(line: Line, name: str, what: str) -> None:
         )
 
 
-def check_line(line: Line, kind: str) -> None:
+def check_removed(line: Line) -> None:
+    """Refuse a line that HAProxy had before 2.6, and does not start with any more."""
+    word = next((word for word in (line.words[0], " ".join(line.words[:2])) if word in REMOVED), None)
+    if word is not None:
+        raise ProxyConfigError(line.origin, f"HAProxy 2.6 has no {word}: write {REMOVED[word]} instead")
+
+
+def check_line(line: Line, section: Section) -> None:
     """Refuse a line of a proxy's section that HAProxy does not start with.
 
     Parameters
     ----------
     line
         The line.
-    kind
-        The section's: ``defaults``, ``frontend``, ``backend`` or ``listen``.
+    section
+        The section: ``defaults``, ``frontend``, ``backend`` or ``listen``.
     """
     first, *arguments = line.words
+    kind = section.kind
+    check_removed(line)
+    if kind == "defaults" and not section.name and first in NOT_IN_UNNAMED_DEFAULTS:
+        raise ProxyConfigError(line.origin, f"{first} is not allowed in a defaults section without a name")
     if first in (NOT_IN_DEFAULTS if kind == "defaults" else NOT_IN_FRONTENDS if kind == "frontend" else ()):
         raise ProxyConfigError(line.origin, f"{first} is not allowed in a {kind} section")
     least, most = ARGUMENTS.get(first, (0, ANY))

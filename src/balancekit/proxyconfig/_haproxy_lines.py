@@ -62,6 +62,12 @@ class Section(NamedTuple):
     words: tuple[str, ...]
     lines: tuple[Line, ...]
 
+    @property
+    def base(self) -> str | None:
+        """The name of the defaults that the section starts from; ``None`` if it names none."""
+        words = self.words[2 if self.name else 1 :]
+        return words[1] if words[:1] == ("from",) and len(words) > 1 else None
+
 
 class Environment:
     """Variables of the environment that lines use; those that ``setenv`` and the like of ``global`` set are among them.
@@ -119,9 +125,9 @@ def haproxy_sections(
     """
     head: Line | None = None
     lines: list[Line] = []
-    for line, indented in _lines(path, text, environment, note):
+    for line in _lines(path, text, environment, note):
         first = line.words[0]
-        if first in SECTIONS and not (indented and first in {"cache", "ring"}):
+        if first in SECTIONS:
             if head is not None:
                 yield _section(head, lines)
             head, lines = line, []
@@ -137,8 +143,8 @@ def haproxy_sections(
 
 def _lines(
     path: str, text: str, environment: Environment, note: Callable[[Line, str], None] | None
-) -> Iterator[tuple[Line, bool]]:
-    """Yield the lines of all sections that conditions leave, each with whether it is indented."""
+) -> Iterator[Line]:
+    """Yield the lines of all sections that conditions leave."""
     conditions = Conditions()
     for number, raw in enumerate(text.split("\n"), 1):
         origin = Origin(path, number)
@@ -163,7 +169,7 @@ def _lines(
         elif found[0] == ".alert":
             raise ProxyConfigError(origin, f".alert: {' '.join(found[1:])}")
         elif found[0] not in MESSAGES:
-            yield line, raw[:1] in " \t"
+            yield line
     conditions.end()
 
 
@@ -226,7 +232,8 @@ def _section(head: Line, lines: list[Line]) -> Section:
     kind, *rest = head.words
     if kind in {"frontend", "backend", "listen"} and not rest:
         raise ProxyConfigError(head.origin, f"a {kind} has a name")
-    return Section(kind, rest[0] if rest else "", head.origin, head.words, tuple(lines))
+    named = rest and not (kind == "defaults" and rest[0] == "from")
+    return Section(kind, rest[0] if named else "", head.origin, head.words, tuple(lines))
 
 
 def bound_ports(line: Line, environment: Environment) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from balancekit.proxyconfig._haproxy_checks import FAMILIES, check_host, check_value
 from balancekit.proxyconfig._haproxy_lines import Line, whole_number
-from balancekit.proxyconfig._haproxy_words import SERVER_FLAGS, SERVER_NUMBERS, SERVER_VALUES
+from balancekit.proxyconfig._haproxy_words import SERVER_EFFECTS, SERVER_FLAGS, SERVER_NUMBERS, SERVER_VALUES
 from balancekit.proxyconfig._model import MAX_SERVERS, Pool, ProxyConfigError
 
 __all__ = ["check_references", "server_address", "server_options", "template_servers"]
@@ -92,11 +92,13 @@ def server_options(line: Line, given: Sequence[str], note: Callable[[Line, str],
             found[word.removeprefix("no-")] = not word.startswith("no-")
             if word == "enabled":
                 found["disabled"] = False
-        elif word in SERVER_VALUES:
+        elif word in SERVER_VALUES or word.startswith("set-proxy-v2-tlv-fmt("):
             if not words:
                 raise ProxyConfigError(line.origin, f"{word} needs a value")
             value = words.pop(0)
             check_value(line, word, value)
+            if word in SERVER_EFFECTS:
+                note(Line((word, value), line.origin), SERVER_EFFECTS[word])
             found[word] = whole_number(line, value, SERVER_NUMBERS[word]) if word in SERVER_NUMBERS else value
         else:
             note(Line((word,), line.origin), "")

@@ -101,6 +101,24 @@ REFUSED = [
     ("more", "backend x\n    description " + "x " * 100, r"more than 64 words"),
     ("more", ".alert not-this-version", r"\.alert: not-this-version"),
     ("more", "global now", r"global has no arguments: 'now'"),
+    ("frontend", r"reqrep ^(.*) \1", r"has no reqrep: write http-request replace-path"),
+    ("frontend", r"rspadd X-A:\ b", r"has no rspadd: write http-response add-header"),
+    ("frontend", "block if TRUE", r"has no block: write http-request deny"),
+    ("frontend", "clitimeout 5000", r"has no clitimeout: write timeout client"),
+    ("frontend", "option forceclose", r"has no option forceclose: write option httpclose"),
+    ("frontend", "grace 100", r"has no grace"),
+    ("backend", "srvtimeout 5000", r"has no srvtimeout"),
+    ("backend", "redispatch", r"has no redispatch: write option redispatch"),
+    ("backend", "appsession JSESSIONID len 52 timeout 3h", r"has no appsession: write stick on"),
+    ("defaults", "contimeout 5000", r"has no contimeout"),
+    ("glob", "nbproc 2", r"has no nbproc: write nbthread"),
+    ("defaults", "http-request deny if TRUE", r"not allowed in a defaults section without a name"),
+    ("defaults", "acl a path /", r"not allowed in a defaults section without a name"),
+    ("defaults", "tcp-request connection accept", r"not allowed in a defaults section without a name"),
+    ("defaults", "redirect prefix /a", r"redirect is not allowed in a defaults section"),
+    ("defaults", "stick on src", r"stick is not allowed in a defaults section"),
+    ("defaults", "dispatch 10.0.0.1:80", r"dispatch is not allowed in a defaults section"),
+    ("defaults", "capture request header Host len 5", r"capture is not allowed in a defaults section"),
 ]
 """Section, line, and a pattern in the error."""
 
@@ -133,5 +151,8 @@ TAKEN = [
     ("more", "backend b2\n    mode tcp\nfrontend g\n    mode tcp\n    bind :81\n    default_backend b2"),
     ("more", "frontend g\n    mode tcp\n    bind :81\n    default_backend b"),
     ("more", "frontend b\n    bind :81\n    default_backend c"),
+    ("more", "defaults d\n    mode http\n    acl a path /\n    http-request deny if a"),
+    ("more", "defaults d\n    mode http\ndefaults from d\n    retries 2"),
+    ("more", "    cache c\n        total-max-size 4\n    ring r\n        size 32768"),
 ]
 """Lines that look odd, and that HAProxy starts with."""

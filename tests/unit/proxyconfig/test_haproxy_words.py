@@ -205,3 +205,74 @@ def test_counts_of_checks_that_haproxy_refuses_are_errors(tmp_path, words):
         path.write_text(f"backend a\n {line}\n")
         with pytest.raises(ProxyConfigError, match=":2: "):
             read_haproxy(str(path))
+
+
+def test_defaults_start_from_the_defaults_that_they_name(tmp_path):
+    """``defaults from NAME`` has no name of its own, and takes over the lines of NAME."""
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(
+        "defaults base\n mode http\n balance leastconn\ndefaults other\n balance source\n"
+        "defaults from base\n retries 2\n" + BACKENDS
+    )
+    pool = read_haproxy(str(path)).pools["a"]
+    assert (pool.method, pool.settings["mode"], pool.settings["retries"]) == ("leastconn", "http", "2")
+
+
+@pytest.mark.parametrize(
+    ("words", "listed"),
+    [
+        ("agent-send backup check", []),
+        ("socks4 10.0.0.9:1080 check-via-socks4", []),
+        ("proxy-v2-options ssl,cert-cn send-proxy-v2-ssl", []),
+        ("source 10.0.0.8 usesrc clientip interface eth0", []),
+        ("set-proxy-v2-tlv-fmt(0x20) %[src]", []),
+        ("hash-key addr", ["hash-key addr"]),
+        ("init-state down", ["init-state down"]),
+    ],
+)
+def test_values_of_server_words_are_no_words_of_their_own(tmp_path, words, listed):
+    """A value is read with its word: ``agent-send backup`` makes no backup; a word that moves requests is listed once."""
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(f"backend a\n server s 10.0.0.1:80 {words}\n")
+    config = read_haproxy(str(path))
+    assert not config.pools["a"].servers[0].backup
+    assert [note.text for note in config.not_modelled] == listed
+
+
+@pytest.mark.parametrize(
+    ("line", "listed"),
+    [
+        ("option prefer-last-server", True),
+        ("load-server-state-from-file local", True),
+        ("load-server-state-from-file none", False),
+        ("dynamic-cookie-key k", True),
+        ("option httpslog", False),
+        ("tcp-response inspect-delay 5s", False),
+        ("http-error status 404 content-type text/plain string x", False),
+    ],
+)
+def test_lines_that_may_move_a_request_are_listed_with_a_reason(tmp_path, line, listed):
+    """Lines that decide nothing are not listed."""
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(f"backend a\n {line}\n server s 10.0.0.1:80\n")
+    notes = read_haproxy(str(path)).not_modelled
+    assert [bool(note.why) for note in notes] == [True] * listed
+
+
+def test_sections_without_servers_are_not_listed(tmp_path):
+    """A cache, a ring, a list of users and the like begin a section wherever they stand, and move no request."""
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(
+        " backend a\n  server s 10.0.0.1:80\n cache c\n  total-max-size 4\n ring r\n  size 32768\n"
+        " userlist u\n  user x insecure-password y\n resolvers d\n  nameserver n 10.0.0.1:53\n"
+        " peers p\n  peer me 127.0.0.1:1024\n backend b\n  server s 10.0.0.2:80\n"
+    )
+    config = read_haproxy(str(path))
+    assert list(config.pools) == ["a", "b"]
+    assert config.not_modelled == ()
+
+
+def test_an_acl_that_is_not_modelled_is_listed_with_its_fetch(written):
+    """The reason names the fetch."""
+    config = read_haproxy(written(" acl x ssl_c_verify 0"))
+    assert [note.why for note in config.not_modelled] == ["'ssl_c_verify' is not modelled"]
