@@ -217,6 +217,56 @@ def test_pods_that_come_and_go_leave_nothing(timed: bool) -> None:
     assert labels == ({"stays", "other"} if timed else {"stays"})
 
 
+@pytest.mark.parametrize("drained", [False, True])
+@pytest.mark.parametrize("scraped", [False, True])
+def test_removed_endpoints_with_several_open_requests_leave_nothing(drained: bool, scraped: bool) -> None:
+    """Endpoints that are scraped and answer between their removal and their last answer leave no series and no place."""
+    registry, clock = CollectorRegistry(), ManualClock()
+    lb = LoadBalancer(["stays"], selector=First(), timed=True, clock=clock)
+    collector = BalancerCollector(lb, service="s", registry=registry)
+    for n in range(5):
+        lb.add(f"pod-{n}")
+        late = [lb.acquire(exclude=["stays"]) for _ in range(3)]
+        if drained:
+            lb.drain(f"pod-{n}", deadline=1.0)
+            clock.advance(2.0)
+            lb.stats()
+        lb.remove(f"pod-{n}")
+        for lease in late:
+            if scraped:
+                name = f"pod-{n}"
+                assert value(scrape(registry), "balancekit_inflight_requests", endpoint=name) is not None
+            lease.release()
+    lb.add("new")
+    lb.acquire(exclude=["stays"]).release()
+    families = scrape(registry)
+    labels = {
+        s.labels["endpoint"] for one in families.values() for s in one.samples if "endpoint" in s.labels
+    }
+    assert labels == {"stays", "new", "other"}
+    assert collector.labelled() == {"stays", "new"}
+    assert value(families, "balancekit_request_duration_seconds_count", endpoint="new") == 1.0
+
+
+def test_an_endpoint_that_is_removed_while_its_histogram_is_made_leaves_nothing() -> None:
+    """An endpoint whose removal is reported while its first answer is counted leaves no series and no place."""
+    registry = CollectorRegistry()
+    lb = LoadBalancer(["stays", "gone"], timed=True)
+    collector = BalancerCollector(lb, service="s", registry=registry)
+    label = collector.label
+
+    def remove_and_label(endpoint: str) -> str:
+        lb.remove("gone")
+        return label(endpoint)
+
+    lease = lb.acquire(exclude=["stays"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collector, "label", remove_and_label)
+        lease.release()
+    assert collector.labelled() == set()
+    assert value(scrape(registry), "balancekit_request_duration_seconds_count", endpoint="gone") is None
+
+
 def test_a_collector_cannot_be_registered_twice() -> None:
     """A collector cannot be registered a second time, in any registry."""
     registry = CollectorRegistry()

@@ -45,6 +45,14 @@ class Member(Protocol):
         """Return the label of an endpoint."""
         ...
 
+    def labelled(self) -> set[str]:
+        """Return the ids that have a label of their own."""
+        ...
+
+    def forget(self, endpoints: Iterable[str]) -> None:
+        """Delete the series of endpoints that have left, and free their places."""
+        ...
+
     def discovered(self) -> Iterator[Any]:
         """Return the statistics of the runners of discovery."""
         ...
@@ -122,7 +130,11 @@ class Exporter(Collector):
 def _read(member: Member, balancer: ObservableBalancer[Any], found: Mapping[str, Any]) -> None:
     """Add the samples of one balancer."""
     sums = _Sums(member.service)
+    labelled = (
+        member.labelled()
+    )  # read first: an endpoint that is labelled later may be newer than the statistics
     stats = balancer.stats()
+    member.forget(labelled - {endpoint.id for endpoint in stats.endpoints})  # their last leases have ended
     for endpoint in stats.endpoints:
         _add_endpoint(sums, endpoint, member.label(endpoint.id))
     for why, count in stats.refused.items():

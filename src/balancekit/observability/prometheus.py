@@ -217,6 +217,15 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         """Return the value of the label ``endpoint``: the id of the endpoint, or ``other`` beyond the limit."""
         return self._names.label(endpoint)
 
+    def labelled(self) -> set[str]:
+        """Return the ids that have a label of their own."""
+        return self._names.without(set())
+
+    def forget(self, endpoints: Iterable[str]) -> None:
+        """Delete the series of endpoints that have left, and free their places."""
+        for endpoint in endpoints:
+            self._forget(endpoint)
+
     def _on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
         """Add the duration of a success to the histogram. With several processes, write the other metrics too."""
         if self._closed:  # an interrupt has prevented the end of the subscription
@@ -238,18 +247,25 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
     def _histogram(self, endpoint: str) -> Any:
         child = self._durations.get(endpoint)
         if child is None:
-            histogram, balancer = self._exporter.duration, self._balancer()
-            present = () if balancer is None else balancer.stats().endpoints
-            if all(one.id != endpoint for one in present):  # the last answer of a removed endpoint
-                return histogram.labels(self.service, OTHER)
-            child = self._durations[endpoint] = histogram.labels(self.service, self.label(endpoint))
+            if not self._serves(endpoint):  # a late answer of a removed endpoint
+                return self._exporter.duration.labels(self.service, OTHER)
+            child = self._exporter.duration.labels(self.service, self.label(endpoint))
+            self._durations[endpoint] = child
+            if not self._serves(endpoint):  # removed in another thread, which had nothing to forget
+                self._forget(endpoint)
         return child
+
+    def _serves(self, endpoint: str) -> bool:
+        balancer = self._balancer()
+        return balancer is not None and any(one.id == endpoint for one in balancer.endpoints)
 
     def _forget(self, endpoint: str) -> None:
         """Delete the series of a removed endpoint, and free its place."""
         if self._writer is None and endpoint in self._names:
             if endpoint in self._durations:
-                with contextlib.suppress(KeyError):  # already deleted before an interrupt
+                with contextlib.suppress(
+                    KeyError
+                ):  # already deleted, before an interrupt or in another thread
                     self._exporter.duration.remove(self.service, endpoint)
             self._names.forget(endpoint)
         self._durations.pop(endpoint, None)
