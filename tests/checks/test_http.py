@@ -323,6 +323,15 @@ def test_the_zone_of_an_address_is_connected_to_and_not_named():
     endpoint = Endpoint("a", "[FE80::1%enP1s0]:8080")
     assert HttpCheck().peer(endpoint).host == "fe80::1%enP1s0"
     assert b"\r\nHost: [fe80::1]:8080\r\n" in HttpCheck().exchange(endpoint).request
+    assert HttpCheck().peer(endpoint).server_name == "fe80::1"
+
+
+@pytest.mark.parametrize("body", ["\ud800", 1, ["well"]], ids=["a lone surrogate", "a number", "a list"])
+def test_a_body_that_no_answer_has_is_refused_at_construction(body):
+    """A body that UTF-8 cannot encode, or that is no text, is refused by name, before it fails the check of every endpoint."""
+    with pytest.raises(ConfigurationError, match="body="):
+        HttpCheck(body=body)
+    assert HttpCheck(body="").exchange(A).receive(b"HTTP/1.1 200 OK\r\n\r\n").passed
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch):

@@ -437,6 +437,28 @@ def test_a_handshake_that_cannot_begin_leaves_no_connection_open():
     assert all(connection.fileno() == -1 for connection in asked)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 on this system")
+@RUNNERS
+def test_a_certificate_is_checked_for_an_address_without_its_zone(runner):
+    """The zone of an IPv6 address says which interface leads there, and no certificate has one."""
+    names = []
+
+    class Noting(ssl.SSLContext):
+        def wrap_socket(self, *arguments, server_hostname, **options):
+            names.append(server_hostname)
+            return super().wrap_socket(*arguments, server_hostname=server_hostname, **options)
+
+        def wrap_bio(self, *arguments, server_hostname, **options):
+            names.append(server_hostname)
+            return super().wrap_bio(*arguments, server_hostname=server_hostname, **options)
+
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+        balancer = balancer_of(f"https://[::1%1]:{listening.getsockname()[1]}", health=POLICY)
+        with runner(balancer, HttpCheck(tls=Noting(ssl.PROTOCOL_TLS_CLIENT)), schedule=QUICK):
+            wait_for(lambda: names)
+    assert set(names) == {"::1"}
+
+
 def test_a_handshake_has_what_connecting_has_left_of_the_time(monkeypatch):
     """A connection that takes half of the time-out of a check leaves the other half to the handshake."""
     left = []

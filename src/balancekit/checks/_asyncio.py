@@ -174,7 +174,7 @@ async def run_check(
 
 
 async def _exchange(peer: Peer, exchange: ProbeExchange) -> ProbeResult:
-    name = None if peer.tls is None else peer.host
+    name = None if peer.tls is None else peer.server_name
     reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=peer.tls, server_hostname=name)
     try:
         if not exchange.request:

@@ -115,7 +115,9 @@ class HttpCheck(Record):
 
     def _check(self) -> None:
         _check_http(self)
-        if self.body is not None and not isinstance(self.body, str | bytes):
+        if isinstance(self.body, str):
+            valid.text("body", self.body, empty=True)
+        elif self.body is not None and not isinstance(self.body, bytes):
             raise ConfigurationError("body", self.body, "a string, bytes or None")
 
     def peer(self, endpoint: Endpoint[object], /) -> Peer:

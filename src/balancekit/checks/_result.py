@@ -63,6 +63,11 @@ class Peer(NamedTuple):
     port: int
     tls: SSLContext | None = None
 
+    @property
+    def server_name(self) -> str:
+        """The name that the certificate is checked for: the host without the zone of an address, which certificates lack."""
+        return self.host.partition("%")[0]
+
 
 class ProbeExchange(Protocol):
     """One exchange, without I/O: the request to send, and the evaluation of the response."""

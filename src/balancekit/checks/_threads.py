@@ -218,7 +218,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
 
     def _secure(self, plain: socket.socket, peer: Peer) -> socket.socket:
         assert peer.tls is not None
-        secured = peer.tls.wrap_socket(plain, server_hostname=peer.host, do_handshake_on_connect=False)
+        secured = peer.tls.wrap_socket(plain, server_hostname=peer.server_name, do_handshake_on_connect=False)
         self._note(self._open.add, secured)
         self._note(self._open.discard, plain)
         try:
