@@ -348,6 +348,8 @@ class TestHaproxy:
             ("http://h?x", "h", 400), ("https://h:443/", "h", None), ("https://h:80/", "h", 400), ("ftp://h/", "h:80", 400),
             ("http:///a", "h", None), ("http://u@h/", "h:80", None), ("http://h/", "h:", None), ("http://h:/", "H:80", None),
             ("http://h:80/", "h:443", 400), ("http://h/", "g", 400), ("h:", "h", 400), ("ftp://h/", "h:", None),
+            ("u@h/x", "h", None), ("a@b@h", "h", None), ("@/x", "h", None), ("h@", "g", None), ("u@g", "h", 400),
+            ("a/b@h", "h", 400), ("u@h?x", "h", 400),
         ],
     )  # fmt: skip
     def test_authorities(self, target, host, status):

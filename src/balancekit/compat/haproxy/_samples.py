@@ -49,7 +49,7 @@ def parse(request: RawRequest) -> Parsed | None:
     """Return the parts of a request, ``None`` if the answer is 400.
 
     A target that has no scheme and begins with neither a slash nor a star is an authority. If there are an authority and a
-    Host header, they must be equal.
+    Host header, they must be equal; user information before an ``@`` is not compared.
     """
     target = request.target
     hosts = request.values("host")
@@ -64,7 +64,7 @@ def parse(request: RawRequest) -> Parsed | None:
             target[found.end() :],
         )
     elif not target.startswith(("/", "*")):
-        authority, rest = target.partition("/")[0], ""
+        authority, rest = target.partition("/")[0].rpartition("@")[2], ""
     if authority and hosts and not _same_authority(authority, hosts[0], port):
         return None
     path = None if target.startswith("*") else rest.partition("?")[0] or None
