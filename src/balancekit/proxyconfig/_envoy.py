@@ -18,6 +18,7 @@ from balancekit.proxyconfig._envoy_words import (
     CLUSTER_IGNORED,
     CONNECTION,
     CONNECTION_IGNORED,
+    ELSEWHERE,
     LISTENER,
     LISTENER_IGNORED,
     ROUTES,
@@ -31,7 +32,6 @@ from balancekit.proxyconfig._re2 import MAX_PROGRAM_KEY
 
 __all__ = ["read_envoy"]
 
-ELSEWHERE: Final = "what another server says is not followed"
 PATHS: Final = (
     "IMPLEMENTATION_SPECIFIC_DEFAULT",
     "KEEP_UNCHANGED",
@@ -125,6 +125,8 @@ class _Reader:
             bootstrap.note("dynamic_resources", ELSEWHERE)
         resources = bootstrap.message("static_resources", neutral=["secrets"])
         if resources is None:
+            if "dynamic_resources" in bootstrap:
+                return
             raise self._notes.error(bootstrap.line, "static_resources is expected")
         for cluster in resources.messages("clusters", neutral=CLUSTER, ignored=CLUSTER_IGNORED):
             name = cluster.text("name")

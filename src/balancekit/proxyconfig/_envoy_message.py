@@ -1,7 +1,10 @@
 """Messages of an Envoy configuration: fields by name and type, and a list of those that were not read.
 
-Fields are named ``as_here`` or ``asHere``. A field that is read is followed; one that is stated to be neutral decides
-nothing about balancing; every other one is listed as not modelled, with its line.
+A field that is read is followed. A field that is stated to be neutral decides nothing about balancing. Every other field
+is listed as not modelled, with its line.
+
+Values have the forms that Envoy takes: names ``as_here`` or ``asHere``, enums in any case, ``3.0`` for a whole number, one
+value for a list of one, ``{value: 3}`` for an optional number or flag, ``{seconds: 3, nanos: 0}`` for a duration.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ from balancekit.proxyconfig._model import NotModelled, Origin, ProxyConfigError
 __all__ = ["Message", "Notes"]
 
 CAPITAL: Final = re.compile(r"(?<=[a-z0-9])([A-Z])")
+DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?")
 DURATION: Final = re.compile(r"([0-9]{1,9})(\.[0-9]{1,9})?s")
+MAX_DURATION_S: Final = 315_576_000_000
+"""Of a ``google.protobuf.Duration``."""
 UNKNOWN: Final = "not understood"
 
 
@@ -133,7 +139,7 @@ class Message:
         self._read.update(self._fields)
 
     def _off(self, name: str) -> bool:
-        value = self._fields[name]
+        value = _unwrapped(self._fields[name])
         return value.truth is False or value.is_null or value.data == []
 
     def __contains__(self, name: str) -> bool:
@@ -175,6 +181,10 @@ class Message:
         self._read.add(name)
         return self._fields[name] if name in self else None
 
+    def _scalar(self, name: str) -> Value | None:
+        value = self.value(name)
+        return None if value is None else _unwrapped(value)
+
     def text(self, name: str, default: str = "") -> str:
         """Return a field that is a text."""
         value = self.value(name)
@@ -186,10 +196,10 @@ class Message:
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Return a field that is a truth value; ``"true"`` and ``"false"`` may be quoted."""
-        value = self.value(name)
+        value = self._scalar(name)
         if value is None:
             return default
-        if value.data in {"true", "false"}:
+        if value.data in ("true", "false"):
             return value.data == "true"
         if value.truth is None:
             raise self.fail(name, "true or false is expected")
@@ -197,16 +207,17 @@ class Message:
 
     def whole(self, name: str, default: int, *, minimum: int = 0, maximum: int = 2**32 - 1) -> int:
         """Return a field that is a whole number."""
-        value = self.value(name)
+        value = self._scalar(name)
         if value is None:
             return default
-        if value.whole is None or not minimum <= value.whole <= maximum:
+        found = _whole(value)
+        if found is None or not minimum <= found <= maximum:
             raise self.fail(name, f"a whole number from {minimum} to {maximum} is expected")
-        return value.whole
+        return found
 
     def number(self, name: str, default: float, *, minimum: float, maximum: float) -> float:
         """Return a field that is a number."""
-        value = self.value(name)
+        value = self._scalar(name)
         if value is None:
             return default
         try:
@@ -219,16 +230,22 @@ class Message:
 
     def seconds(self, name: str) -> float | None:
         """Return a field that is a duration."""
-        text = self.text(name)
-        if name not in self:
+        value = self.value(name)
+        if value is None:
             return None
+        if isinstance(value.data, dict):
+            parts = self.message(name)
+            assert parts is not None, "the field is there"
+            limit = MAX_DURATION_S
+            return parts.whole("seconds", 0, maximum=limit) + parts.whole("nanos", 0, maximum=10**9 - 1) / 1e9
+        text = self.text(name)
         if not DURATION.fullmatch(text):
             raise self.fail(name, "seconds are expected, as 0.25s")
         return float(text[:-1])
 
     def choice(self, name: str, allowed: Collection[str], default: str) -> str:
-        """Return a field that is one of some words."""
-        found = self.text(name, default)
+        """Return a field that is one of some words, in capitals."""
+        found = self.text(name, default).upper()
         if found not in allowed:
             raise self.fail(name, f"{found!r} is none of {', '.join(allowed)}")
         return found
@@ -243,7 +260,7 @@ class Message:
         """Return a field that is a message, ``None`` if it is not there."""
         self._read.add(name)
         value = self._fields.get(name)
-        if value is None:
+        if value is None or value.is_null:
             return None
         found = self._messages.get(name)
         if found is None:
@@ -265,13 +282,11 @@ class Message:
         ]
 
     def list(self, name: str) -> list[Value]:
-        """Return a field that is a list."""
+        """Return a field that is a list; one value is a list of one."""
         value = self.value(name)
         if value is None:
             return []
-        if not isinstance(value.data, list):
-            raise self.fail(name, "a list is expected")
-        return value.data
+        return value.data if isinstance(value.data, list) else [value]
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a field that is a list of texts."""
@@ -297,3 +312,17 @@ class Message:
         metadata = self.message(name)
         found = metadata.struct("filter_metadata").get("envoy.lb") if metadata is not None else None
         return found if isinstance(found, dict) else {}
+
+
+def _unwrapped(value: Value) -> Value:
+    """Return the value in ``{value: …}``, and any other value as it is."""
+    data = value.data
+    return data["value"] if isinstance(data, dict) and data.keys() == {"value"} else value
+
+
+def _whole(value: Value) -> int | None:
+    """Return the whole number of a value, ``None`` if it has none; ``3.0`` and ``3e0`` are 3."""
+    if value.whole is not None or not isinstance(value.data, str) or not DECIMAL.fullmatch(value.data):
+        return value.whole
+    found = float(value.data)
+    return int(found) if found.is_integer() else None

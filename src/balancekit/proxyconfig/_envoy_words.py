@@ -16,6 +16,7 @@ __all__ = [
     "COMMON_IGNORED",
     "CONNECTION",
     "CONNECTION_IGNORED",
+    "ELSEWHERE",
     "ENDPOINT",
     "HEALTH_ASSUMED",
     "LISTENER",
@@ -32,7 +33,7 @@ __all__ = [
 
 HEALTH_ASSUMED: Final = "every host is taken to be well"
 CHANGED: Final = "requests are not changed here, and what is hashed may be"
-ELSEWHERE: Final = "what another server says is not followed"
+ELSEWHERE: Final = "resources of another server or file are not followed"
 
 BOOTSTRAP: Final = frozenset(
     [
