@@ -30,6 +30,9 @@ from balancekit.health import Damping, FlapDamping, Table, following
 
 __all__ = ["FAIL_BACK", "FailBack", "FailBackMachine", "SiteState", "SiteTrigger"]
 
+MAX_STEPS: Final = 10_000
+"""The most steps of a ramp; a step of less than 0.01 % moves no client."""
+
 
 class SiteState(enum.StrEnum):
     """How a site stands with its traffic."""
@@ -80,7 +83,7 @@ class FailBack(Record):
     ramp
         Seconds from its first share to all of it, >= 0; 0 for all at once.
     steps
-        Equal steps of the ramp, >= 1. The first gives ``1 / steps`` at once, the last all of it.
+        Equal steps of the ramp, 1 to 10,000. The first gives ``1 / steps`` at once, the last all of it.
     damping
         Keeps a site out that goes down too often; ``None`` for none.
 
@@ -110,7 +113,7 @@ class FailBack(Record):
     def _check(self) -> None:
         valid.number("hold_down", self.hold_down, minimum=0.0)
         valid.number("ramp", self.ramp, minimum=0.0)
-        valid.integer("steps", self.steps, minimum=1)
+        valid.integer("steps", self.steps, minimum=1, maximum=MAX_STEPS)
         if self.damping is not None and not isinstance(self.damping, FlapDamping):
             raise ConfigurationError("damping", self.damping, "a FlapDamping or None")
 

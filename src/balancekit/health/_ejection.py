@@ -89,12 +89,11 @@ class Ejection(Policy):
         ConfigurationError
             If ``streak`` is no integer >= 0.
         """
-        length = self.base
-        for _ in range(valid.integer("streak", streak, minimum=0) - 1):
-            length *= self.factor
-            if length >= self.max_duration:
-                length = self.max_duration
-                break
+        before = float(min(max(0, valid.integer("streak", streak, minimum=0) - 1), MAX_STREAK))
+        try:
+            length = min(self.max_duration, self.base * self.factor**before)
+        except OverflowError:
+            length = self.max_duration
         return length * (1.0 + self.jitter * rng.random())
 
     def remaining(self, streak: int, *, calm_for: float) -> int:
@@ -124,6 +123,8 @@ class Ejection(Policy):
         return out <= max(1, int(self.max_share * count))
 
 
+MAX_STREAK: Final = 2**53
+"""Ejections in a row after which none lasts longer. Each whole number up to this one is a float."""
 LAST_STAYS: Final = Ejection(max_share=1.0)
 """All endpoints may be ejected except the last one. Used for endpoints whose checks fail."""
 NONE_STAYS: Final = LAST_STAYS.replace(keep_last=False)

@@ -286,3 +286,14 @@ def test_a_wrong_argument_is_named(make, parameter):
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize("steps", [0, 10_001, 10**400], ids=["0", "10,001", "1e400"])
+def test_a_ramp_has_so_many_steps_that_each_can_be_taken(steps):
+    """A number of steps that no ramp can take one by one is refused by name at construction; the most is taken at once."""
+    with pytest.raises(ConfigurationError, match="steps="):
+        FailBack(steps=steps)
+    site = FailBack(hold_down=0.0, ramp=1.0, steps=10_000)()
+    site.observe(up=False, now=0.0)
+    site.observe(up=True, now=1.0)
+    assert site.advance(now=1e9) == 1.0

@@ -197,3 +197,16 @@ def test_the_last_one_goes_where_the_policy_says_so(witness):
         lb.acquire().release(Outcome.IGNORED)
     back = {"requests": ["a", "b"], "checks": ["b"], "damping": []}[witness]
     assert [one.id for one in lb.stats().endpoints if one.state in ELIGIBLE] == back
+
+
+@pytest.mark.parametrize(
+    "streak", [0, 1, 2, 3, 9, 2_000, 10**9, 10**400], ids="0 1 2 3 9 2e3 1e9 1e400".split()
+)
+@pytest.mark.parametrize("factor", [1.0, 1.5, 2.0, 1e300])
+def test_a_duration_is_computed_at_once_however_long_the_row(factor, streak):
+    """The duration of any ejection in a row is that of the formula, without a step for each of the row."""
+    ejection = Ejection(base=0.5, factor=factor, max_duration=60.0, jitter=0.0)
+    expected = 0.5
+    for _ in range(min(streak - 1, 20)):
+        expected = min(60.0, expected * factor)
+    assert ejection.duration(streak, Random(1)) == expected
