@@ -33,7 +33,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError
-from balancekit.waiting._lines import MIN_KEPT, Ranking, TenantLine, Waiter, ahead_of, is_let
+from balancekit.waiting._lines import MAX_COST, MIN_KEPT, Ranking, TenantLine, Waiter, ahead_of, is_let
 
 __all__ = ["Order", "WaitingQueue"]
 
@@ -160,7 +160,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         tenant
             The tenant of the request.
         cost
-            The cost of the request, > 0, charged to its tenant.
+            The cost of the request, > 0 and <= 1e12, charged to its tenant.
 
         Returns
         -------
@@ -170,15 +170,15 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         Raises
         ------
         ConfigurationError
-            If ``now`` or ``cost`` is no finite number, ``cost`` is not > 0, ``deadline`` is NaN, ``criticality`` is no
-            level, or ``tenant`` is no string. The queue is then unchanged.
+            If ``now`` or ``cost`` is no finite number, ``cost`` is not > 0 or above 1e12, ``deadline`` is NaN,
+            ``criticality`` is no level, or ``tenant`` is no string. The queue is then unchanged.
         """
         now = valid.number("now", now)
         if deadline.__class__ is not float or deadline != math.inf:
             deadline = valid.number("deadline", deadline, infinite=True)
         criticality = valid.integer("criticality", criticality, minimum=0, maximum=len(self._levels) - 1)
         tenant = valid.text("tenant", tenant, empty=True, any_text=True)
-        cost = valid.number("cost", cost, above=0.0)
+        cost = valid.number("cost", cost, above=0.0, maximum=MAX_COST)
         waiter = Waiter(
             request, arrived=now, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost
         )
@@ -342,12 +342,12 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         Raises
         ------
         ConfigurationError
-            If ``tenant`` is no string, or ``cost`` is no finite number > 0.
+            If ``tenant`` is no string, or ``cost`` is no number > 0 and <= 1e12.
         """
         if tenant.__class__ is not str:
             tenant = valid.text("tenant", tenant, empty=True, any_text=True)
-        if cost.__class__ is not float or not 0.0 < cost < math.inf:
-            cost = valid.number("cost", cost, above=0.0)
+        if cost.__class__ is not float or not 0.0 < cost <= MAX_COST:
+            cost = valid.number("cost", cost, above=0.0, maximum=MAX_COST)
         if self._count or tenant in self._served:
             self._served[tenant] = max(self._virtual, self._served.get(tenant, 0.0)) + cost
             self._forget_served()

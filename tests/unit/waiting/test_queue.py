@@ -261,17 +261,33 @@ def test_bad_arguments_are_named(make, name):
         make()
 
 
+@pytest.mark.parametrize("cost", [1.0, 1e6, 1e12])
+def test_tenants_alternate_after_a_request_of_any_cost(cost):
+    """After the most expensive request that is allowed, two tenants of equal costs are still served in turn."""
+    queue = WaitingQueue(max_waiting=100)
+    queue.offer(("dear", 0), now=0.0, tenant="dear", cost=cost)
+    queue.next(now=0.0)
+    queue.offer(("dear", 1), now=0.0, tenant="dear")
+    queue.next(now=0.0)
+    for number in range(10):
+        queue.offer(("first", number), now=1.0, tenant="first")
+    for number in range(10):
+        queue.offer(("second", number), now=1.0, tenant="second")
+    served = [tenant for tenant, _ in drain(queue)[0]]
+    assert served == ["first", "second"] * 10
+
+
 @pytest.mark.parametrize("where", ["offer", "served"])
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[("cost", value) for value in (math.nan, math.inf, 0, -1.0, True, "1", None, 10**400)],
+        *[("cost", value) for value in (math.nan, math.inf, 0, -1.0, 1.1e12, True, "1", None, 10**400)],
         *[("tenant", value) for value in (None, 3, [], b"shop")],
     ],
     ids=lambda value: repr(value)[:12],
 )
 def test_a_wrong_cost_or_tenant_is_refused_and_changes_nothing(where, name, value):
-    """A cost is a finite number > 0 and a tenant a string; otherwise the queue is as it was, and the order after it."""
+    """A cost is a number > 0 and <= 1e12 and a tenant a string; otherwise the queue is as it was, and the order after it."""
     queue = WaitingQueue(max_waiting=8)
     queue.offer("first", now=0.0, tenant="a")
     with pytest.raises(ConfigurationError, match=name):

@@ -20,7 +20,7 @@ from balancekit.waiting import WaitingQueue, WaitingRoom, WaitingTimeoutError
     [
         *[("criticality", value) for value in (4, -1, 1.0, True, "1", None, math.nan)],
         *[("tenant", value) for value in (None, 3, [], b"shop")],
-        *[("cost", value) for value in (0.0, -1.0, math.nan, True, "1")],
+        *[("cost", value) for value in (0.0, -1.0, 1.1e12, math.nan, True, "1")],
         *[("timeout", value) for value in (0.0, -1.0, math.nan, True, "1")],
     ],
 )
