@@ -91,7 +91,7 @@ class Ejection(Policy):
         """
         before = float(min(max(0, valid.integer("streak", streak, minimum=0) - 1), MAX_STREAK))
         try:
-            length = min(self.max_duration, self.base * self.factor**before)
+            length = min(self.max_duration, self.base * float(self.factor**before))
         except OverflowError:
             length = self.max_duration
         return length * (1.0 + self.jitter * rng.random())
