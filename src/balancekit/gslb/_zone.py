@@ -5,7 +5,7 @@ a name lead to the same site whenever the choice follows from the client (``Geo`
 ``HashedOne``).
 
 Source: RFC 1034 section 4.3.2 for the algorithm, RFC 2308 for negative answers, RFC 8020 for what NXDOMAIN says
-of names below.
+of names below, RFC 4592 for wildcard names.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ ANY_DATA: Final = '"RFC8482" ""'
 ANY_TTL_S: Final = 3600
 """The answer to ANY: one HINFO record (RFC 8482, 4.2), as gdnsd gives it."""
 LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+WILDCARD: Final = "*"
+PARENT: Final = re.compile(r"(?:\\.|[^\\.])*\.(.*)", re.DOTALL)
+"""The name above a name. A dot behind a backslash belongs to a label."""
 
 
 class Reply(NamedTuple):
@@ -65,7 +68,8 @@ class Zone(ConstructorRepr):
         Its start of authority.
     records
         By name relative to the origin (``"www"``; ``"@"`` for the origin itself): a policy, or static records. No CNAME
-        at the origin, where the start of authority is; NS at the origin only.
+        at the origin, where the start of authority is; NS at the origin only. A first label ``"*"`` stands for all names
+        below the rest of the name that are not there.
     addresses
         IP addresses by endpoint id, one or several. An id that is an address needs none.
     ttl
@@ -145,6 +149,7 @@ class Zone(ConstructorRepr):
             }
         )
         """The policies by relative name."""
+        self._has_wildcards: Final = any(name.startswith(WILDCARD) for name in self._names)
         self.beside: Final[Mapping[str, StaticRecords]] = MappingProxyType(
             dict([self._beside(name, value) for name, value in (beside or {}).items()])
         )
@@ -194,6 +199,8 @@ class Zone(ConstructorRepr):
         if full != self.origin and not _is_below(full, self.origin):
             return Reply("REFUSED")
         name = full[: -len(self.origin) - 1] if full != self.origin else ""
+        if self._has_wildcards:
+            name = self._covering(name)
         found = self._names.get(name)
         if kind == "ANY" and (found is not None or name in self._above) and not _is_alias(found):
             hinfo = ResourceRecord(absolute(query.name), "HINFO", ANY_TTL_S, ANY_DATA)
@@ -216,6 +223,15 @@ class Zone(ConstructorRepr):
         owner = absolute(query.name)
         records = tuple([ResourceRecord(owner, kind, ttl, text) for text in texts])
         return Reply("NOERROR", records, (), answer.scope, answer)
+
+    def _covering(self, name: str) -> str:
+        """Return a name that is there, or the wildcard name that stands for it. Return any other name as it is."""
+        above = name
+        while above and above not in self._names and above not in self._above:
+            parent = PARENT.fullmatch(above)
+            above = "" if parent is None else parent[1]
+        wildcard = f"{WILDCARD}.{above}" if above else WILDCARD
+        return wildcard if above != name and wildcard in self._names else name
 
     def _address(self, id: str) -> Mapping[int, Sequence[str]]:
         """Return the addresses of an endpoint that a policy, which may be the user's, has chosen."""
@@ -286,7 +302,7 @@ def _is_alias(found: Policy | StaticRecords | None) -> bool:
 
 def _relative(name: object, origin: str) -> str:
     """Return the name below the origin; one that ends with a dot is absolute."""
-    labels = _labels("records", name)
+    labels = _labels("records", name, wildcard=True)
     below = labels.removesuffix(f".{origin}")
     absolute = str(name).endswith(".")
     if below == labels if absolute else below != labels or labels == origin:
@@ -294,14 +310,20 @@ def _relative(name: object, origin: str) -> str:
     return below
 
 
-def _labels(parameter: str, name: object) -> str:
+def _labels(parameter: str, name: object, *, wildcard: bool = False) -> str:
     """Return a name as it is compared: A-labels in lower case, without the final dot."""
     text = valid.text(parameter, name).lower().removesuffix(".")
-    if not text.isascii():
-        text = ascii_host(text) or ""
-    if len(text) > MAX_NAME or not all(map(LABEL.fullmatch, text.split("."))):
-        raise ConfigurationError(parameter, name, "a domain name, each label 1 to 63 letters, digits, - or _")
-    return text
+    if wildcard and text == WILDCARD:
+        return text
+    head = f"{WILDCARD}." if wildcard and text.startswith(f"{WILDCARD}.") else ""
+    rest = text.removeprefix(head)
+    if not rest.isascii():
+        rest = ascii_host(rest) or ""
+    if len(head + rest) > MAX_NAME or not all(map(LABEL.fullmatch, rest.split("."))):
+        first = "; the first may be *" if wildcard else ""
+        allowed = f"a domain name, each label 1 to 63 letters, digits, - or _{first}"
+        raise ConfigurationError(parameter, name, allowed)
+    return head + rest
 
 
 def _addresses(

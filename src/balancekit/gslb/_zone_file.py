@@ -26,7 +26,8 @@
     [names."@"]
     records = { NS = ["ns1.example.com."] }
 
-A name with a policy may have ``records`` of other types beside it. A key that is not known is an error that names the ones
+A name with a policy may have ``records`` of other types beside it. ``[names."*"]`` and ``[names."*.eu"]`` stand for all names
+below that are not there. A key that is not known is an error that names the ones
 that are.
 """
 

@@ -314,3 +314,62 @@ def test_a_copied_zone_keeps_the_records_beside_its_policies(again):
     assert dict(copied.beside) == dict(DELEGATED.beside)
     with pytest.raises(TypeError):
         copied.beside["@"] = None
+
+
+WILD = Zone(
+    "example.com",
+    SOA,
+    {
+        "*.w": StaticRecords(data={"A": ["192.0.2.7"]}),
+        "*.d": AllUp(["192.0.2.1"]),
+        "a.d": StaticRecords(data={"A": ["192.0.2.9"]}),
+        "a.b.e": StaticRecords(data={"A": ["192.0.2.10"]}),
+        "*.e": StaticRecords(data={"TXT": ['"x"']}),
+        "*.mix": AllUp(["192.0.2.1"]),
+        "b.dot": StaticRecords(data={"A": ["192.0.2.8"]}),
+        "*.dot": StaticRecords(data={"A": ["192.0.2.11"]}),
+        "*.b.dot": StaticRecords(data={"A": ["192.0.2.12"]}),
+    },
+    beside={"*.mix": StaticRecords(data={"MX": ["10 mail.example.com."]})},
+    ttls={"*.mix": Ttl(minimum=3, maximum=7)},
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "found"),
+    [
+        ("x.w", "A", "192.0.2.7"), ("x.y.w", "A", "192.0.2.7"), ("X.W", "A", "192.0.2.7"), ("*.w", "A", "192.0.2.7"),
+        ("w", "A", "NOERROR"), ("x.w", "TXT", "NOERROR"), ("a.*.w", "A", "NXDOMAIN"), ("other", "A", "NXDOMAIN"),
+        ("x.d", "A", "192.0.2.1"), ("a.d", "A", "192.0.2.9"), ("x.a.d", "A", "NXDOMAIN"), ("z.deep.d", "A", "192.0.2.1"),
+        ("b.e", "TXT", "NOERROR"), ("q.e", "TXT", '"x"'), ("q.b.e", "TXT", "NXDOMAIN"),
+        ("x.mix", "MX", "10 mail.example.com."), ("x.mix", "A", "192.0.2.1"), ("x.mix", "TXT", "NOERROR"),
+        ("x.w", "ANY", '"RFC8482" ""'), (r"a\.b.dot", "A", "192.0.2.11"), (r"a\\.b.dot", "A", "192.0.2.12"), ("a.b.dot", "A", "192.0.2.12"),
+    ],
+)  # fmt: skip
+def test_a_wildcard_name_stands_for_the_names_below_it_that_are_not_there(name, kind, found):
+    """A wildcard answers for names that are not there and have nothing nearer above them, under the name in the query."""
+    query = Query(name=f"{name}.example.com", kind=kind, client=Client(address="192.0.2.53"))
+    reply = WILD.answer(query, fixed_standings({}), now=0.0, rng=Random(1))
+    assert [(record.name, record.data) for record in reply.records] == (
+        [] if found in {"NOERROR", "NXDOMAIN"} else [(f"{name}.example.com.", found)]
+    )
+    assert reply.rcode == ("NXDOMAIN" if found == "NXDOMAIN" else "NOERROR")
+    if (name, kind) == ("x.mix", "A"):
+        assert reply.records[0].ttl == 7
+
+
+def test_a_wildcard_at_the_origin_stands_for_every_name_but_the_origin():
+    """``*`` stands for all names that are not there, and not for the origin."""
+    zone = Zone("example.com", SOA, {"*.example.com.": AllUp(["192.0.2.1"])})
+    assert list(zone.policies) == ["*"]
+    for name, records in (("a.b.example.com", 1), ("example.com", 0)):
+        query = Query(name=name, client=Client(address="192.0.2.53"))
+        reply = zone.answer(query, fixed_standings({}), now=0.0, rng=Random(1))
+        assert (reply.rcode, len(reply.records)) == ("NOERROR", records)
+
+
+@pytest.mark.parametrize("name", ["a.*", "a*", "*a.b", "*.*", "**"])
+def test_a_star_is_refused_other_than_as_a_whole_first_label(name):
+    """A star stands alone as the first label of a name, or the name is refused."""
+    with pytest.raises(ConfigurationError, match="the first may be"):
+        Zone("example.com", SOA, {name: AllUp(["192.0.2.1"])})
