@@ -53,7 +53,7 @@ def lint_nginx(config: ProxyConfig) -> Iterator[LintFinding]:
             yield from _locations(server)
     yield from _names(everything)
     for directive in everything:
-        if directive.name == "proxy_next_upstream" and "non_idempotent" in directive.args:
+        if directive.name.endswith("_next_upstream") and "non_idempotent" in directive.args:
             yield LintFinding(
                 origin=directive.origin,
                 rule="repeated-writes",

@@ -53,17 +53,19 @@ from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_listen import Listens
 from balancekit.proxyconfig._nginx_upstream import read_method, read_server
 from balancekit.proxyconfig._nginx_values import Port, Variables
-from balancekit.proxyconfig._nginx_words import (
-    METHODS,
-    NEUTRAL,
-    PASSES,
-    ROUTING,
-)
+from balancekit.proxyconfig._nginx_words import METHODS, PASSES, effect_of
 
 __all__ = ["read_nginx"]
 
 NEVER: Final = "(?!)"
 """An expression that matches nothing."""
+DECIDING: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ["least_time", "sticky", "fair", "queue", "sticky_cookie_insert"], "it decides which server serves"
+    ),
+    "state": "servers are read from a file that is not read here",
+}
+"""Directives of an ``upstream`` without which its choice is not known."""
 OF_REQUESTS: Final = frozenset({"merge_slashes", "underscores_in_headers", "ignore_invalid_headers"})
 """Directives of a server that say how requests are read; for slashes the default server of the port decides."""
 
@@ -113,10 +115,7 @@ class _Reader:
 
     def _http(self) -> Sequence[Directive]:
         """Return the directives of the ``http`` block, or all of them in a file that is included into one."""
-        if all(
-            directive.block is None and directive.name not in NEUTRAL | {*ROUTING}
-            for directive in self.directives
-        ):
+        if all(directive.block is None and effect_of(directive.name) == "" for directive in self.directives):
             raise ProxyConfigError(Origin(self.path, 1), "no directive of nginx in this file")
         blocks = [directive for directive in self.directives if directive.name == "http"]
         if len(blocks) > 1:
@@ -189,14 +188,14 @@ class _Reader:
                     raise ProxyConfigError(directive.origin, f"{method.name} does not support backup servers")
             elif directive.name in METHODS:
                 method = directive
-            elif directive.name in {"least_time", "sticky", "fair", "queue", "sticky_cookie_insert"}:
+            elif directive.name in DECIDING:
                 unknown = str(directive)
-                self.note(directive, "it decides which server serves")
-            elif directive.name not in NEUTRAL:
+                self.note(directive, DECIDING[directive.name])
+            else:
                 self._unread(directive)
-        if not servers:
+        if not servers and block.last("state") is None:
             raise ProxyConfigError(block.origin, f"upstream {name!r} has no server")
-        if all(server.backup for server in servers):
+        if servers and all(server.backup for server in servers):
             raise ProxyConfigError(block.origin, f"upstream {name!r} has only backup servers")
         if method is not None and method.name != "least_conn" and any(server.backup for server in servers):
             unknown = unknown or f"{method} with backups"  # nginx refuses them only after the method
@@ -267,7 +266,7 @@ class _Reader:
                 level.append(self._location(directive))
             elif directive.name == "return":
                 answer = answer or directive
-            elif directive.name not in NEUTRAL:
+            else:
                 self._unread(directive)
         refuse_repeated([location.name for location in level])
         if answer is not None:
@@ -310,7 +309,7 @@ class _Reader:
                 proxies = True
             elif directive.name == "return":
                 target = directive if target is None or target.name != "return" else target
-            elif directive.name not in NEUTRAL:
+            else:
                 self._unread(directive)
         refuse_repeated([location.name for location in inner])
         action = self._action(target, " ".join(("location", *block.args)), block.origin, guards)
@@ -354,13 +353,9 @@ class _Reader:
     # ------------------------------------------------------------------ what is left
 
     def _unread(self, directive: Directive) -> None:
-        if directive.name in ROUTING:
-            if directive.args != ("off",):
-                self.note(directive, ROUTING[directive.name])
-        elif directive.name not in NEUTRAL and not directive.name.startswith(
-            ("ssl_", "gzip", "proxy_buffer", "client_", "log_")
-        ):
-            self.note(directive, "")
+        why = effect_of(directive.name)
+        if why is not None and not (why and directive.args == ("off",)):
+            self.note(directive, why)
 
     def note(self, directive: Directive, why: str) -> None:
         self.not_modelled.append(NotModelled(origin=directive.origin, text=str(directive), why=why))

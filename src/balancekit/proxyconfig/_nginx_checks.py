@@ -15,16 +15,21 @@ from typing import Final
 
 from balancekit.proxyconfig._model import ProxyConfigError
 from balancekit.proxyconfig._nginx_files import Directive
-from balancekit.proxyconfig._nginx_words import METHODS, NEUTRAL
+from balancekit.proxyconfig._nginx_words import METHODS, PASSES, is_neutral
 
 __all__ = ["check_directives"]
 
 WITH_BLOCK: Final = frozenset(
     "http events server location upstream map types if limit_except geo split_clients".split()
 )
-WITHOUT_BLOCK: Final = (NEUTRAL | METHODS) - WITH_BLOCK
-IN_UPSTREAM: Final = frozenset("keepalive keepalive_requests keepalive_time keepalive_timeout zone".split())
+IN_UPSTREAM: Final = frozenset(
+    "keepalive keepalive_requests keepalive_time keepalive_timeout resolver resolver_timeout zone".split()
+)
 """Directives without effect on a decision that an ``upstream`` has."""
+NOT_IN_HTTP: Final = (
+    frozenset({"http", "events", "location", "if", "set", "return", "rewrite", "limit_except"}) | PASSES
+)
+NOT_IN_SERVER: Final = frozenset({"http", "events", "server", "upstream", "map", "limit_except"}) | PASSES
 FLAGS: Final = frozenset(
     """sendfile tcp_nodelay tcp_nopush merge_slashes underscores_in_headers ignore_invalid_headers proxy_buffering
     proxy_request_buffering proxy_intercept_errors log_not_found chunked_transfer_encoding recursive_error_pages
@@ -51,11 +56,11 @@ def check_directives(directives: Iterable[Directive], inside: str = "") -> None:
             raise ProxyConfigError(one.origin, f"{one.name} is on or off")
         if (
             one.name.endswith(TIMES)
-            and one.name in NEUTRAL
+            and is_neutral(one.name)
             and not (one.args and TIME.fullmatch(one.args[0]))
         ):
             raise ProxyConfigError(one.origin, f"{one.name} has a time, as 500ms, 10s or 1m30s")
-        if inside == "upstream" and one.name in NEUTRAL:
+        if inside == "upstream" and is_neutral(one.name):
             _check_in_upstream(one)
         if one.name == "server_name" and not one.args:
             raise ProxyConfigError(one.origin, "server_name has a name")
@@ -65,13 +70,13 @@ def check_directives(directives: Iterable[Directive], inside: str = "") -> None:
 
 def _check_block(one: Directive, inside: str) -> None:
     """Refuse a block that a directive has not, which a semicolon that is missing before it makes, and one that is missing."""
-    if one.block is not None and one.name in WITHOUT_BLOCK:
+    if one.block is not None and one.name not in WITH_BLOCK and (is_neutral(one.name) or one.name in METHODS):
         raise ProxyConfigError(one.origin, f"{one.name} has no block: a ; is missing behind it")
     if one.block is None and one.name in WITH_BLOCK and inside != "upstream":
         raise ProxyConfigError(one.origin, f"{one.name} has a block")
-    if inside == "http" and one.name in {"http", "events", "location"}:
+    if inside == "http" and one.name in NOT_IN_HTTP:
         raise ProxyConfigError(one.origin, f"{one.name} is not allowed in a http block")
-    if inside == "server" and one.name in {"http", "events", "server", "upstream", "map"}:
+    if inside == "server" and one.name in NOT_IN_SERVER:
         raise ProxyConfigError(one.origin, f"{one.name} is not allowed in a server block")
 
 

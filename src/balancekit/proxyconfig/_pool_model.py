@@ -32,6 +32,7 @@ from balancekit.proxyconfig._model import Pool, ProxyConfigError
 from balancekit.proxyconfig._nginx_decide import upstream_server
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_selector import NginxSelector
+from balancekit.proxyconfig._nginx_words import PASSES
 from balancekit.routing import Priority
 
 __all__ = ["PoolModel", "pool_model"]
@@ -171,29 +172,41 @@ def _nginx(config: ProxyConfig, pool: Pool) -> PoolModel:
     servers = [upstream_server(server) for server in pool.servers]
     return PoolModel(
         pool=pool,
-        attempts=_nginx_attempts(config, len(pool.servers)),
+        attempts=_nginx_attempts(config, pool),
         selector=lambda: NginxSelector(servers, methods[directive]()),
         notes=tuple(notes),
     )
 
 
-def _nginx_attempts(config: ProxyConfig, servers: int) -> int:
-    """Return the attempts of the first directive that limits them; all servers are tried otherwise."""
+def _nginx_attempts(config: ProxyConfig, pool: Pool) -> int:
+    """Return the attempts of the first location that passes requests to a pool; by default, every server is tried."""
+    http = [
+        one
+        for top in nginx_directives(config.path, Files())
+        for one in (top.block or () if top.name == "http" else (top,))
+    ]
+    found = next(_attempts_of(http, pool.name.lower(), {}), 0)
+    return min(len(pool.servers), found or len(pool.servers))
 
-    def all_of(one: Directive) -> list[Directive]:
-        return [one, *[deeper for inner in one.block or () for deeper in all_of(inner)]]
 
-    for top in nginx_directives(config.path, Files()):
-        for one in all_of(top):
-            if one.name == "proxy_next_upstream" and one.args == ("off",):
-                return 1
-            if one.name == "proxy_next_upstream_tries":
-                tries = one.args[0] if len(one.args) == 1 else ""
-                if not tries.isascii() or not tries.isdecimal():
-                    raise ProxyConfigError(one.origin, f"{one} has a whole number")
-                if int(tries[:12]):
-                    return min(servers, int(tries[:12]))
-    return servers
+def _attempts_of(block: Sequence[Directive], pool: str, inherited: Mapping[str, int]) -> Iterator[int]:
+    """Yield the limit of attempts of each directive that passes requests to a pool; 0 is no limit."""
+    limits = dict(inherited)
+    for one in block:
+        if one.name.endswith("_next_upstream"):
+            limits[one.name] = int(one.args == ("off",))
+        elif one.name.endswith("_next_upstream_tries"):
+            tries = one.args[0] if len(one.args) == 1 else ""
+            if not tries.isascii() or not tries.isdecimal():
+                raise ProxyConfigError(one.origin, f"{one} has a whole number")
+            limits[one.name] = int(tries[:12])
+    for one in block:
+        if one.name in PASSES and one.args:
+            if one.args[0].rpartition("://")[2].partition("/")[0].lower() == pool:
+                family = one.name.removesuffix("pass")
+                yield limits.get(f"{family}next_upstream", 0) or limits.get(f"{family}next_upstream_tries", 0)
+        elif one.block is not None:
+            yield from _attempts_of(one.block, pool, limits)
 
 
 def _haproxy(_: ProxyConfig, pool: Pool) -> PoolModel:

@@ -330,3 +330,58 @@ def test_lines_that_nginx_does_not_start_with_are_refused(written, text, line):
 def test_lines_that_nginx_starts_with_are_read(written, text):
     """What ``nginx -t`` takes is taken."""
     assert written(NAME + text).kind == "nginx"
+
+
+FAMILIES = ["proxy", "fastcgi", "grpc", "memcached", "scgi", "uwsgi"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_directives_of_a_family_mean_what_those_of_proxy_mean(written, family):
+    """Timeouts and buffers decide nothing; retries and caches are listed, for each module that passes requests on."""
+    config = written(
+        f"server {{ location / {{ {family}_read_timeout 5s; {family}_bind 10.0.0.9; {family}_next_upstream error;"
+        f" {family}_cache c; return 204; }} }}"
+    )
+    assert [note.text for note in config.not_modelled] == [
+        f"{family}_next_upstream error",
+        f"{family}_cache c",
+    ]
+    assert all(note.why for note in config.not_modelled)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "limit_req_zone $binary_remote_addr zone=a:1m rate=1r/s",
+        "proxy_cache_path /tmp/c keys_zone=c:1m",
+        "fastcgi_intercept_errors on",
+        "valid_referers none blocked",
+        "more_set_headers 'A: b'",
+        "brotli on",
+        "http2_max_concurrent_streams 64",
+        "auth_request_set $user $upstream_http_x_user",
+    ],
+)
+def test_directives_that_decide_nothing_are_not_listed(written, line):
+    """They change responses, buffers and variables, and no choice of a server."""
+    assert written(f"{line}; server {{ location / {{ return 204; }} }}").not_modelled == ()
+
+
+def test_an_upstream_may_have_a_resolver_of_its_own(written):
+    """From nginx 1.27.3 on it may stand there, beside servers that are resolved again."""
+    config = written(
+        "upstream u { zone u 64k; resolver 10.0.0.2 valid=5s; resolver_timeout 2s; server 10.0.0.1:80; }"
+        " server { location / { proxy_pass http://u; } }"
+    )
+    assert config.not_modelled == ()
+    assert config.explain(ProxyRequest()).server.address == "10.0.0.1:80"
+
+
+def test_servers_of_a_state_file_leave_the_choice_open(written):
+    """An ``upstream`` with ``state`` has no servers here: it is listed, and no server is named."""
+    config = written(
+        "upstream u { zone u 64k; state /var/lib/u; } server { location / { proxy_pass http://u; } }"
+    )
+    assert [note.text for note in config.not_modelled] == ["state /var/lib/u"]
+    assert config.explain(ProxyRequest()).server is None
+    assert config.route(ProxyRequest()).pool == "u"

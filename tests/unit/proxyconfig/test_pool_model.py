@@ -229,6 +229,34 @@ def test_tries_that_are_no_number_are_refused(tmp_path, words):
         pool_model(read_config(str(path)))
 
 
+@pytest.mark.parametrize(
+    ("words", "attempts"),
+    [
+        (
+            "location /o { proxy_next_upstream off; proxy_pass http://v; } location / { proxy_pass http://u; }",
+            3,
+        ),
+        ("location / { proxy_next_upstream off; proxy_pass http://u/x; }", 1),
+        ("proxy_next_upstream_tries 2; location / { proxy_pass http://U; }", 2),
+        (
+            "proxy_next_upstream_tries 2; location / { proxy_next_upstream_tries 0; proxy_pass http://u; }",
+            3,
+        ),
+        ("proxy_next_upstream_tries 2; location / { grpc_pass grpc://u; }", 3),
+        ("grpc_next_upstream off; location / { grpc_pass grpc://u; }", 1),
+        ("uwsgi_next_upstream_tries 2; location / { if ($args) { uwsgi_pass u; } }", 2),
+    ],
+)
+def test_attempts_are_those_of_the_location_that_passes_to_the_pool(tmp_path, words, attempts):
+    """Limits of other locations and of other protocols do not count."""
+    path = tmp_path / "nginx.conf"
+    path.write_text(
+        "http { upstream u { server a:1; server b:1; server c:1; } upstream v { server d:1; } "
+        f"server {{ {words} }} }}"
+    )
+    assert pool_model(read_config(str(path)), "u").attempts == attempts
+
+
 LEFT_OUT = {
     "subsets": "\n    lb_subset_config: {subset_selectors: [{keys: [stage]}]}",
     "weights of localities": "\n    common_lb_config: {locality_weighted_lb_config: {}}",
