@@ -76,7 +76,7 @@ def servers() -> Iterator[list[Server]]:
         yield [stack.enter_context(Server(name)) for name in "ab"]
 
 
-def body_of(kind: str, pieces: int, error: Exception | None = None) -> Any:
+def body_of(kind: str, pieces: int, error: BaseException | None = None) -> Any:
     """Return a body that is made as it is sent, and ends in an error if there is one."""
 
     def blocking() -> Iterator[bytes]:
@@ -114,6 +114,30 @@ def test_a_body_that_raises_is_the_callers(
     assert set(outcomes(lb, "a")) <= BLAMELESS
     assert not outcomes(lb, "b")
     assert len(servers[1].seen) == sent
+
+
+class Abandoned(BaseException):
+    """What ends the work of a framework, such as its time limit, and is no Exception."""
+
+
+@every_client
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), Abandoned()], ids=["cancelled", "abandoned"])
+@pytest.mark.parametrize("pieces", [0, 1])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_body_whose_source_is_cancelled_is_the_callers(
+    kind: str, error: BaseException, pieces: int, servers: list[Server]
+) -> None:
+    """A body that ends in a cancellation of what it reads from blames no endpoint, and is not sent elsewhere."""
+    lb = pool(servers[0].address, servers[1].address)
+
+    async def scenario(client: Any) -> None:
+        with pytest.raises(BaseException) as caught:
+            await client.request("PUT", "http://orders/ok", body=body_of(kind, pieces, error))
+        assert not isinstance(caught.value, AssertionError)
+
+    play(kind, lb, scenario, budget=budget())
+    assert set(outcomes(lb, "a")) <= BLAMELESS
+    assert not outcomes(lb, "b")
 
 
 class BrokenDisk(io.RawIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from traceback import walk_tb
 from typing import Final
 
@@ -13,7 +14,7 @@ from balancekit._support.extras import extra
 with extra("aiohttp"):
     import aiohttp
     from aiohttp import ClientRequest, ClientSession, hdrs
-    from aiohttp.payload import Payload
+    from aiohttp.payload import AsyncIterablePayload, Payload
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import (
@@ -26,7 +27,7 @@ from balancekit.adapters._classification import (
 )
 from balancekit.outcome import Outcome
 
-__all__ = ["UnusableEndpointError", "classify_error", "replayable"]
+__all__ = ["UnusableEndpointError", "classify_error", "replayable", "watch_body"]
 
 _UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
 _OURS: Final = Classification(Outcome.IGNORED)
@@ -104,6 +105,38 @@ def _is_of_the_body(error: BaseException, call: Call) -> bool:
             source = next((name for name in modules[begun:] if name not in PAYLOADS), "")
             return source != "aiohttp.http_writer"
     return False
+
+
+def watch_body(body: object, call: Call) -> None:
+    """Note in a call if a body that is made as it is sent raises what aiohttp does not pass on, such as a cancellation."""
+    if isinstance(body, AsyncIterablePayload):
+        pieces = body._iter  # noqa: SLF001 - where aiohttp keeps them
+        if pieces is not None:
+            body._iter = _WatchedPieces(pieces, call)  # noqa: SLF001 - the same
+
+
+class _WatchedPieces:
+    """The pieces of a body. The client ends it by cancelling the task that sends it, and nothing else is the client's."""
+
+    __slots__ = ("_call", "_pieces")
+
+    def __init__(self, pieces: AsyncIterator[bytes], call: Call) -> None:
+        self._pieces = pieces
+        self._call = call
+
+    def __aiter__(self) -> _WatchedPieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._pieces)
+        except StopAsyncIteration:
+            raise
+        except BaseException:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                self._call.body_raised = True
+            raise
 
 
 def _has_no_decoder(error: aiohttp.ClientResponseError) -> bool:

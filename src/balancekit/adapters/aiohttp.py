@@ -38,7 +38,7 @@ with extra("aiohttp"):
 
 from balancekit._support.signature import spelled
 from balancekit.adapters._addresses import AddressCache, reachable
-from balancekit.adapters._aiohttp_errors import UnusableEndpointError, classify_error, replayable
+from balancekit.adapters._aiohttp_errors import UnusableEndpointError, classify_error, replayable, watch_body
 from balancekit.adapters._body_buffer import buffer_body_async
 from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._classification import CANCELLED, IDEMPOTENT_METHODS
@@ -195,6 +195,7 @@ class Balanced(ConstructorRepr):
         kept = {name: getattr(request, name) for name in _ON_ITS_WAY}
         self._direct(request, url, where, call)
         hidden = request.headers is not headers
+        watch_body(request.body, call)
         try:
             if call.deadline == math.inf:
                 response = await handler(request)
