@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from balancekit import Endpoint, First, LoadBalancer, Outcome
+from balancekit import Endpoint, First, Lease, LoadBalancer, Outcome
 from balancekit.events import Removed, Retried
 from balancekit.observability._totals import MAX_REMOVED, Count, EndpointTotals
 from balancekit.observability.opentelemetry import instrument
@@ -222,6 +222,63 @@ def test_counters_never_decrease(temporality: AggregationTemporality, how: str) 
     stop()
 
 
+@pytest.mark.parametrize("successor", [False, True])
+def test_an_endpoint_that_leaves_is_counted_once(successor: bool) -> None:
+    """Counts of a removed endpoint with open leases go on, beside those of a successor, and stay when it has left."""
+    reader = InMemoryMetricReader()
+    lb = LoadBalancer(["a", "b"], timed=True)
+    stop = instrument(lb, service="orders", meter=MeterProvider([reader]).get_meter("test"))
+
+    def lease_of_a() -> Lease[str]:
+        return lb.acquire(exclude=["b"])
+
+    def end(lease: Lease[str]) -> None:
+        lease.report_tokens(2)
+        lease.release()
+
+    def found() -> list[int]:
+        values = read(reader)
+        names = ("attempts", "tokens", "inflight")
+        points = [values[f"balancekit.client.{name}"] for name in names]
+        return [sum(v for v, at in each if at["network.peer.address"] == "a") for each in points]
+
+    for _ in range(10):
+        end(lease_of_a())
+    late = [lease_of_a() for _ in range(3)]
+    assert found() == [10, 20, 3]
+    lb.remove("a")
+    assert found() == [10, 20, 3]
+    end(late.pop())
+    assert found() == [11, 22, 2]
+    added = 0
+    if successor:
+        lb.add("a")
+        for added in range(1, 16):
+            end(lease_of_a())
+            assert found() == [11 + added, 22 + 2 * added, 2]
+    end(late.pop())
+    assert found() == [12 + added, 24 + 2 * added, 1]
+    end(late.pop())  # the last answer of an endpoint is in no reading
+    if successor:
+        assert found()[:2] == [12 + added, 24 + 2 * added]
+        end(lease_of_a())
+        assert found() == [13 + added, 26 + 2 * added, 0]
+        lb.remove("a")
+    lb.add("a")
+    end(lease_of_a())
+    assert found() == [13 + added + successor, 26 + 2 * (added + successor), 0]
+    stop()
+
+
+def test_totals_of_endpoints_that_leave_are_bounded() -> None:
+    """Endpoints that were read while they left, or whose removal was never reported, are no more than the limit."""
+    totals = EndpointTotals()
+    for number in range(MAX_REMOVED + 2):
+        totals.read(lambda number=number: [Count(f"e{number}", "attempts", "success", 5, leaving=True)])
+    found = totals.read(lambda: [Count(f"e{number}", "attempts", "success", 1) for number in range(4)])
+    assert [one.value for one in found] == [1, 1, 6, 6]
+
+
 def test_totals_of_endpoints_that_left_long_ago_are_dropped() -> None:
     """The totals of the last thousand removed endpoints are kept, and those of a balancer's present ones."""
     totals = EndpointTotals()
@@ -234,9 +291,9 @@ def test_totals_of_endpoints_that_left_long_ago_are_dropped() -> None:
 
 
 def test_a_successor_that_is_read_before_its_predecessor_is_gone_loses_nothing() -> None:
-    """Counts that fall before the removal is reported leave the total as it was, and are added to it afterwards."""
+    """Counts that fall before the removal is reported are added to the total, and are not added again by the report."""
     totals = EndpointTotals()
     found = [totals.read(lambda value=value: [Count("a", "tokens", "", value)])[0].value for value in (9, 2)]
     totals.on_event(Removed(endpoint="a", at=0.0))
     found.append(totals.read(lambda: [Count("a", "tokens", "", 2)])[0].value)
-    assert found == [9, 9, 11]
+    assert found == [9, 11, 11]

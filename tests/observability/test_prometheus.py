@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from balancekit import (
     AllIneligibleError,
     ConfigurationError,
+    Endpoint,
     First,
     LoadBalancer,
     Outcome,
@@ -246,6 +247,33 @@ def test_removed_endpoints_with_several_open_requests_leave_nothing(drained: boo
     assert labels == {"stays", "new", "other"}
     assert collector.labelled() == {"stays", "new"}
     assert value(families, "balancekit_request_duration_seconds_count", endpoint="new") == 1.0
+
+
+def test_an_endpoint_that_returns_has_one_state_and_one_median() -> None:
+    """An endpoint beside a predecessor with open requests adds its counts to it; state, weight and medians are its own."""
+    registry, clock = CollectorRegistry(), ManualClock()
+    lb = LoadBalancer(["a"], timed=True, clock=clock)
+    BalancerCollector(lb, service="s", registry=registry)
+
+    def answer(seconds: float) -> None:
+        lease = lb.acquire()
+        clock.advance(seconds)
+        lease.first_byte()
+        lease.report_tokens(3)
+        lease.release()
+
+    answer(4.0)
+    late = lb.acquire()
+    lb.update([Endpoint("a", "other", weight=3.0)])
+    answer(1.0)
+    families = scrape(registry)
+    assert value(families, "balancekit_inflight_requests", endpoint="a") == 1.0
+    assert value(families, "balancekit_tokens_total", endpoint="a") == 6.0
+    assert value(families, "balancekit_requests_total", endpoint="a", outcome="success") == 2.0
+    assert value(families, "balancekit_endpoint_weight", endpoint="a") == 3.0
+    assert value(families, "balancekit_endpoint_state", endpoint="a", state="draining") == 0.0
+    assert value(families, "balancekit_first_byte_seconds", endpoint="a") == pytest.approx(1.0)
+    late.release()
 
 
 def test_an_endpoint_that_is_removed_while_its_histogram_is_made_leaves_nothing() -> None:

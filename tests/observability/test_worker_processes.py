@@ -123,6 +123,43 @@ print(written("balancekit_tokens_total"))
     assert run(program, tmp_path) == "{'a': 22.0}"
 
 
+def test_tokens_of_an_endpoint_that_leaves_are_written_once(tmp_path: Path) -> None:
+    """Tokens of a removed endpoint with open requests are not written again, also beside a successor with its id."""
+    program = """
+collector = BalancerCollector(lb, service="s")
+def answer(lease, number):
+    lease.first_byte()
+    lease.report_tokens(number)
+    lease.release()
+def write():
+    collector._writer._write_answers()
+late = [lb.acquire(exclude=["b"]) for _ in range(3)]
+answer(lb.acquire(exclude=["b"]), 100)
+write()
+lb.remove("a")
+for lease in late[:2]:
+    answer(lease, 10)
+    write()
+lb.add("a")
+for _ in range(5):
+    answer(lb.acquire(exclude=["b"]), 1)
+    write()
+print(written("balancekit_tokens_total"))
+"""
+    assert run(program, tmp_path) == "{'a': 125.0}"
+
+
+def test_the_state_of_an_endpoint_that_returns_is_that_of_the_present_one(tmp_path: Path) -> None:
+    """An endpoint that is added again while a request of its predecessor is open has one weight and one state."""
+    program = """
+collector = BalancerCollector(lb, service="s")
+late = lb.acquire(exclude=["b"])
+lb.update([Endpoint("a", "other", weight=3.0), "b"])
+print(written("balancekit_endpoint_weight"))
+"""
+    assert run(program, tmp_path) == "{'a': 3.0, 'b': 1.0}"
+
+
 def test_a_removed_endpoint_has_no_weight(tmp_path: Path) -> None:
     """The weight of a removed endpoint is 0, so that the sum over all endpoints is that of the pool."""
     program = """

@@ -17,10 +17,11 @@ from typing import Any, Final, final
 
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit.endpoint import Endpoint
-from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
+from balancekit.events import Ejected, Event, Hedged, Retried, RetryRefused, Suppressed
 from balancekit.observability._event_counters import reason
 from balancekit.observability._instruments import STATES, Direct
 from balancekit.observability._series import MAX_REASONS, OTHER, SeriesNames
+from balancekit.observability._totals import EndpointTotals, by_id, tokens_of
 from balancekit.outcome import Completion
 from balancekit.protocols import ObservableBalancer
 from balancekit.statistics_view import EndpointStats
@@ -75,7 +76,7 @@ class DirectWriter:
         self._discovered = discovered
         self._reasons = SeriesNames(MAX_REASONS)
         self._lock = new_lock()
-        self._tokens: dict[str, int] = {}
+        self._tokens = EndpointTotals()
         self._begun: Counter[str] = Counter()
         """The requests in flight that this process has written, by label. Before :meth:`begin`, starts less ends."""
         self._started = False
@@ -157,6 +158,7 @@ class DirectWriter:
     def on_event(self, event: Event) -> None:
         """Count an event, and write the states of all endpoints."""
         direct, service = self._direct, self._service
+        self._tokens.on_event(event)
         match event:
             case Retried():
                 direct.retries.labels(service, self._reasons.label(reason(event.reason))).inc()
@@ -167,8 +169,6 @@ class DirectWriter:
             case Ejected():
                 name = self._names.label(event.endpoint)
                 direct.ejections.labels(service, name, self._reasons.label(reason(event.cause))).inc()
-            case Removed():
-                self._tokens.pop(event.endpoint, None)  # a successor starts at 0
             case Suppressed():
                 direct.ejections.labels(service, self._names.label(event.endpoint), "flapping").inc()
             case _:
@@ -226,27 +226,26 @@ class DirectWriter:
 
     def _write_answers(self) -> None:
         """Write first bytes and tokens of all endpoints that have reported them."""
-        direct, service, written = self._direct, self._service, self._tokens
+        direct, service = self._direct, self._service
         balancer = self._balancer()
-        found: dict[str, int] = {}
-        for one in () if balancer is None else balancer.stats().endpoints:
+        if balancer is None:
+            return
+        for total in self._tokens.read(lambda: tokens_of(balancer)):
+            if total.value:
+                direct.tokens.labels(service, self._names.label(total.endpoint)).inc(total.increase)
+        for one in by_id(balancer.stats()).values():
             name = self._names.label(one.id)
-            if one.tokens:
-                found[one.id] = one.tokens
-                before = written.get(one.id, 0)  # an endpoint that was removed and added again starts at 0
-                direct.tokens.labels(service, name).inc(one.tokens - (before if before <= one.tokens else 0))
             if one.first_byte is not None and name != OTHER:
                 direct.first_byte.labels(service, name).set(one.first_byte.p50)
             if one.tokens_per_second is not None and name != OTHER:
                 direct.speed.labels(service, name).set(one.tokens_per_second.p50)
-        self._tokens = found
 
     def _write_states(self) -> None:
         direct, service, balancer = self._direct, self._service, self._balancer()
         if balancer is None:
             return
         stats, present = balancer.stats(), set[str]()
-        for one in stats.endpoints:
+        for one in by_id(stats).values():
             name = self._names.label(one.id)
             present.add(name)
             direct.weight.labels(service, name).set(one.weight)

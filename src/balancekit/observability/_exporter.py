@@ -24,6 +24,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.observability._event_counters import EventCounters
 from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
 from balancekit.observability._series import OTHER
+from balancekit.observability._totals import by_id
 from balancekit.protocols import ObservableBalancer
 from balancekit.statistics_view import EndpointStats
 
@@ -136,6 +137,8 @@ def _read(member: Member, balancer: ObservableBalancer[Any], found: Mapping[str,
     stats = balancer.stats()
     member.forget(labelled - {endpoint.id for endpoint in stats.endpoints})  # their last leases have ended
     for endpoint in stats.endpoints:
+        _add_counts(sums, endpoint, member.label(endpoint.id))
+    for endpoint in by_id(stats).values():
         _add_endpoint(sums, endpoint, member.label(endpoint.id))
     for why, count in stats.refused.items():
         sums.add("failures", count, why)
@@ -162,14 +165,17 @@ class _Sums:
         self.values[key] = self.values.get(key, 0.0) + value
 
 
-def _add_endpoint(sums: _Sums, endpoint: EndpointStats, name: str) -> None:
+def _add_counts(sums: _Sums, endpoint: EndpointStats, name: str) -> None:
     for outcome, count in endpoint.outcomes.items():
         sums.add("requests", count, name, outcome.value)
     sums.add("inflight", endpoint.inflight, name)
-    if endpoint.first_byte is not None and name != OTHER:
-        sums.add("first_byte", endpoint.first_byte.p50, name)
     if endpoint.tokens:
         sums.add("tokens", endpoint.tokens, name)
+
+
+def _add_endpoint(sums: _Sums, endpoint: EndpointStats, name: str) -> None:
+    if endpoint.first_byte is not None and name != OTHER:
+        sums.add("first_byte", endpoint.first_byte.p50, name)
     if endpoint.tokens_per_second is not None and name != OTHER:
         sums.add("speed", endpoint.tokens_per_second.p50, name)
     sums.add("weight", endpoint.weight, name)

@@ -1,23 +1,46 @@
 """Totals per endpoint that never decrease, for exporters that compute differences.
 
 The counters of an endpoint start at 0 when it is removed and added again. A difference between two readings would then be
-negative. Here the total of a removed endpoint is kept, and the counts of its successor are added to it.
+negative. Here the total of a removed endpoint is kept, and the counts of its successor are added to it. A removed
+endpoint with open leases is counted until the last one ends, beside a successor with the same id.
 
-Requests that end between the last reading and the removal are in no reading, and so in no total.
+Requests that end between the last reading and the departure are in no reading, and so in no total.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, TypeAlias, final
+from typing import Any, Final, NamedTuple, final
 
 from balancekit._support.fork import new_lock
 from balancekit.events import Event, Removed
+from balancekit.protocols import ObservableBalancer
+from balancekit.statistics_view import BalancerStats, EndpointStats
 
-__all__ = ["Count", "EndpointTotals"]
+__all__ = ["Count", "EndpointTotals", "Total", "by_id", "tokens_of", "with_leaving"]
 
 MAX_REMOVED: Final = 1_000
 """The most removed endpoints whose totals are kept. The totals of the one removed first are dropped."""
+
+
+def with_leaving(balancer: ObservableBalancer[Any]) -> list[tuple[EndpointStats, bool]]:
+    """Return the statistics of each endpoint, and whether it was removed and still has open leases."""
+    present = {
+        endpoint.id for endpoint in balancer.endpoints
+    }  # read first: a later removal is not reported yet
+    found = []
+    for one in balancer.stats().endpoints:
+        found.append((one, one.id not in present))
+        present.discard(one.id)
+    return found
+
+
+def by_id(stats: BalancerStats) -> dict[str, EndpointStats]:
+    """Return one endpoint for each id: the present one, or the one that leaves if there is no successor."""
+    found: dict[str, EndpointStats] = {}
+    for endpoint in stats.endpoints:  # those that leave are last
+        found.setdefault(endpoint.id, endpoint)
+    return found
 
 
 class Count(NamedTuple):
@@ -30,10 +53,56 @@ class Count(NamedTuple):
     label: str
     """The outcome or reason that is counted."""
     value: int
+    leaving: bool = False
+    """Whether the endpoint was removed, and still has open leases."""
 
 
-_Totals: TypeAlias = dict[tuple[str, str], tuple[int, int]]
-"""By name and label: the total at the removal of the predecessor, and the total that was last reported."""
+class Total(NamedTuple):
+    """The total of one counter over all endpoints that had the same id."""
+
+    endpoint: str
+    """The id."""
+    name: str
+    """The name of the counter."""
+    label: str
+    """The outcome or reason that is counted."""
+    value: int
+    increase: int
+    """What the last reading did not have."""
+
+
+def tokens_of(balancer: ObservableBalancer[Any]) -> list[Count]:
+    """Return the counts of tokens of all endpoints."""
+    return [Count(one.id, "tokens", "", one.tokens, leaving) for one, leaving in with_leaving(balancer)]
+
+
+@final
+class _Sums:
+    """The total of one counter, and what it consists of."""
+
+    __slots__ = ("_departed", "_early", "_leaving", "_present", "value")
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._departed = self._leaving = self._present = 0
+        self._early = False
+        """Whether a reading has noticed a removal before it was reported."""
+
+    def read(self, present: int, leaving: int) -> int:
+        """Take the counts of a reading; return by how much the total increases."""
+        if present < self._present:
+            self.remove()
+            self._early = True
+        self._departed += max(0, self._leaving - leaving)
+        self._leaving, self._present = leaving, present
+        before, self.value = self.value, max(self.value, self._departed + leaving + present)
+        return self.value - before
+
+    def remove(self) -> None:
+        """Take the present endpoint for one that leaves."""
+        if not self._early:
+            self._leaving, self._present = self._leaving + self._present, 0
+        self._early = False
 
 
 @final
@@ -45,37 +114,45 @@ class EndpointTotals:
     Example
     -------
     >>> totals = EndpointTotals()
-    >>> [count.value for count in totals.read(lambda: [Count("a", "attempts", "success", 7)])]
+    >>> [total.value for total in totals.read(lambda: [Count("a", "attempts", "success", 7)])]
     [7]
     >>> totals.on_event(Removed(endpoint="a", at=0.0))
-    >>> [count.value for count in totals.read(lambda: [Count("a", "attempts", "success", 2)])]
-    [9]
+    >>> leaving = Count("a", "attempts", "success", 8, leaving=True)
+    >>> [total.value for total in totals.read(lambda: [Count("a", "attempts", "success", 2), leaving])]
+    [10]
+    >>> [total.value for total in totals.read(lambda: [Count("a", "attempts", "success", 2)])]
+    [10]
     """
 
     __slots__ = ("_lock", "_present", "_removed")
 
     def __init__(self) -> None:
         self._lock = new_lock()
-        self._present: dict[str, _Totals] = {}
-        self._removed: dict[str, _Totals] = {}
+        self._present: dict[str, dict[tuple[str, str], _Sums]] = {}
+        self._removed: dict[str, dict[tuple[str, str], _Sums]] = {}
 
-    def read(self, counts: Callable[[], Iterable[Count]]) -> list[Count]:
+    def read(self, counts: Callable[[], Iterable[Count]]) -> list[Total]:
         """Return the totals for some counts. The function is called under the lock, so that no removal comes in between."""
         with self._lock:
             return self._read(counts)
 
-    def _read(self, counts: Callable[[], Iterable[Count]]) -> list[Count]:
-        return [one._replace(value=self._total(one)) for one in counts()]
+    def _read(self, counts: Callable[[], Iterable[Count]]) -> list[Total]:
+        found: dict[tuple[str, str, str], list[int]] = {}
+        for one in counts():
+            if not one.leaving and one.endpoint not in self._present:
+                self._present[one.endpoint] = self._removed.pop(one.endpoint, {})
+            found.setdefault(one[:3], [0, 0])[one.leaving] += one.value
+        return [self._total(key, present, leaving) for key, (present, leaving) in found.items()]
 
-    def _total(self, count: Count) -> int:
-        totals = self._present.get(count.endpoint)
+    def _total(self, key: tuple[str, str, str], present: int, leaving: int) -> Total:
+        endpoint, name, label = key
+        totals = self._present.get(endpoint)
         if totals is None:
-            totals = self._present[count.endpoint] = self._removed.pop(count.endpoint, {})
-        before, reported = totals.get((count.name, count.label), (0, 0))
-        # A successor may be read before the removal of its predecessor is reported.
-        total = max(reported, before + count.value)
-        totals[count.name, count.label] = before, total
-        return total
+            totals = self._removed.setdefault(endpoint, {})
+            self._drop_oldest()
+        sums = totals.setdefault((name, label), _Sums())
+        increase = sums.read(present, leaving)
+        return Total(endpoint, name, label, sums.value, increase)
 
     def on_event(self, event: Event) -> None:
         """Keep the totals of a removed endpoint."""
@@ -87,6 +164,11 @@ class EndpointTotals:
         totals = self._present.pop(endpoint, None)
         if totals is None:
             return
-        self._removed[endpoint] = {key: (reported, reported) for key, (_, reported) in totals.items()}
+        for sums in totals.values():
+            sums.remove()
+        self._removed[endpoint] = totals
+        self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
         while len(self._removed) > MAX_REMOVED:
             del self._removed[next(iter(self._removed))]

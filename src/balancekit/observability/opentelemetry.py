@@ -21,6 +21,7 @@ Needs the extra ``otel``, which installs the API only. Without an SDK in the app
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import is_not
@@ -39,7 +40,7 @@ from balancekit._support.weak import weakly
 from balancekit._support.whole import begin_all
 from balancekit.events import Event, Retried
 from balancekit.observability._event_counters import EventCounters
-from balancekit.observability._totals import Count, EndpointTotals
+from balancekit.observability._totals import Count, EndpointTotals, Total, by_id, tokens_of, with_leaving
 from balancekit.outcome import FAILURES
 from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.statistics_view import EndpointStats
@@ -183,13 +184,14 @@ class _Instruments:
         return [one for one in self._sources if one.there() is not None]
 
     def _endpoints(self) -> Iterator[tuple[EndpointStats, dict[str, str | int]]]:
+        """Yield one endpoint for each id, and its attributes."""
         for source in self._sources:
             balancer = source.there()
             if balancer is not None:
-                for one in balancer.stats().endpoints:
-                    yield one, source.common | _peer(one.id)
+                for id, one in by_id(balancer.stats()).items():
+                    yield one, source.common | _peer(id)
 
-    def _totals(self, counts: Callable[[_Source], Iterable[Count]]) -> Iterator[tuple[_Source, Count]]:
+    def _totals(self, counts: Callable[[_Source], Iterable[Count]]) -> Iterator[tuple[_Source, Total]]:
         """Yield the totals that are not 0, with their balancers."""
         for source in self._present():
             for one in source.totals.read(partial(counts, source)):
@@ -205,8 +207,12 @@ class _Instruments:
             yield Observation(one.value, attributes)
 
     def _inflight(self, _options: CallbackOptions) -> Observations:
-        for one, attributes in self._endpoints():
-            yield Observation(one.inflight, attributes)
+        for source in self._present():
+            inflight = Counter[str]()
+            for one in _stats(source):
+                inflight[one.id] += one.inflight
+            for id, count in inflight.items():
+                yield Observation(count, source.common | _peer(id))
 
     def _ejections(self, _options: CallbackOptions) -> Observations:
         for source, one in self._totals(_ejections):
@@ -234,15 +240,19 @@ class _Instruments:
 
 
 def _attempts(source: _Source) -> list[Count]:
+    balancer = source.there()
+    if balancer is None:
+        return []
     return [
-        Count(one.id, "attempts", outcome.value, count)
-        for one in _stats(source)
+        Count(one.id, "attempts", outcome.value, count, leaving)
+        for one, leaving in with_leaving(balancer)
         for outcome, count in one.outcomes.items()
     ]
 
 
 def _tokens(source: _Source) -> list[Count]:
-    return [Count(one.id, "tokens", "", one.tokens) for one in _stats(source)]
+    balancer = source.there()
+    return [] if balancer is None else tokens_of(balancer)
 
 
 def _ejections(source: _Source) -> list[Count]:
