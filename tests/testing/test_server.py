@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import httpx
@@ -93,6 +94,20 @@ class TestResponses:
         """The status code and the Retry-After header are those asked for."""
         response = httpx.get(url + "status?code=503&retry_after=5")
         assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+
+    def test_a_slow_echo_is_that_of_its_own_request(self, url):
+        """The echo of a request that waits is not that of a request that came meanwhile."""
+        with ThreadPoolExecutor(4) as pool:
+            echoes = [pool.submit(httpx.get, f"{url}echo?latency=0.2&n={number}") for number in range(4)]
+        assert [one.result().json()["path"][-1] for one in echoes] == ["0", "1", "2", "3"]
+
+    def test_a_server_that_runs_for_long_keeps_the_last_requests(self, url, servers, monkeypatch):
+        """A server keeps a limited number of the requests that it received, the last ones."""
+        monkeypatch.setattr("balancekit.testing._toy.MAX_RECEIVED", 3)
+        servers["a"].received.clear()
+        for number in range(5):
+            httpx.get(f"{url}ok?{number}")
+        assert [one.path for one in servers["a"].received] == ["/ok?2", "/ok?3", "/ok?4"]
 
     def test_an_echo_is_the_request(self, url):
         """The echo contains method, path, headers and body of the request."""

@@ -36,6 +36,8 @@ BACKLOG: Final = 1024
 ROUNDS: Final = 3
 """Number of event-loop iterations from the acceptance of a connection until asyncio has made its transport. If the server
 stopped listening earlier, asyncio would make no transport, and the connection would stay open."""
+MAX_RECEIVED: Final = 10_000
+"""The most requests that a server keeps. The oldest one is dropped."""
 LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 """``SO_LINGER`` with a time of 0: closing sends RST (POSIX)."""
 
@@ -108,7 +110,10 @@ class Toy:
         if request.path.startswith(CONTROL):
             return self._control(request, body)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.received.append(Received(request.method, request.path_qs, headers, body))
+        received = Received(request.method, request.path_qs, headers, body)
+        self.received.append(received)
+        if len(self.received) > MAX_RECEIVED:
+            del self.received[0]
         try:
             behavior = self._behavior(request.path_qs)
         except ConfigurationError as error:
@@ -119,7 +124,7 @@ class Toy:
             await asyncio.Event().wait()
         if behavior.ending in ("close", "reset", "nonsense"):
             return _broken(request, behavior.ending)
-        return await self._respond(request, behavior, body)
+        return await self._respond(request, behavior, received)
 
     def _behavior(self, url: str) -> Behavior:
         if self.script:
@@ -131,16 +136,20 @@ class Toy:
             return self.default
         return named
 
-    async def _respond(self, request: web.BaseRequest, behavior: Behavior, body: bytes) -> web.StreamResponse:
+    async def _respond(
+        self, request: web.BaseRequest, behavior: Behavior, received: Received
+    ) -> web.StreamResponse:
         """Send a response with the status, headers and body that the behavior names."""
         headers = {"Retry-After": behavior.retry_after, "Location": behavior.location}
         given = {name: value for name, value in headers.items() if value is not None}
         chat = behavior.body == "chat" and behavior.status == OK
-        pieces = chat_pieces(body) if chat else _pieces(behavior, request.headers.get("Last-Event-ID"))
+        pieces = (
+            chat_pieces(received.body) if chat else _pieces(behavior, request.headers.get("Last-Event-ID"))
+        )
         if chat and pieces is None:
             return web.Response(headers=given, body=chat_completion(), content_type="application/json")
         if pieces is None:
-            text = self._echo(request, body) if behavior.body == "echo" else self.name.encode()
+            text = self._echo(received) if behavior.body == "echo" else self.name.encode()
             if behavior.ending == "complete":
                 return web.Response(status=behavior.status, headers=given, body=text)
             pieces = [text]
@@ -152,9 +161,8 @@ class Toy:
             _close(request.transport)
         return response
 
-    def _echo(self, request: web.BaseRequest, body: bytes) -> bytes:
-        received = self.received[-1]
-        content = received._asdict() | {"server": self.name, "body": body.decode("latin-1")}
+    def _echo(self, received: Received) -> bytes:
+        content = received._asdict() | {"server": self.name, "body": received.body.decode("latin-1")}
         return json.dumps(content, sort_keys=True).encode()
 
     def _control(self, request: web.BaseRequest, body: bytes) -> web.Response:

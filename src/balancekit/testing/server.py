@@ -78,7 +78,7 @@ class ToyServer(StateRepr, prints=("name", "address")):
 
     @property
     def received(self) -> list[Received]:
-        """Requests received so far, in order."""
+        """Requests received so far, in order; the last 10,000 of them."""
         return self._toy.received
 
     @property
