@@ -1,8 +1,8 @@
 """Reader of nginx's configuration: ``upstream`` blocks, servers, locations, maps.
 
 Followed: balancing methods and parameters of servers, ``server_name``, ``listen``, ``location`` in all forms, nested ones
-too, ``proxy_pass`` with or without variables, ``return``, ``map``, ``merge_slashes``. Everything that is neither followed
-nor known to decide nothing is listed as not modelled.
+too, ``proxy_pass`` with or without variables, ``return``, ``map``, ``set`` outside of ``if``, ``merge_slashes``. Everything
+that is neither followed nor known to decide nothing is listed as not modelled.
 
 Source: nginx 1.22; :mod:`balancekit.compat.nginx` decides.
 """
@@ -51,8 +51,9 @@ from balancekit.proxyconfig._nginx_decide import (
 )
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_listen import Listens
+from balancekit.proxyconfig._nginx_set import SetVariables
 from balancekit.proxyconfig._nginx_upstream import read_method, read_server
-from balancekit.proxyconfig._nginx_values import Port, Variables
+from balancekit.proxyconfig._nginx_values import Port, Variables, VariableSource
 from balancekit.proxyconfig._nginx_words import METHODS, PASSES, effect_of
 
 __all__ = ["read_nginx"]
@@ -255,6 +256,7 @@ class _Reader:
         level: list[LocationBlock] = []
         answer: Directive | None = None
         settings = dict(inherited)
+        variables = SetVariables(self.variables, block.block or ())
         for directive in block.block or ():
             if directive.name == "listen":
                 self.listens.add(directive, ports, self.note)
@@ -263,14 +265,14 @@ class _Reader:
             elif directive.name == "server_name":
                 names += [self._name(directive, name) for name in directive.args]
             elif directive.name == "location":
-                level.append(self._location(directive))
+                level.append(self._location(directive, variables))
             elif directive.name == "return":
                 answer = answer or directive
             else:
                 self._unread(directive)
         refuse_repeated([location.name for location in level])
         if answer is not None:
-            action = self._action(answer, "return of the server", answer.origin)
+            action = self._action(answer, "return of the server", answer.origin, variables)
             level = [LocationBlock(LocationName("", "/", answer.origin), action)]
         self.patterns += [(name, block.origin) for name in names]
         for port, default in (ports or {DEFAULT_PORT: False}).items():
@@ -285,8 +287,9 @@ class _Reader:
                 )
             )
 
-    def _location(self, block: Directive) -> LocationBlock:
+    def _location(self, block: Directive, server: VariableSource) -> LocationBlock:
         name = location_name(block)
+        variables = SetVariables(server, block.block or ())
         if name.is_expression and self._unsupported(block, name.pattern):
             name = name._replace(pattern=NEVER)
         target: Directive | None = None
@@ -300,7 +303,7 @@ class _Reader:
             if guard is not None:
                 guards.append(guard)
             elif directive.name == "location":
-                inner.append(self._location(directive))
+                inner.append(self._location(directive, server))
                 name.refuse_inner(inner[-1].name)
             elif directive.name in PASSES:
                 if target is not None and target.name == directive.name:
@@ -312,7 +315,7 @@ class _Reader:
             else:
                 self._unread(directive)
         refuse_repeated([location.name for location in inner])
-        action = self._action(target, " ".join(("location", *block.args)), block.origin, guards)
+        action = self._action(target, " ".join(("location", *block.args)), block.origin, variables, guards)
         self.patterns.append((name.pattern, block.origin))
         return LocationBlock(name, action, proxies, tuple(inner))
 
@@ -337,9 +340,10 @@ class _Reader:
         target: Directive | None,
         written: str,
         origin: Origin,
+        variables: VariableSource,
         guards: Sequence[Guard] = (),
     ) -> str:
-        self.actions.append(Action(self, target, written, origin, guards=guards))
+        self.actions.append(Action(self, target, written, origin, variables=variables, guards=guards))
         return str(len(self.actions) - 1)
 
     def implicit(self, address: str, directive: Directive) -> str:
@@ -353,6 +357,8 @@ class _Reader:
     # ------------------------------------------------------------------ what is left
 
     def _unread(self, directive: Directive) -> None:
+        if directive.name == "set" and self.variables.find("".join(directive.args[:1]).lstrip("$")) is None:
+            return  # a line that uses the variable is listed if its value is not known
         why = effect_of(directive.name)
         if why is not None and not (why and directive.args == ("off",)):
             self.note(directive, why)

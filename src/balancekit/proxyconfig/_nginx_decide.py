@@ -11,7 +11,7 @@ from balancekit.compat import nginx
 from balancekit.proxyconfig._model import Origin, Pool, PoolServer, ProxyConfigError, ProxyRequest, Routing
 from balancekit.proxyconfig._nginx_blocks import LocationName
 from balancekit.proxyconfig._nginx_files import Directive
-from balancekit.proxyconfig._nginx_values import Template, UnknownVariableError, Variables, written_bytes
+from balancekit.proxyconfig._nginx_values import Template, UnknownVariableError, VariableSource, written_bytes
 
 __all__ = [
     "DEFAULT_PORT",
@@ -40,7 +40,6 @@ class ActionReader(Protocol):
     """What an action needs of the reader."""
 
     pools: dict[str, Pool]
-    variables: Variables
     names: dict[str, str]
     """Pools by their name in lower case."""
     upstreams: set[str]
@@ -72,7 +71,7 @@ class Answer(NamedTuple):
         return Routing(None, rule, self.status, location)
 
 
-def answer_of(directive: Directive, variables: Variables) -> Answer:
+def answer_of(directive: Directive, variables: VariableSource) -> Answer:
     """Return what a ``return`` answers.
 
     Raises
@@ -108,7 +107,7 @@ class Guard(NamedTuple):
         return (self.template.value(request) == self.text) is self.equal
 
 
-def guard_of(directive: Directive, variables: Variables) -> Guard | None:
+def guard_of(directive: Directive, variables: VariableSource) -> Guard | None:
     """Return an ``if`` that only answers, ``None`` for any other."""
     if len(directive.args) != 3 or directive.args[1] not in {"=", "!="} or "$" in directive.args[2]:
         return None
@@ -180,6 +179,7 @@ class Action:
         written: str,
         origin: Origin,
         *,
+        variables: VariableSource,
         guards: Sequence[Guard] = (),
     ) -> None:
         self.rule: str = f"{written} ({origin})"
@@ -190,16 +190,18 @@ class Action:
         self._template: Template | None = None
         self._answer: Answer | None = None
         if target is not None and target.name == "return":
-            self._answer = answer_of(target, reader.variables)
+            self._answer = answer_of(target, variables)
         if target is not None and target.name != "return":
             if len(target.args) != 1:
                 raise ProxyConfigError(target.origin, f"{target.name} has one argument")
-            self._template = Template(target.args[0], reader.variables)
+            self._template = Template(target.args[0], variables)
             if self._template.unknown:
                 reader.note(target, f"the value of {', '.join(self._template.unknown)} is not known here")
             elif self._template.constant:
                 self._check(target, self._template.text)
                 self._pool_of(target, self._template.text)
+            elif self._template.fixed:
+                self._pool_of(target, self._template.value(ProxyRequest()).decode("utf-8", "replace"))
 
     def _check(self, target: Directive, text: str) -> None:
         """Refuse what nginx refuses of a text without variables."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, final
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, NamedTuple, Protocol, final
 
 from balancekit._support.text import to_bytes
 from balancekit._support.url_paths import nginx as read_path
@@ -19,7 +19,15 @@ from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._model import ProxyConfigError, ProxyRequest
 from balancekit.proxyconfig._nginx_files import Directive
 
-__all__ = ["Port", "Template", "UnknownVariableError", "Variables", "written_bytes"]
+__all__ = [
+    "Port",
+    "Template",
+    "UnknownVariableError",
+    "Value",
+    "VariableSource",
+    "Variables",
+    "written_bytes",
+]
 
 Value = Callable[[ProxyRequest], bytes]
 
@@ -66,6 +74,19 @@ class UnknownVariableError(Exception):
     """A value that needs a variable which is not known here."""
 
 
+class VariableSource(Protocol):
+    """The variables that a text may use."""
+
+    doubtful: Collection[str]
+    """Variables that are not known for some requests."""
+    fixed: Collection[str]
+    """Variables with the same value for all requests."""
+
+    def find(self, name: str) -> Value | None:
+        """Return how to compute a variable, ``None`` if it is not known here."""
+        ...
+
+
 @final
 class Variables:
     """The variables of a configuration: nginx's own and those of ``map`` blocks."""
@@ -77,6 +98,7 @@ class Variables:
         "_waiting",
         "doubtful",
         "first_port",
+        "fixed",
         "ports",
     )
 
@@ -91,8 +113,9 @@ class Variables:
         """Where requests without a port arrive."""
         self.ports: dict[int, Port] = {}
         """By number."""
-        self.doubtful: set[str] = set()
+        self.doubtful: Collection[str] = frozenset()
         """Maps that use variables which are not known, for some requests."""
+        self.fixed: Collection[str] = frozenset()
 
     def add_map(self, directive: Directive) -> None:
         """Remember a ``map`` block, to be read when it is used, or by :meth:`read_maps`.
@@ -183,7 +206,7 @@ class Variables:
         for entry in directive.block or ():
             table.add(entry, self)
         if table.uncertain:
-            self.doubtful.add(directive.args[1][1:].lower())
+            self.doubtful = {*self.doubtful, directive.args[1][1:].lower()}
         return table.value
 
 
@@ -268,14 +291,16 @@ class Template:
         What is known.
     """
 
-    __slots__ = ("_parts", "doubtful", "text", "unknown")
+    __slots__ = ("_parts", "doubtful", "fixed", "text", "unknown")
 
-    def __init__(self, text: str, variables: Variables) -> None:
+    def __init__(self, text: str, variables: VariableSource) -> None:
         self.text: str = text
         self.unknown: list[str] = []
         """Variables that are not known."""
         self.doubtful: list[str] = []
         """Variables that are not known for some requests."""
+        self.fixed: bool = True
+        """Whether its value is the same for all requests."""
         self._parts: list[bytes | Value] = []
         start = 0
         for found in VARIABLE.finditer(text):
@@ -286,6 +311,7 @@ class Template:
                 value = _unknown(name)
             elif name.lower() in variables.doubtful:
                 self.doubtful.append(f"${name}")
+            self.fixed = self.fixed and name.lower() in variables.fixed
             self._parts += [written_bytes(text[start : found.start()]), value]
             start = found.end()
         self._parts.append(written_bytes(text[start:]))

@@ -278,10 +278,10 @@ NAME = "upstream Alpha { server 10.0.0.1:80; }\n"
 def test_only_four_signs_are_blanks(tmp_path, blank):
     """Nginx takes a space that was pasted from a page for a letter: words are not ended by it."""
     path = tmp_path / "nginx.conf"
-    text = f"upstream a {{ server 10.0.0.1:80; }}\nserver {{{blank}listen 81; set $a x{blank}y; location / {{ proxy_pass http://a; }} }}"
+    text = f"upstream a {{ server 10.0.0.1:80; }}\nserver {{{blank}listen 81; limit_req zone=x{blank}y; location / {{ proxy_pass http://a; }} }}"
     path.write_text(f"http {{\n{text}\n}}\n", encoding="utf-8", newline="")
     config = read_nginx(str(path))
-    assert [one.text for one in config.not_modelled] == [f"{blank}listen 81", f"set $a x{blank}y"]
+    assert [one.text for one in config.not_modelled] == [f"{blank}listen 81", f"limit_req zone=x{blank}y"]
     assert config.explain(ProxyRequest("/", port=80)).server.address == "10.0.0.1:80"
 
 
@@ -385,3 +385,65 @@ def test_servers_of_a_state_file_leave_the_choice_open(written):
     assert [note.text for note in config.not_modelled] == ["state /var/lib/u"]
     assert config.explain(ProxyRequest()).server is None
     assert config.route(ProxyRequest()).pool == "u"
+
+
+SETS = [
+    ("set $up http://u; location / { proxy_pass $up; }", "u"),
+    ("location / { set $app u; set $proto http; proxy_pass $proto://$app; }", "u"),
+    ("location / { proxy_pass http://$app; set $app u; }", "u"),
+    ("set $app v; location / { set $app u; proxy_pass http://$app; }", "u"),
+    ("set $app u; set $url http://$app; location / { set $app v; proxy_pass $url; }", "u"),
+    ("location / { set $app u; proxy_pass http://$APP$request_uri; }", "u"),
+    ("location / { if ($args) { return 204; } set $app u; proxy_pass http://$app; }", "u"),
+    ("location / { if ($args) { set $app v; } set $app u; proxy_pass http://$app; }", "u"),
+    ("location / { set $app $arg_pool; proxy_pass http://$app; }", "u"),
+    ("location / { location /x { set $app u; proxy_pass http://$app; } return 204; }", "u"),
+]
+UNKNOWN_SETS = [
+    "location / { set $app u; if ($args) { set $app v; } proxy_pass http://$app; }",
+    "location / { if ($args) { break; } set $app u; proxy_pass http://$app; }",
+    "rewrite ^/a /b break; set $app u; location / { proxy_pass http://$app; }",
+    "location / { set $app u; auth_request_set $app $upstream_http_x; proxy_pass http://$app; }",
+    "location / { set $app $1; proxy_pass http://$app; }",
+    "location / { set $app u; location /x { proxy_pass http://$app; } }",
+    "location /other { set $app u; } location / { proxy_pass http://$app; }",
+]
+
+
+@pytest.mark.parametrize(("inside", "pool"), SETS, ids=[row[0] for row in SETS])
+def test_variables_that_are_set_are_followed(written, inside, pool):
+    """Lines of the server run before those of the location, in order, and a location inherits none."""
+    config = written(
+        f"upstream u {{ server 10.0.0.1:80; }} upstream v {{ server 10.0.0.2:80; }} server {{ {inside} }}"
+    )
+    assert config.route(ProxyRequest("/x?pool=u")).pool == pool
+    assert not any("set" in note.text.split() for note in config.not_modelled)
+
+
+@pytest.mark.parametrize("inside", UNKNOWN_SETS, ids=str)
+def test_variables_that_may_be_set_otherwise_are_not_known(written, inside):
+    """A value that depends on a condition or on a capture names no pool, and the line that uses it is listed."""
+    config = written(
+        f"upstream u {{ server 10.0.0.1:80; }} upstream v {{ server 10.0.0.2:80; }} server {{ {inside} }}"
+    )
+    assert config.route(ProxyRequest("/x")).pool is None
+    assert any("proxy_pass" in note.text and "not known here" in note.why for note in config.not_modelled)
+
+
+def test_an_address_out_of_a_variable_is_a_pool_from_the_start(written):
+    """An address that is the same for all requests is among the pools before a request is routed."""
+    config = written("server { location / { set $up http://10.0.0.7:81; proxy_pass $up; } }")
+    assert list(config.pools) == ["10.0.0.7:81"]
+
+
+def test_a_variable_of_nginx_that_is_set_is_listed(written):
+    """``set $args`` changes what other lines read."""
+    config = written("server { location / { set $args a=b; return 204; } }")
+    assert [note.text for note in config.not_modelled] == ["set $args a=b"]
+
+
+@pytest.mark.parametrize("line", ["set $a;", "set a b;", "set $a b c;"])
+def test_a_set_without_a_variable_and_a_value_is_refused(written, line):
+    """The error names the line."""
+    with pytest.raises(ProxyConfigError, match=r":\d+: set has a \$variable and a value"):
+        written(f"server {{ location / {{ {line} return 204; }} }}")
