@@ -83,14 +83,17 @@ def _play(trace: Json, phase: float, late: str | None) -> list[Json]:
         else:
             events.append(VrrpEvent(at=t, do=HAPPENINGS[what], nodes=(router,)))
     seconds = trace["inputs"]["seconds"]
-    for (router, script), turns in failing.items():
-        interval = servers[router]["track_scripts"][script].get("interval", 1)
-        first = next(event.at for event in events if event.do is VrrpDo.START and event.nodes == (router,))
-        run = first + phase * interval
-        while run < seconds:
-            failed = [fails for t, fails in turns if t <= run]
-            calls.append((run, router, _script(script, passed=not (failed and failed[-1]))))
-            run += interval
+    for server in servers.values():
+        starts = [event.at for event in events if event.do is VrrpDo.START and server["name"] in event.nodes]
+        for script, options in server.get("track_scripts", {}).items() if starts else ():
+            turns = failing.get((server["name"], script), [])
+            interval = options.get("interval", 1)
+            run = starts[0] + phase * interval
+            while run < seconds:
+                failed = [fails for t, fails in turns if t <= run]
+                passed = not (failed and failed[-1])
+                calls.append((run, server["name"], _script(script, passed=passed)))
+                run += interval
     simulation = VrrpSimulation(makers, events)
     for t, router, action in calls:
         simulation.call(t, router, action)

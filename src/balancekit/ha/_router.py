@@ -50,6 +50,11 @@ class VirtualRouter(RouterSettings):
         The form of the checksum of its adverts, for version 3 over IPv4. Both forms are accepted.
     check_pause
         Whether to step down after a pause: see :meth:`VrrpMachine.advance`.
+    claims
+        Whether priority 255 makes it the owner of the addresses: the priority is fixed, and it is active at once after a
+        start or a fault. Otherwise 255 is a priority as any other, as keepalived has it.
+    starts_active
+        Whether it is active at once after a start, whatever its priority.
 
     Raises
     ------

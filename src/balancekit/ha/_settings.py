@@ -45,6 +45,8 @@ FLAGS: Final = (
     "check_peers",
     "check_addresses",
     "check_pause",
+    "claims",
+    "starts_active",
 )
 
 
@@ -75,6 +77,8 @@ class RouterSettings(Record):
     check_addresses: bool = True
     ipv4_checksum: Ipv4Checksum = Ipv4Checksum.PSEUDO_HEADER
     check_pause: bool = True
+    claims: bool = True
+    starts_active: bool = False
 
     def _check(self) -> None:
         if self.version in MAX_INTERVAL_S:

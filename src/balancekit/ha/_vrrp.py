@@ -100,7 +100,8 @@ class VrrpMachine(StateRepr):
             return ()
         if self._faults:
             return self._step(VrrpTrigger.FAIL, now, ", ".join(self._faults))
-        return self._step(self._start_trigger(), now, "started")
+        active = self._owns or self.config.starts_active
+        return self._step(VrrpTrigger.START_OWNER if active else VrrpTrigger.START, now, "started")
 
     @whole
     @checked_arguments
@@ -166,7 +167,7 @@ class VrrpMachine(StateRepr):
         Parameters
         ----------
         priority
-            1 to 254.
+            1 to 254; 255 too, for a router that does not claim its addresses.
         now
             Seconds.
 
@@ -192,9 +193,22 @@ class VrrpMachine(StateRepr):
     @checked_arguments
     def check_priority(self, priority: int) -> int:
         """Return a priority that :meth:`set_priority` takes; raise its error for any other, and change nothing."""
-        if self.config.priority == OWNER:
+        claims = self.config.claims
+        if claims and self.config.priority == OWNER:
             raise ConfigurationError("priority", priority, "nothing else than 255: it owns the addresses")
-        return valid.integer("priority", priority, minimum=1, maximum=OWNER - 1)
+        return valid.integer("priority", priority, minimum=1, maximum=OWNER - 1 if claims else OWNER)
+
+    @whole
+    @checked_arguments
+    def renew(self, *, now: float) -> tuple[Effect, ...]:
+        """Set the timer again: an active router sends at once, a backup waits a whole down time from now on."""
+        now = valid.number("now", now)
+        woken = self._wake(now)
+        if self.role is Role.BACKUP:
+            self._arm(now, skewed=False)
+        elif self.role is Role.ACTIVE:
+            self.deadline = now
+        return woken
 
     @whole
     @checked_arguments
@@ -217,7 +231,8 @@ class VrrpMachine(StateRepr):
         self._faults.pop(reason, None)
         if self.role is not Role.FAULT or self._faults:
             return ()
-        return self._step(self._start_trigger(), now, f"{reason} cleared")
+        trigger = VrrpTrigger.START_OWNER if self._owns else VrrpTrigger.START
+        return self._step(trigger, now, f"{reason} cleared")
 
     @whole
     @checked_arguments
@@ -285,8 +300,9 @@ class VrrpMachine(StateRepr):
         for name, value in zip(self.__slots__, saved, strict=True):
             setattr(self, name, value)
 
-    def _start_trigger(self) -> VrrpTrigger:
-        return VrrpTrigger.START_OWNER if self.priority == OWNER else VrrpTrigger.START
+    @property
+    def _owns(self) -> bool:
+        return self.config.claims and self.priority == OWNER
 
     def _wake(self, now: float) -> tuple[Effect, ...]:
         """Step down after a pause that is longer than the down time."""
@@ -305,7 +321,7 @@ class VrrpMachine(StateRepr):
         if advert.priority >= self.priority:
             self._preempt_at = None
             return VrrpTrigger.SUPERIOR
-        if self.priority == OWNER:
+        if self._owns:
             return VrrpTrigger.INFERIOR
         if not self.config.preempt:
             return VrrpTrigger.TOLERATED

@@ -187,3 +187,74 @@ def test_names_that_are_not_there_are_refused():
         Keepalived(instances={"VI": ONE}, sync_groups={"G": ("VI",), "H": ("VI",)})
     with pytest.raises(ConfigurationError, match="vrid"):
         ONE.replace(virtual_router_id=0)
+
+
+@pytest.mark.parametrize(
+    ("state", "first"), [("BACKUP", Role.BACKUP), ("MASTER", Role.ACTIVE)], ids=["backup", "master"]
+)
+def test_priority_255_is_active_at_once_only_after_a_start_with_state_master(state, first):
+    """Priority 255 begins as a backup, with ``state MASTER`` as active. After a fault it begins as a backup."""
+    process = Keepalived(instances={"VI": ONE.replace(priority=255, state=state)})()
+    process.start(now=0.0)
+    assert process.role("VI") is first
+    process.advance(now=process.deadline)
+    assert process.role("VI") is Role.ACTIVE
+    process.fault(now=2.0)
+    process.clear(now=3.0)
+    assert process.role("VI") is Role.BACKUP
+    assert process.deadline == 3.0 + 3 * 0.5 + 0.5 / 256
+
+
+@pytest.mark.parametrize(
+    ("words", "renewed"),
+    [({}, False), ({"nopreempt": True}, True), ({"preempt_delay": 5.0}, True), ({"nopreempt": True, "state": "MASTER"}, False)],
+    ids=["plain", "nopreempt", "delay", "master"],
+)  # fmt: skip
+def test_priority_255_preempts_as_any_other(words, renewed):
+    """A backup of priority 255 lets an inferior advert set its timer under the same directives as any other."""
+    process = Keepalived(instances={"VI": ONE.replace(priority=255, **words)})()
+    process.start(now=0.0)
+    process.fault(now=0.1)
+    process.clear(now=0.2)
+    before = process.deadline
+    data = encode_advert(ONE.router().advert(200), **PACKET)
+    process.receive_packet(data, **PACKET, hop_limit=255, now=0.4)
+    assert (process.deadline > before) is renewed
+
+
+def test_the_active_one_of_two_priorities_of_255_falls_to_254():
+    """An active instance of priority 255 that receives an advert of 255 has priority 254 from then on, and yields."""
+    process, now = active(others={"VI": ONE.replace(priority=255, unicast_src_ip="192.0.2.99")})
+    with pytest.raises(RejectedAdvert):
+        process.receive_packet(
+            encode_advert(ONE.router().replace(addresses=("192.0.2.1",)).advert(255), **PACKET),
+            **PACKET,
+            hop_limit=255,
+            now=now,
+        )
+    assert sent(process.advance(now=process.deadline)) == [("VI", 255)]
+    process.receive_packet(
+        encode_advert(ONE.router().advert(255), **PACKET), **PACKET, hop_limit=255, now=now + 0.6
+    )
+    assert process.role("VI") is Role.BACKUP
+    assert sent(process.advance(now=process.deadline)) == [("VI", 254)]
+
+
+def test_a_reload_lets_an_active_instance_send_and_a_backup_wait_from_then_on():
+    """After a change of priority an advert is due at once. A backup waits a whole down time from then on."""
+    process, now = active()
+    process.set_priority(150, now=now + 0.2)
+    assert sent(process.advance(now=now + 0.2)) == [("VI", 150)]
+    process = Keepalived(instances={"VI": ONE})()
+    process.start(now=0.0)
+    process.set_priority(255, now=1.0)
+    assert process.deadline == 1.0 + 3 * 0.5 + 0.5 / 256
+
+
+def test_tracking_moves_no_timer_of_an_active_instance():
+    """A tracked file that changes the priority leaves the time of the next advert as it is."""
+    process, _ = active(files={"load": TrackFile(weight=2)})
+    before = process.deadline
+    process.file("load", 5, now=before - 0.1)
+    assert process.deadline == before
+    assert sent(process.advance(now=before)) == [("VI", 110)]

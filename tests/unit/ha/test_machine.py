@@ -518,3 +518,41 @@ def test_an_address_that_stands_twice_is_refused():
         source = "fe80::1" if ":" in twice[0] else "192.0.2.12"
         with pytest.raises(ConfigurationError, match="addresses"):
             VirtualRouter(vrid=51, addresses=twice, source=source)
+
+
+def test_priority_255_is_one_as_any_other_for_a_router_that_does_not_claim():
+    """Without ``claims`` a router of priority 255 starts as a backup, heeds ``preempt``, and may get another priority."""
+    machine, _ = in_role(Role.BACKUP, OWNER.replace(claims=False, preempt=False))
+    machine.receive(ROUTER.advert(200), HIGHER, now=0.1)
+    assert machine.deadline == 0.1 + 3 * 0.5 + 0.5 / 256
+    machine.set_priority(100, now=0.2)
+    machine.set_priority(255, now=0.2)
+    assert machine.priority == 255
+    with pytest.raises(ConfigurationError, match="priority"):
+        machine.set_priority(256, now=0.3)
+
+
+def test_a_router_may_be_active_at_its_start():
+    """With ``starts_active`` a router is active at once after a start, and a backup after a fault."""
+    machine = ROUTER.replace(starts_active=True)()
+    assert sent(machine.start(now=0.0)) == [100]
+    machine.fault(now=1.0)
+    machine.clear(now=2.0)
+    assert machine.role is Role.BACKUP
+    assert machine.stop(now=3.0)
+    assert sent(machine.start(now=4.0)) == [100]
+
+
+def test_a_renewed_timer_begins_again():
+    """``renew`` makes an advert due at once, or has a backup wait a whole down time; it changes no other role."""
+    machine, t = in_role(Role.ACTIVE)
+    machine.renew(now=t + 0.1)
+    assert machine.deadline == t + 0.1
+    machine, t = in_role(Role.BACKUP)
+    machine.renew(now=t + 0.4)
+    assert machine.deadline == t + 0.4 + ROUTER.down(0.5)
+    for role in (Role.INITIALIZE, Role.FAULT):
+        machine, t = in_role(role)
+        before = state(machine)
+        assert machine.renew(now=t) == ()
+        assert state(machine) == before

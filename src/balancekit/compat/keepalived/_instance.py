@@ -1,8 +1,8 @@
 """The ``vrrp_instance`` section of keepalived 2.2.7.
 
-Parameters have the names of its directives. It differs from :class:`~balancekit.ha.VirtualRouter` in four points: version 2
+Parameters have the names of its directives. It differs from :class:`~balancekit.ha.VirtualRouter` in five points: version 2
 is the default; an interval of 0 is adopted; a process that was paused continues as active; adverts are accepted from any
-unicast source.
+unicast source; 255 is a priority as any other, but for the start with ``state MASTER``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
-from balancekit.ha import VirtualRouter
+from balancekit.ha import OWNER, VirtualRouter
 
 __all__ = ["Instance"]
 
@@ -32,7 +32,8 @@ class Instance(Record):
         As in the configuration file, with its defaults; times in seconds. ``advert_int`` is rounded to whole seconds in version 2.
         In version 3 it is rounded to hundredths, and is at most 40.95 s. ``nopreempt`` clears ``preempt_delay``.
     state
-        ``"MASTER"`` clears ``nopreempt`` and ``preempt_delay``. It has no other effect: the instance starts as a backup.
+        ``"MASTER"`` clears ``nopreempt`` and ``preempt_delay``. An instance of priority 255 is then active at once after a
+        start. Any other, and any after a fault, begins as a backup.
     lower_prio_no_advert
         Whether an active router ignores an inferior advert instead of answering it.
 
@@ -89,6 +90,8 @@ class Instance(Record):
             peers=self.unicast_peer,
             check_peers=False,
             check_pause=False,
+            claims=False,
+            starts_active=plain and self.priority == OWNER,
         )
 
     def _interval(self) -> float:

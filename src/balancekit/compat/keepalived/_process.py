@@ -1,6 +1,6 @@
 """A keepalived 2.2.7 process: instances, sync groups, tracked scripts and files, and bad packets.
 
-It deviates from VRRP in three points. All are reproduced here, because peers depend on them:
+It deviates from VRRP in four points. All are reproduced here, because peers depend on them:
 
 - An interval of 0 is adopted, so a backup takes over at once.
 - An advert may be dropped for its checksum, TTL, version, type or addresses. It still delays the next advert of an active
@@ -8,6 +8,7 @@ It deviates from VRRP in three points. All are reproduced here, because peers de
   all, but keeps the addresses. In version 3 over IPv4, a checksum without the pseudo-header is dropped.
 - The priority of an instance in a sync group, and of an address owner, is fixed. Such an instance does not track scripts and
   files with a weight. A file of weight 1 is an exception: it is tracked as a file of weight 0.
+- An active instance of priority 255 that receives an advert of priority 255 has priority 254 from then on.
 
 :mod:`balancekit.ha` does not delay adverts so: there, a rejected advert changes nothing.
 """
@@ -134,7 +135,7 @@ class KeepalivedProcess(ConstructorRepr):
         grouped = {name: group for group in config.sync_groups.values() for name in group}
         groups = dict.fromkeys([grouped.get(name, (name,)) for name in config.instances])
         self._groups = [SyncGroup(routers={name: self.routers[name] for name in group})() for group in groups]
-        self._group_of = {name: group for group in self._groups for name in group.routers}
+        self._groups_by_instance = {name: group for group in self._groups for name in group.routers}
         self._fixed = {
             name for name, router in self.routers.items() if name in grouped or router.priority == OWNER
         }
@@ -155,7 +156,7 @@ class KeepalivedProcess(ConstructorRepr):
         ConfigurationError
             If there is no such instance.
         """
-        return self._group(instance).machines[instance].role
+        return self.group_of(instance).machines[instance].role
 
     @checked_arguments
     def start(self, *, now: float) -> tuple[MemberEffect, ...]:
@@ -184,11 +185,12 @@ class KeepalivedProcess(ConstructorRepr):
             If the packet is dropped. The next advert of the instance is then delayed by an interval, if it is active.
         """
         name = self._matched(data, source)
-        group = self._group_of[name]
+        group = self._groups_by_instance[name]
         try:
             advert = decode_advert(data, source=source, destination=destination, hop_limit=hop_limit)
             if _lacks_pseudo_header(advert, data, source, destination):
                 raise RejectedAdvert("checksum without pseudo-header")  # noqa: TRY301 - as any other
+            self._yield(name, advert, source)
             return group.receive(advert, source, now=now)
         except RejectedAdvert:
             machine = group.machines[name]
@@ -200,9 +202,15 @@ class KeepalivedProcess(ConstructorRepr):
     def set_priority(
         self, priority: int, *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
-        """Change the priority of an instance, or of all, as a reload does."""
+        """Change the priority of an instance, or of all, as a reload does.
+
+        An active instance sends an advert at once. A backup waits a whole down time from now on.
+        """
         names = self.config.instances if member is None else (member,)
-        return self._flat([self._group(name).set_priority(priority, now=now, member=name) for name in names])
+        found = [self.group_of(name).set_priority(priority, now=now, member=name) for name in names]
+        for name in names:
+            self.group_of(name).machines[name].renew(now=now)
+        return self._flat(found)
 
     @checked_arguments
     def fault(
@@ -210,7 +218,7 @@ class KeepalivedProcess(ConstructorRepr):
     ) -> tuple[MemberEffect, ...]:
         """Put an instance and its group into FAULT, or without ``member`` all instances."""
         names = self.config.instances if member is None else (member,)
-        return self._flat([self._group(name).fault(reason, now=now, member=name) for name in names])
+        return self._flat([self.group_of(name).fault(reason, now=now, member=name) for name in names])
 
     @checked_arguments
     def clear(
@@ -218,7 +226,7 @@ class KeepalivedProcess(ConstructorRepr):
     ) -> tuple[MemberEffect, ...]:
         """End the fault of an instance and its group, or without ``member`` of all instances."""
         names = self.config.instances if member is None else (member,)
-        return self._flat([self._group(name).clear(reason, now=now, member=name) for name in names])
+        return self._flat([self.group_of(name).clear(reason, now=now, member=name) for name in names])
 
     @checked_arguments
     def script(self, name: str, *, passed: bool, now: float) -> tuple[MemberEffect, ...]:
@@ -254,9 +262,17 @@ class KeepalivedProcess(ConstructorRepr):
                 found.append(self._apply(instance, now))
         return self._flat(found)
 
-    def _group(self, instance: str) -> SyncGroupMachine:
-        _known("instance", instance, self._group_of)
-        return self._group_of[instance]
+    @checked_arguments
+    def group_of(self, instance: str) -> SyncGroupMachine:
+        """Return the machines of the sync group that an instance is in.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such instance.
+        """
+        _known("instance", instance, self._groups_by_instance)
+        return self._groups_by_instance[instance]
 
     def _tracked(self, instance: str) -> TrackingMachine:
         fixed = instance in self._fixed
@@ -284,6 +300,13 @@ class KeepalivedProcess(ConstructorRepr):
                 if router.vrid == data[1] and ipaddress.ip_address(router.source).version == version:
                     return name
         raise RejectedAdvert("for no instance")
+
+    def _yield(self, name: str, advert: Advert, source: str) -> None:
+        """Lower the priority of an active instance of priority 255 that receives an advert of 255."""
+        machine = self._groups_by_instance[name].machines[name]
+        both = machine.config.priority == advert.priority == OWNER
+        if both and machine.role is Role.ACTIVE and machine.config.rejection(advert, source) is None:
+            machine.priority = OWNER - 1
 
     def _each(self, call: Callable[[SyncGroupMachine], tuple[MemberEffect, ...]]) -> tuple[MemberEffect, ...]:
         return self._flat([call(group) for group in self._groups])
@@ -315,7 +338,8 @@ class _Member:
         self._name = name
 
     def set_priority(self, priority: int, *, now: float) -> tuple[MemberEffect, ...]:
-        return self._process.set_priority(priority, now=now, member=self._name)
+        group = self._process.group_of(self._name)
+        return group.set_priority(priority, now=now, member=self._name)
 
     def fault(self, reason: str, *, now: float) -> tuple[MemberEffect, ...]:
         return self._process.fault(reason, now=now, member=self._name)
