@@ -8,6 +8,7 @@ routers of :mod:`balancekit.ha`. ``began`` says when each was listening after a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 from balancekit.compat.keepalived import Instance, Keepalived, TrackFile, TrackScript
@@ -35,12 +36,15 @@ SCRIPT_PHASES = (0.0, 0.25, 0.5, 0.75)
 """When a tracked script may run, in parts of its interval after the router began."""
 NOTICED_S = 0.02
 """By how much a start may have been noticed earlier or later than that of another router."""
+SLOW_S = 0.002
+"""By how much later the timers of a router may fire than those of another that end at the same time."""
 
 
 def candidates(trace: Json) -> Iterator[Json]:
     """Yield what the recorded members may be: one answer, or one for each phase of tracked scripts.
 
-    Then the same where one router began a little later than was noticed: it decides between timers that end together.
+    Then the same where one router began a little later than was noticed, and where the timers of one or more fire a little
+    late: that decides between timers that end together.
     """
     phases = (
         SCRIPT_PHASES if any("track_scripts" in server for server in trace["config"]["servers"]) else (0.0,)
@@ -49,11 +53,34 @@ def candidates(trace: Json) -> Iterator[Json]:
     for late in (None, *routers):
         for phase in phases:
             yield {"outputs": _play(trace, phase, late)}
+    for count in range(1, len(routers)):
+        for slow in combinations(routers, count):
+            yield {"outputs": _play(trace, phases[0], None, slow)}
 
 
-def _play(trace: Json, phase: float, late: str | None) -> list[Json]:
+class _Slow:
+    """A speaker whose timers fire a little late."""
+
+    def __init__(self, speaker: Any) -> None:
+        self._speaker = speaker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._speaker, name)
+
+    @property
+    def deadline(self) -> float | None:
+        due = self._speaker.deadline
+        return None if due is None else due + SLOW_S
+
+
+def _slowed(maker: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: _Slow(maker())
+
+
+def _play(trace: Json, phase: float, late: str | None, slow: tuple[str, ...] = ()) -> list[Json]:
     servers = {server["name"]: server for server in trace["config"]["servers"]}
     makers = {name: maker for name, server in servers.items() if (maker := _maker(server)) is not None}
+    makers |= {name: _slowed(maker) for name, maker in makers.items() if name in slow}
     began = _began(
         [(router, name, t + NOTICED_S * (router == late)) for router, name, t in trace["inputs"]["began"]]
     )
