@@ -22,6 +22,8 @@ __all__ = ["GeoIpBackend", "GeoReply", "LocationOf", "parse_network"]
 LocationOf: TypeAlias = Callable[[str], tuple[Location, int] | None]
 """Function that returns the database's row for an address: location and prefix length; ``None`` if there is no row."""
 
+_PLAIN: Final = frozenset(range(0x21, 0x7F)) - frozenset(b'"$();@\\')
+"""Bytes that stand for themselves in a name, and dots between labels."""
 _PLACEHOLDER: Final = re.compile("%%|%(?:cn|co|cc|re|ci|af|as|na|ip4|ip6|ip)")
 
 
@@ -52,7 +54,7 @@ class GeoReply(NamedTuple):
     """Scope of the answer. A reply has scope 0 if the name has no records of the queried type."""
     rcode: str = "NOERROR"
     alias: str | None = None
-    """Target of a CNAME in the answer, if no name exists: the last name that was tried."""
+    """Target of a CNAME in the answer, if no name exists: the last name that was tried, in presentation form."""
 
 
 @final
@@ -128,7 +130,19 @@ class GeoIpBackend(ConstructorRepr):
                 return GeoReply(self._names[name], scope)
             if name in self._above:
                 return GeoReply(None, 0)
-        return GeoReply(None, scope, "NXDOMAIN", name) if templates else GeoReply(None, 0, "NXDOMAIN")
+        return (
+            GeoReply(None, scope, "NXDOMAIN", _presentation(name))
+            if templates
+            else GeoReply(None, 0, "NXDOMAIN")
+        )
+
+
+def _presentation(name: str) -> str:
+    r"""Return a name with bytes that are no letters, digits or usual signs as ``\DDD``; names of cities have spaces.
+
+    Source: RFC 1035 section 5.1.
+    """
+    return "".join([chr(byte) if byte in _PLAIN else f"\\{byte:03}" for byte in name.encode()])
 
 
 def _templates(

@@ -351,3 +351,20 @@ def test_gdnsd_counts_ipv4_inside_the_networks_around_compatible_addresses(nets,
     geo = gdnsd.geo_map({"datacenters": ["a", "b", "c"], "nets": nets})
     places = ["192.0.2.1", "203.0.113.1", "0:0:1::"]
     assert "".join(geo.order(ip_address(place))[0] for place in places) == chosen
+
+
+@pytest.mark.parametrize(
+    ("city", "alias"),
+    [
+        ("Frankfurt am Main", r"frankfurt\032am\032main.geo.example"),
+        ("S\u00e3o Paulo", r"s\195\163o\032paulo.geo.example"),
+        ("Q(1)", r"q\0401\041.geo.example"),
+        ("L'Aquila", "l'aquila.geo.example"),
+    ],
+    ids=["blanks", "accent", "brackets", "plain"],
+)
+def test_powerdns_names_a_missing_city_in_presentation_form(city, alias):
+    """The target of the CNAME for a place without a name can be written to a zone file."""
+    row = (Location("EU", "DE", (), city, 0.0, 0.0), 24)
+    backend = powerdns.GeoIpBackend([], {"s": ["%ci.geo.example"]}, lambda _: row)
+    assert backend.look_up("s", CLIENT).alias == alias
