@@ -57,7 +57,7 @@ class PrefixAffinity(ConstructorRepr):
     block
         Bytes of a block, a multiple of 8. 256 characters are about 64 tokens; 64 token ids are 256 bytes.
     capacity
-        The blocks recorded per endpoint, >= 1. Set it to at least twice the endpoint's cache in tokens / 64, because dropping a
+        The blocks recorded per endpoint, 1 to 2**40. Set it to at least twice the endpoint's cache in tokens / 64, because dropping a
         block too early costs more than keeping it too long. The default is enough for caches of up to a million tokens.
     spill
         An endpoint is too busy if it has more open leases than ``spill`` x the mean, and more than the mean and two standard

@@ -36,6 +36,8 @@ from balancekit.inference._prefix_match import PrefixMatch
 
 __all__ = ["PrefixTable"]
 
+MAX_CAPACITY: Final = 1 << 40
+"""The largest capacity: more blocks than any cache holds. Whatever it is, the table has at most ``MAX_SETS``."""
 MAX_RATIO: Final = 1.3
 """The slots per block of capacity: 8 * 1.3 < 11 bytes."""
 MIN_SETS: Final = 64
@@ -64,12 +66,12 @@ class PrefixTable(StateRepr, prints=("capacity",)):
     Parameters
     ----------
     capacity
-        Blocks that an endpoint holds, >= 1.
+        Blocks that an endpoint holds, 1 to 2**40.
 
     Raises
     ------
     ConfigurationError
-        If ``capacity`` is not a whole number >= 1.
+        If ``capacity`` is not a whole number from 1 to 2**40.
 
     Example
     -------
@@ -101,7 +103,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
     )
 
     def __init__(self, capacity: int) -> None:
-        self.capacity: int = valid.integer("capacity", capacity, minimum=1)
+        self.capacity: int = valid.integer("capacity", capacity, minimum=1, maximum=MAX_CAPACITY)
         self.bits: dict[str, int] = {}
         """The bit of each endpoint in sets of holders, by name."""
         # blocks by epoch of their last use, modulo 64; last, their sum

@@ -49,7 +49,7 @@ from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy
 from balancekit.loads._idle_probe import IdleProbe, Stage
 from balancekit.loads._latency import measured
-from balancekit.loads._success_rate import SuccessRate
+from balancekit.loads._success_rate import SuccessRate, check_exponent
 from balancekit.outcome import FAILURES, Completion
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class FailureAware(Policy):
     floor
         The lower bound of the success rate, in (0, 1].
     exponent
-        The weight of failures, > 0.
+        The weight of failures, > 0; ``floor ** exponent`` must not be 0 as a float.
 
     Raises
     ------
@@ -109,7 +109,7 @@ class FailureAware(Policy):
         valid.number("success_decay", self.success_decay, above=0.0)
         valid.number("healing", self.healing, above=0.0)
         valid.number("floor", self.floor, above=0.0, maximum=1.0)
-        valid.number("exponent", self.exponent, above=0.0)
+        check_exponent(valid.number("exponent", self.exponent, above=0.0), self.floor)
 
     def for_pool(self) -> FailureAwarePool:
         """Return the shared state for the loads of one pool."""

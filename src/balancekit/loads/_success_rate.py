@@ -11,7 +11,9 @@ from __future__ import annotations
 from math import exp
 from typing import Final, NamedTuple, final
 
-__all__ = ["FailurePenalty", "SuccessRate"]
+from balancekit.errors import ConfigurationError
+
+__all__ = ["FailurePenalty", "SuccessRate", "check_exponent"]
 
 MIN_MISSING: Final = 1e-3
 """The largest missing success that is ignored; its factor would be under 0.3 %."""
@@ -27,6 +29,14 @@ class FailurePenalty(NamedTuple):
     floor: float
     """The lower bound of the success rate."""
     exponent: float
+
+
+def check_exponent(exponent: float, floor: float) -> None:
+    """Refuse an exponent by which the floor has a power of zero. The load of a failing endpoint is divided by it."""
+    if not (floor**exponent):
+        raise ConfigurationError(
+            "exponent", exponent, f"one by which the floor, {floor:g}, has a power above 0"
+        )
 
 
 @final

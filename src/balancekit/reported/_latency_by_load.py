@@ -25,6 +25,8 @@ __all__ = ["LatencyByLoad"]
 
 MAX_OPEN: Final = 1_000_000_000
 """The most requests on one server."""
+MAX_SAMPLES: Final = 1_000_000
+"""The most requests kept."""
 
 
 @final
@@ -34,14 +36,14 @@ class LatencyByLoad(ConstructorRepr):
     Parameters
     ----------
     samples
-        The number of recent requests kept, >= 1.
+        The number of recent requests kept, 1 to 1,000,000.
     nearest
         The number of samples in the median, >= 1: those whose requests in flight were closest.
 
     Raises
     ------
     ConfigurationError
-        If a parameter is not a whole number >= 1.
+        If a parameter is not a whole number within its bounds.
 
     Example
     -------
@@ -56,7 +58,9 @@ class LatencyByLoad(ConstructorRepr):
 
     @checked_arguments
     def __init__(self, *, samples: int = 64, nearest: int = 7) -> None:
-        self._samples: deque[tuple[int, float]] = deque(maxlen=valid.integer("samples", samples, minimum=1))
+        self._samples: deque[tuple[int, float]] = deque(
+            maxlen=valid.integer("samples", samples, minimum=1, maximum=MAX_SAMPLES)
+        )
         self._nearest = valid.integer("nearest", nearest, minimum=1)
 
     @checked_arguments

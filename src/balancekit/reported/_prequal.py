@@ -37,6 +37,8 @@ __all__ = ["Prequal", "ProbePool", "ProbePoolMachine"]
 
 RECENT_PROBES: Final = 128
 """The number of probes for the quantile of requests in flight."""
+MAX_PROBES: Final = 10_000
+"""The most probes of a pool. Each pick compares all of them."""
 MIN_PROBES: Final = 2
 """The fewest probes for a choice; with fewer, endpoints are sampled at random."""
 MAX_USES: Final = 1_000
@@ -51,7 +53,7 @@ class ProbePool(Policy):
     quantile
         Servers with more requests in flight than this quantile of recent probes are hot, 0 to 1.
     size
-        The most probes kept, >= 2.
+        The most probes kept, 2 to 10,000.
     max_age
         Seconds after which a probe expires, > 0.
     rate
@@ -84,7 +86,7 @@ class ProbePool(Policy):
 
     def _check(self) -> None:
         valid.number("quantile", self.quantile, minimum=0.0, maximum=1.0)
-        valid.integer("size", self.size, minimum=MIN_PROBES)
+        valid.integer("size", self.size, minimum=MIN_PROBES, maximum=MAX_PROBES)
         valid.number("max_age", self.max_age, above=0.0)
         valid.number("rate", self.rate, above=0.0)
         valid.number("removal", self.removal, minimum=0.0)
@@ -228,7 +230,7 @@ class ProbePoolMachine(StateRepr):
         spare = (1.0 - min(config.size, endpoints / 2.0) / endpoints) * config.rate - config.removal
         if spare <= 0.0:
             return MAX_USES
-        uses = max(1.0, (1.0 + config.surplus) / spare)
+        uses = min(max(1.0, (1.0 + config.surplus) / spare), MAX_USES)
         return math.floor(uses) + (rng.random() < uses % 1.0)
 
     def _limit(self) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, refuse
@@ -20,6 +20,9 @@ from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Quantiles", "RecentWindow", "quantile", "summary"]
+
+MAX_SIZE: Final = 100_000_000
+"""The most values of a window, 800 MB."""
 
 
 class Quantiles(Record):
@@ -42,12 +45,12 @@ class RecentWindow(StateRepr, prints=("recorded",)):
     Parameters
     ----------
     size
-        The number of values to keep, >= 1. Each needs 8 bytes.
+        The number of values to keep, 1 to 100,000,000. Each needs 8 bytes.
 
     Raises
     ------
     ConfigurationError
-        If ``size`` is not an integer >= 1.
+        If ``size`` is not an integer from 1 to 100,000,000.
 
     Example
     -------
@@ -62,7 +65,7 @@ class RecentWindow(StateRepr, prints=("recorded",)):
 
     @checked_arguments
     def __init__(self, *, size: int = 256) -> None:
-        self._size = valid.integer("size", size, minimum=1)
+        self._size = valid.integer("size", size, minimum=1, maximum=MAX_SIZE)
         self._count = 0
         # The array has its full length from the start. On a free-threaded build, two threads that make an array grow crash
         # the interpreter (3.13.5); two threads that write to it do not.
