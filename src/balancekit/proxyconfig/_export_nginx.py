@@ -6,6 +6,7 @@ table; a ``map`` tries expressions in the order in which they are written, a lis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, final
 
@@ -28,6 +29,11 @@ __all__ = ["nginx_text"]
 END: Final = r"(?:\?|$)"
 NOT_IN_PATH: Final = "?"
 PREFIXES: Final = {"header": "http", "cookie": "cookie", "query": "arg"}
+SOURCES: Final = {
+    "cookie": ("$http_cookie", "(?:^|[;,]) *", " *= *([^;]*)"),
+    "query": ("$args", "(?:^|&)", "=([^&]*)"),
+}
+"""The variable in which a value is found, and the expressions before and after its name."""
 NO_BACKUP: Final = ("hash", "random")
 MAX_WORD: Final = 4_000
 """Bytes; nginx reads its file in pieces of 4,096, and a word has to be in one."""
@@ -44,12 +50,14 @@ def nginx_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: st
         raise ConfigurationError(
             "pools", names, "names that differ by more than case: those of nginx have none"
         )
-    lines = [f"    {line}" for pool in pools for line in _upstream(pool)]
+    values = _Values()
+    lines = [f"    {line}" for pool in pools for line in _upstream(pool, values)]
     target = pools[0].pool.name
     if rules:
-        writer = _Routes(pools)
+        writer = _Routes(pools, values)
         lines += [f"    {line}" for line in writer.lines(rules)]
         target = "$balancekit_pool"
+    lines += [f"    {line}" for line in values.lines]
     lines += ["    server {", f"        listen {listen};"]
     if _underscores(pools, rules):
         pools[0].differ("headers with _ and with - in their names are taken for one")
@@ -85,14 +93,14 @@ def _underscores(pools: Sequence[Exported], rules: Sequence[RouteRule]) -> bool:
     return any("_" in name for name in (*[key for key in keys if key.startswith("header:")], *named))
 
 
-def _upstream(pool: Exported) -> list[str]:
+def _upstream(pool: Exported, values: _Values) -> list[str]:
     method = pool.method.words
     if method == "random two least_conn" and pool.pool.options.get("d", 2) == 1:
         method = "random"
     elif method == "random two least_conn" and pool.pool.options.get("d", 2) > 2:
         pool.differ("nginx compares two, not d")
     if "KEY" in method:
-        method = method.replace("KEY", f'"{_key(pool.pool.key)}"')
+        method = method.replace("KEY", f'"{_key(pool.pool.key, values)}"')
         if pool.pool.options:
             pool.differ("the options of the hash are nginx's own")
     lines = [
@@ -133,19 +141,42 @@ def _server(pool: Exported, member: Member, method: str) -> str:
     return " ".join(words)
 
 
-def _key(key: str) -> str:
+def _key(key: str, values: _Values) -> str:
     kind, name = key_parts(key)
     if kind in {"client", "target"}:
         return "$remote_addr" if kind == "client" else "$request_uri"
-    return _value(kind, name) or ""
+    found = values.variable(kind, name)
+    assert found is not None, "names of keys have letters, digits, '-' and '_'"
+    return found
 
 
-def _value(kind: str, name: str) -> str | None:
-    """Return the variable of a value, ``None`` if nginx has none of that name."""
-    word = name.lower().replace("-", "_") if kind == "header" else name
-    if not word.replace("_", "a").isalnum() or not word.isascii():
-        return None
-    return f"${PREFIXES[kind]}_{word}"
+@final
+class _Values:
+    """Variables of headers, cookies and arguments; a map finds what nginx has no variable for."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], str] = {}
+        self.lines: list[str] = []
+        """The maps."""
+
+    def variable(self, kind: str, name: str) -> str | None:
+        """Return the variable of a value, ``None`` for a header that nginx cannot name."""
+        word = name.lower().replace("-", "_") if kind == "header" else name
+        if word.isascii() and word.replace("_", "a").isalnum():
+            return f"${PREFIXES[kind]}_{word}"
+        if kind == "header":
+            return None
+        found = self._found.get((kind, name))
+        if found is None:
+            found = self._found[kind, name] = f"$balancekit_v{len(self._found)}"
+            source, before, after = SOURCES[kind]
+            self.lines += [
+                f'map "{source}" {found} {{',
+                '    default "";',
+                f'    "~{before}{expression(re.escape(name))}{after}" $1;',
+                "}",
+            ]
+        return found
 
 
 def _attempts(pools: Sequence[Exported]) -> list[str]:
@@ -170,8 +201,9 @@ def _attempts(pools: Sequence[Exported]) -> list[str]:
 class _Routes:
     """The maps of a table of routes."""
 
-    def __init__(self, pools: Sequence[Exported]) -> None:
+    def __init__(self, pools: Sequence[Exported], values: _Values) -> None:
         self._differ = pools[0].differ
+        self._values = values
         self._flags: dict[tuple[object, ...], int] = {}
         self._lines: list[str] = []
 
@@ -217,7 +249,7 @@ class _Routes:
         return needed, f"{methods} {host_expression(rule.host)} {path}", pool
 
     def _condition(self, condition: ValueCondition) -> int | None:
-        variable = _value(condition.kind, condition.name)
+        variable = self._values.variable(condition.kind, condition.name)
         if variable is None:
             return None
         if condition.accepts("") != condition.accepts(None):
@@ -245,7 +277,7 @@ class _Routes:
 
     def _split(self, place: int, rule: RouteRule) -> str:
         kind, _, name = (rule.by or "").partition(":")
-        source = _value(kind, name) if rule.by else "$request_id"
+        source = self._values.variable(kind, name) if rule.by else "$request_id"
         if source is None:
             self._differ(f"route {rule.name}: nginx has no variable for {rule.by}; requests are drawn")
             source = "$request_id"

@@ -52,8 +52,9 @@ from balancekit.proxyconfig._nginx_decide import (
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_listen import Listens
 from balancekit.proxyconfig._nginx_set import SetVariables
+from balancekit.proxyconfig._nginx_template import VariableSource
 from balancekit.proxyconfig._nginx_upstream import read_method, read_server
-from balancekit.proxyconfig._nginx_values import Port, Variables, VariableSource
+from balancekit.proxyconfig._nginx_values import Port, Variables
 from balancekit.proxyconfig._nginx_words import METHODS, PASSES, effect_of
 
 __all__ = ["read_nginx"]

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from balancekit.proxyconfig._model import Origin, ProxyConfigError
 from balancekit.proxyconfig._nginx_files import Directive
-from balancekit.proxyconfig._nginx_values import written_bytes
+from balancekit.proxyconfig._nginx_template import written_bytes
 
 __all__ = ["LocationBlock", "LocationName", "ServerBlock", "location_name", "refuse_repeated", "server_name"]
 

@@ -11,7 +11,12 @@ from balancekit.compat import nginx
 from balancekit.proxyconfig._model import Origin, Pool, PoolServer, ProxyConfigError, ProxyRequest, Routing
 from balancekit.proxyconfig._nginx_blocks import LocationName
 from balancekit.proxyconfig._nginx_files import Directive
-from balancekit.proxyconfig._nginx_values import Template, UnknownVariableError, VariableSource, written_bytes
+from balancekit.proxyconfig._nginx_template import (
+    Template,
+    UnknownVariableError,
+    VariableSource,
+    written_bytes,
+)
 
 __all__ = [
     "DEFAULT_PORT",

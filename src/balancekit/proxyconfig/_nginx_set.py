@@ -14,7 +14,7 @@ from typing import Final, final
 
 from balancekit.proxyconfig._model import ProxyConfigError
 from balancekit.proxyconfig._nginx_files import Directive
-from balancekit.proxyconfig._nginx_values import Template, Value, VariableSource
+from balancekit.proxyconfig._nginx_template import Template, Value, VariableSource
 
 __all__ = ["SetVariables"]
 

@@ -16,7 +16,8 @@ from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._model import PoolServer, ProxyConfigError
 from balancekit.proxyconfig._nginx_decide import NETWORK, port_problem, upstream_server
 from balancekit.proxyconfig._nginx_files import Directive
-from balancekit.proxyconfig._nginx_values import Template, Variables
+from balancekit.proxyconfig._nginx_template import Template
+from balancekit.proxyconfig._nginx_values import Variables
 from balancekit.proxyconfig._nginx_words import SERVER_FLAGS, SERVER_NUMBERS
 
 __all__ = ["read_method", "read_server"]

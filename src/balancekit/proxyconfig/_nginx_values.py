@@ -1,4 +1,4 @@
-"""nginx's variables and maps: the text that ``hash`` and ``proxy_pass`` make of a request.
+"""nginx's variables and maps.
 
 Source: nginx 1.22, ``ngx_http_variables.c`` and ``ngx_http_map_module.c``.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping
-from typing import Final, NamedTuple, Protocol, final
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple, final
 
 from balancekit._support.text import to_bytes
 from balancekit._support.url_paths import nginx as read_path
@@ -18,22 +18,12 @@ from balancekit.compat.nginx._locations import Locations, host_name, path_and_qu
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._model import ProxyConfigError, ProxyRequest
 from balancekit.proxyconfig._nginx_files import Directive
+from balancekit.proxyconfig._nginx_template import Template, Value, written_bytes
 
-__all__ = [
-    "Port",
-    "Template",
-    "UnknownVariableError",
-    "Value",
-    "VariableSource",
-    "Variables",
-    "written_bytes",
-]
-
-Value = Callable[[ProxyRequest], bytes]
+__all__ = ["Port", "Variables"]
 
 MAX_MAPS: Final = 100
 """Maps that use each other, one behind the other."""
-VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
 
 
 def _host(request: ProxyRequest) -> bytes:
@@ -68,23 +58,6 @@ class Port(NamedTuple):
     underscores: tuple[bool, ...]
     """Whether headers with ``_`` in their names are taken, as those with ``-``, by each server."""
     tls: bool
-
-
-class UnknownVariableError(Exception):
-    """A value that needs a variable which is not known here."""
-
-
-class VariableSource(Protocol):
-    """The variables that a text may use."""
-
-    doubtful: Collection[str]
-    """Variables that are not known for some requests."""
-    fixed: Collection[str]
-    """Variables with the same value for all requests."""
-
-    def find(self, name: str) -> Value | None:
-        """Return how to compute a variable, ``None`` if it is not known here."""
-        ...
 
 
 @final
@@ -238,15 +211,25 @@ class _MapTable:
             if (entry.name.startswith("\\"), name) in self._seen:
                 raise ProxyConfigError(entry.origin, f"a second line for {entry.name!r}")
             self._seen.add((entry.name.startswith("\\"), name))
-        result = Template(entry.args[0], variables)
+        compiled_entry = None
+        captures: Collection[str] = ()
+        if expression:
+            try:
+                compiled_entry = _expression(entry)
+            except UnsupportedExpressionError:
+                self.uncertain = True
+            else:
+                captures = {
+                    *map(str, range(min(compiled_entry.groups, 9) + 1)),
+                    *compiled_entry.groupindex,
+                } - {"0"}
+        result = Template(entry.args[0], variables, captures)
         self.uncertain = self.uncertain or bool(result.unknown or result.doubtful)
         if entry.name == "default":
             self._default = result
         elif expression:
-            try:
-                self._expressions.append((_expression(entry), result))
-            except UnsupportedExpressionError:
-                self.uncertain = True
+            if compiled_entry is not None:
+                self._expressions.append((compiled_entry, result))
         elif self._hosts is not None:  # nginx, too, takes names with wildcards only after the word hostnames
             self._hosts.add(name.decode("latin-1"), result)
         else:
@@ -261,9 +244,10 @@ class _MapTable:
             text = text.removesuffix(".")
             found = found or self._hosts.find(text.lower())
         if found is None and text:  # no expression is tried with an empty text
-            found = next(
-                (result for expression, result in self._expressions if expression.search(text)), None
-            )
+            for expression, result in self._expressions:
+                match = expression.search(text)
+                if match is not None:
+                    return result.value(request, match)
         return (self._default if found is None else found).value(request)
 
 
@@ -279,73 +263,8 @@ def _expression(entry: Directive) -> re.Pattern[str]:
         raise ProxyConfigError(entry.origin, f"{error}") from None
 
 
-@final
-class Template:
-    """A text with variables.
-
-    Parameters
-    ----------
-    text
-        As written.
-    variables
-        What is known.
-    """
-
-    __slots__ = ("_parts", "doubtful", "fixed", "text", "unknown")
-
-    def __init__(self, text: str, variables: VariableSource) -> None:
-        self.text: str = text
-        self.unknown: list[str] = []
-        """Variables that are not known."""
-        self.doubtful: list[str] = []
-        """Variables that are not known for some requests."""
-        self.fixed: bool = True
-        """Whether its value is the same for all requests."""
-        self._parts: list[bytes | Value] = []
-        start = 0
-        for found in VARIABLE.finditer(text):
-            name = found[1] or found[2]
-            value = variables.find(name)
-            if value is None:
-                self.unknown.append(f"${name}")
-                value = _unknown(name)
-            elif name.lower() in variables.doubtful:
-                self.doubtful.append(f"${name}")
-            self.fixed = self.fixed and name.lower() in variables.fixed
-            self._parts += [written_bytes(text[start : found.start()]), value]
-            start = found.end()
-        self._parts.append(written_bytes(text[start:]))
-
-    @property
-    def constant(self) -> bool:
-        """Whether there is no variable in it."""
-        return "$" not in self.text
-
-    def value(self, request: ProxyRequest) -> bytes:
-        """Return what a request makes of it.
-
-        Raises
-        ------
-        UnknownVariableError
-            If it needs a variable that is not known.
-        """
-        return b"".join([part if isinstance(part, bytes) else part(request) for part in self._parts])
-
-
-def written_bytes(text: str) -> bytes:
-    """Return the bytes of a text of a configuration, those that are not UTF-8 too."""
-    return text.encode("utf-8", "surrogateescape")
-
-
 def _too_deep(directive: Directive) -> ProxyConfigError:
     return ProxyConfigError(directive.origin, f"more than {MAX_MAPS} maps that use each other")
-
-
-def _unknown(name: str) -> Value:
-    def value(_: ProxyRequest) -> bytes:
-        raise UnknownVariableError(f"${name}")
-
-    return value
 
 
 def _argument(name: str) -> Value:

@@ -171,17 +171,40 @@ def test_what_a_proxy_lacks_is_stated():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("key", ["header:x-user", "cookie:uid", "query:user", "client", "target"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "header:x-user",
+        "header:X-User_2",
+        "cookie:uid",
+        "cookie:u-id",
+        "query:user",
+        "query:user-1",
+        "client",
+        "target",
+    ],
+)
 def test_a_key_is_read_back_as_what_it_was(tmp_path, kind, key):
     """The reader of an exported configuration hashes the same part of a request as the balancer."""
     found = export_config([pool(selector="RingHash", key=key)], kind)
     config = read_back(tmp_path, found.text, kind)
     request = ProxyRequest(
-        "/a?user=q1", headers=(("x-user", "h1"), ("cookie", "a=b; uid=c1")), client="203.0.113.7"
+        "/a?xuser-1=z&user=q1&user-1=q2",
+        headers=(("x-user", "h1"), ("x-user_2", "h2"), ("cookie", "a=b; xu-id=z; uid=c1; u-id=c2")),
+        client="203.0.113.7",
     )
-    wanted = {"header": "h1", "cookie": "c1", "query": "q1", "client": "203.0.113.7", "target": "/a?user=q1"}
+    wanted = {
+        "header:x-user": "h1",
+        "header:X-User_2": "h2",
+        "cookie:uid": "c1",
+        "cookie:u-id": "c2",
+        "query:user": "q1",
+        "query:user-1": "q2",
+        "client": "203.0.113.7",
+        "target": "/a?xuser-1=z&user=q1&user-1=q2",
+    }
     decision = config.explain(request)
-    assert decision.key == wanted[key.partition(":")[0]]
+    assert decision.key == wanted[key]
     assert decision.server is not None
     assert not [
         one

@@ -447,3 +447,31 @@ def test_a_set_without_a_variable_and_a_value_is_refused(written, line):
     """The error names the line."""
     with pytest.raises(ProxyConfigError, match=r":\d+: set has a \$variable and a value"):
         written(f"server {{ location / {{ {line} return 204; }} }}")
+
+
+@pytest.mark.parametrize(
+    ("line", "target", "key"),
+    [
+        ('"~^/u/([^/]+)" $1;', "/u/anna/x", "anna"),
+        ('"~^/u/(?P<name>[^/]+)/(\\d+)" "$2-${name}";', "/u/anna/7", "7-anna"),
+        ('"~^/u(/x)?" "[$1]";', "/u", "[]"),
+        ('"~*^/U/(.)" $1$1;', "/u/b", "bb"),
+    ],
+)
+def test_maps_may_use_the_groups_of_their_expressions(written, line, target, key):
+    """A group that took no part is empty."""
+    config = written(
+        f"map $request_uri $k {{ {line} }} upstream u {{ hash $k; server 10.0.0.1:80; server 10.0.0.2:80; }}"
+        " server { location / { proxy_pass http://u; } }"
+    )
+    assert config.not_modelled == ()
+    assert config.explain(ProxyRequest(target)).key == key
+
+
+def test_a_group_that_no_expression_has_is_not_known(written):
+    """``$2`` of an expression with one group is the value of another expression."""
+    config = written(
+        'map $request_uri $k { "~^/(.)" $2; } upstream u { hash $k; server 10.0.0.1:80; }'
+        " server { location / { proxy_pass http://u; } }"
+    )
+    assert any("not known here" in note.why for note in config.not_modelled)
