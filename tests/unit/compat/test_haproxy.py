@@ -527,6 +527,20 @@ class TestQueue:
         waiting = [backend.request() for _ in range(2)]
         assert backend.set_state("b", "ready") == waiting[:1]
 
+    def test_a_server_without_a_limit_takes_waiting_requests_only_when_it_comes_back(self):
+        """The end of a request on a server without ``maxconn`` leaves the queue as it is; its return empties the queue."""
+        backend = Backend([Server(name="a", maxconn=1), Server(name="b")], Balance(method="leastconn"))
+        backend.set_weight("b", 0)
+        on_a = backend.request()
+        waiting = [backend.request() for _ in range(3)]
+        backend.set_weight("b", 1)
+        on_b = backend.request()
+        assert on_b.server == "b"
+        assert on_b.done() == []
+        assert on_a.done() == waiting[:1]
+        backend.set_state("b", "maint")
+        assert backend.set_state("b", "ready") == waiting[1:]
+
 
 class TestRedispatch:
     """Refused connections."""

@@ -368,10 +368,13 @@ class Backend(ConstructorRepr):
         return self._hand_over(self._release(request))
 
     def _hand_over(self, member: Member) -> list[Request]:
-        """Give the free slots of a server to the longest waiting requests of its own queue and of the backend's queue."""
+        """Give the free slots of a server to the longest waiting requests of its own queue and of the backend's queue.
+
+        HAProxy compares with ``maxconn`` itself here, so a server without a limit takes none.
+        """
         taken: list[Request] = []
         open_to = [member.waiting, self._queue] if self._may_take(member) else [member.waiting]
-        while not member.server.maxconn or member.served < member.server.maxconn:
+        while member.served < member.server.maxconn:
             queues = [queue for queue in open_to if queue]
             if not queues:
                 break
