@@ -483,6 +483,38 @@ class TestEnvoy:
         ]
         assert envoy.RouteConfig(hosts).route(request_).status == status
 
+    @pytest.mark.parametrize(
+        ("authority", "status"),
+        [
+            ("h", None), ("h.", None), ("h..a", None), ("u@h", None), ("@h", None), ("u:p@h:80", None), ("h:0", None),
+            ("h:00080", None), ("h:65535", None), ("[::1]", None), ("[::ffff:1.2.3.4]:80", None), ("h:", 400), (":80", 400),
+            ("h:65536", 400), ("h:" + "9" * 5_000, 400), ("h:x", 400), ("h:80:80", 400), ("h_a", 400), ("h%41", 400),
+            ("a,h", 400), ("h;a", 400), ("h*", 400), ("u[@h", 400), ("a@b@h", 400), ("h@", 400), ("[::1]:", 400),
+            ("[:]", 400), ("[::1.2.3]", 400), ("[1.2.3.4]", None), ("[1::2::3]", 400), ("[::1]x", 400),
+        ],
+        ids=lambda value: None if value is None else str(value)[:20],
+    )  # fmt: skip
+    def test_the_authority_of_an_absolute_target(self, authority, status):
+        """It is a name of letters, digits, dots and hyphens or an address in brackets, and a port up to 65535 if there is a colon."""
+        table = self.table({"prefix": "/"})
+        assert table.route(asked(f"http://{authority}/", host="other")).status == status
+
+    @pytest.mark.parametrize(
+        ("request_", "holds"),
+        [
+            (asked("/", host="shop.test"), True), (asked("http://shop.test/", host="other"), True),
+            (asked("http://other/", host="shop.test"), False),
+        ],
+        ids=["header", "target", "target-wins"],
+    )  # fmt: skip
+    def test_the_header_host_is_the_authority(self, request_, holds):
+        """A matcher of the header ``host`` reads what one of ``:authority`` reads."""
+        for name in ("host", "Host", ":authority"):
+            table = self.table(
+                {"prefix": "/", "headers": [{"name": name, "string_match": {"exact": "shop.test"}}]}
+            )
+            assert (table.route(request_).pool == "yes") is holds
+
     def test_a_virtual_host_is_chosen_once(self):
         """One without a matching route is 404 although ``*`` exists; the port counts unless told otherwise."""
         hosts = [

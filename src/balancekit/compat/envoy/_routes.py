@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address
 from typing import Any, Final, final
 
 from balancekit._support.arguments import checked_arguments
@@ -40,8 +41,11 @@ ACTIONS: Final = {
     "UNESCAPE_AND_REDIRECT": "redirect",
 }
 AUTHORITY: Final = re.compile(r"[A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~]*")
-IN_URL: Final = re.compile(r"(?:[^@#]*@)?([A-Za-z0-9!$%&'()*+,\-.:;=_~]+|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?)")
-"""The authority of an absolute target. User information before an at sign is dropped."""
+IN_URL: Final = re.compile(
+    r"(?:[A-Za-z0-9!$%&'()*+,\-.:;=_~]*@)?((?:[A-Za-z0-9.\-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]+))?)"
+)
+"""The authority of an absolute target, the address in brackets and the port. User information before an at sign is dropped."""
+MAX_PORT: Final = 65_535
 DECIMAL: Final = re.compile(r"\+?[0-9]+")
 NOT_SENT: Final = re.compile(r"[^\x21-\x7e]")
 SCHEMES: Final = ("http://", "https://")
@@ -320,11 +324,28 @@ def _read_line(request: RawRequest) -> tuple[str | None, str] | None:
     found = None if authority is None else IN_URL.fullmatch(authority)
     if found is None or not target.lower().startswith(SCHEMES) or rest.startswith("#"):
         return None
+    port = (found[3] or "").lstrip("0")
+    if len(port) > len(str(MAX_PORT)) or int(port or "0") > MAX_PORT or not _is_address(found[2] or "::"):
+        return None
     return found[1], rest or "/"
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _headers(request: RawRequest, host: str, path: str) -> dict[str, list[str]]:
-    found = {":method": [request.method], ":authority": [host], ":path": [path], ":scheme": ["http"]}
+    found = {
+        ":method": [request.method],
+        ":authority": [host],
+        "host": [host],
+        ":path": [path],
+        ":scheme": ["http"],
+    }
     for name, value in request.headers:
         key, text = name.lower(), value.strip(" \t")
         if key != "host":
