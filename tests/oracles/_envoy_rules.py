@@ -145,7 +145,7 @@ def limited(trace: Json, seconds: Callable[[str], float]) -> Iterator[list[Json]
             now += gap
             missing = (1.0 - bucket.tokens(now=now)) / rate
             late = 0.0
-            if abs(missing) <= TOGETHER_S:
+            if abs(missing) <= TOGETHER_S and bucket.tokens(now=now - TOGETHER_S) < 1.0:
                 if choices == len(delayed):
                     pending.append((*delayed, missing <= 0))
                     delayed = (*delayed, missing > 0)

@@ -318,3 +318,14 @@ def test_a_host_that_was_looked_up_has_the_name_that_was_looked_up(kind):
     )
     assert mine == theirs
     assert len(set(mine)) == 3
+
+
+def test_a_bucket_that_has_long_been_full_leaves_nothing_open():
+    """Only a request that comes within 5 ms of a token may be refused or not; a full bucket gets no token."""
+    bucket = {"max_tokens": 1, "tokens_per_fill": 3, "fill_interval": "0.05s"}
+    for gaps, answers in (([0.0, 0.2, 0.007], 1), ([0.0, 0.018], 2)):
+        found = {
+            tuple(row["allowed"] for row in outputs)
+            for outputs in candidates(trace("timeline", {"token_bucket": bucket}, {"gaps": gaps}))
+        }
+        assert len(found) == answers
