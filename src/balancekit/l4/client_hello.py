@@ -30,6 +30,8 @@ CLIENT_HELLO: Final = 1
 RECORD_HEAD: Final = 5
 MESSAGE_HEAD: Final = 4
 MAX_RECORD: Final = 16_384
+MAX_EMPTY_RECORDS: Final = 32
+"""Records without a byte that may follow each other (``kMaxEmptyRecords`` of BoringSSL)."""
 SSL_MAJOR: Final = 3
 RANDOM_SIZE: Final = 32
 MAX_SESSION_ID: Final = 32
@@ -56,7 +58,7 @@ class ClientHello(Record):
     alpn
         Application protocols in the client's order (latin-1), such as ``"h2"``.
     versions
-        TLS versions in the client's order, such as ``"TLSv1.3"``; those without a name are left out.
+        TLS versions in the client's order, such as ``"TLSv1.3"``; those without a name are left out, and so is a malformed list.
     """
 
     sni: str | None
@@ -159,7 +161,7 @@ def peek(buf: bytes | bytearray | memoryview, /) -> NeedMore | ClientHello | Not
 
 def _message(data: bytes) -> bytes | NeedMore | NotTls:
     """Return the handshake message that the records carry, without its head."""
-    at, parts, size, wanted = 0, [], 0, MESSAGE_HEAD
+    at, parts, size, wanted, empty = 0, [], 0, MESSAGE_HEAD, 0
     while size < wanted:
         head = data[at : at + RECORD_HEAD]
         if head and head[0] != HANDSHAKE:
@@ -167,8 +169,10 @@ def _message(data: bytes) -> bytes | NeedMore | NotTls:
         if len(head) > 1 and head[1] != SSL_MAJOR:
             return NotTls(reason="a record of an unknown version")
         length = int.from_bytes(head[3:], "big")
-        if len(head) == RECORD_HEAD and not 0 < length <= MAX_RECORD:
-            return NotTls(reason="a record of an impossible length")
+        if len(head) == RECORD_HEAD:
+            empty = 0 if length else empty + 1
+            if length > MAX_RECORD or empty > MAX_EMPTY_RECORDS:
+                return NotTls(reason="a record of an impossible length")
         begin = at + RECORD_HEAD
         part = data[begin : begin + length] if len(head) == RECORD_HEAD else b""
         parts.append(part)
@@ -246,11 +250,11 @@ def _versions(data: bytes | None, version: int) -> Iterator[str]:
     if data is None:
         yield VERSIONS[version]
         return
-    outer = _Reader(data)
-    listed = outer.vector(1, "version list")
-    if outer.left or not listed or len(listed) % 2:
-        raise _MalformedError("a version list of the wrong length")
-    for at in range(0, len(listed), 2):
-        name = VERSIONS.get(int.from_bytes(listed[at : at + 2], "big"))
+    if (
+        len(data) % 2 == 0 or data[0] != len(data) - 1
+    ):  # servers answer such a list with an alert, after they chose a pool
+        return
+    for at in range(1, len(data), 2):
+        name = VERSIONS.get(int.from_bytes(data[at : at + 2], "big"))
         if name is not None:
             yield name

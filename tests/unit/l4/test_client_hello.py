@@ -158,8 +158,8 @@ def test_what_follows_is_not_looked_at():
         b"\x15\x03\x01\x00\x02\x01\x00",
         b"\x16\x02",
         b"\x16\x02\x00\x00\x05\x01",
-        b"\x16\x03\x01\x00\x00",
         b"\x16\x03\x01\x40\x01",
+        b"\x16\x03\x01\x00\x00" * 33,
         records(FULL, kind=2),
         records(FULL, 50)[:55] + b"\x17\x03\x01\x00\x05",
         records(body(version=0x0300)),
@@ -182,9 +182,6 @@ def test_what_follows_is_not_looked_at():
         records(body(alpn())),
         records(body(alpn(b""))),
         records(body(extension(16, b"\x00\x03\x02h2x"))),
-        records(body(extension(43, b""))),
-        records(body(extension(43, b"\x03\x03\x04\x03"))),
-        records(body(extension(43, b"\x02\x03\x04x"))),
         records(body() + b"\x00"),
         records(body() + b"\x00\x05\x00\x00"),
         records(body()[:30]),
@@ -194,6 +191,26 @@ def test_what_follows_is_not_looked_at():
 def test_what_is_no_readable_hello_is_not_tls(data):
     """Other protocols, other messages, SSL, lengths that do not fit and names that cannot be are not TLS."""
     assert isinstance(peek(data), NotTls)
+
+
+@pytest.mark.parametrize("place", [0, 1, 5, 40])
+def test_records_without_a_byte_are_passed_over(place):
+    """Up to 32 empty records may follow each other, at the beginning too, as nginx and Envoy take them."""
+    data = records(FULL, *[place] * 32, 60, *[60] * 32)
+    assert peek(data) == FULL_READ
+    assert isinstance(peek(records(FULL, *[place] * 34)), NotTls)
+    assert all(isinstance(peek(data[:end]), NeedMore) for end in range(len(data)))
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [b"", b"\x00", b"\x03\x03\x04\x03", b"\x02\x03\x04x", b"\x05\x03\x04"],
+    ids=["nothing", "no-version", "half", "behind", "short"],
+)
+def test_a_malformed_list_of_versions_is_an_empty_one(listed):
+    """It hides neither the name nor the protocols: nginx and Envoy choose before versions are read."""
+    found = peek(records(body(names(b"a"), extension(43, listed), alpn(b"h2"))))
+    assert (found.sni, found.alpn, found.versions) == ("a", ("h2",), ())
 
 
 def test_no_more_than_16_kib_are_waited_for():
