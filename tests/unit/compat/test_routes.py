@@ -373,6 +373,20 @@ class TestHaproxy:
         assert [table.route(asked(target)).pool for target in ("/A/B/c", "/a", "/x")] == ["ab", "a", "no"]
 
     @pytest.mark.parametrize(
+        ("sample", "pool"),
+        [("url_param(t)", "one"), ("urlp(t)", "one"), ("req.hdr(x-v)", "three"), ("req.cook(s)", "two")],
+        ids=["url_param", "urlp", "header", "cookie"],
+    )
+    def test_a_map_looks_one_of_several_samples_up(self, sample, pool):
+        """Of query parameters it is the first, of headers and cookies the last."""
+        entries = [["1", "one"], ["2", "two"], ["3", "three"]]
+        table = haproxy.UseBackend(
+            [{"map": {"sample": sample, "match": "str", "entries": entries}}], default="no"
+        )
+        headers = (("X-V", "1, 2"), ("X-V", "1, 3"), ("Cookie", "s=1; s=2"))
+        assert table.route(RawRequest(target="/?t=1&t=2", host="h", headers=headers)).pool == pool
+
+    @pytest.mark.parametrize(
         ("steps", "target", "path"),
         [
             (["path-merge-slashes"], "/a//b", "/a/b"),

@@ -15,7 +15,7 @@ from balancekit._support.record import Record
 from balancekit.compat._routing import RawRequest
 from balancekit.errors import ConfigurationError
 
-__all__ = ["FETCHES", "Parsed", "convert", "parse", "split_unquoted"]
+__all__ = ["FETCHES", "FIRST", "Parsed", "convert", "parse", "split_unquoted"]
 
 FORBIDDEN: Final = re.compile(r"[^\x21-\x7e]|#")
 SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/]*)")
@@ -145,6 +145,9 @@ FETCHES: Final[dict[str, Callable[[Parsed, str], Iterator[str]]]] = {
     "query": _query,
     "url": _target,
 }
+
+FIRST: Final = frozenset({"urlp", "url_param"})
+"""Fetches of which the first sample counts where only one does; of others it is the last."""
 
 
 def convert(sample: str, converter: str) -> str:

@@ -16,7 +16,7 @@ from balancekit._support.display import ConstructorRepr
 from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.compat.haproxy._normalize import normalizer
 from balancekit.compat.haproxy._patterns import METHODS, Lookup, lookup, matcher, value_matcher
-from balancekit.compat.haproxy._samples import FETCHES, Parsed, convert, parse
+from balancekit.compat.haproxy._samples import FETCHES, FIRST, Parsed, convert, parse
 from balancekit.errors import ConfigurationError
 
 __all__ = ["UseBackend", "use_backend"]
@@ -137,7 +137,7 @@ def _choice(rule: Mapping[str, Any]) -> Callable[[Parsed], str | None]:
         samples = list(FETCHES[fetch](parsed, argument))
         if not samples:
             return None
-        sample = samples[-1]  # outside of a condition, a fetch returns the last sample
+        sample = samples[0 if fetch in FIRST else -1]  # outside of a condition, a fetch returns one sample
         for converter in converters:
             sample = convert(sample, converter)
         return find(sample) or default
