@@ -150,7 +150,11 @@ class EndpointTotals:
         if totals is None:
             totals = self._removed.setdefault(endpoint, {})
             self._drop_oldest()
-        sums = totals.setdefault((name, label), _Sums())
+        sums = totals.get((name, label))
+        if sums is None:
+            if not present and not leaving:  # most outcomes of most endpoints
+                return Total(endpoint, name, label, 0, 0)
+            sums = totals[name, label] = _Sums()
         increase = sums.read(present, leaving)
         return Total(endpoint, name, label, sums.value, increase)
 
