@@ -1,4 +1,4 @@
-"""Generator of the modules for httpx from those for httpx2: it replaces the name of the client.
+"""Generator of the modules for httpx from those for httpx2: it replaces the names of the client and its core.
 
 httpx2 is a fork with its own classes, so one module cannot serve both clients. ``python tools/make_httpx.py`` writes the
 modules. ``tests/adapters/test_twin.py`` fails if they are not up to date.
@@ -25,7 +25,9 @@ def generated() -> dict[Path, str]:
     for name in ORIGINALS:
         notice = f"# Generated from {name} by tools/make_httpx.py. Change {name} instead.\n"
         text = (ADAPTERS / name).read_text(encoding="utf-8")
-        modules[ADAPTERS / name.replace("httpx2", "httpx")] = notice + text.replace("httpx2", "httpx")
+        for new, old in (("httpx2", "httpx"), ("httpcore2", "httpcore")):
+            text = text.replace(new, old)
+        modules[ADAPTERS / name.replace("httpx2", "httpx")] = notice + text
     return modules
 
 

@@ -15,6 +15,7 @@ from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("httpx2"):
+    import httpcore2  # noqa: F401 - httpx2 imports it for a first request; a child forked meanwhile would wait for ever
     import httpx2
 
 from balancekit._support.fork import call_in_child, new_lock

@@ -16,6 +16,7 @@ from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("httpx"):
+    import httpcore  # noqa: F401 - httpx imports it for a first request; a child forked meanwhile would wait for ever
     import httpx
 
 from balancekit._support.fork import call_in_child, new_lock
