@@ -3,7 +3,7 @@
 The plugins are policies of :mod:`balancekit.gslb`, with these differences: thresholds are multiplied in binary floating point;
 while both addresses are down, the TTL of ``simplefo`` is that of the secondary; TTLs of the monitor are multiples of its interval.
 
-Source: gdnsd 3.8.1; 78 recorded traces, all reproduced.
+Source: gdnsd 3.8.1; 83 recorded traces, all reproduced.
 """
 
 from __future__ import annotations
