@@ -27,7 +27,7 @@ class VirtualRouter(RouterSettings):
     version
         3, or 2 for old routers over IPv4.
     preempt
-        Whether to take over from an active router of lower priority. The owner always does.
+        Whether to take over from an active router of lower priority. One of priority 255 always does.
     preempt_delay
         Seconds to wait before taking over from such a router, from its first advert on, >= 0.
     missed
@@ -52,7 +52,7 @@ class VirtualRouter(RouterSettings):
         Whether to step down after a pause: see :meth:`VrrpMachine.advance`.
     claims
         Whether priority 255 makes it the owner of the addresses: the priority is fixed, and it is active at once after a
-        start or a fault. Otherwise 255 is a priority as any other, as keepalived has it.
+        start or a fault. Otherwise 255 is a priority as any other that always preempts, as in keepalived.
     starts_active
         Whether it is active at once after a start, whatever its priority.
 

@@ -323,7 +323,7 @@ class VrrpMachine(StateRepr):
             return VrrpTrigger.SUPERIOR
         if self._owns:
             return VrrpTrigger.INFERIOR
-        if not self.config.preempt:
+        if not self.config.preempt and self.priority != OWNER:
             return VrrpTrigger.TOLERATED
         if self._preempt_at is None:
             self._preempt_at = now + self.config.preempt_delay

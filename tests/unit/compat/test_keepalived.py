@@ -207,11 +207,11 @@ def test_priority_255_is_active_at_once_only_after_a_start_with_state_master(sta
 
 @pytest.mark.parametrize(
     ("words", "renewed"),
-    [({}, False), ({"nopreempt": True}, True), ({"preempt_delay": 5.0}, True), ({"nopreempt": True, "state": "MASTER"}, False)],
+    [({}, False), ({"nopreempt": True}, False), ({"preempt_delay": 5.0}, True), ({"preempt_delay": 5.0, "state": "MASTER"}, False)],
     ids=["plain", "nopreempt", "delay", "master"],
 )  # fmt: skip
-def test_priority_255_preempts_as_any_other(words, renewed):
-    """A backup of priority 255 lets an inferior advert set its timer under the same directives as any other."""
+def test_priority_255_preempts_always_but_waits_for_a_delay(words, renewed):
+    """An inferior advert does not set the timer of a backup of priority 255, except within its ``preempt_delay``."""
     process = Keepalived(instances={"VI": ONE.replace(priority=255, **words)})()
     process.start(now=0.0)
     process.fault(now=0.1)
@@ -258,3 +258,14 @@ def test_tracking_moves_no_timer_of_an_active_instance():
     process.file("load", 5, now=before - 0.1)
     assert process.deadline == before
     assert sent(process.advance(now=before)) == [("VI", 110)]
+
+
+def test_nopreempt_holds_again_for_a_lower_priority_after_a_reload():
+    """With ``nopreempt`` an instance that is reloaded with a priority below 255 lets inferior adverts set its timer."""
+    process = Keepalived(instances={"VI": ONE.replace(priority=255, nopreempt=True)})()
+    process.start(now=0.0)
+    process.set_priority(150, now=0.1)
+    before = process.deadline
+    data = encode_advert(ONE.router().advert(100), **PACKET)
+    process.receive_packet(data, **PACKET, hop_limit=255, now=0.4)
+    assert process.deadline > before

@@ -521,8 +521,8 @@ def test_an_address_that_stands_twice_is_refused():
 
 
 def test_priority_255_is_one_as_any_other_for_a_router_that_does_not_claim():
-    """Without ``claims`` a router of priority 255 starts as a backup, heeds ``preempt``, and may get another priority."""
-    machine, _ = in_role(Role.BACKUP, OWNER.replace(claims=False, preempt=False))
+    """Without ``claims`` a router of 255 starts as a backup, heeds ``preempt_delay``, and may get another priority."""
+    machine, _ = in_role(Role.BACKUP, OWNER.replace(claims=False, preempt_delay=9.0))
     machine.receive(ROUTER.advert(200), HIGHER, now=0.1)
     assert machine.deadline == 0.1 + 3 * 0.5 + 0.5 / 256
     machine.set_priority(100, now=0.2)

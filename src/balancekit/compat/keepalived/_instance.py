@@ -31,6 +31,7 @@ class Instance(Record):
     priority, advert_int, vrrp_version, nopreempt, preempt_delay, down_timer_adverts, unicast_peer
         As in the configuration file, with its defaults; times in seconds. ``advert_int`` is rounded to whole seconds in version 2.
         In version 3 it is rounded to hundredths, and is at most 40.95 s. ``nopreempt`` clears ``preempt_delay``.
+        Priority 255 clears ``nopreempt``.
     state
         ``"MASTER"`` clears ``nopreempt`` and ``preempt_delay``. An instance of priority 255 is then active at once after a
         start. Any other, and any after a fault, begins as a backup.
