@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from balancekit._support.validation import MAX_WAIT_S
+
 if TYPE_CHECKING:
     from asyncio import Task
 
@@ -23,7 +25,7 @@ def join(thread: threading.Thread, timeout: float | None = None) -> None:
     if thread.ident is None or thread is threading.current_thread():
         return
     deadline = None if timeout is None else time.monotonic() + timeout
-    thread.join(timeout)
+    thread.join(None if timeout is None else min(timeout, MAX_WAIT_S))
     # Before Python 3.13, after an interrupted join, the next join returns at once although the thread runs.
     while thread in threading.enumerate() and (deadline is None or time.monotonic() < deadline):
         time.sleep(POLL_S)

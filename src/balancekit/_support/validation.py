@@ -54,6 +54,8 @@ LONG_S: Final = 3600.0
 """Seconds above which a timeout or an interval was probably meant in milliseconds."""
 LONG_TIMEOUT_S: Final = 1000.0
 """The same for the timeout of a single request. 1000 is one second in milliseconds, but a quarter of an hour in seconds."""
+MAX_WAIT_S: Final = 4e6
+"""The longest single wait in seconds. Systems refuse longer ones, so a longer time is waited for in several."""
 MAX_ITEMS: Final = 1_000_000
 """The largest number of items that an iterable, for example of endpoints, may have."""
 _CLOCK: Final = "a callable that returns seconds, such as time.monotonic"

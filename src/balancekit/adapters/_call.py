@@ -17,6 +17,7 @@ from typing import Any, Final, final
 from balancekit._support.causes import handled_now
 from balancekit._support.log import contain_error, log_change
 from balancekit._support.shortage import is_shortage
+from balancekit._support.validation import MAX_WAIT_S
 from balancekit.adapters._call_info import CallInfo
 from balancekit.adapters._classification import (
     CANCELLED,
@@ -163,14 +164,14 @@ class Call:
         wait = max(MIN_TIMEOUT_S, seconds)
         if wait + waited > self._config.wait_for_capacity or self._config.clock() + wait >= self.deadline:
             return None
-        return wait
+        return min(wait, MAX_WAIT_S)
 
     def left(self) -> float:
         """Return the seconds that are left, above 0: a time-out of zero means "do not wait" to a socket."""
         return (
             math.inf
             if self.deadline == math.inf
-            else max(MIN_TIMEOUT_S, self.deadline - self._config.clock())
+            else min(MAX_WAIT_S, max(MIN_TIMEOUT_S, self.deadline - self._config.clock()))
         )
 
     @property

@@ -17,6 +17,7 @@ from typing import Any, final
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_error
 from balancekit._support.runner import ThreadRunner, join_all
+from balancekit._support.validation import MAX_WAIT_S
 from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult, SyncCallable
 from balancekit.checks._runner import (
     DEFAULT_SCHEDULE,
@@ -144,7 +145,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
                 endpoint, wait = core.begin(time.monotonic())
                 if endpoint is not None:
                     return endpoint
-                self._wakeup.wait(wait)
+                self._wakeup.wait(min(wait, MAX_WAIT_S))
         return None
 
     def _report(self, core: RunnerCore, endpoint: Endpoint[Any], result: CheckResult | None) -> bool:

@@ -83,7 +83,8 @@ class HttpSdResolver:
         if not _is_web_address(valid.text("url", url)):
             allowed = "an http:// or https:// URL, percent-encoded and without a password: use headers"
             raise ConfigurationError("url", without_secrets(url), allowed)
-        self._timeout = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
+        limit = valid.seconds("timeout", timeout, above=0.0, long=valid.LONG_TIMEOUT_S)
+        self._timeout = min(limit, valid.MAX_WAIT_S)
         self.refresh: Refresh = Refresh(interval=interval, timeout=self._timeout)
         sent = {
             "Accept": "application/json",

@@ -17,6 +17,7 @@ from balancekit._support.calls import checked_call
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.functions import is_coroutine_function
 from balancekit._support.runner import ThreadRunner, join_all
+from balancekit._support.validation import MAX_WAIT_S
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, Resolver
 from balancekit.discovery._source import Source
@@ -158,7 +159,8 @@ class ThreadDiscovery(ThreadRunner):
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until the source has returned an endpoint; ``False`` after the timeout or if the runner is stopped."""
         with self._wakeup:
-            self._wakeup.wait_for(lambda: self._subscription is None or self._subscription.ready, timeout)
+            longest = None if timeout is None else min(timeout, MAX_WAIT_S)
+            self._wakeup.wait_for(lambda: self._subscription is None or self._subscription.ready, longest)
             return self._subscription is not None and self._subscription.ready
 
     # ------------------------------------------------------------------ in the thread
@@ -217,7 +219,7 @@ class ThreadDiscovery(ThreadRunner):
                 left = subscription.deadline - time.monotonic()
                 if left <= 0.0:
                     return True
-                self._wakeup.wait(left)
+                self._wakeup.wait(min(left, MAX_WAIT_S))
         return False
 
     def _notify(self) -> None:

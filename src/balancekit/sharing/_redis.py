@@ -16,6 +16,7 @@ from random import SystemRandom
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
+from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.functions import has_methods
@@ -176,7 +177,7 @@ def _run(store: weakref.ref[RedisStore], end: SimpleQueue[None]) -> None:
         pause = present.core.pause(_RNG)
         del present
         try:
-            end.get(timeout=pause)
+            end.get(timeout=min(pause, valid.MAX_WAIT_S))
         except Empty:
             continue
         return
