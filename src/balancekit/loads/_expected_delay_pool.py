@@ -111,6 +111,7 @@ class ExpectedDelayPool:
         "picks",
         "rate",
         "taken",
+        "taken_delay",
         "turn",
         "typical",
     )
@@ -131,6 +132,8 @@ class ExpectedDelayPool:
         """The turn of the endpoint picked last, or an earlier one that was greater."""
         self.taken: Node | None = None
         """The endpoint that a selector has picked last on the slow path."""
+        self.taken_delay: float = 0.0
+        """Its delay as stated by that pick. Another one shows that its request has begun and ended, or time has passed."""
         self.picks: int = 0
         """Requests seen by sweeps."""
         self.deadline: float = -math.inf

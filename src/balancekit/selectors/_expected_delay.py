@@ -88,7 +88,8 @@ class ShortestExpectedDelay(ConstructorRepr):
             self._rota = rota = _rota(snapshot, ctx.rng)
         _, windows, recent, pool, recorded = rota  # a fifth of what the attributes of a named tuple cost
         if recorded and pool is not None and ctx.trace is None:
-            stated = _soonest_stated((*recent, *next(windows)), pool, ctx.exclude)
+            window = next(windows)
+            stated = _soonest_stated((*recent, *window) if recent else window, pool, ctx.exclude)
             if stated is not None:
                 return stated
         compare = _soonest_value if pool is None else _soonest
@@ -233,16 +234,39 @@ def _compare(rota: Rota, rng: Random) -> Callable[..., Node]:
 def _soonest_stated(nodes: Sequence[Node], pool: ExpectedDelayPool, exclude: Collection[str]) -> Node | None:
     """Take the shortest of the delays as last stated; ``None`` if in-flight has changed since, or all are excluded."""
     taken = pool.taken
-    if taken is not None and taken.latency_estimate != -inf:  # its request may not have begun
+    if taken is not None and taken.latency_estimate == pool.taken_delay:  # its request may not have begun
         taken.latency_estimate = _delay(taken)
     chosen: Node | None = None
     least = inf
     for node in nodes:
-        if node.latency_estimate < least and node.id not in exclude:
+        if node.latency_estimate < least:
             chosen, least = node, node.latency_estimate
-    if chosen is None or (chosen is not taken and least not in (_delay(chosen), -inf)):
+    if exclude and chosen is not None and chosen.id in exclude:
+        chosen, least = None, inf
+        for node in nodes:
+            if node.latency_estimate < least and node.id not in exclude:
+                chosen, least = node, node.latency_estimate
+    if chosen is None:
         return None
-    _take(chosen, pool)
+    found = chosen.inflight
+    if found >= MAX_FOUND or chosen.capacity != 1.0:
+        if chosen is not taken and least not in (_delay(chosen), -inf):
+            return None
+        _take(chosen, pool)
+        return chosen
+    # What follows is the same, written out for a capacity of 1.
+    load: Any = chosen.load
+    price, turn = load.price, load.turn
+    if least != price * QUEUES[found] + turn and chosen is not taken and least != -inf:
+        return None
+    pool.taken = chosen
+    if turn < pool.clock:
+        turn = pool.clock
+    else:
+        pool.clock = turn
+    paid = price if price < pool.longest else pool.longest  # noqa: FURB136 - min() is a call
+    load.turn = turn = turn + pool.turn * paid
+    chosen.latency_estimate = pool.taken_delay = price * QUEUES[found + 1] + turn
     return chosen
 
 
@@ -290,4 +314,4 @@ def _take(node: Node, pool: ExpectedDelayPool) -> None:
         pool.clock = turn
     paid = price if price < pool.longest else pool.longest  # noqa: FURB136 - min() is a call
     load.turn = turn = turn + pool.turn * paid / node.capacity
-    node.latency_estimate = price * queue_count(node.inflight + 1, node.capacity) + turn
+    node.latency_estimate = pool.taken_delay = price * queue_count(node.inflight + 1, node.capacity) + turn

@@ -222,7 +222,7 @@ def test_the_last_pick_is_restated_before_the_next():
     first.inflight = 3
     first.capacity = 2.0
     selector.select(snapshot, make_context(exclude={first.id}))
-    first.load.pool.taken = first
+    first.load.pool.taken, first.load.pool.taken_delay = first, first.latency_estimate
     selector.select(snapshot, make_context(exclude={first.id}))
     assert first.latency_estimate == pytest.approx(counted(2.5) + first.load.turn)
     first.latency_estimate = -math.inf
