@@ -17,14 +17,14 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._hashed import subnet_point
-from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step, read_answer
+from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step
 from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import exhausted_word
+from balancekit.gslb._tree import TreePolicy, read_answer
 
 __all__ = ["Failover", "Walk", "child_policies"]
 
@@ -172,7 +172,7 @@ def _below(name: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 @final
-class Failover(ConstructorRepr):
+class Failover(TreePolicy):
     """The first policy in a list that has not failed.
 
     Parameters
@@ -227,10 +227,7 @@ class Failover(ConstructorRepr):
             exhausted=exhausted,
         )
 
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
+    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
         """Return the answer of the child that gets this client."""
         walk = self._walk
         answer, noted = walk.answer(walk.children, query, standings, now, rng, explain)

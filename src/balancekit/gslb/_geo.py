@@ -8,19 +8,19 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._failover import Walk, child_policies
 from balancekit.gslb._geo_map import GeoMap
-from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step, read_answer
+from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step
 from balancekit.gslb._standing import Standings
+from balancekit.gslb._tree import TreePolicy, read_answer
 
 __all__ = ["Geo", "Regional"]
 
 
 @final
-class Geo(ConstructorRepr):
+class Geo(TreePolicy):
     """The first site in the client's order that has not failed.
 
     Parameters
@@ -86,17 +86,14 @@ class Geo(ConstructorRepr):
         self._use_subnet: Final = valid.flag("use_subnet", use_subnet)
         self._skip: Final = valid.integer("skip", skip, minimum=0)
 
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
+    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
         """Return the answer of the site that gets this client."""
         client = query.client
         subnet = client.subnet if self._use_subnet else None
         if subnet is not None and subnet.prefixlen:
-            order, scope = self._map.look_up(subnet.network_address)
+            order, scope = self._map.find(subnet.network_address)
         else:
-            order, scope = self._map.order(client.address), 0
+            order, scope = self._map.find(client.address)[0], 0
         if self._skip and len(order) > self._skip:
             order = order[self._skip :]
         if self._plain and order and not explain:
@@ -123,7 +120,7 @@ class Geo(ConstructorRepr):
 
 
 @final
-class Regional(ConstructorRepr):
+class Regional(TreePolicy):
     """A policy that sees endpoints as the observers in the client's region see them.
 
     A region that cannot reach a site steers around it, without an effect on other regions.
@@ -175,13 +172,10 @@ class Regional(ConstructorRepr):
         self._views: Final = views
         self._use_subnet: Final = valid.flag("use_subnet", use_subnet)
 
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
+    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
         """Return the policy's answer by the standings of the client's region; by ``standings`` if it has none."""
         client = query.client
-        order, scope = self._map.look_up(client.seen(use_subnet=self._use_subnet))
+        order, scope = self._map.find(client.seen(use_subnet=self._use_subnet))
         if not (self._use_subnet and client.has_subnet):
             scope = 0
         seen = self._views(order[0]) if order else standings

@@ -13,7 +13,6 @@ from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpAddress
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Client, Exhausted, Query, Step
@@ -26,6 +25,7 @@ from balancekit.gslb._threshold import (
     exhausted_answer,
     exhausted_word,
 )
+from balancekit.gslb._tree import TreePolicy
 from balancekit.hashing import HashRing, MaglevTable, RendezvousHash, hash64
 
 __all__ = ["HashedOne", "Scheme", "subnet_key", "subnet_point"]
@@ -61,7 +61,7 @@ def subnet_point(
 
 
 @final
-class HashedOne(ConstructorRepr):
+class HashedOne(TreePolicy):
     """One endpoint per client subnet, the same as long as it is up.
 
     Parameters
@@ -124,10 +124,7 @@ class HashedOne(ConstructorRepr):
         self._prefix6: Final = valid.integer("prefix6", prefix6, minimum=0, maximum=128)
         self._exhausted: Final = exhausted_word(exhausted)
 
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
+    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
         """Return the first endpoint that is up in the subnet's ranking."""
         key, scope = subnet_key(query.client, self._prefix4, self._prefix6)
         until = math.inf

@@ -13,21 +13,17 @@ import enum
 import math
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from random import Random
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.dns_kinds import kind_of
 from balancekit._support.ip import IpAddress, IpNetwork
 from balancekit._support.record import Record
 from balancekit._support.validation import text
-from balancekit.errors import ConfigurationError, brief
+from balancekit.errors import ConfigurationError
 from balancekit.gslb._standing import Standings
 
-__all__ = ["Answer", "Client", "Exhausted", "Policy", "Query", "Step", "checked_answer", "read_answer"]
-
-MAX_SCOPE: Final = 128
-"""Bits of an address of IPv6."""
+__all__ = ["Answer", "Client", "Exhausted", "Policy", "Query", "Step"]
 
 
 class Exhausted(enum.StrEnum):
@@ -197,40 +193,6 @@ class Policy(Protocol):
         ...
 
 
-def read_answer(
-    policy: Policy, query: Query, standings: Standings, *, now: float, rng: Random, explain: bool = False
-) -> Answer:
-    """Return the answer of a policy, which may be the user's, if it is what it has to be.
-
-    Raises
-    ------
-    ConfigurationError
-        If it is no :class:`Answer`, or one whose ids, seconds, scope or word cannot be.
-    """
-    answer = policy.answer(query, standings, now=now, rng=rng, explain=explain)
-    if not isinstance(answer, Answer):
-        raise ConfigurationError("answer", answer, f"an Answer of {type(policy).__name__}.answer()")
-    return checked_answer(answer)
-
-
-def checked_answer(answer: Answer) -> Answer:
-    """Return an answer that a user's policy may have made, with plain numbers, if it is what it has to be.
-
-    Raises
-    ------
-    ConfigurationError
-        For ids, seconds, a scope or a word that no answer can have.
-    """
-    chosen, ttl, scope, word, _ = answer
-    if not isinstance(chosen, tuple) or not all(isinstance(id, str) for id in chosen):
-        raise ConfigurationError("chosen", chosen, _ids_wanted(chosen))
-    seconds = valid.number("ttl", ttl, minimum=0.0, infinite=True)
-    bits = valid.integer("scope", scope, minimum=0, maximum=MAX_SCOPE)
-    if word is not None and word.__class__ is not Exhausted:
-        raise ConfigurationError("exhausted", word, f"None, or {valid.members(Exhausted)}")
-    return answer if seconds is ttl and bits is scope else answer._replace(ttl=seconds, scope=bits)
-
-
 def _address(value: IpAddress | str) -> IpAddress:
     """Return an address that is not an IPv4-mapped one."""
     try:
@@ -249,8 +211,3 @@ def _network(value: IpNetwork | str) -> IpNetwork:
     except (TypeError, ValueError) as error:
         allowed = f"a network without bits after its prefix ({error})"
         raise ConfigurationError("subnet", value, allowed) from None
-
-
-def _ids_wanted(chosen: object) -> str:
-    """Return what the ids of an answer are; a text would be read letter by letter."""
-    return f"a tuple of endpoint ids{f', such as ({brief(chosen)},)' if isinstance(chosen, str) else ''}"

@@ -15,8 +15,9 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
-from balancekit.gslb._query import Answer, Client, Query, checked_answer
+from balancekit.gslb._query import Answer, Client, Query
 from balancekit.gslb._threshold import PREFIX4, PREFIX6
+from balancekit.gslb._tree import checked_answer
 
 __all__ = ["ResolverCache", "stale_share"]
 

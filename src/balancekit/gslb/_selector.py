@@ -14,8 +14,9 @@ from balancekit._support.display import ConstructorRepr
 from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._failover import child_policies
-from balancekit.gslb._query import Client, Policy, Query, read_answer
+from balancekit.gslb._query import Client, Policy, Query
 from balancekit.gslb._standing import Standing
+from balancekit.gslb._tree import read_answer
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["PolicySelector"]

@@ -14,17 +14,17 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Exhausted, Query, Step
 from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import endpoint_ids, exhausted_answer, exhausted_word, needed, share
+from balancekit.gslb._tree import TreePolicy
 
 __all__ = ["AllUp", "PrimaryBackup", "Rotation"]
 
 
 @final
-class AllUp(ConstructorRepr):
+class AllUp(TreePolicy):
     """All endpoints that are up, in random order.
 
     Parameters
@@ -81,10 +81,7 @@ class AllUp(ConstructorRepr):
         self._limit: Final = None if limit is None else valid.integer("limit", limit, minimum=1)
         self._exhausted: Final = exhausted_word(exhausted)
 
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
+    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
         """Return all that are up."""
         up: list[str] = []
         until = math.inf
@@ -116,7 +113,7 @@ class AllUp(ConstructorRepr):
 
 
 @final
-class PrimaryBackup(ConstructorRepr):
+class PrimaryBackup(TreePolicy):
     """The primary while it is up, else the backup.
 
     Parameters
@@ -155,10 +152,7 @@ class PrimaryBackup(ConstructorRepr):
             raise ConfigurationError("backup", backup, "another endpoint than the primary")
         self._exhausted: Final = exhausted_word(exhausted)
 
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
+    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
         """Return the primary or the backup."""
         first = read_standing(standings, self._primary)
         if first.up:
@@ -181,7 +175,7 @@ class PrimaryBackup(ConstructorRepr):
 
 
 @final
-class Rotation(ConstructorRepr):
+class Rotation(TreePolicy):
     """All endpoints that are up, rotated by one from answer to answer: DNS round robin.
 
     Parameters
@@ -226,10 +220,7 @@ class Rotation(ConstructorRepr):
         self._cursor: int = valid.integer("start", start, minimum=0, maximum=len(self._ids) - 1)
         self._exhausted: Final = exhausted_word(exhausted)
 
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
+    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
         """Return all that are up, from the cursor on, and advance the cursor."""
         seen = [read_standing(standings, id) for id in self._ids]
         up = [id for id, standing in zip(self._ids, seen, strict=True) if standing.up]

@@ -16,14 +16,14 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._failover import child_policies
 from balancekit.gslb._geo_map import GeoMap
 from balancekit.gslb._hashed import subnet_point
-from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step, read_answer
+from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step
 from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import exhausted_word
+from balancekit.gslb._tree import TreePolicy, read_answer
 
 __all__ = ["Spill", "waterfall"]
 
@@ -100,7 +100,7 @@ def _apportioned(offers: Mapping[str, int], capacity: int) -> dict[str, int]:
 
 
 @final
-class Spill(ConstructorRepr):
+class Spill(TreePolicy):
     """The nearest site with capacity; what it cannot take spills to the next.
 
     Parameters
@@ -176,14 +176,11 @@ class Spill(ConstructorRepr):
         self._members: Final = {site: tuple(sorted(policy.members())) for site, policy in self._sites.items()}
         self._last: tuple[object, dict[str, dict[str, int]]] = (None, {})
 
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
+    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
         """Return the answer of the site that takes this client."""
         order, scope = tuple(self._sites), 0
         if self._map is not None:
-            order, scope = self._map.look_up(query.client.seen())
+            order, scope = self._map.find(query.client.seen())
             scope = scope if query.client.has_subnet else 0
         able, ttl = self._able(standings, now)
         shares = self._plan(able).get(order[0], {}) if order else {}

@@ -11,18 +11,17 @@ Source: gdnsd ``weighted`` (3.8.1), its four modes; Route 53 for the weight 0.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from random import Random
 from typing import Final, NamedTuple, final
 
-from balancekit._support.arguments import checked_arguments
-from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Exhausted, Query, Step
 from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import endpoint_weights, exhausted_answer, exhausted_word, share
+from balancekit.gslb._tree import TreePolicy
 
 __all__ = ["GroupedOne", "GroupedSubset", "WeightedOne", "WeightedSubset"]
 
@@ -99,15 +98,12 @@ def _steps(name: str, weights: _Weights, live: _Live) -> tuple[Step, ...]:
     return (Step(name, text if live.word is None else f"{text}: exhausted ({live.word})"),)
 
 
-class _Weighted(ConstructorRepr, ABC):
+class _Weighted(TreePolicy):
     """A policy that draws by weights."""
 
     _weights: _Weights
 
-    @checked_arguments
-    def answer(
-        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
-    ) -> Answer:
+    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
         """Draw from what is up."""
         weights = self._weights
         live = weights.live(standings, now)

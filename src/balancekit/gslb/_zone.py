@@ -23,9 +23,10 @@ from balancekit._support.display import ConstructorRepr
 from balancekit._support.dns_kinds import is_meta
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
-from balancekit.gslb._query import Answer, Policy, Query, read_answer
+from balancekit.gslb._query import Answer, Policy, Query
 from balancekit.gslb._records import ADDRESS_KINDS, ResourceRecord, Soa, StaticRecords, absolute
 from balancekit.gslb._standing import Standings
+from balancekit.gslb._tree import read_answer
 from balancekit.gslb._ttl import Ttl
 
 __all__ = ["Reply", "Zone"]
