@@ -84,12 +84,14 @@ class BalancedResponse(Response):
             raise
         except BaseException as error:
             call.broke(_classify(error, self.request))
+            self._unwatch()
             if _is_of_a_chunk(error):
                 raise exceptions.ChunkedEncodingError(error, request=self.request) from error
             if call.over and isinstance(error, exceptions.ConnectionError):  # of a time-out, by requests
                 raise exceptions.ReadTimeout(DEADLINE_PASSED, request=self.request) from error
             raise
         call.whole()
+        self._unwatch()
 
     def _watch(self, call: Call) -> None:
         """End the lease with the body, however it is read."""
@@ -103,6 +105,7 @@ class BalancedResponse(Response):
             finally:
                 if not self._reads():  # urllib3 closes a body before it raises the error that it found in it
                     call.closed()
+                    self._unwatch()
 
         def released() -> None:
             release()
@@ -113,5 +116,12 @@ class BalancedResponse(Response):
                 call.broke(_classify(error, self.request))
             else:
                 call.whole()
+            self._unwatch()
 
         raw.close, raw.release_conn = closed, released
+
+    def _unwatch(self) -> None:
+        """Undo :meth:`_watch`. Otherwise the answer and its body would be in a reference cycle, and would stay for long."""
+        watched = getattr(self.raw, "__dict__", {})
+        for name in ("close", "release_conn"):
+            watched.pop(name, None)
