@@ -5,7 +5,8 @@ strings of other classes to plain ones (``plain.py``). If the function raises an
 the arguments are compared with their annotations. The first that does not match is named in a ``ConfigurationError``.
 If all arguments match, the error is raised unchanged.
 
-Cost: one call, and one test per argument. If the function raises, also O(items) of the arguments.
+Cost: one call, and one test per argument; several tests if one is a container. If the function raises, also O(items) of
+the arguments.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ MAX_COMPARED_ITEMS: Final = 10_000
 """Items of a container that are compared with its annotation. Later items are not."""
 MAX_DEPTH: Final = 4
 """Levels of nested containers that are compared."""
+MAX_SETTLED: Final = 1000
+"""Classes of arguments that are remembered."""
 PLAIN_NUMBERS: Final = frozenset({int, float})
 MAX_TIME_S: Final = 1e15
 """The largest time, in seconds: 30 million years. Up to it, a float resolves an eighth of a second."""
@@ -98,8 +101,9 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
     checks = [(index, name, text_check(annotation)) for index, name, annotation in slots]
     text_checks = [(index, name, check) for index, name, check in checks if check is not None]
 
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> R:
+    settled = _SETTLED_IF_CONTAINERS if text_checks else _SETTLED
+
+    def prepared(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if place >= 0:  # otherwise a wrong time may be stored and raise in a later call
             value = args[place] if place < len(args) else kwargs.get("now", 0.0)
             if not _is_time(value) and not (value is None and optional):
@@ -111,11 +115,27 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
             if hasattr(value, "__next__") or (type(value) is range and value[valid.MAX_ITEMS :]):
                 args, kwargs = _read(function, args, kwargs)
                 break
+        for index, name, convert in conversions:
+            value = args[index] if index < len(args) else kwargs.get(name)
+            if value.__class__ not in PLAIN:
+                args, kwargs = _with(args, kwargs, index, name, convert(value))
+        return args, kwargs
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> R:
         try:
-            for index, name, convert in conversions:
-                value = args[index] if index < len(args) else kwargs.get(name)
-                if value.__class__ not in PLAIN:
-                    args, kwargs = _with(args, kwargs, index, name, convert(value))
+            plain = True
+            for value in args:
+                if value.__class__ not in settled:
+                    plain = _settles(value.__class__, settled)
+            for value in kwargs.values():
+                if value.__class__ not in settled:
+                    plain = _settles(value.__class__, settled)
+            if plain and place >= 0:
+                now: float = args[place] if place < len(args) else kwargs.get("now", 0.0)
+                plain = now.__class__ in PLAIN_NUMBERS and -MAX_TIME_S <= now <= MAX_TIME_S
+            if not plain:
+                args, kwargs = prepared(args, kwargs)
             return function(*args, **kwargs)
         except BalancekitError:
             raise
@@ -125,6 +145,25 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
             raise
 
     return call
+
+
+_SETTLED: Final[set[type]] = {int, float, bool, str, bytes, type(None)}
+"""Classes of arguments that are passed as they are. Those of containers are never among them."""
+_SETTLED_IF_CONTAINERS: Final[set[type]] = {int, float, bool, type(None)}
+"""The same for functions that want a container, where a string is refused."""
+_PREPARED: Final = ("__next__", "__iter__", "__float__", "__index__")
+"""Methods of classes whose objects may have to be read, refused or converted."""
+
+
+def _settles(kind: type, settled: set[type]) -> bool:
+    """Return False, and remember a class of which all values can be passed as they are."""
+    if (
+        kind not in PLAIN
+        and len(settled) < MAX_SETTLED
+        and not any(hasattr(kind, name) for name in _PREPARED)
+    ):
+        settled.add(kind)
+    return False
 
 
 def _slots(function: Callable[..., object]) -> list[tuple[int, str, object]]:

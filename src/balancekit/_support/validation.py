@@ -98,6 +98,10 @@ def number(
         The end of the error message. If at most 1 is allowed and the value looks like a percentage, the message has the
         corresponding fraction instead.
     """
+    if value.__class__ is float and minimum <= value <= maximum and above is None:  # NaN is in no range
+        result: float = value
+        if -math.inf < result < math.inf or (infinite and result > 0.0):
+            return result + 0.0
     result = math.nan
     if (hasattr(value, "__float__") or hasattr(value, "__index__")) and not is_truth(value):
         try:
@@ -131,6 +135,9 @@ def _words(seconds: float) -> str:
 
 def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.inf) -> int:
     """Return an integer in ``[minimum, maximum]``. A float is refused, even if it is integral."""
+    if value.__class__ is int and minimum <= value <= maximum:
+        whole: int = value
+        return whole
     if hasattr(value, "__index__") and not is_truth(value):
         try:
             result = operator.index(value)
