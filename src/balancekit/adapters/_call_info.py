@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from balancekit._support.arguments import checked_arguments
 from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
 from balancekit.lease import Lease
 
 __all__ = ["CallInfo"]
@@ -13,12 +13,28 @@ __all__ = ["CallInfo"]
 
 @final
 class CallInfo:
-    """How a request was answered. Made by the adapters."""
+    """How a request was answered. Made by the adapters.
+
+    Parameters
+    ----------
+    lease
+        The lease of the attempt that was answered.
+    tried
+        Ids of the endpoints tried, in order, this one last.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``lease`` is no ``Lease``, or ``tried`` no tuple.
+    """
 
     __slots__ = ("_lease", "_tried")
 
-    @checked_arguments
     def __init__(self, lease: Lease[Any], tried: tuple[str, ...]) -> None:
+        if not isinstance(tried, tuple):
+            raise ConfigurationError("tried", tried, "a tuple of endpoint ids")
+        if not isinstance(lease, Lease):
+            raise ConfigurationError("lease", lease, "a Lease")
         self._lease = lease
         self._tried = tried
 

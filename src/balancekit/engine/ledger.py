@@ -85,6 +85,7 @@ class Ledger:
         "_plain",
         "_serial",
         "_sink",
+        "_slow",
         "lost",
         "needs_start",
         "observers",
@@ -122,6 +123,7 @@ class Ledger:
         self._delivery = delivery
         self._sink = sink
         self._plain = learner is None or not successes
+        self._slow: Final = SlowPathOwner(self)
 
     @property
     def lean(self) -> bool:
@@ -136,7 +138,7 @@ class Ledger:
     @property
     def owner(self) -> LeaseOwner:
         """The owner of new leases: the ledger, or a slow-path owner if a selector or an observer needs every success."""
-        return self if self._plain and not self.observers else SlowPathOwner(self)
+        return self if self._plain and not self.observers else self._slow
 
     def adopt(self, node: Node) -> Node:
         """Prepare the node of a new endpoint for its leases and return it.
@@ -176,7 +178,7 @@ class Ledger:
         if cost == DEFAULT_COST:
             lease = open_lease(node, self.owner, started_at)
         else:
-            lease = open_cost_lease(node, SlowPathOwner(self), started_at, cost)
+            lease = open_cost_lease(node, self._slow, started_at, cost)
         if site is not None:
             lease.extras.site = site
         self._delivery.deliver(
@@ -223,17 +225,19 @@ class Ledger:
         now = self._read_clock()
         if now is None:
             return
-        lease.extras.first_byte_at = now
+        node, extras = lease.node, lease.extras
+        extras.first_byte_at = now
         waited = now - lease.started_at
         if waited >= 0.0:  # not NaN
-            self._answers(lease.node).first_byte.record(waited)
-        lease._owner = SlowPathOwner(self)
+            answers = node.answers
+            (self._answers(node) if answers is None else answers).first_byte.record(waited)
+        lease._owner = self._slow
         if lease.active:
-            load_answering(lease.node.load, self._guard, now=now, cost=lease.cost)
+            load_answering(node.load, self._guard, now=now, cost=extras.cost)
 
     def reported(self, lease: Lease[object]) -> None:
         """Make the end of this lease take the slow path, because its answer has a load report."""
-        lease._owner = SlowPathOwner(self)
+        lease._owner = self._slow
 
     def counted(self, lease: Lease[object], tokens: int) -> None:
         """Record the number of tokens of an answer and, if the lease is open, their rate since the first byte."""
@@ -266,19 +270,20 @@ class Ledger:
 
     def finish(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
         """Report the end of a lease to load, selector, health and observers; if the clock failed, to observers alone."""
-        now = self._read_clock()
+        now, extras = self._read_clock(), lease.extras
         completion = Completion(
             outcome,
             started_at=lease.started_at,
             ended_at=math.nan if now is None else now,
-            cost=lease.cost,
-            first_byte_at=lease.extras.first_byte_at,
+            cost=extras.cost,
+            first_byte_at=extras.first_byte_at,
             retry_after=retry_after,
-            load_report=lease.extras.load_report,
+            load_report=extras.load_report,
         )
         if now is not None:
             self._learn_end(node, completion)
-        self._delivery.deliver("observer %r failed on %r", self.observers, [(node.endpoint, completion)])
+        if self.observers:
+            self._delivery.deliver("observer %r failed on %r", self.observers, [(node.endpoint, completion)])
 
     def _learn_end(self, node: Node, completion: Completion) -> None:
         """Report the end of a lease to load, selector and health."""

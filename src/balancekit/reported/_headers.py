@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import checked_arguments, refuse
 from balancekit._support.display import StateRepr
 from balancekit._support.log import log_change
 from balancekit.outcome import LoadReport
@@ -34,10 +34,12 @@ class HeaderReports(StateRepr):
         self.rejected: int = 0
         """The number of rejected reports."""
 
-    @checked_arguments
     def read(self, headers: Mapping[str, str]) -> LoadReport | None:
         """Return the load report in the headers of a response; ``None`` if there is no usable one."""
-        value = headers.get(LOAD_HEADER)
+        try:
+            value = headers.get(LOAD_HEADER)
+        except Exception as error:
+            refuse(error, HeaderReports.read, self, headers)
         if value is None:
             return None
         try:
