@@ -89,7 +89,8 @@ class Load(Protocol):
     from the threads of requests, several at once, under no lock; they must not wait. One that raises is logged.
 
     Optional hooks, each a protocol of :mod:`balancekit.protocols`: ``SupportsFastSuccess``, ``SupportsReset``. An
-    attribute ``needs_start = False`` says that ``started`` does nothing and need not be called.
+    attribute ``needs_start = False`` says that ``started`` does nothing and need not be called, ``needs_end = False`` the
+    same of ``finished`` and ``succeeded``.
     """
 
     def started(self, *, now: float, cost: float) -> None:

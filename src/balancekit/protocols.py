@@ -422,8 +422,8 @@ class SupportsFastSuccess(Protocol):
     def succeeded(self, latency: float, now: float, /) -> None:
         """Record a success of ``latency`` seconds.
 
-        Called in place of ``finished`` if nothing else needs a completion, under the same conditions: see
-        :class:`~balancekit.node.Load`.
+        Called in place of ``finished`` if nothing else needs a completion and times are measured, under the same conditions:
+        see :class:`~balancekit.node.Load`.
         """
         ...
 

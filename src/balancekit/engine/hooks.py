@@ -53,6 +53,7 @@ __all__ = [
     "health_is_timed",
     "load_answering",
     "load_is_timed",
+    "needs_end",
     "needs_start",
     "reset_load",
     "start_compared",
@@ -208,6 +209,11 @@ def health_is_timed(policy: HealthMaker | None) -> bool:
 def needs_start(load: Load) -> bool:
     """Return whether ``started`` of a load must be called. Without the attribute ``needs_start``, it must."""
     return bool(getattr(load, "needs_start", True))
+
+
+def needs_end(load: Load) -> bool:
+    """Return whether a load must receive plain successes. Without the attribute ``needs_end``, it must."""
+    return bool(getattr(load, "needs_end", True))
 
 
 def start_compared(load: Load) -> bool:

@@ -23,7 +23,7 @@ from balancekit.engine.capabilities import supports
 from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.fast_path import open_cost_lease, open_lease
 from balancekit.engine.guard import Guard
-from balancekit.engine.hooks import load_answering, needs_start
+from balancekit.engine.hooks import load_answering, needs_end, needs_start
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.requirements import require_load
 from balancekit.events import LeaseLost
@@ -150,7 +150,7 @@ class Ledger:
         """
         load = node.load
         require_load(load)
-        fast = supports(load, SupportsFastSuccess)
+        fast = supports(load, SupportsFastSuccess) and (self.timed or not needs_end(load))
         self._plain = self._plain and fast
         self.needs_start = self.needs_start or needs_start(load)
         node.needs_completion = self.timed or self._learner is not None or not fast or bool(self.observers)

@@ -37,7 +37,7 @@ _SELECTOR_HOOKS: Final = (
 _HEALTH_HOOKS: Final = ("checked", "changing", "on_outlier", "uneject", "ramp", "trial")
 _HEALTH_MEMBERS: Final = ("eligible", "state", "watching", "deadline", "observe", "advance")
 _LOAD_MEMBERS: Final = ("started", "finished", "value")
-_LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start", "start_compared", "answering")
+_LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start", "needs_end", "start_compared", "answering")
 
 
 def require_selector(selector: object) -> None:

@@ -90,6 +90,7 @@ class _ReadLoad(StateRepr):
     __slots__ = ("_node",)
 
     needs_start: ClassVar[bool] = False
+    needs_end: ClassVar[bool] = False
 
     def __init__(self, node: Node) -> None:
         self._node = node

@@ -257,3 +257,63 @@ def test_a_clock_that_raises_during_an_answer_takes_it_from_no_caller(
     failing = False
     stats = lb.stats()["a"]
     assert (stats.inflight, stats.tokens) == (0, 20 if during == "tokens" else 0)
+
+
+class Counting:
+    """A load that counts open requests itself, and needs no times."""
+
+    timed = False
+
+    def __init__(self) -> None:
+        self.open = self.ended = 0
+
+    def __call__(self, node: Node) -> Counting:
+        """Be the load of the only node."""
+        return self
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Count one more."""
+        self.open += 1
+
+    def finished(self, completion: Completion, /) -> None:
+        """Count one less."""
+        self.open -= 1
+        self.ended += 1
+
+    def value(self, *, now: float) -> float:
+        """Return the count."""
+        return self.open
+
+
+class CountingFast(Counting):
+    """The same, which also takes successes without a completion."""
+
+    def succeeded(self, latency: float, now: float) -> None:
+        """Count one less."""
+        self.open -= 1
+        self.ended += 1
+
+
+@pytest.mark.parametrize("timed", [None, True, False])
+@pytest.mark.parametrize("needs_start", [True, False])
+@pytest.mark.parametrize("kind", [Counting, CountingFast])
+def test_a_load_without_times_receives_each_end(
+    kind: type[Counting], needs_start: bool, timed: bool | None
+) -> None:
+    """A plain success reaches a load as ``succeeded`` or ``finished``, whether or not times are measured."""
+    load = kind()
+    vars(load)["needs_start"] = needs_start
+    lb = LoadBalancer(["a"], load=load, timed=timed)
+    for outcome in (Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE):
+        lb.acquire().release(outcome)
+    assert load.ended == 3
+    assert load.open == (0 if needs_start else -3)
+
+
+def test_a_load_that_needs_no_end_receives_no_plain_success() -> None:
+    """With ``needs_end = False`` and without times, plain successes are counted by the balancer only."""
+    load = CountingFast()
+    vars(load)["needs_end"] = False
+    lb = LoadBalancer(["a"], load=load, health=None)
+    lb.acquire().release()
+    assert (load.open, load.ended, lb.stats().completed) == (1, 0, 1)
