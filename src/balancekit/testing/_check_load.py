@@ -19,6 +19,16 @@
      randomness
 11   requests of another endpoint do not change the value, unless the policy has
      ``for_pool``
+12   what the policy and its loads state is true: with ``timed = False`` values do not
+     depend on times, with ``needs_start = False`` not on ``started``, and with
+     ``needs_end = False`` not on plain successes
+13   ``comparer``, if there, returns the node with the lower value; the first on a tie
+14   ``forget``, if there, drops the node: the pool does not refer to it any more
+15   after ``reset``, if there, the value is that of an endpoint that has just joined, as
+     long as both have as many requests in flight
+16   the memory of a load does not grow with the number of requests that have ended
+17   failures do not raise the value for good: five minutes of successes after five
+     failures, it is at most five times that of peers
 ===  ===============================================================================
 """
 
@@ -46,7 +56,8 @@ from balancekit.protocols import (
     Sweep,
 )
 from balancekit.testing._broken import LawBroken
-from balancekit.testing._environments import patched_environment
+from balancekit.testing._check_load_hooks import check_load_hooks
+from balancekit.testing._environments import module_of, patched_environment
 from balancekit.testing._factories import make_nodes
 from balancekit.testing._made import made
 
@@ -106,8 +117,9 @@ def check_load(
     valid.integer("seed", seed, minimum=MIN_SEED)
     harder = valid.flag("counts_failures", counts_failures)
     values: list[list[float]] = []
+    module = module_of(make())
     for environment in (1, 2):
-        with patched_environment(environment):
+        with patched_environment(environment, module):
             values.append(_history(make(), count, seed))
     for one, other in zip(*values, strict=True):
         if one != other:
@@ -118,13 +130,14 @@ def check_load(
     _check_successes(make)
     _check_bad_endings(make, counts_failures=harder)
     _check_growth(make)
+    check_load_hooks(make)
 
 
 def _history(policy: LoadPolicy, count: int, seed: int) -> list[float]:
     """Return all values of a load in a history: overlapping requests, a year without any, then two at one time."""
     given: object = policy
     shared: LoadPolicy = given.for_pool() if isinstance(given, SupportsPoolLoad) else policy
-    nodes = make_nodes({"a": 1.0, "b": 2.0, "c": 0.5}, load=lambda node: shared(node))
+    nodes = make_nodes({"a": 1.0, "b": 2.0, "c": 0.5, "d": 0.0}, load=lambda node: shared(node))
     rng, now = Random(seed), 100.0
     open_requests: list[tuple[Node, float, float]] = []
     values: list[float] = []
