@@ -22,6 +22,8 @@ from balancekit.testing._factories import make_nodes, make_snapshot
 
 __all__ = ["SUPPRESSED_CHECKS", "endpoint_lists", "ids", "keys", "outcomes", "snapshots", "weights"]
 
+SURROGATES: Final = ("\ud800", "user:\udfff")
+"""Texts without an encoding in UTF-8, as undecodable file names give them. Any text may be a key."""
 SUPPRESSED_CHECKS: Final = (
     HealthCheck.data_too_large,
     HealthCheck.filter_too_much,
@@ -54,8 +56,13 @@ def weights(*, zero: bool = True) -> SearchStrategy[float]:
 
 
 def keys() -> SearchStrategy[Key]:
-    """Keys of all types: text, bytes, and integers; also empty ones, and integers of more than 64 bits."""
-    return st.one_of(st.text(max_size=12), st.binary(max_size=12), st.integers(-(2**70), 2**70))
+    """Keys of all types: text, bytes, and integers; also empty ones, lone surrogates, and integers of more than 64 bits."""
+    return st.one_of(
+        st.text(max_size=12),
+        st.binary(max_size=12),
+        st.integers(-(2**70), 2**70),
+        st.sampled_from(SURROGATES),
+    )
 
 
 def outcomes() -> SearchStrategy[Outcome]:

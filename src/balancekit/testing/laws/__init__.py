@@ -4,8 +4,8 @@
 1   :func:`picks_candidates`             a pick ends, and is one of the snapshot's candidates, or ``None``
 2   :func:`honours_exclusion`            a pick is never an excluded endpoint
 3   :func:`none_iff_no_candidate`        a pick is ``None`` if and only if there is no candidate
-4   :func:`uses_only_its_generator`      picks do not depend on module-level randomness, clocks, or ``hash()`` of
-                                         text
+4   :func:`uses_only_its_generator`      picks do not depend on module-level randomness, generators of the
+                                         selector, clocks, ``hash()`` of text, or the order of sets
 5   :func:`same_seed_same_picks`         two equal selectors with equal generators make equal picks
 6   :func:`writes_nothing`               a pick does not change the snapshot, its nodes and the context
 7   :func:`survives_changes`             law 1 holds after any change of membership or health, for the new
@@ -24,11 +24,15 @@
 15  :func:`avoids_failing`               (adaptive) an endpoint that fails fast gets few requests while it fails,
                                          and more after that
 16  :func:`learns_nothing_from_ignored`  (adaptive) requests that end ignored or cancelled attract no others
+17  :func:`overlaps_safely`              picks by pickers, and by ``select`` if it is ``thread_safe``, are
+                                         candidates when they overlap
+18  :func:`forgets_what_left`            memory does not grow with picks, snapshots, and endpoints that have left
+19  :func:`hooks_raise_nothing`          ``learn``, ``refusals`` and ``retry_at`` raise nothing
 ==  ===================================  ======================================================================
 
 Choose the set of laws by the kind of algorithm:
 
-- ``ALL``, laws 1 to 9, for a selector that follows weights;
+- ``ALL``, laws 1 to 9 and 17 to 19, for a selector that follows weights;
 - ``ALL - {WEIGHTED}`` for one that ignores weights;
 - ``ALL - {WEIGHTED} | {EVEN}`` for one that ignores weights and gives all endpoints equal shares;
 - ``ALL - {WEIGHTED} | HASHED`` for a consistent hash;
@@ -53,7 +57,9 @@ from balancekit.testing.laws._feedback import (
     learns_nothing_from_ignored,
     starves_none,
 )
+from balancekit.testing.laws._hooks import hooks_raise_nothing
 from balancekit.testing.laws._keys import disrupts_little, independent_of_order
+from balancekit.testing.laws._memory import forgets_what_left
 from balancekit.testing.laws._picks import (
     fast_path_agrees,
     honours_exclusion,
@@ -63,6 +69,7 @@ from balancekit.testing.laws._picks import (
 )
 from balancekit.testing.laws._shares import evenly, in_proportion
 from balancekit.testing.laws._subject import Law, Subject
+from balancekit.testing.laws._threads import overlaps_safely
 
 __all__ = [
     "ADAPTIVE",
@@ -77,12 +84,15 @@ __all__ = [
     "disrupts_little",
     "evenly",
     "fast_path_agrees",
+    "forgets_what_left",
     "honours_exclusion",
+    "hooks_raise_nothing",
     "in_proportion",
     "independent_of_order",
     "keeps_queues_finite",
     "learns_nothing_from_ignored",
     "none_iff_no_candidate",
+    "overlaps_safely",
     "picks_candidates",
     "same_seed_same_picks",
     "starves_none",
@@ -112,6 +122,9 @@ ALL: Final[frozenset[Law]] = frozenset(
         survives_changes,
         fast_path_agrees,
         in_proportion,
+        overlaps_safely,
+        forgets_what_left,
+        hooks_raise_nothing,
     },
 )
-"""Laws 1 to 9."""
+"""Laws 1 to 9 and 17 to 19."""

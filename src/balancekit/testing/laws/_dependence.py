@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
 from typing import Any, Final
 
 from balancekit._support.extras import extra
@@ -12,11 +11,13 @@ from balancekit._support.extras import extra
 with extra("testing"):
     from hypothesis import strategies as st
 
-from balancekit.protocols import Selector, SupportsPicker
+from balancekit.protocols import Selector
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 from balancekit.testing._broken import LawBroken
 from balancekit.testing._environments import patched_environment
 from balancekit.testing._factories import make_context
+from balancekit.testing.laws._fast_picks import fast_picks
+from balancekit.testing.laws._hidden import check_generators, check_set_order
 from balancekit.testing.laws._subject import Subject
 from balancekit.testing.strategies import keys, snapshots, weights
 
@@ -31,8 +32,11 @@ TRIES: Final = 3
 def uses_only_its_generator(subject: Subject) -> None:
     """Law 4. Picks depend on no source of randomness other than ``ctx.rng``.
 
-    They do not depend on module-level randomness, on a clock, or on ``hash()`` of text, which differs between processes.
+    They do not depend on module-level randomness, on a clock, on ``hash()`` of text, or on the order of a set, which differs
+    between processes. They draw from no ``Random`` of the selector, unless the pick has seeded it: balancers whose selectors
+    have the same seed send their requests to the same endpoints.
     """
+    check_generators(subject, "4, uses_only_its_generator")
 
     @subject.search(snapshot=snapshots(min_size=2), key=st.none() | keys())
     def law(snapshot: Snapshot, key: Key | None) -> None:
@@ -53,6 +57,8 @@ def uses_only_its_generator(subject: Subject) -> None:
                 "4, uses_only_its_generator",
                 f"{seen[0]} became {seen[1]} with other clocks, hashes or module-level randomness",
             )
+
+    check_set_order(subject, "4, uses_only_its_generator")
 
 
 def same_seed_same_picks(subject: Subject) -> None:
@@ -91,12 +97,11 @@ def writes_nothing(subject: Subject) -> None:
 
 
 def _sequence(selector: Selector, snapshot: Snapshot, ctx: PickContext, count: int) -> list[object]:
-    """Pick by ``select``, and then by the picker if there is one. Return the ids."""
+    """Pick by ``select``, and then by the pickers if there are any. Return the ids."""
     picked: list[Any] = [selector.select(snapshot, ctx) for _ in range(count)]
-    if isinstance(selector, SupportsPicker) and snapshot.eligible:
-        pick: Callable[..., Any] = selector.picker(snapshot, rng=ctx.rng)
-        arguments = (KEY if ctx.key is None else ctx.key, 0.0) if selector.keyed else (0.0,)
-        picked += [pick(*arguments) for _ in range(count)]
+    for fast in fast_picks(selector, snapshot, ctx.rng):
+        pick = fast.bind(KEY if ctx.key is None else ctx.key)
+        picked += [pick() for _ in range(count)]
     return [getattr(node, "id", node) for node in picked]
 
 

@@ -26,19 +26,32 @@ def independent_of_order(subject: Subject) -> None:
 
 
 def disrupts_little(subject: Subject) -> None:
-    """Law 12. If an endpoint is removed, only its keys move. If one is added, keys move only to it.
+    """Law 12. If an endpoint is removed, down or excluded, only its keys move. If one is added, keys move only to it.
 
-    Owners do not depend on the endpoints that the selector had before.
+    Each of ten equal endpoints owns keys. Owners do not depend on the endpoints that the selector had before.
     """
     wanted = [f"key:{number}" for number in range(2_000)]
     shares = {f"e{number}": 1.0 for number in range(10)}
     nodes = subject.nodes(shares)
     whole = _owners(subject, nodes, wanted)
+    idle = sorted(shares.keys() - set(whole.values()))
+    if idle:
+        raise LawBroken(
+            "12, disrupts_little", f"{idle} own none of {len(wanted)} keys of {len(shares)} endpoints"
+        )
     for gone in shares:
-        left = _owners(subject, tuple([node for node in nodes if node.id != gone]), wanted)
-        stray = [key for key in wanted if whole[key] != gone and left[key] != whole[key]]
-        if stray:
-            raise LawBroken("12, disrupts_little", f"{len(stray)} keys moved that {gone!r} did not own")
+        others = tuple([node for node in nodes if node.id != gone])
+        for how, left in (
+            ("was removed", _owners(subject, others, wanted)),
+            ("was down", _owners(subject, nodes, wanted, eligible=others)),
+            ("was excluded", _owners(subject, nodes, wanted, exclude=gone)),
+        ):
+            stray = [key for key in wanted if whole[key] != gone and left[key] != whole[key]]
+            if stray:
+                raise LawBroken(
+                    "12, disrupts_little",
+                    f"{len(stray)} keys moved that {gone!r} did not own when it {how}, such as {stray[0]!r}",
+                )
     selector = subject.make()
     for version, ids in enumerate([[*shares][:7], [*shares][3:], shares], 1):
         present = tuple([node for node in nodes if node.id in ids])
@@ -58,11 +71,15 @@ def _owners(
     wanted: list[str],
     selector: Selector | None = None,
     version: int = 1,
+    *,
+    eligible: tuple[Node, ...] | None = None,
+    exclude: str | None = None,
 ) -> dict[str, str | None]:
     selector = selector or subject.make()
-    snapshot = Snapshot(Members(nodes, version=version), nodes, version=version)
+    snapshot = Snapshot(Members(nodes, version=version), eligible or nodes, version=version)
+    tried = () if exclude is None else (exclude,)
     owners: dict[str, str | None] = {}
     for key in wanted:
-        node = selector.select(snapshot, make_context(key=key))
+        node = selector.select(snapshot, make_context(key=key, exclude=tried))
         owners[key] = None if node is None else node.id
     return owners

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from random import Random
+from typing import Final
 
 from balancekit._support.extras import extra
 
@@ -12,11 +13,13 @@ with extra("testing"):
     from hypothesis import strategies as st
 
 from balancekit.errors import brief
-from balancekit.protocols import SupportsPicker, SupportsPrepare
-from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
+from balancekit.protocols import SupportsPrepare
+from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot, Trace
 from balancekit.testing._broken import LawBroken
 from balancekit.testing._factories import make_context
 from balancekit.testing.laws._endless import check_end
+from balancekit.testing.laws._fast_picks import fast_picks
+from balancekit.testing.laws._sizes import check_last_of_many, check_sizes
 from balancekit.testing.laws._subject import Subject
 from balancekit.testing.strategies import keys, snapshots
 
@@ -28,14 +31,28 @@ __all__ = [
     "survives_changes",
 ]
 
+TIMES_S: Final = (0.0, 1.5, 86_399.0, 1e9)
+"""Times of picks, in seconds of any clock."""
+COSTS: Final = (1.0, 0.5, 40.0)
+SHORT_LIVED: Final = 60
+"""Number of snapshots that are dropped at once, so that later ones have the same place in memory."""
+
 
 def picks_candidates(subject: Subject) -> None:
     """Law 1. A pick ends, and is one of the objects in ``snapshot.candidates(ctx)``, or ``None``."""
     check_end(subject, "1, picks_candidates")
+    check_sizes(subject, "1, picks_candidates")
 
-    @subject.search(snapshot=snapshots(), key=st.none() | keys(), seed=st.integers(0, 99))
-    def law(snapshot: Snapshot, key: Key | None, seed: int) -> None:
-        selector, ctx = subject.make(), make_context(seed, key=key)
+    @subject.search(
+        snapshot=snapshots(),
+        key=st.none() | keys(),
+        seed=st.integers(0, 99),
+        now=st.sampled_from(TIMES_S),
+        trace=st.none() | st.builds(Trace),
+    )
+    def law(snapshot: Snapshot, key: Key | None, seed: int, now: float, trace: Trace | None) -> None:
+        selector, ctx = subject.make(), make_context(seed, key=key, now=now)
+        ctx.trace = trace
         for _ in range(4):
             node = selector.select(snapshot, ctx)
             if node is not None and not any(node is one for one in snapshot.candidates(ctx)):
@@ -62,15 +79,18 @@ def honours_exclusion(subject: Subject) -> None:
 
 
 def none_iff_no_candidate(subject: Subject) -> None:
-    """Law 3. A pick is ``None`` if and only if there is no candidate."""
+    """Law 3. A pick is ``None`` if and only if there is no candidate, whatever the cost and the time of the request."""
+    check_last_of_many(subject, "3, none_iff_no_candidate")
 
     @subject.search(
         snapshot=snapshots(),
         exclude=st.sets(st.sampled_from([f"e{k}" for k in range(6)])),
         key=st.none() | keys(),
+        cost=st.sampled_from(COSTS),
+        now=st.sampled_from(TIMES_S),
     )
-    def law(snapshot: Snapshot, exclude: set[str], key: Key | None) -> None:
-        selector, ctx = subject.make(), make_context(key=key, exclude=exclude)
+    def law(snapshot: Snapshot, exclude: set[str], key: Key | None, cost: float, now: float) -> None:
+        selector, ctx = subject.make(), make_context(key=key, exclude=exclude, cost=cost, now=now)
         for _ in range(3):
             node = selector.select(snapshot, ctx)
             if (node is None) != (not snapshot.candidates(ctx)):
@@ -86,6 +106,7 @@ def survives_changes(subject: Subject) -> None:
     This holds for the new snapshot and for the one before: while a new snapshot is prepared, and shortly after that,
     requests still pick from the previous one.
     """
+    _check_short_lived(subject)
 
     @subject.search(changes=st.lists(snapshots(), min_size=2, max_size=6), key=st.none() | keys())
     def law(changes: list[Snapshot], key: Key | None) -> None:
@@ -101,12 +122,22 @@ def survives_changes(subject: Subject) -> None:
             for origin, pick in earlier:
                 _pick_after(snapshot, origin, pick, ctx)
             earlier = [(snapshot, select)]
-            if isinstance(selector, SupportsPicker) and snapshot.eligible:
-                fast: Callable[..., Node | None] = selector.picker(snapshot, rng=Random(3))
-                again = partial(fast, "k", 0.0) if selector.keyed else partial(fast, 0.0)
-                earlier.insert(
-                    0, (snapshot, again)
-                )  # first, because ``select`` may repair what the picker needs
+            for fast in fast_picks(selector, snapshot, Random(3)):
+                if not fast.optional:  # first, because ``select`` may repair what the picker needs
+                    earlier.insert(0, (snapshot, fast.bind("k")))
+
+
+def _check_short_lived(subject: Subject) -> None:
+    """Check picks from snapshots that are dropped after one pick: ``id`` of a later one may be the same."""
+    members = Members(subject.nodes({"a": 1.0, "b": 1.0, "c": 1.0}), version=1)
+    selector, ctx = subject.make(), make_context(4, key="user:1")
+    for number in range(SHORT_LIVED):
+        gone = members.nodes[number % 3]
+        left = tuple([node for node in members.nodes if node is not gone])
+        snapshot = Snapshot(members, left, version=number)
+        if isinstance(selector, SupportsPrepare):
+            selector.prepare(snapshot)
+        _pick_after(snapshot, snapshot, partial(selector.select, snapshot, ctx), ctx)
 
 
 def _wrong(given: object, snapshot: Snapshot, ctx: PickContext) -> str:
@@ -147,18 +178,16 @@ def _versions(changes: Iterable[Snapshot]) -> Iterator[Snapshot]:
 
 def fast_path_agrees(subject: Subject) -> None:
     """Law 8. A picker picks eligible endpoints. A keyed picker picks the same endpoint as ``select`` for each key."""
-    if not isinstance(subject.make(), SupportsPicker):
-        return
 
     @subject.search(snapshot=snapshots(min_size=1), key=keys(), seed=st.integers(0, 99))
     def law(snapshot: Snapshot, key: Key, seed: int) -> None:
-        selector = subject.make()
-        if not isinstance(selector, SupportsPicker) or not snapshot.eligible:
-            return
-        pick, other = selector.picker(snapshot, rng=Random(seed)), subject.make()
-        for _ in range(4):
-            node = pick(key, 0.0) if selector.keyed else pick(0.0)
-            if not any(node is one for one in snapshot.eligible):
-                raise LawBroken("8, fast_path_agrees", f"the picker returned {node!r} for {snapshot!r}")
-            if selector.keyed and node is not other.select(snapshot, make_context(seed, key=key)):
-                raise LawBroken("8, fast_path_agrees", f"picker and select differ for key {key!r}")
+        for fast in fast_picks(subject.make(), snapshot, Random(seed)):
+            pick, other = fast.bind(key), subject.make()
+            for _ in range(4):
+                node = pick()
+                if node is None and fast.optional:
+                    continue
+                if not any(node is one for one in snapshot.eligible):
+                    raise LawBroken("8, fast_path_agrees", f"{fast.name} returned {node!r} for {snapshot!r}")
+                if fast.keyed and node is not other.select(snapshot, make_context(seed, key=key)):
+                    raise LawBroken("8, fast_path_agrees", f"{fast.name} and select differ for key {key!r}")

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Final
 
-from balancekit.protocols import Selector, SupportsPicker
+from balancekit.protocols import Selector
 from balancekit.snapshot import Node, PickContext, Snapshot
 from balancekit.testing._broken import LawBroken
 from balancekit.testing._factories import make_context, make_snapshot
 from balancekit.testing._statistics import Z, chi_square_z
+from balancekit.testing.laws._fast_picks import fast_picks
 from balancekit.testing.laws._subject import Subject
 
 __all__ = ["evenly", "in_proportion"]
@@ -21,6 +22,19 @@ PICKS: Final = 6_000
 MAX_OTHERWISE_MISSING: Final = 2
 """Maximum number of missing endpoints that are tested as removed and as excluded, and not only as down. The expected shares
 are the same, so a few cases suffice to test the code of removal and exclusion."""
+BEFORE: Final = 2_000
+"""Number of picks before a change. A selector that counts picks and lets newcomers catch up gives them as many."""
+FRACTIONS: Final = {"a": 1.5, "b": 2.5, "c": 7.0}
+"""Weights of which the whole parts give other shares."""
+ALIKE: Final[Mapping[str, float]] = dict.fromkeys(
+    ("node-A", "node-a", "10.0.0.1:80", "10.0.0.1:8080", "[::1]:80", f"{'x' * 40}1", f"{'x' * 40}2"), 1.0
+)
+"""Endpoints of weight 1 whose ids differ by case only, or at their end."""
+MANY: Final[Mapping[str, float]] = {f"n{number}": 1.0 for number in range(300)}
+"""More endpoints than fit in the index of one byte."""
+MANY_PICKS: Final = 3_000
+ZERO_PICKS: Final = 1_000
+MAX_SHOWN: Final = 12
 
 
 def in_proportion(subject: Subject) -> None:
@@ -28,15 +42,31 @@ def in_proportion(subject: Subject) -> None:
 
     This is checked with five endpoints of weights 5, 3, 2, 2 and 1, for all sets of missing endpoints that leave at least
     two. They are missing because they are down, were removed, or are excluded by the request. It is also checked after
-    endpoints were added and after weights changed. In addition, an endpoint of weight 0 is never picked while another one
-    may be picked.
+    endpoints were added or came back, after weights changed, for weights that are fractions, for ids that are nearly equal,
+    and for 300 endpoints. In addition, an endpoint of weight 0 is never picked while another one may be picked.
     """
     shares = {"a": 5.0, "b": 3.0, "c": 2.0, "d": 2.0, "e": 1.0}
     _check_shares(subject, shares, shares, "9, in_proportion")
-    nodes = subject.nodes({"a": 2.0, "zero": 0.0, "b": 1.0})
-    counts = _counts(subject, subject.make(), make_snapshot(nodes), make_context(11), 2_000)
-    if counts.get("zero"):
-        raise LawBroken("9, in_proportion", f"weight zero was picked: {counts}")
+    fractions = make_snapshot(subject.nodes(FRACTIONS))
+    counts = _counts(subject, subject.make(), fractions, make_context(12), PICKS)
+    _compare("9, in_proportion", "weights that are fractions, select", counts, FRACTIONS)
+    _check_zero(subject)
+
+
+def _check_zero(subject: Subject) -> None:
+    """Check that an endpoint of weight 0 is not picked, by ``select`` with and without exclusions, and by pickers."""
+    snapshot = make_snapshot(subject.nodes({"a": 2.0, "zero": 0.0, "b": 1.0, "c": 1.0}))
+    for exclude in ((), ("c",)):
+        ctx = make_context(11, exclude=exclude)
+        counts = _counts(subject, subject.make(), snapshot, ctx, ZERO_PICKS)
+        if counts.get("zero"):
+            raise LawBroken(
+                "9, in_proportion", f"weight zero was picked, with {exclude or 'none'} excluded: {counts}"
+            )
+    for fast in fast_picks(subject.make(), snapshot, Random(11)):
+        picked = {getattr(fast.bind(f"key:{number}")(), "id", None) for number in range(ZERO_PICKS)}
+        if "zero" in picked:
+            raise LawBroken("9, in_proportion", f"weight zero was picked by {fast.name}")
 
 
 def evenly(subject: Subject) -> None:
@@ -58,6 +88,11 @@ def _check_shares(
                 _compare(law, f"with {missing or 'none'} {how}, {path}", counts, wanted)
     for how, counts in _changes(subject, given_weights):
         _compare(law, f"right after {how}, select", counts, expected)
+    for how, equal in (("ids that are nearly equal", ALIKE), (f"{len(MANY)} endpoints", MANY)):
+        counts = _counts(
+            subject, subject.make(), make_snapshot(subject.nodes(equal)), make_context(13), PICKS
+        )
+        _compare(law, f"{how}, select", counts, equal)
 
 
 def _compare(law: str, situation: str, counts: Mapping[str, int], wanted: Mapping[str, float]) -> None:
@@ -65,9 +100,18 @@ def _compare(law: str, situation: str, counts: Mapping[str, int], wanted: Mappin
     if z > Z or set(counts) - set(wanted):
         raise LawBroken(
             law,
-            f"{situation} gave {dict(sorted(counts.items()))} for weights {wanted}: {z:.1f} standard deviations "
+            f"{situation} gave {_shown(counts)} for weights {_shown(wanted)}: {z:.1f} standard deviations "
             f"off (at most {Z})",
         )
+
+
+def _shown(numbers: Mapping[str, float]) -> str:
+    """Return numbers by id; of many, the smallest and the largest ones."""
+    ranked = sorted(numbers.items())
+    if len(ranked) > MAX_SHOWN:
+        ranked = sorted(ranked, key=lambda item: item[1])
+        return f"{dict(ranked[:2])} to {dict(ranked[-2:])} of {len(ranked)} endpoints"
+    return f"{dict(ranked)}"
 
 
 def _situations(
@@ -97,21 +141,27 @@ def _situations(
         yield "excluded", "select", _counts(subject, subject.make(), whole, excluding, PICKS)
 
     selector = subject.make()
-    if isinstance(selector, SupportsPicker) and not selector.keyed and not subject.held:
-        pick = selector.picker(make_snapshot(nodes, down=missing), rng=Random(seed))
-        picked = [pick(0.0).id for _ in range(PICKS)]
-        yield "down", "the picker", {id: picked.count(id) for id in set(picked)}
+    for fast in fast_picks(selector, make_snapshot(nodes, down=missing), Random(seed)):
+        if not fast.keyed and not subject.held:
+            pick = fast.bind("")
+            picked = [node.id for node in (pick() for _ in range(PICKS)) if node is not None]
+            yield "down", fast.name, {id: picked.count(id) for id in set(picked)}
 
 
 def _changes(subject: Subject, shares: Mapping[str, float]) -> Iterator[tuple[str, dict[str, int]]]:
-    """Yield changes and the counts after them: endpoints are added, or weights change, after the first picks."""
+    """Yield changes and the counts after them: endpoints join or come back, or weights change, after some picks."""
     fewer = {id: weight for id, weight in shares.items() if id not in {"a", "e"}}
     others = dict(zip(shares, reversed([*shares.values()]), strict=True))
     for how, before in (("two endpoints joined", fewer), (f"weights were {others}", others)):
         selector, ctx = subject.make(), make_context(hash_free_seed(set(before)))
-        _counts(subject, selector, make_snapshot(subject.nodes(before)), ctx, 7)
+        _counts(subject, selector, make_snapshot(subject.nodes(before)), ctx, BEFORE)
         whole = make_snapshot(subject.nodes(shares), version=2)
         yield how, _counts(subject, selector, whole, ctx, PICKS)
+    selector, ctx = subject.make(), make_context(hash_free_seed({"a"}))
+    nodes = make_snapshot(subject.nodes(shares)).members.nodes
+    _counts(subject, selector, make_snapshot(nodes), ctx, 7)
+    _counts(subject, selector, make_snapshot(nodes, down={"a", "e"}, version=2), ctx, BEFORE)
+    yield "two endpoints came back", _counts(subject, selector, make_snapshot(nodes, version=3), ctx, PICKS)
 
 
 def hash_free_seed(ids: set[str]) -> int:
