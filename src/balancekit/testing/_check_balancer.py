@@ -18,6 +18,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.testing import strategies
+from balancekit.testing._check_callbacks import check_callbacks
 from balancekit.testing._clock import ManualClock
 from balancekit.testing._machine import SITUATIONS, BalancerMachine, MakeBalancer
 
@@ -36,6 +37,9 @@ def check_balancer(
     steps: int = 50,
 ) -> Counter[str]:
     """Check a balancer under random sequences of operations: its counts must match the leases that were opened.
+
+    Before that, check its callbacks: they are called once for each request or event, under no lock, and not after they were
+    removed. Attempts of one request are on different endpoints.
 
     Parameters
     ----------
@@ -78,6 +82,7 @@ def check_balancer(
     one, another = (make([Endpoint("a")], ManualClock(), Random(0)) for _ in range(2))
     if one is another is not None:
         raise ConfigurationError("make", make, WANTED)
+    check_callbacks(make)
     visits: Counter[str] = Counter()
     namespace: dict[str, Any] = {"make": staticmethod(make), "visits": visits}
     machine = type("BalancerMachine", (BalancerMachine,), namespace)

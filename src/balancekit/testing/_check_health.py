@@ -3,7 +3,7 @@
 ===  =================================================================================
  1   reading the properties twice gives the same values
  2   properties have the types of the protocol, and ``ramp`` is from 0 to 1
- 3   no call raises; each returns events of its own endpoint, and at least one if
+ 3   no call raises, also without times unless the policy is ``timed``; each returns events of its own endpoint, and at least one if
      ``eligible`` has changed
  4   when an endpoint is ejected, a deadline is in the future; when it has passed,
      ``advance`` removes it or sets a later one
@@ -15,11 +15,17 @@
  8   the policy depends on its arguments only: not on a clock, not on module-level
      randomness
  9   requests to another endpoint change nothing
+10   requests that succeed, or end ignored or cancelled, do not eject an endpoint and
+     leave it its full share
+11   an endpoint comes back after each of 20 ejections in a row, and has its full share
+     after hours of successes
+12   the memory of a machine does not grow with the number of requests
 ===  =================================================================================
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
@@ -39,7 +45,8 @@ from balancekit.protocols import (
     SupportsUneject,
 )
 from balancekit.testing._broken import LawBroken
-from balancekit.testing._environments import patched_environment
+from balancekit.testing._check_health_more import check_good_requests, check_health_memory, check_way_back
+from balancekit.testing._environments import module_of, patched_environment
 
 __all__ = ["check_health"]
 
@@ -100,6 +107,11 @@ def check_health(make: MakeMachine, *, steps: int = 500, seed: int = 0) -> None:
         _compare(
             "9, endpoints are independent", seen, play(neighbour=True), "beside another endpoint that failed"
         )
+        if not getattr(make, "timed", False):
+            play(untimed=True)
+    check_good_requests(make)
+    check_way_back(make)
+    check_health_memory(make)
 
 
 def _compare(law: str, seen: Trace, other: Trace, how: str) -> None:
@@ -117,6 +129,7 @@ def _history(
     environment: int = 1,
     skip_unwatched: bool = False,
     neighbour: bool = False,
+    untimed: bool = False,
 ) -> Trace:
     """Send random inputs to a machine; return its properties after each of them.
 
@@ -130,8 +143,10 @@ def _history(
         Whether to leave out successes while ``watching`` is false, as a balancer does.
     neighbour
         Whether a machine of another endpoint receives a failure after each input.
+    untimed
+        Whether requests have no start and no latency, as in a balancer where nothing needs times.
     """
-    with patched_environment(environment):
+    with patched_environment(environment, module_of(make)):
         machine = make(ENDPOINT, partial(_may_eject, may_eject), Random(seed))
         other = make("another", partial(_may_eject, may_eject), Random(seed)) if neighbour else None
         rng, now, seen = Random(seed + 1), 100.0, []
@@ -139,16 +154,16 @@ def _history(
         for _ in range(count):
             now += rng.expovariate(2.0)
             eligible = machine.eligible
-            what, call = _random_input(rng, machine, now)
+            what, call = _random_input(rng, machine, now, math.nan if untimed else now - 0.1)
             if not (skip_unwatched and what == "observe(SUCCESS)" and not machine.watching):
-                events = _events(what, call)
+                events = _events(what, call, now)
                 _check_change(machine, what, events, eligible=eligible, may_eject=may_eject, now=now)
             if other is not None:
                 failed = Completion(Outcome.FAILURE, started_at=now - 0.1, ended_at=now)
                 _events_of("observe(FAILURE)", partial(other.observe, failed, now=now))
             seen.append((what, _check_properties(machine)))
             _pass_time(machine, now)
-        _check_return(machine, now)
+        _check_return(machine, now, may_eject=may_eject)
     return seen
 
 
@@ -157,11 +172,11 @@ def _may_eject(answer: bool, _ejection: Ejection) -> bool:  # noqa: FBT001 - bou
 
 
 def _random_input(
-    rng: Random, machine: HealthPolicy, now: float
+    rng: Random, machine: HealthPolicy, now: float, started_at: float
 ) -> tuple[str, Callable[[], Iterable[Event]]]:
     """Return a random input among those that the machine supports: its name, and a function that sends it."""
     outcome = rng.choice([Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE, *Outcome])
-    done = Completion(outcome, started_at=now - 0.1, ended_at=now)
+    done = Completion(outcome, started_at=started_at, ended_at=now)
     calls: list[tuple[str, Callable[[], Iterable[Event]]]] = [
         (f"observe({outcome.name})", lambda: machine.observe(done, now=now))
     ] * 4
@@ -183,11 +198,13 @@ def _events_of(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:
         raise LawBroken(f"3, {what} raises nothing", f"{type(error).__name__}: {error}") from error
 
 
-def _events(what: str, call: Callable[[], Iterable[Event]]) -> list[Event]:
+def _events(what: str, call: Callable[[], Iterable[Event]], now: float) -> list[Event]:
     events = _events_of(what, call)
     for event in events:
         if not isinstance(event, Event) or event.endpoint != ENDPOINT:
             raise LawBroken("3, returns events", f"{what} returned {event!r}")
+        if event.at != now:
+            raise LawBroken("3, returns events", f"{what} returned {event!r} at {now!r}")
     return events
 
 
@@ -224,6 +241,8 @@ def _check_properties(machine: HealthPolicy) -> tuple[object, ...]:
 
 def _properties(machine: HealthPolicy) -> tuple[object, object, object, object, object, object]:
     one: object = machine
+    if isinstance(one, SupportsCheckResults) and not isinstance(one.changing, bool):
+        raise LawBroken("2, properties have their types", f"changing {one.changing!r}")
     ramp, trial = (one.ramp, one.trial) if isinstance(one, SupportsRamp) else (1.0, 0)
     return machine.eligible, machine.state, machine.watching, machine.deadline, ramp, trial
 
@@ -232,7 +251,7 @@ def _pass_time(machine: HealthPolicy, now: float) -> None:
     before, eligible = machine.deadline, machine.eligible
     if before is None or before > now:
         return
-    events = _events("advance", lambda: machine.advance(now=now))
+    events = _events("advance", lambda: machine.advance(now=now), now)
     _check_properties(machine)
     after = machine.deadline
     if after is not None and after <= now and after <= before:
@@ -243,14 +262,15 @@ def _pass_time(machine: HealthPolicy, now: float) -> None:
         raise LawBroken("3, returns events", f"advance returned none, and eligible was {eligible} before")
 
 
-def _check_return(machine: HealthPolicy, now: float) -> None:
+def _check_return(machine: HealthPolicy, now: float, *, may_eject: bool) -> None:
     """Check law 6: fail requests until the endpoint is ejected, then let time pass without requests."""
     one: object = machine
     for _ in range(MAX_FAILURES):
         if not machine.eligible:
             break
         done = Completion(Outcome.FAILURE, started_at=now - 0.1, ended_at=now)
-        _events("observe(FAILURE)", partial(machine.observe, done, now=now))
+        events = _events("observe(FAILURE)", partial(machine.observe, done, now=now), now)
+        _check_change(machine, "observe(FAILURE)", events, eligible=True, may_eject=may_eject, now=now)
     for _ in range(MAX_RETURN_STEPS):
         if machine.eligible:
             return
@@ -258,7 +278,7 @@ def _check_return(machine: HealthPolicy, now: float) -> None:
         _pass_time(machine, now)
         if isinstance(one, SupportsCheckResults):
             result = CheckResult(passed=True)
-            _events("checked", partial(one.checked, result, now=now))
+            _events("checked", partial(one.checked, result, now=now), now)
     raise LawBroken(
         "6, becomes eligible again",
         f"{machine.state!r} after {MAX_RETURN_STEPS * RETURN_STEP_S:,.0f} s without requests, "

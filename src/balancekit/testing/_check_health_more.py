@@ -1,0 +1,142 @@
+"""Laws 10 to 12 of health policies: good requests, the way back, and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final, TypeAlias
+
+from balancekit.health import Ejection
+from balancekit.outcome import CheckResult, Completion, Outcome
+from balancekit.protocols import HealthPolicy, SupportsCheckResults, SupportsRamp
+from balancekit.testing._broken import LawBroken
+from balancekit.testing._memory import MIN_BYTES, held_bytes
+
+__all__ = ["check_good_requests", "check_health_memory", "check_way_back"]
+
+MakeMachine: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
+
+GOOD: Final = (Outcome.SUCCESS, Outcome.IGNORED, Outcome.CANCELLED)
+"""Outcomes for which an endpoint is not to blame."""
+REQUESTS: Final = 300
+EJECTIONS: Final = 20
+"""Number of ejections one after the other. A pause that doubles each time is then 500,000 times the first one."""
+FAILURES: Final = 100
+"""Number of failures that are reported at one time to make the policy eject the endpoint."""
+MAX_STEPS: Final = 2_000
+STEP_S: Final = 10.0
+RAMP_STEPS: Final = 2_000
+LONG: Final = 3_000
+"""Number of requests in half of a history in which memory may grow."""
+START_S: Final = 100.0
+
+
+def _always(_ejection: Ejection) -> bool:
+    return True
+
+
+def _observe(machine: HealthPolicy, outcome: Outcome, now: float) -> None:
+    if outcome is not Outcome.SUCCESS or machine.watching:
+        machine.observe(Completion(outcome, started_at=now - 0.1, ended_at=now), now=now)
+
+
+def _pass_time(machine: HealthPolicy, now: float) -> None:
+    deadline = machine.deadline
+    if deadline is not None and deadline <= now:
+        machine.advance(now=now)
+
+
+def check_good_requests(make: MakeMachine) -> None:
+    """Check law 10: no endpoint is ejected for requests that succeed, or end ignored or cancelled.
+
+    Raises
+    ------
+    LawBroken
+        Naming the number of requests and their last outcome.
+    """
+    machine, rng, now = make("a", _always, Random(61)), Random(62), START_S
+    for outcomes in (GOOD[:1], GOOD, GOOD[1:]):
+        for number in range(REQUESTS):
+            now += rng.expovariate(10.0)
+            outcome = rng.choice(outcomes)
+            _observe(machine, outcome, now)
+            _pass_time(machine, now)
+            if not machine.eligible or _ramp(machine) < 1.0:
+                names = ", ".join(one.name for one in outcomes)
+                raise LawBroken(
+                    "10, good requests do not eject",
+                    f"{machine.state!r}, ramp {_ramp(machine)!r} after {number + 1} requests that ended {names}",
+                )
+
+
+def check_way_back(make: MakeMachine) -> None:
+    """Check law 11: after each of many ejections the endpoint comes back, and in the end it has its full share.
+
+    Raises
+    ------
+    LawBroken
+        Naming the number of the ejection, or the ramp that stays.
+    """
+    machine, now = make("a", _always, Random(63)), START_S
+    for ejection in range(1, EJECTIONS + 1):
+        for _ in range(FAILURES):
+            if not machine.eligible:
+                break
+            _observe(machine, Outcome.FAILURE, now)
+        for _ in range(MAX_STEPS):
+            if machine.eligible:
+                break
+            now += STEP_S
+            _pass_time(machine, now)
+            _check_passed(machine, now)
+        if not machine.eligible:
+            raise LawBroken(
+                "11, it comes back each time",
+                f"{machine.state!r} for more than {MAX_STEPS * STEP_S:,.0f} s without requests after ejection "
+                f"{ejection}, deadline {machine.deadline!r}",
+            )
+    for _ in range(RAMP_STEPS):
+        now += STEP_S
+        _pass_time(machine, now)
+        _check_passed(machine, now)
+        _observe(machine, Outcome.SUCCESS, now)
+    if not machine.eligible or _ramp(machine) < 1.0:
+        raise LawBroken(
+            "11, it gets its full share again",
+            f"{machine.state!r}, ramp {_ramp(machine)!r} after {RAMP_STEPS * STEP_S:,.0f} s of successes",
+        )
+
+
+def check_health_memory(make: MakeMachine) -> None:
+    """Check law 12: the memory of a machine does not grow with the number of requests.
+
+    Raises
+    ------
+    LawBroken
+        Naming the bytes that the machine holds.
+    """
+    machine, now = make("a", _always, Random(64)), START_S
+    sizes: list[int] = []
+    for _ in range(2):
+        for number in range(LONG):
+            now += 0.1
+            _observe(machine, Outcome.CANCELLED if number % 50 else Outcome.FAILURE, now)
+            _observe(machine, Outcome.SUCCESS, now)
+            _pass_time(machine, now)
+        sizes.append(held_bytes([machine]))
+    if sizes[1] - sizes[0] >= MIN_BYTES * LONG:
+        raise LawBroken(
+            "12, memory does not grow with requests",
+            f"the machine held {sizes[0]:,} bytes, and {sizes[1]:,} after another {2 * LONG:,} requests",
+        )
+
+
+def _check_passed(machine: HealthPolicy, now: float) -> None:
+    one: object = machine
+    if isinstance(one, SupportsCheckResults):
+        one.checked(CheckResult(passed=True), now=now)
+
+
+def _ramp(machine: HealthPolicy) -> float:
+    one: object = machine
+    return one.ramp if isinstance(one, SupportsRamp) else 1.0
