@@ -16,14 +16,14 @@ __all__ = ["MIN_BYTES", "held_bytes", "reachable"]
 
 MIN_BYTES: Final = 4.0
 """Bytes for each pick, request or endpoint, from which memory is taken to grow: half of a reference."""
-SKIPPED: Final = (type, ModuleType, Random)
-OPAQUE: Final = (Node, Snapshot, Members, BuiltinFunctionType)
+UNCOUNTED_TYPES: Final = (type, ModuleType, Random)
+OPAQUE_TYPES: Final = (Node, Snapshot, Members, BuiltinFunctionType)
 """Objects of which no part is counted: they belong to the balancer, or are of a module."""
 
 
 def held_bytes(roots: Iterable[object]) -> int:
     """Return the bytes of all that can be reached from some objects, without nodes, snapshots, classes and modules."""
-    return sum(sys.getsizeof(one) for one in reachable(roots) if not isinstance(one, OPAQUE))
+    return sum(sys.getsizeof(one) for one in reachable(roots) if not isinstance(one, OPAQUE_TYPES))
 
 
 def reachable(roots: Iterable[object]) -> Iterator[object]:
@@ -32,7 +32,7 @@ def reachable(roots: Iterable[object]) -> Iterator[object]:
     waiting = list(roots)
     while waiting:
         one = waiting.pop()
-        if id(one) in seen or isinstance(one, SKIPPED):
+        if id(one) in seen or isinstance(one, UNCOUNTED_TYPES):
             continue
         seen[id(one)] = one
         yield one
@@ -45,4 +45,4 @@ def _referents(one: object) -> list[object]:
         return [*gc.get_referents(*(one.__closure__ or ())), *(one.__defaults__ or ())]
     if isinstance(one, MethodType):
         return [one.__self__]
-    return [] if isinstance(one, OPAQUE) else list(gc.get_referents(one))
+    return [] if isinstance(one, OPAQUE_TYPES) else list(gc.get_referents(one))
