@@ -109,7 +109,7 @@ def _additional(listener: Message) -> list[Message | None]:
 
 @final
 class _Reader:
-    """What a bootstrap says."""
+    """The pools and listeners of a bootstrap."""
 
     def __init__(self, bootstrap: Message) -> None:
         self._notes = bootstrap.notes
@@ -141,7 +141,7 @@ class _Reader:
         self._name_keys()
 
     def _name_keys(self) -> None:
-        """Say in each pool what the routes to it hash."""
+        """Name in each pool the parts of requests that its routes hash."""
         found: dict[str, set[str]] = {}
         for listener in self.listeners:
             for action in () if listener.routes is None else listener.routes.actions:

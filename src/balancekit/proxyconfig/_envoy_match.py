@@ -111,7 +111,7 @@ def _cookie(one: Message) -> dict[str, Any]:
 
 
 def _always(match: Message) -> bool:
-    """Whether a match holds for all of its requests, as ``runtime_fraction`` says."""
+    """Whether a match holds for all of its requests, according to ``runtime_fraction``."""
     fraction = match.message("runtime_fraction", neutral=["runtime_key"])
     if fraction is None:
         return True

@@ -23,13 +23,13 @@ CAPITAL: Final = re.compile(r"(?<=[a-z0-9])([A-Z])")
 DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?")
 DURATION: Final = re.compile(r"([0-9]{1,9})(\.[0-9]{1,9})?s")
 MAX_DURATION_S: Final = 315_576_000_000
-"""Of a ``google.protobuf.Duration``."""
+"""The longest ``google.protobuf.Duration``."""
 UNKNOWN: Final = "not understood"
 
 
 @final
 class Notes:
-    """What a file is called, how it is written, and what of it is not modelled.
+    """The path and the form of a file, and what of it is not modelled.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class Message:
         notes.register(self)
 
     def know(self, neutral: Collection[str] = (), ignored: Mapping[str, str] | None = None) -> None:
-        """Say which fields decide nothing, and why others that are not followed may matter."""
+        """Mark fields that decide nothing, and list others that may matter, with the reason."""
         self._read.update(neutral)
         for name, why in (ignored or {}).items():
             if name in self._fields and not self._off(name):
@@ -135,7 +135,7 @@ class Message:
             self._read.add(name)
 
     def skip(self) -> None:
-        """Say that all of it has been listed, or decides nothing."""
+        """Mark all fields as listed, or as without effect."""
         self._read.update(self._fields)
 
     def _off(self, name: str) -> bool:
@@ -308,7 +308,7 @@ class Message:
         return found
 
     def lb_metadata(self, name: str) -> dict[str, Any]:
-        """Return what ``envoy.lb`` says in a field that is a ``Metadata``."""
+        """Return the values of ``envoy.lb`` in a field that is a ``Metadata``."""
         metadata = self.message(name)
         found = metadata.struct("filter_metadata").get("envoy.lb") if metadata is not None else None
         return found if isinstance(found, dict) else {}

@@ -94,7 +94,7 @@ def read_policy(cluster: Message) -> Policy:
 
 
 def _typed(policy: Message, panic: int) -> Policy:
-    """Read the first policy of a list that is known here; Envoy takes the first that it knows."""
+    """Read the first policy of a list that is modelled. Envoy takes the first that it supports."""
     for entry in policy.messages("policies"):
         extension = entry.message("typed_extension_config", neutral=["name"])
         settings = None if extension is None else extension.message("typed_config")

@@ -24,7 +24,7 @@ from balancekit.proxyconfig._model import Pool, ProxyRequest, Routing
 __all__ = ["MAX_ROUTES", "Routes"]
 
 MAX_ROUTES: Final = 20_000
-"""Of a file."""
+"""The largest number of routes of a file."""
 PATH_REWRITES: Final = ("regex_rewrite", "path_rewrite_policy", "path_rewrite")
 HOST_REWRITES: Final = (
     "host_rewrite_literal",
@@ -128,7 +128,7 @@ class Routes:
     message
         As written.
     manager
-        What the connection manager says of paths and hosts.
+        Options of the connection manager for paths and hosts.
     forwarded
         Whether ``X-Forwarded-For`` names the client.
 
@@ -271,7 +271,7 @@ class Routes:
                 if source.flag("source_ip"):
                     found.append(ClientAddress(forwarded=self._forwarded, terminal=terminal))
             elif "filter_state" in one:
-                one.note("filter_state", "what filters say is not hashed")
+                one.note("filter_state", "values that filters set are not hashed")
             else:
                 raise one.notes.error(
                     one.line, "header, cookie, query_parameter or connection_properties is expected"

@@ -23,7 +23,7 @@ MAX_DEPTH: Final = 64
 MAX_VALUES: Final = 400_000
 """Values of a file, each counted as often as aliases name it."""
 MAX_DIGITS: Final = 20
-"""Of a whole number."""
+"""The largest number of digits of a whole number."""
 LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml where it is there; its events are the same."""
 PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")

@@ -29,13 +29,13 @@ WHOLE: Final = 1_000_000
 MAX_LEVEL: Final = 127
 MAX_TABLE: Final = 5_000_011
 MAX_PERCENT: Final = 1_000_000
-"""Of overprovisioning and of a balance factor; more is no other choice."""
+"""The largest overprovisioning and balance factor that is written; a larger one changes no choice."""
 
 Table = dict[str, Any]
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes YAML that Envoy's parser reads as it is meant: ``y`` and ``n`` are flags there."""
+    """Writer of YAML that quotes ``y`` and ``n``, which Envoy's parser reads as flags."""
 
 
 def _written(dumper: _Dumper, text: str) -> yaml.Node:
@@ -192,7 +192,7 @@ def _health(pool: Exported) -> Table:
 
 
 def _keyed(pool: Exported) -> Table:
-    """Return what a route to a pool says: its hash, its retries, its time-out."""
+    """Return the action of a route to a pool: its hash, its retries, its time-out."""
     found: Table = {}
     if pool.pool.keyed:
         kind, name = key_parts(pool.pool.key)
@@ -274,7 +274,7 @@ def _match(rule: RouteRule, pool: Exported) -> Table:
 
 
 def _native(condition: ValueCondition) -> bool:
-    """Whether it is a test of a parameter that Envoy has by itself: it negates none."""
+    """Whether Envoy has a test for a condition: one of a parameter, and not negated."""
     return condition.kind == "query" and condition.operator not in NEGATED
 
 

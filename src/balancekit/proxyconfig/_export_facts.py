@@ -24,7 +24,7 @@ RING_WEIGHT: Final = 10
 
 
 class Difference(Record):
-    """Something that the exported text does not say, or says otherwise.
+    """A setting that the exported text does not have, or has in another form.
 
     Parameters
     ----------
@@ -121,12 +121,12 @@ class Exported:
             self.differ("the address of the check is not written: it is that of the server")
 
     def one_level_of_backups(self, proxy: str) -> None:
-        """Add the difference of a proxy that knows no second level of backups, if the pool has one."""
+        """Add the difference of a proxy without a second level of backups, if the pool has one."""
         if max([member.level for member in self.members]) > 1:
             self.fidelity = "nearest"
             what = "First" if self.pool.selector == "First" else "Priority"
             self.differ(
-                f"{what} has no equal beyond two levels: {proxy} knows one level of backups, and the further ones share with the second"
+                f"{what} has no equal beyond two levels: {proxy} has one level of backups, and the further ones share with the second"
             )
 
     def _members(self) -> list[Member]:

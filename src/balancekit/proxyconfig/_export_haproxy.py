@@ -24,7 +24,7 @@ FETCHES: Final = {"header": "req.fhdr", "cookie": "req.cook", "query": "url_para
 MATCHES: Final = {"is": "str", "is not": "str", "starts with": "beg", "contains": "sub", "matches": "reg"}
 DRAWN: Final = 1_000_000
 MAX_FACTOR: Final = 65_535
-"""Of a balance factor, in percent."""
+"""The largest balance factor of HAProxy, in percent."""
 
 
 def haproxy_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: str) -> str:
@@ -225,7 +225,7 @@ def _escaped(name: str) -> str:
 
 
 def _fetch(kind: str, name: str, converters: str = "") -> str:
-    """Return the word that fetches a value; a name with signs is quoted within the word, and the word as a whole."""
+    """Return the word that fetches a value. A name with signs is quoted within the word, and the word as a whole."""
     if re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         return f"{FETCHES[kind]}({name}){converters}"
     return strong(f"{FETCHES[kind]}({strong(name)}){converters}")

@@ -66,7 +66,7 @@ METHODS: Final[Mapping[str, Mapping[str, Method]]] = {
         "PowerOfChoices": Method("LEAST_REQUEST", "rule"),
         "UniformRandom": Method("RANDOM", "rule", weighted=False),
         "WeightedRandom": Method(
-            "ROUND_ROBIN", "nearest", why="RANDOM knows no weights; the weighted rotation has the same shares"
+            "ROUND_ROBIN", "nearest", why="RANDOM ignores weights; the weighted rotation has the same shares"
         ),
         "First": Method("ROUND_ROBIN", "same", weighted=False),
         "RingHash": Method("RING_HASH", "keys"),

@@ -38,9 +38,9 @@ NO_BACKUP: Final = ("hash", "random")
 MAX_WORD: Final = 4_000
 """Bytes; nginx reads its file in pieces of 4,096, and a word has to be in one."""
 ZONE_KIB: Final = 256
-"""Of an upstream's shared memory, besides one for each server."""
+"""The size of an upstream's shared memory, besides 1 KiB for each server."""
 HUNDREDTHS: Final = 10_000
-"""Of a percent in the whole."""
+"""Hundredths of a percent in the whole of a split."""
 
 
 def nginx_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: str) -> str:

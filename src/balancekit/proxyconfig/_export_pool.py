@@ -1,4 +1,4 @@
-"""Pools to export: what a configuration of a balancer says, in the words that proxies have for it."""
+"""Pools to export: the settings of a balancer that a proxy has, too."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ExportPool(Record):
     Parameters
     ----------
     name
-        What the proxy calls it: letters, digits, ``.``, ``-`` and ``_``.
+        The name in the proxy: letters, digits, ``.``, ``-`` and ``_``.
     endpoints
         At least one; targets are ``host:port`` or ``http://host:port``.
     selector
@@ -164,7 +164,7 @@ def export_pool(
     Parameters
     ----------
     name
-        What the proxy shall call it.
+        The name of the pool in the proxy.
     source
         The path of the configuration, or its tables, as :func:`balancekit.config.load` takes them.
     key

@@ -23,7 +23,7 @@ __all__ = [
 
 NO_MATCH: Final = "no match"
 OTHER_KEYS: Final = "the shares are the same, but of other keys; requests without one all go to one pool"
-"""Of a split by a value, where the proxy hashes it."""
+"""The difference of a split by a value, which the proxy hashes in its own way."""
 
 
 class RouteRule(NamedTuple):

@@ -28,4 +28,4 @@ class EnvoyFacts(NamedTuple):
 
 
 Facts: TypeAlias = HaproxyFacts | EnvoyFacts | None
-"""Of nginx nothing is kept."""
+"""What is kept of a configuration; ``None`` for nginx."""

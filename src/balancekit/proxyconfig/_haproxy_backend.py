@@ -1,4 +1,4 @@
-"""Reader of HAProxy's backends: ``balance``, ``hash-type``, ``cookie``, ``server`` and its kin.
+"""Reader of HAProxy's backends: ``balance``, ``hash-type``, ``cookie``, ``server``, ``server-template``.
 
 Source: HAProxy 2.6 configuration manual, sections 4 and 5.
 """

@@ -19,7 +19,7 @@ __all__ = ["read_balance"]
 COOKIE: Final = re.compile(r"(?:req\.)?cook\([^(),]+\)")
 BALANCE: Final = re.compile(r"([a-z_-]+)(?:\((.*)\))?")
 FUNCTIONS: Final = frozenset({"sdbm", "djb2", "wt6", "crc32", "none"})
-"""Of ``hash-type``; ``none`` came after HAProxy 2.6."""
+"""The functions of ``hash-type``; ``none`` came after HAProxy 2.6."""
 NOT_HASHED: Final = frozenset({"roundrobin", "static-rr", "leastconn", "first"})
 
 
@@ -114,7 +114,7 @@ def _uri_options(line: Line, words: list[str]) -> tuple[dict[str, Any], str]:
 
 
 def _hash_type(given: Sequence[str], origin: Origin) -> dict[str, Any]:
-    """Return what ``hash-type`` says."""
+    """Return the options of ``hash-type``."""
     kind, *rest = given
     if kind not in {"map-based", "consistent"}:
         raise ProxyConfigError(origin, f"hash-type {kind!r} is not map-based or consistent")

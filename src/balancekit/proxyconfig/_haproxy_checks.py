@@ -44,8 +44,8 @@ MILLISECONDS: Final[Mapping[str, float]] = {
 MAX_DURATION_MS: Final = 2**31 - 1
 MAX_PORT: Final = 65_535
 
-ANY: Final = 64
-"""As many arguments as a line may have."""
+MAX_ARGUMENTS: Final = 64
+"""The largest number of arguments of a line."""
 ARGUMENTS: Final[Mapping[str, tuple[int, int]]] = {
     **dict.fromkeys("disabled enabled".split(), (0, 0)),
     **dict.fromkeys(
@@ -56,10 +56,10 @@ ARGUMENTS: Final[Mapping[str, tuple[int, int]]] = {
     **dict.fromkeys(
         """bind use_backend description log option http-check stats compression filter http-request http-response
         http-after-response tcp-request retry-on timeout hash-type cookie""".split(),
-        (1, ANY),
+        (1, MAX_ARGUMENTS),
     ),
     **dict.fromkeys("errorfile rate-limit".split(), (2, 2)),
-    **dict.fromkeys("acl email-alert redirect errorloc errorloc302 errorloc303".split(), (2, ANY)),
+    **dict.fromkeys("acl email-alert redirect errorloc errorloc302 errorloc303".split(), (2, MAX_ARGUMENTS)),
 }
 """How many arguments a line has at least and at most, by its first word."""
 MODES: Final = frozenset("tcp http log spop haterm".split())
@@ -171,10 +171,10 @@ def check_line(line: Line, section: Section) -> None:
         raise ProxyConfigError(line.origin, f"{first} is not allowed in a defaults section without a name")
     if first in (NOT_IN_DEFAULTS if kind == "defaults" else NOT_IN_FRONTENDS if kind == "frontend" else ()):
         raise ProxyConfigError(line.origin, f"{first} is not allowed in a {kind} section")
-    least, most = ARGUMENTS.get(first, (0, ANY))
+    least, most = ARGUMENTS.get(first, (0, MAX_ARGUMENTS))
     if not least <= len(arguments) <= most:
         missing = f"{first} has {'no' if not most else least} argument{'' if least == 1 else 's'}"
-        raise ProxyConfigError(line.origin, missing if most < ANY else f"{missing} at least")
+        raise ProxyConfigError(line.origin, missing if most < MAX_ARGUMENTS else f"{missing} at least")
     if first in VALUES:
         check_value(line, first, arguments[0])
     if first == "timeout":

@@ -217,8 +217,8 @@ class Conditions:
         if first == ".elif":
             if block.otherwise:
                 raise ProxyConfigError(origin, ".elif after .else")
-            asked = block.outer and not block.taken
-            value = evaluate(text, origin, defined) if asked else Value(False, ())
+            needed = block.outer and not block.taken
+            value = evaluate(text, origin, defined) if needed else Value(False, ())
             self._blocks[-1] = block._replace(taken=block.taken or value.holds, reading=value.holds)
             return value.assumed
         if text:

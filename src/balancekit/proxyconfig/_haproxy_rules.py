@@ -27,7 +27,7 @@ Condition = Sequence[Sequence[Term]]
 """Alternatives, each of terms that must all hold; none for what always holds."""
 
 MAX_TERMS: Final = 2_000
-"""Of one condition, multiplied out."""
+"""The largest number of alternatives of a condition, multiplied out."""
 DYNAMIC: Final = re.compile(r"%\[(.+)\]")
 ENTRY: Final = re.compile(r"(?!#)[ \t]*([^ \t\r]+)[ \t]*(.*?)[ \t\r]*")
 """A line of a map: a key, blanks or tabs, and a value."""
@@ -52,9 +52,9 @@ UNKNOWN_PREDEFINED: Final = frozenset(
 MATCHES: Final = frozenset(
     {"beg", "bin", "bool", "dir", "dom", "end", "found", "int", "ip", "len", "reg", "str", "sub"}
 )
-"""Of ``-m``."""
+"""The methods of ``-m``."""
 OPERATORS: Final = frozenset({"eq", "ge", "gt", "le", "lt"})
-"""Of a comparison with a number."""
+"""The operators of a comparison with a number."""
 
 
 class UnknownTestError(Exception):

@@ -1,4 +1,4 @@
-"""Servers of HAProxy: their addresses, the words behind them, and ``server-template``.
+"""Servers of HAProxy: their addresses, their options, and ``server-template``.
 
 Source: HAProxy 2.6 configuration manual, sections 5.2 and 11.2.
 """
@@ -77,7 +77,7 @@ def template_servers(line: Line) -> list[Line] | None:
 
 
 def server_options(line: Line, given: Sequence[str], note: Callable[[Line, str], None]) -> dict[str, Any]:
-    """Return what the words behind an address say; list those that are not known.
+    """Return the options behind an address; list the words that are not known.
 
     Raises
     ------

@@ -115,7 +115,7 @@ GLOBAL_NEUTRAL: Final = frozenset(
     thread-groups uid ulimit-n unix-bind unsetenv user wurfl-cache-size zero-warning
     """.split()
 )
-"""Of the section ``global``, besides those with such a beginning."""
+"""Lines of the section ``global`` that decide nothing, besides those with one of the prefixes."""
 NEUTRAL_PREFIXES: Final = ("tune.", "profiling.", "debug.", "httpclient.")
 
 GLOBAL: Final[Mapping[str, str]] = {
@@ -126,7 +126,7 @@ GLOBAL: Final[Mapping[str, str]] = {
     "lua-load-per-thread": "programs are not followed",
     "set-var": "variables that are set are not followed",
 }
-"""Of the section ``global``: what may change where a request goes, and is not followed."""
+"""Lines of the section ``global`` that may change where a request goes, and are not followed."""
 
 
 def effect_of(words: Sequence[str], *, in_global: bool = False) -> str | None:

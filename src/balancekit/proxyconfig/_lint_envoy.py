@@ -13,13 +13,11 @@ from balancekit.proxyconfig._envoy_cluster import address_of
 from balancekit.proxyconfig._envoy_message import Message, Notes
 from balancekit.proxyconfig._envoy_yaml import read_values
 from balancekit.proxyconfig._files import Files
-from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated
+from balancekit.proxyconfig._lint_finding import MIN_POINTS, LintFinding, is_loopback, repeated
 from balancekit.proxyconfig._model import Origin, Pool
 
 __all__ = ["leads_to", "lint_envoy", "managers_of", "resources_of", "routes_of"]
 
-MIN_POINTS: Final = 50
-"""Of a host on a ring; with fewer, shares differ by more than about a seventh from each other."""
 DEFAULT_RING: Final = 1024
 MIN_SLOW_PERCENT: Final = 1.0
 PATHS: Final = ("prefix", "path", "path_separated_prefix")
@@ -124,7 +122,7 @@ def _checks(cluster: Message) -> Iterator[LintFinding]:
                 "timeout",
                 "check-slower-than-its-time-out",
                 f"a check may take {timeout:g} s, but is due every {interval:g} s: a host that hangs is found later than "
-                "interval and unhealthy_threshold say",
+                "interval and unhealthy_threshold allow",
                 f"Write a timeout below {interval:g}s, or a longer interval",
             )
 
@@ -173,7 +171,7 @@ def _slow_start(cluster: Message, policy: str) -> Iterator[LintFinding]:
                 settings,
                 "slow_start_config",
                 "slow-start-without-effect",
-                f"{policy} knows no slow start",
+                f"{policy} has no slow start",
                 "Write lb_policy: ROUND_ROBIN or LEAST_REQUEST, or remove it",
             )
         percent = slow.message("min_weight_percent")
@@ -207,7 +205,7 @@ def _one_address(manager: Message, address: str) -> Iterator[LintFinding]:
 
 
 def _order(host: Message) -> Iterator[LintFinding]:
-    """Yield routes that others take everything from; a route is only compared with beginnings of its path."""
+    """Yield routes that no request reaches, because earlier routes take all of them. Only prefixes of a path are compared."""
     before: dict[str, list[tuple[int, str, Message]]] = {}
     lengths: set[int] = set()
     for number, route in enumerate(host.messages("routes")):
@@ -278,7 +276,7 @@ def _targets(routes: list[Message], clusters: dict[str, Message]) -> Iterator[Li
                 action,
                 "cluster",
                 "nothing-to-hash",
-                f"cluster {name} hashes, but this route says not what: hosts are drawn at random",
+                f"cluster {name} hashes, but this route has no hash_policy: hosts are drawn at random",
                 "Write a hash_policy on the route",
             )
         retry = action.message("retry_policy")

@@ -11,8 +11,10 @@ from balancekit._support.record import Record
 from balancekit.errors import printable
 from balancekit.proxyconfig._model import Origin, PoolServer
 
-__all__ = ["LintFinding", "is_loopback", "repeated", "seconds_of"]
+__all__ = ["MIN_POINTS", "LintFinding", "is_loopback", "repeated", "seconds_of"]
 
+MIN_POINTS: Final = 50
+"""The least points of a server on a ring. With fewer, shares differ by more than about a seventh."""
 TIME: Final = re.compile(r"([0-9]{1,12})(us|ms|s|m|h|d)?")
 UNIT_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

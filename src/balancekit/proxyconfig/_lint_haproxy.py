@@ -14,14 +14,12 @@ from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._haproxy_decide import Frontend
 from balancekit.proxyconfig._haproxy_lines import Environment, Line, Section, haproxy_sections
 from balancekit.proxyconfig._haproxy_rules import Condition
-from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated, seconds_of
+from balancekit.proxyconfig._lint_finding import MIN_POINTS, LintFinding, is_loopback, repeated, seconds_of
 from balancekit.proxyconfig._model import Origin, Pool
 
 __all__ = ["lint_haproxy"]
 
 POINTS_PER_WEIGHT: Final = 16
-MIN_POINTS: Final = 50
-"""Of a server on a ring; with fewer, shares differ by more than about a seventh from each other."""
 MAX_SLOW_START_S: Final = 300.0
 DEFAULT_INTERVAL_S: Final = 2.0
 KEYS_BY_ADDRESS: Final = "source"
@@ -150,7 +148,7 @@ def _checks(pool: Pool) -> Iterator[LintFinding]:
                 origin=server.origin,
                 rule="check-slower-than-its-time-out",
                 text=f"a check may take {timeout:g} s, but is due every {interval:g} s: a server that hangs is found later than "
-                "inter and fall say",
+                "inter and fall allow",
                 advice=f"Write timeout check below {interval:g}s, or a longer inter",
             )
             return
@@ -260,7 +258,7 @@ def _unused_pools(
 
 
 def _order(frontend: Frontend) -> Iterator[LintFinding]:
-    """Yield rules that others take everything from.
+    """Yield rules that no request reaches, because earlier rules take all of them.
 
     A rule is only compared with those that begin with one of its terms.
     """
@@ -283,7 +281,7 @@ def _order(frontend: Frontend) -> Iterator[LintFinding]:
         for word in {str(alternative[0]) if alternative else "" for alternative in condition} or {""}:
             before.setdefault(word, []).append((number, condition, line))
         if always is None and not condition and ("map" not in rule or rule["map"]["default"] is not None):
-            always = line  # a map without a default leaves what it does not know to default_backend
+            always = line  # a map without a default leaves keys without an entry to default_backend
     if always is not None and frontend.default and frontend.default_origin != frontend.origin:
         yield LintFinding(
             origin=frontend.default_origin,
@@ -294,7 +292,7 @@ def _order(frontend: Frontend) -> Iterator[LintFinding]:
 
 
 def _covers(known: Condition, condition: Condition) -> bool:
-    """Whether a condition, an OR of ANDs, holds whenever another does, as far as their terms say."""
+    """Whether a condition, an OR of ANDs, holds whenever another does, as far as their terms show."""
     if not known:
         return True
     return bool(condition) and all(

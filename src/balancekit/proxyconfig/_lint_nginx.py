@@ -113,7 +113,7 @@ def _upstream(upstream: Directive, pool: Pool) -> Iterator[LintFinding]:
 
 
 def _one_address(found: Sequence[Directive]) -> str:
-    """Return why all clients may have one address, empty if nothing says so."""
+    """Return why all clients may have one address, empty if there is no sign of it."""
     if any(directive.name == "set_real_ip_from" for directive in found):
         return ""
     listens = [directive for directive in found if directive.name == "listen" and directive.args]

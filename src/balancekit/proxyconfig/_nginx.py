@@ -69,7 +69,7 @@ DECIDING: Final[Mapping[str, str]] = {
 }
 """Directives of an ``upstream`` without which its choice is not known."""
 OF_REQUESTS: Final = frozenset({"merge_slashes", "underscores_in_headers", "ignore_invalid_headers"})
-"""Directives of a server that say how requests are read; for slashes the default server of the port decides."""
+"""Directives of a server that set how requests are read. For slashes, the default server of the port decides."""
 
 
 @checked_arguments

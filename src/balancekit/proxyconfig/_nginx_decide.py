@@ -130,7 +130,7 @@ def guard_of(directive: Directive, variables: VariableSource) -> Guard | None:
 
 
 def refuse_path(block: Directive, location: LocationName | None = None) -> None:
-    """Refuse a ``proxy_pass`` with a path where nginx could not say what it replaces.
+    """Refuse a ``proxy_pass`` with a path in a place where nginx has nothing that the path could replace.
 
     Raises
     ------

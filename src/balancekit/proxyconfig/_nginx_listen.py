@@ -15,7 +15,7 @@ __all__ = ["Listens"]
 PORTS: Final = re.compile(r"(?:.*:)?([0-9]+)(?:-([0-9]+))?")
 MAX_PORT: Final = 65_535
 MAX_PORTS: Final = 1_000
-"""Of one ``listen`` that are followed."""
+"""The largest number of ports of a ``listen`` that are followed."""
 WORDS: Final = frozenset(
     """default_server default ssl http2 spdy quic proxy_protocol deferred bind reuseport multipath
     so_keepalive= setfib= fastopen= backlog= rcvbuf= sndbuf= accept_filter= ipv6only=""".split()  # noqa: SIM905 - a list

@@ -26,7 +26,7 @@ UNITS_S: Final = (31_536_000, 2_592_000, 604_800, 86_400, 3_600, 60, 1)
 TIME: Final = re.compile(
     "".join([f"(?:([0-9]{{1,9}}){unit} ?)?" for unit in "yMwdhm"]) + "(?:([0-9]{1,9})s?)?"
 )
-"""As nginx reads seconds: units in this order, each once; milliseconds are refused."""
+"""A time in seconds, as nginx reads it: units in this order, each once, and no milliseconds."""
 
 
 def read_method(

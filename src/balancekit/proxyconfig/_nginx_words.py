@@ -71,7 +71,7 @@ NEUTRAL_SUFFIXES: Final = frozenset(
     ssl_verify_depth store store_access string temp_file_write_size temp_path
     """.split()
 )
-"""Behind the beginning of a family, they decide nothing either."""
+"""Names without the beginning of their family: directives that decide nothing."""
 FAILURES: Final = "failures are not part of an explanation"
 ROUTING_SUFFIXES: Final[Mapping[str, str]] = {
     "next_upstream": FAILURES,
@@ -79,7 +79,7 @@ ROUTING_SUFFIXES: Final[Mapping[str, str]] = {
     "next_upstream_timeout": FAILURES,
     "cache": "answers from the cache reach no server",
 }
-"""Behind the beginning of a family, they may change where a request goes, and are not followed."""
+"""Names without the beginning of their family: directives that may change where a request goes, and are not followed."""
 
 ROUTING: Final[Mapping[str, str]] = {
     "if": "it may change or answer requests",

@@ -18,7 +18,7 @@ from balancekit.proxyconfig._model import ProxyRequest
 __all__ = ["AccessLog", "read_log"]
 
 MAX_LINE: Final = 16_384
-"""Characters of a line that are looked at."""
+"""The largest number of characters of a line that are read."""
 NGINX: Final = re.compile(
     r"(?P<client>[0-9A-Fa-f.:]+) \S+ \S+ \[(?P<time>[^\]]{20,40})\] \"(?P<line>(?:[^\"\\]|\\.)*)\" \d+ \S+"
 )
@@ -32,9 +32,9 @@ ENVOY: Final = re.compile(
 TIMES: Final = ("%d/%b/%Y:%H:%M:%S %z", "%d/%b/%Y:%H:%M:%S.%f", "%d/%b/%Y:%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z")
 UNNAMED: Final = "-"
 ESCAPED: Final = re.compile(r"(?:\\x[0-9A-F]{2})+")
-"""Bytes as nginx writes those that are quotes, backslashes or no printable ASCII."""
+"""Quotes, backslashes and bytes outside of printable ASCII, as nginx writes them."""
 AUTHORITY: Final = re.compile(r"[a-z]+://([^/?]+)", re.IGNORECASE)
-"""Of a target in absolute form, as HAProxy writes those of HTTP/2."""
+"""The authority of a target in absolute form, which HAProxy writes for HTTP/2."""
 
 
 class AccessLog(NamedTuple):

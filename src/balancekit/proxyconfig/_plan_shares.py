@@ -19,11 +19,11 @@ from balancekit.proxyconfig._plan_space import Arcs, Shares
 __all__ = ["CIRCLE", "haproxy_arcs", "idle_shares", "serving"]
 
 CIRCLE: Final = 1 << 32
-NODES: Final = 16
-"""Of a server of HAProxy for each unit of weight."""
+NODES_PER_WEIGHT: Final = 16
+"""Nodes of a server on the ring of HAProxy for each unit of weight."""
 FACTOR: Final = 4096
 TRIES: Final = 20
-"""Draws that nginx may discard before it takes turns instead."""
+"""Samples that nginx may discard before it uses round robin instead."""
 
 
 def serving(kind: str, pool: Pool) -> list[PoolServer]:
@@ -130,7 +130,7 @@ def haproxy_arcs(pool: Pool, servers: Sequence[PoolServer]) -> list[tuple[int, s
     nodes = sorted(
         (avalanche(ids[server.name] * FACTOR + number), server.address)
         for server in servers
-        for number in range(NODES * server.weight)
+        for number in range(NODES_PER_WEIGHT * server.weight)
     )
     ends = []
     for place, (key, address) in enumerate(nodes):

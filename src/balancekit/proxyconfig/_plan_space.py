@@ -1,4 +1,4 @@
-"""Key spaces: which address every hash belongs to, and what part of the hashes another configuration moves.
+"""Key spaces: which address every hash belongs to, and the share of the hashes that another configuration moves.
 
 A hash is a number of a known range, uniform for keys that are not chosen. A space divides it: a ring into arcs, a table
 into the remainders of its size, ``ip_hash`` into the remainders of 6,271, each with as many networks as have it. Two
@@ -29,16 +29,16 @@ class Space(Protocol):
     """What is hashed, and how: spaces with the same one see the same number for a key."""
 
     def shares(self) -> Shares:
-        """Return the part of the hashes of each address."""
+        """Return the share of the hashes of each address."""
         ...
 
     def moved(self, other: Space, /) -> float | None:
-        """Return the part that another space gives to another address; ``None`` if the two do not compare."""
+        """Return the share that another space gives to another address; ``None`` if the two do not compare."""
         ...
 
 
 def moved(before: Space, after: Space) -> tuple[float, bool]:
-    """Return the part of the keys that change their address, and whether the two spaces see the same hashes.
+    """Return the share of the keys that change their address, and whether the two spaces see the same hashes.
 
     Where they do not, the owners before and after are independent of each other.
     """
@@ -79,7 +79,7 @@ class Arcs:
         self._ends.append((size - 1, self._ends[0][1]))
 
     def shares(self) -> Shares:
-        """Return the part of the circle of each address."""
+        """Return the share of the circle of each address."""
         found = Counter[str]()
         start = 0
         for end, address in self._ends:
@@ -88,7 +88,7 @@ class Arcs:
         return {address: length / self._size for address, length in found.items()}
 
     def moved(self, other: Space, /) -> float | None:
-        """Return the part of the circle that another ring gives to another address."""
+        """Return the share of the circle that another ring gives to another address."""
         if not isinstance(other, Arcs) or other._size != self._size:  # noqa: SLF001 - of the same class
             return None
         theirs = iter(other._ends)  # noqa: SLF001 - of the same class
@@ -127,11 +127,11 @@ class Slots:
         self._owners = owners
 
     def shares(self) -> Shares:
-        """Return the part of the slots of each address."""
+        """Return the share of the slots of each address."""
         return {address: count / len(self._owners) for address, count in Counter(self._owners).items()}
 
     def moved(self, other: Space, /) -> float | None:
-        """Return the part of the hashes that another table gives to another address.
+        """Return the share of the hashes that another table gives to another address.
 
         A pair of remainders occurs if both are the same modulo the greatest common divisor of the sizes.
         """
@@ -170,14 +170,14 @@ class Networks:
         return self._weights[rest % len(self._weights)]
 
     def shares(self) -> Shares:
-        """Return the part of the networks of each address."""
+        """Return the share of the networks of each address."""
         found = Counter[str]()
         for rest, count in enumerate(networks()):
             found[self.owner(rest)] += count
         return {address: count / 2**24 for address, count in found.items()}
 
     def moved(self, other: Space, /) -> float | None:
-        """Return the part of the networks that another division gives to another address."""
+        """Return the share of the networks that another division gives to another address."""
         if not isinstance(other, Networks):
             return None
         changed = sum(count for rest, count in enumerate(networks()) if self.owner(rest) != other.owner(rest))
@@ -221,7 +221,7 @@ class Levels:
         self._spaces = spaces
 
     def shares(self) -> Shares:
-        """Return the part of the hashes of each address."""
+        """Return the share of the hashes of each address."""
         found: dict[str, float] = {}
         counted = Counter(map(id, self._spaces))
         for space in {id(one): one for one in self._spaces}.values():
@@ -230,7 +230,7 @@ class Levels:
         return found
 
     def moved(self, other: Space, /) -> float | None:
-        """Return the part of the hashes that other levels give to another address, ``None`` if one does not compare."""
+        """Return the share of the hashes that other levels give to another address, ``None`` if one does not compare."""
         if not isinstance(other, Levels):
             return None
         pairs = Counter(

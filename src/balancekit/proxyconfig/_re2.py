@@ -3,7 +3,7 @@
 RE2 has no assertions that look around, no references to groups and no possessive quantifiers; it counts repetitions, and
 Envoy limits the program that an expression becomes. The size is estimated from below: what is refused here is refused there.
 
-Source: RE2 syntax; Envoy 1.40, ``re2.max_program_size.error_level``, 100 unless a runtime says otherwise.
+Source: RE2 syntax; Envoy 1.40, ``re2.max_program_size.error_level``, 100 unless a runtime value is set.
 """
 
 from __future__ import annotations
