@@ -23,6 +23,8 @@ from balancekit.proxyconfig._envoy_words import (
     LISTENER_IGNORED,
     ROUTES,
     ROUTES_IGNORED,
+    TCP_PROXY,
+    TCP_PROXY_IGNORED,
 )
 from balancekit.proxyconfig._envoy_yaml import read_values
 from balancekit.proxyconfig._facts import EnvoyFacts
@@ -205,7 +207,7 @@ class _Reader:
         elif typed.type.endswith("HttpConnectionManager"):
             self._manager(found, typed)
         elif typed.type.endswith("TcpProxy"):
-            typed.know(["stat_prefix", "access_log", "idle_timeout", "max_connect_attempts"])
+            typed.know(TCP_PROXY, TCP_PROXY_IGNORED)
             found.cluster = typed.text("cluster") or None
             self._known(found.cluster, typed.line_of("cluster"))
         else:

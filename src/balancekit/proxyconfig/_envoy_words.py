@@ -27,6 +27,8 @@ __all__ = [
     "ROUTE_ACTION",
     "ROUTE_ACTION_IGNORED",
     "ROUTE_IGNORED",
+    "TCP_PROXY",
+    "TCP_PROXY_IGNORED",
     "VIRTUAL_HOST",
     "VIRTUAL_HOST_IGNORED",
 ]
@@ -315,3 +317,25 @@ ROUTE_ACTION_IGNORED: Final[Mapping[str, str]] = {
     "internal_redirect_policy": "answers are not part of an explanation",
     "internal_redirect_action": "answers are not part of an explanation",
 }
+
+TCP_PROXY: Final = frozenset(
+    [
+        "stat_prefix",
+        "access_log",
+        "access_log_options",
+        "access_log_flush_interval",
+        "flush_access_log_on_connected",
+        "idle_timeout",
+        "max_connect_attempts",
+        "max_downstream_connection_duration",
+        "backoff_options",
+    ]
+)
+TCP_PROXY_IGNORED: Final[Mapping[str, str]] = {
+    "weighted_clusters": "clusters of connections are not drawn by weight: none is named",
+    "hash_policy": "connections are not hashed: hosts are drawn at random",
+    "metadata_match": "subsets of connections are not followed",
+    "tunneling_config": "connections go through a tunnel that is not followed",
+    "on_demand": ELSEWHERE,
+}
+"""Fields of a proxy of connections."""

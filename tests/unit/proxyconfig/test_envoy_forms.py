@@ -146,3 +146,28 @@ def test_a_bootstrap_of_dynamic_resources_alone_has_no_pools(tmp_path):
     assert config.pools == {}
     assert [note.text for note in config.not_modelled] == ["dynamic_resources"]
     assert config.explain(ProxyRequest()).server is None
+
+
+def test_fields_of_a_proxy_of_connections_are_listed_with_a_reason(tmp_path):
+    """Weights and hashes of connections are not followed, and each is listed with what is assumed."""
+    path = tmp_path / "envoy.yaml"
+    path.write_text(
+        """\
+static_resources:
+  listeners:
+  - address: {socket_address: {address: 0.0.0.0, port_value: 6379}}
+    filter_chains:
+    - filters:
+      - typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: t
+          max_downstream_connection_duration: 60s
+          weighted_clusters: {clusters: [{name: a, weight: 2}]}
+          hash_policy: [{source_ip: {}}]
+  clusters:
+  - {name: a, load_assignment: {cluster_name: a}}
+"""
+    )
+    notes = read_envoy(str(path)).not_modelled
+    assert [note.text for note in notes] == ["weighted_clusters", "hash_policy"]
+    assert all("not" in note.why and note.why != "not understood" for note in notes)
