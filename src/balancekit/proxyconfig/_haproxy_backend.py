@@ -177,6 +177,9 @@ class _BackendLines:
                 balance, key = haproxy.Balance(), ""
             return _Choice(balance, key, "", unread)
         cookie = directives["cookie"][0] if directives["cookie"] else ""
+        if "dynamic" in directives["cookie"][1:]:
+            line = Line(("cookie", *directives["cookie"]), settings["cookie.origin"])
+            notes.add(line, "values of dynamic cookies are not computed: no client is bound by them")
         if cookie and "insert" not in directives["cookie"][1:]:
             unread = unread or "cookies that are not inserted are not modelled"
             notes.add(Line(("cookie", *directives["cookie"]), settings["cookie.origin"]), unread)

@@ -50,7 +50,7 @@ NEUTRAL: Final = frozenset(
     http-check tcp-check external-check email-alert server-state-file-name backlog max-keep-alive-queue http-reuse
     capture declare enabled cookie compression clitcpka-cnt clitcpka-idle clitcpka-intvl srvtcpka-cnt srvtcpka-idle
     srvtcpka-intvl guid http-response tcp-response http-error error-log-format use-fcgi-app source
-    max-session-srv-conns stick-table http-send-name-header
+    max-session-srv-conns stick-table dynamic-cookie-key http-send-name-header
     """.split()
 ) | frozenset(
     {
@@ -95,7 +95,6 @@ ROUTING: Final[Mapping[str, str]] = {
     "option prefer-last-server": "later requests of a connection may stay with its server",
     "option http-restrict-req-hdr-names": "headers with other names are removed, or refused",
     "load-server-state-from-file": "weights and states of servers are read from a file that is not read here",
-    "dynamic-cookie-key": "values of dynamic cookies are not computed: no client is bound by them",
 }
 """They may change where a request goes, and are not followed."""
 

@@ -245,7 +245,7 @@ def test_values_of_server_words_are_no_words_of_their_own(tmp_path, words, liste
         ("option prefer-last-server", True),
         ("load-server-state-from-file local", True),
         ("load-server-state-from-file none", False),
-        ("dynamic-cookie-key k", True),
+        ("mode http\n cookie S insert indirect dynamic\n dynamic-cookie-key k", True),
         ("option httpslog", False),
         ("tcp-response inspect-delay 5s", False),
         ("http-error status 404 content-type text/plain string x", False),
