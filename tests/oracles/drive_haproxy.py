@@ -34,6 +34,8 @@ REFUSE, ACCEPT, SILENT = "refuse", "accept", None
 FAILED_BY: dict[Any, str] = {REFUSE: "Layer4 connection problem", SILENT: "Layer7 timeout"}
 CHECK_TIMEOUT = 0.4
 """Seconds of ``timeout check`` in the recordings whose backend states none; see their README."""
+NO_RETRY = 1_000_000
+"""``option redispatch 0``: more retries than a request has, so only requests move that neither a hash nor a cookie placed."""
 METHODS = {"roundrobin", "static-rr", "leastconn", "first"}
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "": 1e-3}
 
@@ -155,7 +157,7 @@ def _backend(trace: Json) -> haproxy.Backend:
         elif word == "retries":
             options["retries"] = int(rest[0])
         elif line.startswith("option redispatch"):
-            options["redispatch"] = int(rest[1]) if len(rest) > 1 else -1
+            options["redispatch"] = (int(rest[1]) or NO_RETRY) if len(rest) > 1 else -1
         elif line == "option allbackups":
             options["allbackups"] = True
         elif not line.startswith(("option httpchk", "option httplog", "mode ", "http-reuse ", "timeout ")):

@@ -551,6 +551,13 @@ class TestRedispatch:
         tried = [request.server, request.refused(), request.refused()]
         assert all(one != other for one, other in pairwise(tried))
 
+    @pytest.mark.parametrize(("method", "moves"), [("leastconn", True), ("hash", False)])
+    def test_an_interval_above_the_retries_moves_what_nothing_bound(self, method, moves):
+        """As with ``option redispatch 0``, every retry goes elsewhere unless a hash placed the request."""
+        balance = Balance(method=method, by=Header()) if method == "hash" else Balance(method=method)
+        request = Backend(servers(1, 1), balance, redispatch=1_000).request("key")
+        assert (request.server != request.refused()) is moves
+
     def test_without_it_retries_stay(self):
         """Without redispatch, retries stay with their server, and end."""
         request = Backend(servers(1, 1), retries=2).request()

@@ -54,7 +54,8 @@ class Backend(ConstructorRepr):
     retries
         Attempts after the first, when connections are refused.
     redispatch
-        0: no retry goes to another server. ``n`` > 0: every ``n``-th does, and every one if neither a hash nor a cookie chose.
+        0: no retry goes to another server. ``n`` > 0: every ``n``-th does, and every one if neither a hash nor a cookie chose;
+        ``option redispatch 0`` leaves only the latter, as any number above ``retries`` does.
         Negative: ``n`` is ``retries + 1 + redispatch``, which must not be 0, because HAProxy then divides by zero.
     rng
         The random generator of the method ``random``.
