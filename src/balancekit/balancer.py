@@ -221,7 +221,7 @@ class LoadBalancer(Generic[T]):
         key
             What keyed selectors hash: a string, bytes or an integer. Others ignore it.
         cost
-            What the request costs relative to an ordinary one, finite and > 0 (for a language model:
+            What the request costs relative to an ordinary one, > 0 and <= 1e12 (for a language model:
             tokens). Some loads and selectors use it.
         exclude
             Ids of endpoints not to pick, usually those already tried. An empty value excludes nothing.
@@ -240,7 +240,7 @@ class LoadBalancer(Generic[T]):
         MissingKeyError
             Without a key, if the balancer has ``on_missing_key="refuse"``.
         ConfigurationError
-            If the key is no str, bytes or int, the cost no finite number > 0, an exclusion no id, or the attributes no
+            If the key is no str, bytes or int, the cost no number > 0 and <= 1e12, an exclusion no id, or the attributes no
             mapping.
         SelectorError
             If a selector of your own returns anything but a candidate. Its own exceptions are passed on unchanged.

@@ -56,8 +56,6 @@ OUTCOMES = [
     Outcome.CANCELLED,
     Outcome.IGNORED,
 ]
-TOGETHER = {"ExpectedDelay.floor", "ExpectedDelay.exponent"}
-"""Not refused yet if the power of the floor is zero; ``FailureAware`` refuses it."""
 
 
 def options(made: Any) -> dict[str, Any] | None:
@@ -99,7 +97,7 @@ def figures() -> Iterator[Any]:
         required = {one.name for one in parameters.values() if one.default is one.empty}
         for parameter in parameters:
             keyword = parameters[parameter].kind is not inspect.Parameter.POSITIONAL_ONLY
-            if keyword and required <= {*needed, parameter} and f"{name}.{parameter}" not in TOGETHER:
+            if keyword and required <= {*needed, parameter}:
                 yield pytest.param(kind, needed, parameter, id=f"{name}.{parameter}")
 
 

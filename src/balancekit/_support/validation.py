@@ -61,6 +61,8 @@ MAX_ITEMS: Final = 1_000_000
 _CLOCK: Final = "a callable that returns seconds, such as time.monotonic"
 _SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _IDS: Final = "a collection of endpoint ids (strings)"
+MAX_COST: Final = 1e12
+"""The largest cost of a request. In a sum with a larger one, the costs of others would be lost."""
 MAX_CLOCK_S: Final = 1e12
 """The largest reading of a clock in seconds. Larger ones are nanoseconds or damage, and a float that large has coarse steps."""
 MAX_WEIGHT: Final = 1e100
@@ -257,7 +259,7 @@ def request(key_: object, cost: object, attributes: object) -> None:
     """Raise ``ConfigurationError`` if the key, the cost or the attributes of a request are not allowed."""
     if key_ is not None:
         key(key_)
-    number("cost", cost, above=0.0)
+    number("cost", cost, above=0.0, maximum=MAX_COST)
     if attributes is not None and not isinstance(attributes, Mapping):
         raise ConfigurationError("attributes", attributes, "a mapping")
 

@@ -48,7 +48,7 @@ class RequestOptions(Record):
     exclude
         Ids of endpoints not to use.
     cost
-        What the request costs relative to an ordinary one, > 0.
+        What the request costs relative to an ordinary one, > 0 and <= 1e12.
     tenant, criticality
         The tenant of the request, and how critical it is: see :class:`~balancekit.waiting.WaitingQueue`. They have no effect
         without a waiting room in the adapter.

@@ -29,6 +29,7 @@ from balancekit._selection.pickers import NO_PICKERS, Pick, Pickers
 from balancekit._support import validation as valid
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import contain_error
+from balancekit._support.validation import MAX_COST
 from balancekit.engine.state import PoolState, empty
 from balancekit.errors import MissingKeyError, SelectorError, UnavailableError
 from balancekit.lease import FREE_THREADED, Lease, LeaseExtras, LeaseOwner, OpenCostLease, OpenLease
@@ -303,11 +304,11 @@ def check_request(key: object, cost: Any, exclude: Any, attributes: object) -> C
     Raises
     ------
     ConfigurationError
-        If ``key`` is no ``str``, ``bytes``, ``int`` or ``None``, ``cost`` no finite positive number, ``exclude`` no collection of
+        If ``key`` is no ``str``, ``bytes``, ``int`` or ``None``, ``cost`` no number > 0 and <= 1e12, ``exclude`` no collection of
         ids, or ``attributes`` no mapping. The error names the first of them.
     """
     if (
-        (cost is not DEFAULT_COST and not (cost.__class__ is float and 0.0 < cost < math.inf))
+        (cost is not DEFAULT_COST and not (cost.__class__ is float and 0.0 < cost <= MAX_COST))
         or (key is not None and key.__class__ is not str)
         or (attributes is not None and attributes.__class__ is not dict)
     ):

@@ -59,7 +59,7 @@ from balancekit._support import validation as valid
 from balancekit._support.record import Policy
 from balancekit.loads._expected_delay_load import ExpectedDelayLoad
 from balancekit.loads._expected_delay_pool import ExpectedDelayPool
-from balancekit.loads._success_rate import FailurePenalty
+from balancekit.loads._success_rate import FailurePenalty, check_exponent
 from balancekit.node import Node
 
 __all__ = ["ExpectedDelay"]
@@ -84,7 +84,7 @@ class ExpectedDelay(Policy):
     Raises
     ------
     ConfigurationError
-        If a parameter is outside its bounds.
+        If a parameter is outside its bounds, or ``floor ** exponent`` is 0 in floating point.
 
     *When not to use it:* for requests whose duration is not the endpoint's doing; see the module.
 
@@ -108,6 +108,7 @@ class ExpectedDelay(Policy):
         valid.number("healing", self.healing, above=0.0)
         valid.number("floor", self.floor, above=0.0, maximum=1.0)
         valid.number("exponent", self.exponent, above=0.0)
+        check_exponent(self.exponent, self.floor)
 
     def for_pool(self) -> ExpectedDelayPool:
         """Make what the loads of one pool share."""

@@ -9,12 +9,10 @@ from typing import Final, Generic, TypeVar, final
 from balancekit._support.display import StateRepr
 from balancekit._support.functions import refuse_coroutine
 
-__all__ = ["MAX_COST", "MIN_KEPT", "Ranking", "TenantLine", "Waiter", "ahead_of", "is_let"]
+__all__ = ["MIN_KEPT", "Ranking", "TenantLine", "Waiter", "ahead_of", "is_let"]
 
 T = TypeVar("T")
 
-MAX_COST: Final = 1e12
-"""The largest cost of a request. In a sum with a larger one, the costs of other tenants would be lost."""
 MIN_KEPT: Final = 64
 """Idle tenants that are kept without checking whether they still have a lead."""
 MAX_AHEAD: Final = 10_000

@@ -33,7 +33,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.functions import plain_function
 from balancekit.errors import ConfigurationError
-from balancekit.waiting._lines import MAX_COST, MIN_KEPT, Ranking, TenantLine, Waiter, ahead_of, is_let
+from balancekit.waiting._lines import MIN_KEPT, Ranking, TenantLine, Waiter, ahead_of, is_let
 
 __all__ = ["Order", "WaitingQueue"]
 
@@ -178,7 +178,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
             deadline = valid.number("deadline", deadline, infinite=True)
         criticality = valid.integer("criticality", criticality, minimum=0, maximum=len(self._levels) - 1)
         tenant = valid.text("tenant", tenant, empty=True, any_text=True)
-        cost = valid.number("cost", cost, above=0.0, maximum=MAX_COST)
+        cost = valid.number("cost", cost, above=0.0, maximum=valid.MAX_COST)
         waiter = Waiter(
             request, arrived=now, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost
         )
@@ -346,8 +346,8 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
         """
         if tenant.__class__ is not str:
             tenant = valid.text("tenant", tenant, empty=True, any_text=True)
-        if cost.__class__ is not float or not 0.0 < cost <= MAX_COST:
-            cost = valid.number("cost", cost, above=0.0, maximum=MAX_COST)
+        if cost.__class__ is not float or not 0.0 < cost <= valid.MAX_COST:
+            cost = valid.number("cost", cost, above=0.0, maximum=valid.MAX_COST)
         if self._count or tenant in self._served:
             self._served[tenant] = max(self._virtual, self._served.get(tenant, 0.0)) + cost
             self._forget_served()

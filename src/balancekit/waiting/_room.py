@@ -24,7 +24,6 @@ from balancekit.lease import Lease
 from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.snapshot import Key
 from balancekit.waiting._handover import Handover, Request, WaitingTimeoutError
-from balancekit.waiting._lines import MAX_COST
 from balancekit.waiting._queue import WaitingQueue
 
 __all__ = ["WaitingRoom"]
@@ -298,7 +297,7 @@ class WaitingRoom(Generic[T]):
         attributes: Mapping[str, object] | None,
     ) -> R:
         valid.request(key, cost, attributes)
-        valid.number("cost", cost, maximum=MAX_COST)
+        valid.number("cost", cost, maximum=valid.MAX_COST)
         # Invalid arguments are refused even if no request waits.
         if tenant.__class__ is not str or tenant or criticality.__class__ is not int or criticality:
             valid.text("tenant", tenant, empty=True, any_text=True)
