@@ -25,6 +25,8 @@ MAX_OTHERWISE_MISSING: Final = 2
 are the same, so a few cases suffice to test the code of removal and exclusion."""
 BEFORE: Final = 2_000
 """Number of picks before a change. A selector that counts picks and lets newcomers catch up gives them as many."""
+EARLIER_KEYS: Final = "{}, earlier"
+"""Keys before a change: other ones, since a selector may keep each key at its endpoint."""
 FRACTIONS: Final = {"a": 1.5, "b": 2.5, "c": 7.0}
 """Weights of which the whole parts give other shares."""
 ALIKE: Final[Mapping[str, float]] = dict.fromkeys(
@@ -166,13 +168,15 @@ def _changes(subject: Subject, shares: Mapping[str, float]) -> Iterator[tuple[st
     others = dict(zip(shares, reversed([*shares.values()]), strict=True))
     for how, before in (("two endpoints joined", fewer), (f"weights were {others}", others)):
         selector, ctx = subject.make(), make_context(hash_free_seed(set(before)))
-        _counts(subject, selector, make_snapshot(subject.nodes(before)), ctx, BEFORE)
+        _counts(subject, selector, make_snapshot(subject.nodes(before)), ctx, BEFORE, keys=EARLIER_KEYS)
         whole = make_snapshot(subject.nodes(shares), version=2)
         yield how, _counts(subject, selector, whole, ctx, PICKS)
     selector, ctx = subject.make(), make_context(hash_free_seed({"a"}))
     nodes = make_snapshot(subject.nodes(shares)).members.nodes
     _counts(subject, selector, make_snapshot(nodes), ctx, 7)
-    _counts(subject, selector, make_snapshot(nodes, down={"a", "e"}, version=2), ctx, BEFORE)
+    _counts(
+        subject, selector, make_snapshot(nodes, down={"a", "e"}, version=2), ctx, BEFORE, keys=EARLIER_KEYS
+    )
     yield "two endpoints came back", _counts(subject, selector, make_snapshot(nodes, version=3), ctx, PICKS)
 
 
@@ -187,13 +191,15 @@ def _counts(
     snapshot: Snapshot,
     ctx: PickContext,
     picks: int,
+    *,
+    keys: str = "key:{}",
 ) -> dict[str, int]:
     """Return the number of picks of each endpoint, while a number of requests is kept in flight."""
     keyed = getattr(selector, "keyed", False)
     level = int(subject.held * sum(node.weight for node in snapshot.candidates(ctx)))
 
     def pick(number: int) -> Node | None:
-        request = make_context(ctx.rng, key=f"key:{number}", exclude=ctx.exclude) if keyed else ctx
+        request = make_context(ctx.rng, key=keys.format(number), exclude=ctx.exclude) if keyed else ctx
         return selector.select(snapshot, request)
 
     return _counts_by(pick, level, picks)
