@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast, final, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias, cast, final, runtime_checkable
 
+from balancekit._support.functions import require_arguments
 from balancekit.engine.capabilities import is_shipped, supports
 from balancekit.engine.guard import Guard
 from balancekit.engine.requirements import require_health, require_selector
@@ -255,6 +256,24 @@ class HealthHooks:
         self._ramp = cast("SupportsRamp", policy) if supports(policy, SupportsRamp) else None
         self._own: bool = is_shipped(policy)  # machines of this library are called without the guard
         self._open_before: int | None = None
+
+    @classmethod
+    def made_by(
+        cls, maker: HealthMaker, id: str, may_eject: Callable[[Ejection], bool], rng: Random, guard: Guard
+    ) -> Self:
+        """Return the hooks of a new machine, for one endpoint.
+
+        Raises
+        ------
+        ConfigurationError
+            If the maker takes other arguments, as a part of a policy such as ``Thresholds()`` does.
+        """
+        try:
+            policy = maker(id, may_eject, rng)
+        except TypeError:
+            require_arguments("health", maker, 3, "a health policy such as Lifecycle(), or None")
+            raise
+        return cls(policy, guard)
 
     def read(self) -> Reading:
         """Return the present values of the machine."""

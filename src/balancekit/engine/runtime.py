@@ -280,8 +280,8 @@ class Runtime:
         node = self._make_node(endpoint)
         if self._health is None:
             return Member(node, endpoint)
-        policy = self._health(endpoint.id, partial(may_eject, endpoint.id), self.rng)
-        health = HealthHooks(policy, self.guard)
+        may = partial(may_eject, endpoint.id)
+        health = HealthHooks.made_by(self._health, endpoint.id, may, self.rng, self.guard)
         member = Member(node, endpoint, health).with_health(health.read())
         member.watch()
         return member

@@ -11,7 +11,7 @@ from random import Random
 from tests.unit.mistakes._row import Row
 
 from balancekit import Endpoint, LoadBalancer, RingHash, RoundRobin
-from balancekit.health import Ejection, Lifecycle, SuccessRate
+from balancekit.health import Ejection, Lifecycle, SuccessRate, Thresholds
 from balancekit.retry import RetryBudget
 from balancekit.routing import Canary, Priority, RateLimit
 
@@ -261,6 +261,12 @@ ROWS = [
     Row("rate zero", lambda: RateLimit(0), CONFIGURATION, r"rate=0 .*>= 1e-100"),
     Row("a rate without burst", lambda: RateLimit(10), "works", r"RateLimit"),
     Row("health is a number", lambda: lb(health=5), CONFIGURATION, r"such as Lifecycle\(\), or None"),
+    Row(
+        "health is a part",
+        lambda: lb(health=Thresholds()),
+        CONFIGURATION,
+        r"health=Thresholds.*Lifecycle\(\)",
+    ),
     Row("health is a class", lambda: lb(health=Lifecycle), CONFIGURATION, r"an instance: Lifecycle\(\)"),
     Row(
         "failures is a number", lambda: Lifecycle(failures=3), CONFIGURATION, r"ConsecutiveFailures\(\.\.\.\)"
