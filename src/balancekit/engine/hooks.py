@@ -54,10 +54,7 @@ __all__ = [
     "health_is_timed",
     "load_answering",
     "load_is_timed",
-    "needs_end",
-    "needs_start",
     "reset_load",
-    "start_compared",
 ]
 
 HealthMaker: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
@@ -205,21 +202,6 @@ def health_is_timed(policy: HealthMaker | None) -> bool:
     """Return whether a health policy uses latencies. Without the ``timed`` attribute it is assumed not to."""
     given: object = policy
     return bool(given.timed) if isinstance(given, SupportsTiming) else False
-
-
-def needs_start(load: Load) -> bool:
-    """Return whether ``started`` of a load must be called. Without the attribute ``needs_start``, it must."""
-    return bool(getattr(load, "needs_start", True))
-
-
-def needs_end(load: Load) -> bool:
-    """Return whether a load must receive plain successes. Without the attribute ``needs_end``, it must."""
-    return bool(getattr(load, "needs_end", True))
-
-
-def start_compared(load: Load) -> bool:
-    """Return whether the picks of a load's own pool notify the load, so that plain requests need no call of ``started``."""
-    return bool(getattr(load, "start_compared", False))
 
 
 def reset_load(load: Load, guard: Guard) -> None:

@@ -19,11 +19,11 @@ from warnings import warn
 
 from balancekit._support.log import contain_error
 from balancekit.endpoint import Endpoint
-from balancekit.engine.capabilities import supports
+from balancekit.engine.capabilities import needs_end, needs_start, supports
 from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.fast_path import open_cost_lease, open_lease
 from balancekit.engine.guard import Guard
-from balancekit.engine.hooks import load_answering, needs_end, needs_start
+from balancekit.engine.hooks import load_answering
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.requirements import require_load
 from balancekit.events import LeaseLost

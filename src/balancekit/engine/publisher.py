@@ -14,9 +14,10 @@ from typing import Final, final
 
 from balancekit._selection.pickers import NO_PICKERS, Pick, Pickers, pickers_of
 from balancekit._support.log import contain_error
+from balancekit.engine.capabilities import start_compared
 from balancekit.engine.fast_path import Current, Published, fast_path
 from balancekit.engine.guard import Guard
-from balancekit.engine.hooks import SelectorHooks, start_compared
+from balancekit.engine.hooks import SelectorHooks
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.slow_start import slow_start_pickers, with_slow_start
 from balancekit.engine.state import PoolState
