@@ -45,7 +45,11 @@ from balancekit.protocols import (
     SupportsUneject,
 )
 from balancekit.testing._broken import LawBroken
-from balancekit.testing._check_health_more import check_good_requests, check_health_memory, check_way_back
+from balancekit.testing._check_health_histories import (
+    check_good_requests,
+    check_health_memory,
+    check_way_back,
+)
 from balancekit.testing._environments import module_of, patched_environment
 
 __all__ = ["check_health"]

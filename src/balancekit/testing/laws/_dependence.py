@@ -17,7 +17,7 @@ from balancekit.testing._broken import LawBroken
 from balancekit.testing._environments import patched_environment
 from balancekit.testing._factories import make_context
 from balancekit.testing.laws._fast_picks import fast_picks
-from balancekit.testing.laws._hidden import check_generators, check_set_order
+from balancekit.testing.laws._randomness import check_generators, check_set_order
 from balancekit.testing.laws._subject import Subject
 from balancekit.testing.strategies import keys, snapshots, weights
 
