@@ -257,7 +257,7 @@ class Balanced(ConstructorRepr):
             _change(response, hdrs.LOCATION, self._config.matcher.logical_location(location, logical=logical))
         connection = response.connection
         if connection is None:  # the body came with the headers
-            call.begun()
+            call.lease.first_byte()
             call.whole()
             return
 
@@ -273,7 +273,7 @@ class Balanced(ConstructorRepr):
                     classify_error(error, call, session) if isinstance(error, BaseException) else CANCELLED
                 )
 
-        call.begun()
+        call.lease.first_byte()
         connection.add_callback(ended)
         if connection.protocol is not None:
             _pass_on_errors(connection.protocol)
