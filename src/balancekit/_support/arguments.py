@@ -151,17 +151,13 @@ _SETTLED: Final[set[type]] = {int, float, bool, str, bytes, type(None)}
 """Classes of arguments that are passed as they are. Those of containers are never among them."""
 _SETTLED_IF_CONTAINERS: Final[set[type]] = {int, float, bool, type(None)}
 """The same for functions that want a container, where a string is refused."""
-_PREPARED: Final = ("__next__", "__iter__", "__float__", "__index__")
-"""Methods of classes whose objects may have to be read, refused or converted."""
 
 
 def _settles(kind: type, settled: set[type]) -> bool:
     """Return False, and remember a class of which all values can be passed as they are."""
-    if (
-        kind not in PLAIN
-        and len(settled) < MAX_SETTLED
-        and not any(hasattr(kind, name) for name in _PREPARED)
-    ):
+    read = hasattr(kind, "__next__") or hasattr(kind, "__iter__")
+    converted = kind in PLAIN or hasattr(kind, "__float__") or hasattr(kind, "__index__")
+    if not read and not converted and len(settled) < MAX_SETTLED:
         settled.add(kind)
     return False
 

@@ -227,7 +227,9 @@ class Failover(TreePolicy):
             exhausted=exhausted,
         )
 
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Return the answer of the child that gets this client."""
         walk = self._walk
         answer, noted = walk.answer(walk.children, query, standings, now, rng, explain)

@@ -86,14 +86,16 @@ class Geo(TreePolicy):
         self._use_subnet: Final = valid.flag("use_subnet", use_subnet)
         self._skip: Final = valid.integer("skip", skip, minimum=0)
 
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Return the answer of the site that gets this client."""
         client = query.client
         subnet = client.subnet if self._use_subnet else None
         if subnet is not None and subnet.prefixlen:
-            order, scope = self._map.find(subnet.network_address)
+            order, scope = self._map._find(subnet.network_address)
         else:
-            order, scope = self._map.find(client.address)[0], 0
+            order, scope = self._map._find(client.address)[0], 0
         if self._skip and len(order) > self._skip:
             order = order[self._skip :]
         if self._plain and order and not explain:
@@ -172,10 +174,12 @@ class Regional(TreePolicy):
         self._views: Final = views
         self._use_subnet: Final = valid.flag("use_subnet", use_subnet)
 
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Return the policy's answer by the standings of the client's region; by ``standings`` if it has none."""
         client = query.client
-        order, scope = self._map.find(client.seen(use_subnet=self._use_subnet))
+        order, scope = self._map._find(client.seen(use_subnet=self._use_subnet))
         if not (self._use_subnet and client.has_subnet):
             scope = 0
         seen = self._views(order[0]) if order else standings

@@ -129,30 +129,30 @@ class GeoMap(StateRepr, prints=("sites",)):
     @checked_arguments
     def look_up(self, address: IpAddress, /) -> tuple[Order, int]:
         """Return the sites for an address, best first, and the scope in which they hold."""
-        return self.find(address)
+        return self._find(address)
 
-    def find(self, address: IpAddress, /) -> tuple[Order, int]:
+    def _find(self, address: IpAddress, /) -> tuple[Order, int]:
         """Return the same as :meth:`look_up`, for what is an address: this is not checked, as every query comes here."""
         key = int(address)
         if address.version == 4:
-            value, scope = self._map4.find(key)
+            value, scope = self._map4._find(key)
             return self._orders[value], scope
-        value, scope = self._map6.find(key)
+        value, scope = self._map6._find(key)
         if value >= len(self._orders):
             _, shift, flip = EMBEDDINGS[value - len(self._orders)]
-            value, scope = self._map4.find((key >> shift & 0xFFFFFFFF) ^ flip)
+            value, scope = self._map4._find((key >> shift & 0xFFFFFFFF) ^ flip)
             scope += 96 - shift
         return self._orders[value], scope
 
     @checked_arguments
     def order(self, address: IpAddress, /) -> Order:
         """Return the sites for an address, best first."""
-        return self.find(address)[0]
+        return self._find(address)[0]
 
     @checked_arguments
     def scope(self, address: IpAddress, /) -> int:
         """Return the length of the shortest prefix around an address in which all get the same list."""
-        return self.find(address)[1]
+        return self._find(address)[1]
 
     @property
     def sites(self) -> frozenset[str]:

@@ -124,7 +124,9 @@ class HashedOne(TreePolicy):
         self._prefix6: Final = valid.integer("prefix6", prefix6, minimum=0, maximum=128)
         self._exhausted: Final = exhausted_word(exhausted)
 
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Return the first endpoint that is up in the subnet's ranking."""
         key, scope = subnet_key(query.client, self._prefix4, self._prefix6)
         until = math.inf

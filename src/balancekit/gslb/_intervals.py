@@ -156,19 +156,19 @@ class IntervalMap(StateRepr, prints=()):
     @checked_arguments
     def value(self, address: int, /) -> int:
         """Return the value at an address."""
-        return self.find(valid.integer("address", address, minimum=0, maximum=self._top - 1))[0]
+        return self._find(valid.integer("address", address, minimum=0, maximum=self._top - 1))[0]
 
     @checked_arguments
     def scope(self, address: int, /) -> int:
         """Return the length of the shortest prefix around an address that has one value."""
-        return self.find(valid.integer("address", address, minimum=0, maximum=self._top - 1))[1]
+        return self._find(valid.integer("address", address, minimum=0, maximum=self._top - 1))[1]
 
     @checked_arguments
     def look_up(self, address: int, /) -> tuple[int, int]:
         """Return the value at an address and its scope."""
-        return self.find(valid.integer("address", address, minimum=0, maximum=self._top - 1))
+        return self._find(valid.integer("address", address, minimum=0, maximum=self._top - 1))
 
-    def find(self, address: int, /) -> tuple[int, int]:
+    def _find(self, address: int, /) -> tuple[int, int]:
         """Return the same as :meth:`look_up`, for an address in range: this is not checked, as every query comes here."""
         starts = self._starts
         after = bisect_right(starts, address)

@@ -81,7 +81,9 @@ class AllUp(TreePolicy):
         self._limit: Final = None if limit is None else valid.integer("limit", limit, minimum=1)
         self._exhausted: Final = exhausted_word(exhausted)
 
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Return all that are up."""
         up: list[str] = []
         until = math.inf
@@ -152,7 +154,9 @@ class PrimaryBackup(TreePolicy):
             raise ConfigurationError("backup", backup, "another endpoint than the primary")
         self._exhausted: Final = exhausted_word(exhausted)
 
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Return the primary or the backup."""
         first = read_standing(standings, self._primary)
         if first.up:
@@ -220,7 +224,9 @@ class Rotation(TreePolicy):
         self._cursor: int = valid.integer("start", start, minimum=0, maximum=len(self._ids) - 1)
         self._exhausted: Final = exhausted_word(exhausted)
 
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Return all that are up, from the cursor on, and advance the cursor."""
         seen = [read_standing(standings, id) for id in self._ids]
         up = [id for id, standing in zip(self._ids, seen, strict=True) if standing.up]

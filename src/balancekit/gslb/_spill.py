@@ -176,11 +176,13 @@ class Spill(TreePolicy):
         self._members: Final = {site: tuple(sorted(policy.members())) for site, policy in self._sites.items()}
         self._last: tuple[object, dict[str, dict[str, int]]] = (None, {})
 
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Return the answer of the site that takes this client."""
         order, scope = tuple(self._sites), 0
         if self._map is not None:
-            order, scope = self._map.find(query.client.seen())
+            order, scope = self._map._find(query.client.seen())
             scope = scope if query.client.has_subnet else 0
         able, ttl = self._able(standings, now)
         shares = self._plan(able).get(order[0], {}) if order else {}

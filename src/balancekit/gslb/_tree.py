@@ -1,6 +1,6 @@
 """Policies of a tree: queries are checked at its root, and answers where a user's policy gives them.
 
-The policies of this package inherit :class:`TreePolicy`. Below the root, the call of each child is that of ``decide``.
+The policies of this package inherit :class:`TreePolicy`. Below the root, the call of each child is that of ``_decide``.
 
 Cost: one check per query, and one per answer of a user's policy.
 """
@@ -32,10 +32,12 @@ class TreePolicy(ConstructorRepr, ABC):
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
         """Return the answer for one query. The parameters are those of :meth:`Policy.answer`."""
-        return self.decide(query, standings, now, rng, explain=explain)
+        return self._decide(query, standings, now, rng, explain=explain)
 
     @abstractmethod
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Return the same for arguments that the root of the tree has checked."""
 
     @abstractmethod
@@ -54,7 +56,7 @@ def read_answer(
         If it is no :class:`Answer`, or one whose ids, seconds, scope or word cannot be.
     """
     if isinstance(policy, TreePolicy):
-        return policy.decide(query, standings, now, rng, explain=explain)
+        return policy._decide(query, standings, now, rng, explain=explain)
     answer = policy.answer(query, standings, now=now, rng=rng, explain=explain)
     if not isinstance(answer, Answer):
         raise ConfigurationError("answer", answer, f"an Answer of {type(policy).__name__}.answer()")

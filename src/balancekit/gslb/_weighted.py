@@ -103,7 +103,9 @@ class _Weighted(TreePolicy):
 
     _weights: _Weights
 
-    def decide(self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool) -> Answer:
+    def _decide(
+        self, query: Query, standings: Standings, now: float, rng: Random, *, explain: bool
+    ) -> Answer:
         """Draw from what is up."""
         weights = self._weights
         live = weights.live(standings, now)

@@ -42,8 +42,17 @@ TIMES: Final = ("_timeout", "_time")
 SIZE: Final = re.compile(r"[0-9]{1,12}[kKmM]?")
 
 
-def check_directives(directives: Iterable[Directive], inside: str = "") -> None:
+def check_directives(directives: Iterable[Directive], inside: str = "", around: str = "") -> None:
     """Refuse what nginx does not start with, in these directives and their blocks.
+
+    Parameters
+    ----------
+    directives
+        The directives.
+    inside
+        The name of the block that they are in; empty at the top.
+    around
+        The name of the block around that one. A ``server`` of ``stream`` or ``mail`` has other directives than one of ``http``.
 
     Raises
     ------
@@ -51,7 +60,7 @@ def check_directives(directives: Iterable[Directive], inside: str = "") -> None:
         With the line of the first.
     """
     for one in directives:
-        _check_block(one, inside)
+        _check_block(one, inside, around)
         if one.name in FLAGS and one.args not in {("on",), ("off",)}:
             raise ProxyConfigError(one.origin, f"{one.name} is on or off")
         if (
@@ -65,10 +74,10 @@ def check_directives(directives: Iterable[Directive], inside: str = "") -> None:
         if one.name == "server_name" and not one.args:
             raise ProxyConfigError(one.origin, "server_name has a name")
         if one.name not in {"map", "types", "geo", "split_clients"}:
-            check_directives(one.block or (), one.name)
+            check_directives(one.block or (), one.name, inside)
 
 
-def _check_block(one: Directive, inside: str) -> None:
+def _check_block(one: Directive, inside: str, around: str) -> None:
     """Refuse a block that a directive has not, which a semicolon that is missing before it makes, and one that is missing."""
     if one.block is not None and one.name not in WITH_BLOCK and (is_neutral(one.name) or one.name in METHODS):
         raise ProxyConfigError(one.origin, f"{one.name} has no block: a ; is missing behind it")
@@ -76,7 +85,7 @@ def _check_block(one: Directive, inside: str) -> None:
         raise ProxyConfigError(one.origin, f"{one.name} has a block")
     if inside == "http" and one.name in NOT_IN_HTTP:
         raise ProxyConfigError(one.origin, f"{one.name} is not allowed in a http block")
-    if inside == "server" and one.name in NOT_IN_SERVER:
+    if inside == "server" and around in {"", "http"} and one.name in NOT_IN_SERVER:
         raise ProxyConfigError(one.origin, f"{one.name} is not allowed in a server block")
 
 

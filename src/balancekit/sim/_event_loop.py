@@ -18,6 +18,7 @@ from math import inf, nan, prod
 from random import Random
 from typing import Any, TypeAlias, final
 
+from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError
@@ -194,7 +195,9 @@ class Run:
         if rules.keys is not None:
             key = rules.keys(self._key_rng)
             self._trace.keys.append(key)
-        cost = 1.0 if rules.costs is None else rules.costs(self._cost_rng)
+        cost = 1.0
+        if rules.costs is not None:
+            cost = valid.number("costs", rules.costs(self._cost_rng), above=0.0, maximum=valid.MAX_COST)
         number = self._trace.arrive(self._clock.now)
         self._open += 1
         self._send(Request(number, balancers[which], key, cost, caller), FIRST)
