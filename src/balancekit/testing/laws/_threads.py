@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from types import FrameType
@@ -25,9 +25,9 @@ from balancekit.testing.laws._subject import Subject
 __all__ = ["overlaps_safely"]
 
 LAW: Final = "17, overlaps_safely"
-MAX_STOPS: Final = 60
+MAX_STOPS: Final = 30
 """Number of instructions before which one pick is stopped, spread over all that it runs."""
-MAX_INSTRUCTIONS: Final = 100_000
+MAX_INSTRUCTIONS: Final = 30_000
 """Number of instructions that are traced for one pair of picks: fewer stops for a pick that builds a large table first."""
 EARLIER_PICKS: Final = (0, 1, 2)
 """Numbers of picks before the two: tables may be missing, and a cursor may be at its end."""
@@ -38,6 +38,8 @@ MAX_WAIT_S: Final = 20.0
 """Seconds after which a pick is taken to wait for ever."""
 
 Pick: TypeAlias = Callable[[], Node | None]
+Views: TypeAlias = tuple[Callable[[Sequence[Node]], Snapshot], Callable[[Sequence[Node]], Snapshot]]
+"""Two ways to make a snapshot of the same endpoints."""
 
 
 class Source(NamedTuple):
@@ -56,13 +58,30 @@ def overlaps_safely(subject: Subject) -> None:
     true attribute ``thread_safe``. One pick is stopped before an instruction, and another thread picks meanwhile. An endpoint
     is down or gone in one of the snapshots.
     """
-    nodes = subject.nodes({"a": 2.0, "b": 1.0, "c": 1.0})
-    whole = make_snapshot(nodes)
-    for other in (make_snapshot(nodes, down={"c"}, version=2), make_snapshot(nodes[:2], version=3)):
-        for one, two in ((whole, other), (other, whole)):
+    for other in (_one_down, _one_gone):
+        for views in ((_whole, other), (other, _whole)):
+            one, two = _snapshots(subject, views)
             for ways in range(len(_sources(subject.make(), one, two))):
                 for earlier in EARLIER_PICKS:
-                    _overlap(subject, one, two, ways, earlier)
+                    _overlap(subject, views, ways, earlier)
+
+
+def _whole(nodes: Sequence[Node]) -> Snapshot:
+    return make_snapshot(nodes)
+
+
+def _one_down(nodes: Sequence[Node]) -> Snapshot:
+    return make_snapshot(nodes, down={"c"}, version=2)
+
+
+def _one_gone(nodes: Sequence[Node]) -> Snapshot:
+    return make_snapshot(nodes[:2], version=3)
+
+
+def _snapshots(subject: Subject, views: Views) -> tuple[Snapshot, Snapshot]:
+    """Return two snapshots of new endpoints. A snapshot keeps what each selector has derived from it."""
+    nodes = subject.nodes({"a": 2.0, "b": 1.0, "c": 1.0})
+    return views[0](nodes), views[1](nodes)
 
 
 def _sources(selector: Selector, one: Snapshot, two: Snapshot) -> list[tuple[Source, Source]]:
@@ -91,11 +110,11 @@ def _slow(selector: Selector, snapshot: Snapshot, rng: Random) -> Source:
     return Source("select", snapshot, lambda: selector.select(snapshot, ctx))
 
 
-def _overlap(subject: Subject, one: Snapshot, two: Snapshot, ways: int, earlier: int) -> None:
+def _overlap(subject: Subject, views: Views, ways: int, earlier: int) -> None:
     """Stop the first of two picks before each of its instructions in turn, or before many of them."""
 
     def made() -> tuple[Source, Source]:
-        pair = _sources(subject.make(), one, two)[ways]
+        pair = _sources(subject.make(), *_snapshots(subject, views))[ways]
         for _ in range(earlier):
             pair[0].pick()
         return pair
@@ -189,19 +208,25 @@ def _stopped(stop: int, call: Callable[[], None]) -> Iterator[None]:
 @contextmanager
 def _traced(call: Callable[[], None]) -> Iterator[None]:
     """Call a function before each instruction and line of the functions that the block calls, but for this module's."""
+    before = sys.gettrace()
+    sys.settrace(_Trace(call))
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
-    def trace(frame: FrameType, event: str, _argument: Any) -> Callable[..., Any] | None:
+
+class _Trace:
+    """A trace function. As a closure it would be in a reference cycle, and would keep the selectors of all picks."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def __call__(self, frame: FrameType, event: str, _argument: Any) -> _Trace | None:
         if frame.f_code.co_filename == __file__:
             return None
         if event == "call":
             frame.f_trace_opcodes = True
         elif event in {"line", "opcode"}:
-            call()
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
+            self._call()
+        return self
