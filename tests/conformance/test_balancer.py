@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from hypothesis import Phase, settings
@@ -13,10 +15,12 @@ from balancekit import (
     ConfigurationError,
     LeastRequest,
     LoadBalancer,
+    Outcome,
     PowerOfChoices,
     RoundRobin,
     SmoothWeightedRoundRobin,
     SourceHash,
+    UnavailableError,
 )
 from balancekit.health import (
     ConsecutiveFailures,
@@ -28,7 +32,7 @@ from balancekit.health import (
     WarmUp,
 )
 from balancekit.loads import InFlight, InFlightCost
-from balancekit.testing import BalancerMachine, check_balancer
+from balancekit.testing import BalancerMachine, ManualClock, check_balancer
 from balancekit.testing._machine import SITUATIONS
 
 OPTIONS = {
@@ -235,3 +239,18 @@ def test_a_situation_that_never_was_is_shown_beside_those_that_were():
             situations=["healty"],
             examples=5,
         )
+
+
+def test_an_endpoint_that_comes_back_under_full_health_warms_up():
+    """The configuration of the books has an endpoint suppressed after one fall, and warmed up when it is back."""
+    clock = ManualClock()
+    lb = LoadBalancer(["a", "b"], clock=clock, rng=random.Random(1), **OPTIONS["full health"])
+    states = set()
+    for step in range(4000):
+        with suppress(UnavailableError):
+            lease = lb.acquire()
+            failed = step < 20 and lease.endpoint.id == "a"
+            lease.release(Outcome.CONNECT_FAILED if failed else Outcome.SUCCESS)
+        clock.advance(1.0)
+        states.add(lb.stats()["a"].state)
+    assert {"suppressed", "warming", "healthy"} <= states
