@@ -9,9 +9,10 @@ import pytest
 
 from balancekit import LoadBalancer, Outcome
 from balancekit.events import Ejected, Restored
-from balancekit.health import Ejection
+from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle, MaxFails
 from balancekit.outcome import FAILURES
 from balancekit.testing import LawBroken, check_balancer, check_health
+from balancekit.testing._check_callbacks import check_callbacks
 
 
 class Wrapper:
@@ -109,6 +110,21 @@ def test_a_wrapper_that_passes_all_on_is_right():
         lambda e, c, r: Wrapper(e, clock=c, rng=r, allow_empty=True), situations=["healthy"], examples=5
     )
     assert made["healthy"]
+
+
+STRICT = {
+    "max fails": MaxFails(max_fails=1),
+    "one failure": Lifecycle(failures=ConsecutiveFailures(1)),
+    "one failure ejects even the last": Lifecycle(
+        failures=ConsecutiveFailures(1), ejection=Ejection(keep_last=False, max_share=1.0)
+    ),
+}
+
+
+@pytest.mark.parametrize("health", STRICT.values(), ids=STRICT)
+def test_a_balancer_that_ejects_for_one_failure_is_right(health):
+    """Failures of one check eject no endpoint that the next one needs."""
+    check_callbacks(lambda e, c, r: LoadBalancer(e, clock=c, rng=r, health=health))
 
 
 class Pause:

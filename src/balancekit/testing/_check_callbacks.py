@@ -1,4 +1,4 @@
-"""Callbacks and attempts of a balancer, in one short history."""
+"""Callbacks and attempts of a balancer, in short histories."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = ["check_callbacks"]
 MAX_WAIT_S: Final = 5.0
 """Seconds within which another thread must be able to use the balancer while a callback runs."""
 IDS: Final = ("a", "b", "c")
+CALLBACKS: Final = ("on_event", "on_start", "on_completion")
 
 
 def check_callbacks(make: Callable[..., ObservableBalancer[str]]) -> None:
@@ -29,37 +30,42 @@ def check_callbacks(make: Callable[..., ObservableBalancer[str]]) -> None:
     AssertionError
         Naming the callback and the number of its calls, or the attempts.
     """
+    for name in CALLBACKS:
+        _check_callback(_made(make), name)
+    for limit, wanted in ((2, 2), (5, len(IDS))):
+        _check_attempts(_made(make), limit, wanted)
+
+
+def _made(make: Callable[..., ObservableBalancer[str]]) -> ObservableBalancer[str]:
+    """Make a new balancer for each check, because a health policy may eject endpoints for the failures of another one."""
     balancer = make([Endpoint(id) for id in IDS], ManualClock(), Random(0))
     require_balancer(balancer)
+    return balancer
+
+
+def _check_callback(balancer: ObservableBalancer[str], name: str) -> None:
     event = Restored(endpoint="a", at=0.0)
-    ways: tuple[tuple[str, Callable[[Any], Callable[[], None]]], ...] = (
-        ("on_event", balancer.on_event),
-        ("on_start", balancer.on_start),
-        ("on_completion", balancer.on_completion),
+    callback = _Callback(balancer, name, event)
+    remove = getattr(balancer, name)(callback)
+    for outcome in (Outcome.SUCCESS, Outcome.FAILURE):
+        lease = balancer.acquire()
+        if name == "on_event":
+            balancer.emit(event)
+        lease.release(outcome)
+        lease.release(outcome)
+    callback.require(
+        2, "two requests, each released twice" if name != "on_event" else "emit() was called twice"
     )
-    for name, subscribe in ways:
-        callback = _Callback(balancer, name, event)
-        remove = subscribe(callback)
-        for outcome in (Outcome.SUCCESS, Outcome.FAILURE):
-            lease = balancer.acquire()
-            if name == "on_event":
-                balancer.emit(event)
-            lease.release(outcome)
-            lease.release(outcome)
-        callback.require(
-            2, "two requests, each released twice" if name != "on_event" else "emit() was called twice"
-        )
-        if name == "on_completion":
-            outcomes = [arguments[1].outcome for arguments in callback.calls]
-            if outcomes != [Outcome.SUCCESS, Outcome.FAILURE]:
-                raise AssertionError(
-                    f"a callback of on_completion received {outcomes} after a success and a failure"
-                )
-        remove()
-        balancer.emit(event)
-        balancer.acquire().release()
-        callback.require(2, "two calls before it was removed, and none after that")
-    _check_attempts(balancer)
+    if name == "on_completion":
+        outcomes = [arguments[1].outcome for arguments in callback.calls]
+        if outcomes != [Outcome.SUCCESS, Outcome.FAILURE]:
+            raise AssertionError(
+                f"a callback of on_completion received {outcomes} after a success and a failure"
+            )
+    remove()
+    balancer.emit(event)
+    balancer.acquire().release()
+    callback.require(2, "two calls before it was removed, and none after that")
 
 
 class _Callback:
@@ -96,15 +102,14 @@ class _Callback:
             )
 
 
-def _check_attempts(balancer: ObservableBalancer[str]) -> None:
-    for limit, wanted in ((2, 2), (5, len(IDS))):
-        tried: list[str] = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            for lease in balancer.attempts(limit):
-                tried.append(lease.endpoint.id)
-                lease.release(Outcome.CONNECT_FAILED)
-        if len(tried) != len({*tried}) or len(tried) != wanted:
-            raise AssertionError(
-                f"attempts({limit}) tried {tried} of {list(IDS)}: expected {wanted} endpoints, each once"
-            )
+def _check_attempts(balancer: ObservableBalancer[str], limit: int, wanted: int) -> None:
+    tried: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for lease in balancer.attempts(limit):
+            tried.append(lease.endpoint.id)
+            lease.release(Outcome.CONNECT_FAILED)
+    if len(tried) != len({*tried}) or len(tried) != wanted:
+        raise AssertionError(
+            f"attempts({limit}) tried {tried} of {list(IDS)}: expected {wanted} endpoints, each once"
+        )
