@@ -276,6 +276,48 @@ def test_an_endpoint_that_returns_has_one_state_and_one_median() -> None:
     late.release()
 
 
+def test_counters_do_not_decrease_when_a_predecessor_has_ended() -> None:
+    """The counters of an endpoint keep the counts of its predecessor after the predecessor's last lease has ended."""
+    registry = CollectorRegistry()
+    lb = LoadBalancer(["a"])
+    BalancerCollector(lb, service="s", registry=registry)
+
+    def answer() -> None:
+        with lb.acquire() as lease:
+            lease.report_tokens(3)
+
+    answer()
+    late = lb.acquire()
+    scrape(registry)
+    lb.remove("a")
+    lb.add("a")
+    answer()
+    found = []
+    for end in (lambda: None, late.release, answer):
+        end()
+        families = scrape(registry)
+        requests = value(families, "balancekit_requests_total", endpoint="a", outcome="success")
+        found.append((requests, value(families, "balancekit_tokens_total", endpoint="a")))
+    assert found == [(2.0, 6.0), (2.0, 6.0), (3.0, 9.0)]
+
+
+def test_the_common_counter_does_not_decrease_when_an_endpoint_leaves() -> None:
+    """Endpoints beyond the limit share a counter, which keeps the counts of those that have left."""
+    registry = CollectorRegistry()
+    lb = LoadBalancer([f"e{number}" for number in range(MAX_LABELLED_ENDPOINTS + 2)], selector=First())
+    BalancerCollector(lb, service="s", registry=registry)
+    found = []
+    for last in (MAX_LABELLED_ENDPOINTS + 1, MAX_LABELLED_ENDPOINTS):
+        scrape(registry)
+        lb.acquire(exclude=[f"e{number}" for number in range(last)]).release()
+        found.append(
+            value(scrape(registry), "balancekit_requests_total", endpoint="other", outcome="success")
+        )
+        lb.remove(f"e{last}")
+    found.append(value(scrape(registry), "balancekit_requests_total", endpoint="other", outcome="success"))
+    assert found == [1.0, 2.0, 2.0]
+
+
 def test_an_endpoint_that_is_removed_while_its_histogram_is_made_leaves_nothing() -> None:
     """An endpoint whose removal is reported while its first answer is counted leaves no series and no place."""
     registry = CollectorRegistry()

@@ -24,6 +24,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.observability._event_counters import EventCounters
 from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
 from balancekit.observability._series import OTHER
+from balancekit.observability._series_counters import Series
 from balancekit.observability._totals import by_id
 from balancekit.protocols import ObservableBalancer
 from balancekit.statistics_view import EndpointStats
@@ -44,6 +45,10 @@ class Member(Protocol):
 
     def label(self, endpoint: str) -> str:
         """Return the label of an endpoint."""
+        ...
+
+    def count(self, balancer: ObservableBalancer[Any]) -> Mapping[Series, int]:
+        """Return the counters of requests and tokens."""
         ...
 
     def labelled(self) -> set[str]:
@@ -131,13 +136,13 @@ class Exporter(Collector):
 def _read(member: Member, balancer: ObservableBalancer[Any], found: Mapping[str, Any]) -> None:
     """Add the samples of one balancer."""
     sums = _Sums(member.service)
-    labelled = (
-        member.labelled()
-    )  # read first: an endpoint that is labelled later may be newer than the statistics
+    labelled = member.labelled()  # read first: a later label may be of an endpoint that the statistics lack
     stats = balancer.stats()
     member.forget(labelled - {endpoint.id for endpoint in stats.endpoints})  # their last leases have ended
+    for (family, name, outcome), count in member.count(balancer).items():
+        sums.add(family, count, name, *([outcome] if outcome else ()))
     for endpoint in stats.endpoints:
-        _add_counts(sums, endpoint, member.label(endpoint.id))
+        sums.add("inflight", endpoint.inflight, member.label(endpoint.id))
     for endpoint in by_id(stats).values():
         _add_endpoint(sums, endpoint, member.label(endpoint.id))
     for why, count in stats.refused.items():
@@ -163,14 +168,6 @@ class _Sums:
     def add(self, family: str, value: float, *labels: str) -> None:
         key = family, (self._service, *labels)
         self.values[key] = self.values.get(key, 0.0) + value
-
-
-def _add_counts(sums: _Sums, endpoint: EndpointStats, name: str) -> None:
-    for outcome, count in endpoint.outcomes.items():
-        sums.add("requests", count, name, outcome.value)
-    sums.add("inflight", endpoint.inflight, name)
-    if endpoint.tokens:
-        sums.add("tokens", endpoint.tokens, name)
 
 
 def _add_endpoint(sums: _Sums, endpoint: EndpointStats, name: str) -> None:

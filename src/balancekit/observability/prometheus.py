@@ -42,7 +42,7 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, final
 
 from balancekit._support.calls import checked_call
@@ -64,6 +64,7 @@ from balancekit.observability._exporter import exporter_of
 from balancekit.observability._instruments import BUCKETS, STATES
 from balancekit.observability._route_metrics import RouteCollector, SupportsRouteStats
 from balancekit.observability._series import OTHER, SeriesNames
+from balancekit.observability._series_counters import Series, SeriesCounters
 from balancekit.outcome import Completion, Outcome
 from balancekit.protocols import ObservableBalancer, SupportsRefusalObservers, require_balancer
 
@@ -141,6 +142,7 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         self._balancer = weakly(balancer)
         self._names = SeriesNames()
         self._durations: dict[str, Any] = {}
+        self._counts = SeriesCounters()
         self._writer: DirectWriter | None = None
         if self._exporter.direct is not None:
             self._writer = DirectWriter(
@@ -217,6 +219,10 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         """Return the value of the label ``endpoint``: the id of the endpoint, or ``other`` beyond the limit."""
         return self._names.label(endpoint)
 
+    def count(self, balancer: ObservableBalancer[Any]) -> Mapping[Series, int]:
+        """Return the counters of requests and tokens, by series. They do not decrease while the series is there."""
+        return self._counts.read(balancer, self.label)
+
     def labelled(self) -> set[str]:
         """Return the ids that have a label of their own."""
         return self._names.without(set())
@@ -241,7 +247,9 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
             return
         if isinstance(event, Removed):
             self._forget(event.endpoint)
-        if self._writer is not None:
+        if self._writer is None:
+            self._counts.on_event(event)
+        else:
             self._writer.on_event(event)
 
     def _histogram(self, endpoint: str) -> Any:
@@ -263,9 +271,7 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         """Delete the series of a removed endpoint, and free its place."""
         if self._writer is None and endpoint in self._names:
             if endpoint in self._durations:
-                with contextlib.suppress(
-                    KeyError
-                ):  # already deleted, before an interrupt or in another thread
+                with contextlib.suppress(KeyError):  # deleted before an interrupt, or in another thread
                     self._exporter.duration.remove(self.service, endpoint)
             self._names.forget(endpoint)
         self._durations.pop(endpoint, None)

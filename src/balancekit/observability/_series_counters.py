@@ -1,0 +1,72 @@
+"""Counters of the series of one balancer, which never decrease while their series is there.
+
+A series whose value decreases is taken for one that starts again at 0: the whole value counts as new. So a series takes the
+increases of its endpoints: of several that follow each other under one id, and of all that share the label ``other``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
+
+from balancekit._support.fork import new_lock
+from balancekit.events import Event
+from balancekit.observability._series import OTHER
+from balancekit.observability._totals import Count, EndpointTotals, with_leaving
+from balancekit.protocols import ObservableBalancer
+
+__all__ = ["Series", "SeriesCounters"]
+
+
+class Series(NamedTuple):
+    """One series of a counter of endpoints."""
+
+    family: str
+    endpoint: str
+    """The label of the endpoint."""
+    outcome: str
+    """The outcome; empty if the family has no such label."""
+
+
+@final
+class SeriesCounters:
+    """The counters of ended requests and of tokens, by series.
+
+    Cost: O(endpoints) per reading.
+    """
+
+    __slots__ = ("_lock", "_totals", "_values")
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._totals = EndpointTotals()
+        self._values: dict[Series, int] = {}
+
+    def on_event(self, event: Event) -> None:
+        """Note the removal of an endpoint."""
+        self._totals.on_event(event)
+
+    def read(self, balancer: ObservableBalancer[Any], label: Callable[[str], str]) -> dict[Series, int]:
+        """Return the values of all series. Those of endpoints that have left are dropped, except the common one."""
+        with self._lock:
+            present = {OTHER}
+            for total in self._totals.read(lambda: _counts(balancer)):
+                series = Series(total.name, label(total.endpoint), total.label)
+                present.add(series.endpoint)
+                if total.value or total.label:
+                    self._values[series] = self._values.get(series, 0) + total.increase
+            self._values = {
+                series: value for series, value in self._values.items() if series.endpoint in present
+            }
+            return dict(self._values)
+
+
+def _counts(balancer: ObservableBalancer[Any]) -> list[Count]:
+    found = []
+    for one, leaving in with_leaving(balancer):
+        found += [
+            Count(one.id, "requests", outcome.value, count, leaving)
+            for outcome, count in one.outcomes.items()
+        ]
+        found.append(Count(one.id, "tokens", "", one.tokens, leaving))
+    return found
