@@ -307,15 +307,22 @@ def test_the_common_counter_does_not_decrease_when_an_endpoint_leaves() -> None:
     lb = LoadBalancer([f"e{number}" for number in range(MAX_LABELLED_ENDPOINTS + 2)], selector=First())
     BalancerCollector(lb, service="s", registry=registry)
     found = []
+
+    def read() -> None:
+        families = scrape(registry)
+        requests = value(families, "balancekit_requests_total", endpoint="other", outcome="success")
+        found.append(
+            (requests, value(families, "balancekit_ejections_total", endpoint="other", reason="failures"))
+        )
+
     for last in (MAX_LABELLED_ENDPOINTS + 1, MAX_LABELLED_ENDPOINTS):
         scrape(registry)
         lb.acquire(exclude=[f"e{number}" for number in range(last)]).release()
-        found.append(
-            value(scrape(registry), "balancekit_requests_total", endpoint="other", outcome="success")
-        )
+        lb.emit(Ejected(endpoint=f"e{last}", at=0.0, cause="5 failures in a row", streak=1, until=1.0))
+        read()
         lb.remove(f"e{last}")
-    found.append(value(scrape(registry), "balancekit_requests_total", endpoint="other", outcome="success"))
-    assert found == [1.0, 2.0, 2.0]
+    read()
+    assert found == [(1.0, 1.0), (2.0, 2.0), (2.0, 2.0)]
 
 
 def test_an_endpoint_that_is_removed_while_its_histogram_is_made_leaves_nothing() -> None:

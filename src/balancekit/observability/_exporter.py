@@ -48,7 +48,7 @@ class Member(Protocol):
         ...
 
     def count(self, balancer: ObservableBalancer[Any]) -> Mapping[Series, int]:
-        """Return the counters of requests and tokens."""
+        """Return the counters of requests, tokens and ejections."""
         ...
 
     def labelled(self) -> set[str]:
@@ -139,8 +139,8 @@ def _read(member: Member, balancer: ObservableBalancer[Any], found: Mapping[str,
     labelled = member.labelled()  # read first: a later label may be of an endpoint that the statistics lack
     stats = balancer.stats()
     member.forget(labelled - {endpoint.id for endpoint in stats.endpoints})  # their last leases have ended
-    for (family, name, outcome), count in member.count(balancer).items():
-        sums.add(family, count, name, *([outcome] if outcome else ()))
+    for (family, name, label), count in member.count(balancer).items():
+        sums.add(family, count, name, *([label] if label else ()))
     for endpoint in stats.endpoints:
         sums.add("inflight", endpoint.inflight, member.label(endpoint.id))
     for endpoint in by_id(stats).values():
@@ -182,8 +182,6 @@ def _add_endpoint(sums: _Sums, endpoint: EndpointStats, name: str) -> None:
 
 def _add_counters(sums: _Sums, member: Member) -> None:
     counters = member.counters
-    for (endpoint, why), count in counters.ejections.items():
-        sums.add("ejections", count, member.label(endpoint), why)
     for why, count in counters.retries.items():
         sums.add("retries", count, why)
     sums.add("exhausted", counters.refused)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, final
 
 from balancekit._support.fork import new_lock
 from balancekit.events import Event
+from balancekit.observability._event_counters import EventCounters
 from balancekit.observability._series import OTHER
 from balancekit.observability._totals import Count, EndpointTotals, with_leaving
 from balancekit.protocols import ObservableBalancer
@@ -24,13 +25,13 @@ class Series(NamedTuple):
     family: str
     endpoint: str
     """The label of the endpoint."""
-    outcome: str
-    """The outcome; empty if the family has no such label."""
+    label: str
+    """The outcome or reason; empty if the family has neither."""
 
 
 @final
 class SeriesCounters:
-    """The counters of ended requests and of tokens, by series.
+    """The counters of ended requests, of tokens and of ejections, by series.
 
     Cost: O(endpoints) per reading.
     """
@@ -46,11 +47,13 @@ class SeriesCounters:
         """Note the removal of an endpoint."""
         self._totals.on_event(event)
 
-    def read(self, balancer: ObservableBalancer[Any], label: Callable[[str], str]) -> dict[Series, int]:
+    def read(
+        self, balancer: ObservableBalancer[Any], events: EventCounters, label: Callable[[str], str]
+    ) -> dict[Series, int]:
         """Return the values of all series. Those of endpoints that have left are dropped, except the common one."""
         with self._lock:
             present = {OTHER}
-            for total in self._totals.read(lambda: _counts(balancer)):
+            for total in self._totals.read(lambda: _counts(balancer, events)):
                 series = Series(total.name, label(total.endpoint), total.label)
                 present.add(series.endpoint)
                 if total.value or total.label:
@@ -61,12 +64,16 @@ class SeriesCounters:
             return dict(self._values)
 
 
-def _counts(balancer: ObservableBalancer[Any]) -> list[Count]:
-    found = []
+def _counts(balancer: ObservableBalancer[Any], events: EventCounters) -> list[Count]:
+    ejections = events.ejections  # read first: those of an endpoint that is removed later are not missed
+    found, present = [], set[str]()
     for one, leaving in with_leaving(balancer):
         found += [
             Count(one.id, "requests", outcome.value, count, leaving)
             for outcome, count in one.outcomes.items()
         ]
         found.append(Count(one.id, "tokens", "", one.tokens, leaving))
+        if not leaving:
+            present.add(one.id)
+    found += [Count(id, "ejections", why, count) for (id, why), count in ejections.items() if id in present]
     return found

@@ -20,7 +20,7 @@ from balancekit.statistics_view import BalancerStats, EndpointStats
 __all__ = ["Count", "EndpointTotals", "Total", "by_id", "tokens_of", "with_leaving"]
 
 MAX_REMOVED: Final = 1_000
-"""The most removed endpoints whose totals are kept. The totals of the one removed first are dropped."""
+"""The most endpoints that have left whose totals are kept. At the next reading, those removed first are dropped."""
 
 
 def with_leaving(balancer: ObservableBalancer[Any]) -> list[tuple[EndpointStats, bool]]:
@@ -142,14 +142,16 @@ class EndpointTotals:
             if not one.leaving and one.endpoint not in self._present:
                 self._present[one.endpoint] = self._removed.pop(one.endpoint, {})
             found.setdefault(one[:3], [0, 0])[one.leaving] += one.value
-        return [self._total(key, present, leaving) for key, (present, leaving) in found.items()]
+        totals = [self._total(key, present, leaving) for key, (present, leaving) in found.items()]
+        if len(self._removed) > MAX_REMOVED:
+            self._drop_oldest({endpoint for endpoint, _, _ in found})
+        return totals
 
     def _total(self, key: tuple[str, str, str], present: int, leaving: int) -> Total:
         endpoint, name, label = key
         totals = self._present.get(endpoint)
         if totals is None:
             totals = self._removed.setdefault(endpoint, {})
-            self._drop_oldest()
         sums = totals.get((name, label))
         if sums is None:
             if not present and not leaving:  # most outcomes of most endpoints
@@ -171,8 +173,9 @@ class EndpointTotals:
         for sums in totals.values():
             sums.remove()
         self._removed[endpoint] = totals
-        self._drop_oldest()
 
-    def _drop_oldest(self) -> None:
-        while len(self._removed) > MAX_REMOVED:
-            del self._removed[next(iter(self._removed))]
+    def _drop_oldest(self, counted: set[str]) -> None:
+        """Drop the totals of the endpoints removed first. Those that are still counted would be counted again."""
+        gone = [endpoint for endpoint in self._removed if endpoint not in counted]
+        for endpoint in gone[: max(0, len(gone) - MAX_REMOVED)]:
+            del self._removed[endpoint]

@@ -220,8 +220,8 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
         return self._names.label(endpoint)
 
     def count(self, balancer: ObservableBalancer[Any]) -> Mapping[Series, int]:
-        """Return the counters of requests and tokens, by series. They do not decrease while the series is there."""
-        return self._counts.read(balancer, self.label)
+        """Return the counters of requests, tokens and ejections, by series. They do not decrease while the series is there."""
+        return self._counts.read(balancer, self.counters, self.label)
 
     def labelled(self) -> set[str]:
         """Return the ids that have a label of their own."""
