@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from balancekit.protocols import SupportsPicker, SupportsPickers
 from balancekit.snapshot import Node, Snapshot
 
-__all__ = ["NO_PICKERS", "Pick", "Pickers", "keyless", "pickers_of"]
+__all__ = ["NO_KEY", "NO_PICKERS", "Pick", "Pickers", "keyless", "pickers_of"]
 
 Pick: TypeAlias = Callable[..., Node | None]
 """Picks for a plain request: ``pick(now)`` or, by key, ``pick(key, now)``; ``None`` has the selector called."""
@@ -23,6 +23,9 @@ Pickers: TypeAlias = tuple[Pick | None, Pick | None]
 without a key call the selector."""
 
 NO_PICKERS: Final[Pickers] = (None, None)
+
+NO_KEY: Final = "no key: any endpoint, at random"
+"""The note in an explanation of a pick by key for a request without a key. Another request may get another endpoint."""
 
 
 def pickers_of(selector: object, snapshot: Snapshot, rng: Random) -> Pickers:

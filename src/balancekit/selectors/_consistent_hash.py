@@ -17,7 +17,7 @@ from random import Random
 from typing import ClassVar, Final, TypeAlias, final
 
 from balancekit import hashing
-from balancekit._selection.pickers import Pickers, keyless
+from balancekit._selection.pickers import NO_KEY, Pickers, keyless
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import brief
@@ -242,6 +242,8 @@ def _ranking(
 ) -> Iterator[Node]:
     up, exclude = snapshot.derive(eligible_by_id), ctx.exclude
     key = ctx.rng.getrandbits(64) if ctx.key is None else ctx.key
+    if ctx.trace is not None and ctx.key is None:
+        ctx.trace.note(NO_KEY)
     for structure in tiers:
         # The owner alone is cheaper to find than the beginning of an order.
         owner = structure.lookup(key)
@@ -261,7 +263,7 @@ def _others(structure: hashing.HashStructure, key: Key, owner: str) -> Iterator[
 
 def _first(ranking: Iterator[Node], ctx: PickContext) -> Node | None:
     node = next(ranking, None)
-    if ctx.trace is not None and node is not None:
+    if ctx.trace is not None and node is not None and ctx.key is not None:
         ctx.trace.note(f"key {brief(ctx.key)} belongs to {node.id!r}")
     return node
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import ClassVar, final
 
-from balancekit._selection.pickers import Pickers
+from balancekit._selection.pickers import NO_KEY, Pickers
 from balancekit._selection.sampling import uniform_sampler
 from balancekit._support.display import ConstructorRepr
 from balancekit.hashing import hash32
@@ -48,6 +48,8 @@ class SourceHash(ConstructorRepr):
         if not candidates:
             return None
         if ctx.key is None:
+            if ctx.trace is not None:
+                ctx.trace.note(NO_KEY)
             return ctx.rng.choice(candidates)
         position = hash32(ctx.key)
         if ctx.trace is not None:

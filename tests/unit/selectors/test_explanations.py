@@ -16,12 +16,16 @@ from balancekit import (
     LeastRequest,
     LeastResponseTime,
     LoadBalancer,
+    MaglevHash,
     PowerOfChoices,
+    RendezvousHash,
     RingHash,
     ShortestExpectedDelay,
+    SourceHash,
     StrideScheduling,
 )
-from balancekit._selection.pickers import pickers_of
+from balancekit._selection.pickers import NO_KEY, pickers_of
+from balancekit.compat import envoy
 from balancekit.hashing import HashRing
 from balancekit.loads import InFlight
 from balancekit.node import Node
@@ -41,6 +45,27 @@ def test_an_explanation_has_the_figures_of_the_pick(selector: object, note: str)
     """The only endpoint left is named with what it was picked by."""
     lb = LoadBalancer(["a", Endpoint("b", weight=2.0)], selector=selector, load=InFlight())
     assert lb.explain(exclude=["a"]).notes == (note,)
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        RingHash(),
+        MaglevHash(size=1009),
+        RendezvousHash(),
+        BoundedLoad(),
+        SourceHash(),
+        envoy.RingHash(),
+        envoy.Maglev(),
+    ],
+    ids=["ring", "Maglev", "rendezvous", "bounded load", "modulo", "ring of Envoy", "Maglev of Envoy"],
+)
+def test_no_endpoint_owns_a_request_without_a_key(selector: object) -> None:
+    """An explanation without a key says that the pick is at random; with a key it does not."""
+    lb = LoadBalancer(["a", "b", "c"], selector=selector)
+    assert lb.explain().notes[0] == NO_KEY
+    assert not any("belongs to" in note for note in lb.explain().notes)
+    assert NO_KEY not in lb.explain("user:1").notes
 
 
 @pytest.mark.parametrize("vnodes", [0, -1, 1.5, True, "many"])

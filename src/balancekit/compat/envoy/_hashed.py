@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from random import Random as Generator
 from typing import ClassVar, Final, NamedTuple, final
 
+from balancekit._selection.pickers import NO_KEY
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
@@ -75,7 +76,7 @@ class Hashed(ConstructorRepr, ABC):
         if node.id in ctx.exclude:
             return _beyond(snapshot, ctx, table, position)
         if ctx.trace is not None:
-            ctx.trace.note(f"hash {position:#018x} belongs to {node.id!r}")
+            ctx.trace.note(NO_KEY if ctx.key is None else f"hash {position:#018x} belongs to {node.id!r}")
         return node
 
     def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
