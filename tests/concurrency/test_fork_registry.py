@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
 import threading
@@ -14,6 +15,7 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
+import balancekit
 from balancekit import LeastRequest, LoadBalancer, Outcome
 from balancekit._support import fork
 from balancekit.adapters.httpx import BalancedTransport
@@ -81,6 +83,68 @@ def owned_locks(roots: list[object]) -> list[tuple[str, object]]:
         if hasattr(one, "__closure__"):
             todo += [cell.cell_contents for cell in one.__closure__ or ()]
     return found
+
+
+ROOT = Path(balancekit.__file__).parent
+MODULES = {"threading", "_thread", "multiprocessing", "multiprocessing.synchronize", "queue"}
+HOLDERS = {"Lock", "RLock", "allocate_lock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}
+HOLDERS |= {"Queue", "LifoQueue", "PriorityQueue", "JoinableQueue"}
+LOCAL = {
+    (
+        "waiting/_room.py",
+        "threading.Lock",
+    ): "one thread waits for it, and another releases it; it guards nothing",
+    ("discovery/_kubernetes.py", "threading.Event"): "of one watch, whose thread a child does not have",
+    ("checks/_load_probes.py", "threading.Semaphore"): "a variable of a thread that a child does not have",
+}
+"""The locks outside the registry, and why a child never waits for them."""
+
+
+def lock_calls(source: str) -> list[str]:
+    """Return the calls in a module that make an object with a lock of the standard library, by their full names."""
+    tree = ast.parse(source)
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {one.asname or one.name: one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            func = node.func.value if isinstance(node.func, ast.Subscript) else node.func
+            first, _, rest = ast.unparse(func).partition(".")
+            module, _, name = f"{names.get(first, first)}{'.' if rest else ''}{rest}".rpartition(".")
+            if module in MODULES and name in HOLDERS:
+                found.append(f"{module}.{name}")
+    return found
+
+
+def test_no_module_makes_a_lock_outside_the_registry() -> None:
+    """Every lock is made by ``new_lock`` or ``new_condition``, but those that a child never waits for."""
+    found = {
+        (path.relative_to(ROOT).as_posix(), call)
+        for path in sorted(ROOT.rglob("*.py"))
+        for call in lock_calls(path.read_text(encoding="utf-8"))
+    }
+    assert found == set(LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import threading\nx = threading.RLock()", ["threading.RLock"]),
+        ("from threading import Condition as C\nx = C()", ["threading.Condition"]),
+        ("import _thread as t\nx = t.allocate_lock()", ["_thread.allocate_lock"]),
+        ("import queue\nx = queue.Queue[int]()", ["queue.Queue"]),
+        ("import asyncio\nx = asyncio.Event()", []),
+        ("from balancekit.events import Event\nx = Event()", []),
+    ],
+    ids=["RLock", "renamed condition", "_thread", "subscripted queue", "asyncio", "another Event"],
+)
+def test_a_lock_is_found_by_whatever_name_it_is_made(source: str, found: list[str]) -> None:
+    """A call is known by the module that its name comes from."""
+    assert lock_calls(source) == found
 
 
 def test_no_lock_of_a_live_process_is_outside_the_registry(tmp_path: Path) -> None:
