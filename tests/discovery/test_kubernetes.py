@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from timeit import repeat
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -120,6 +121,27 @@ def test_five_thousand_endpoints_in_fifty_slices():
     assert {endpoint.id for endpoint in before} - {endpoint.id for endpoint in slices.endpoints()} == {
         "10.3.0.99:8080"
     }
+
+
+MAX_APPLIED = 1_800_000.0
+"""The largest accepted cost of fifty slices, in empty calls: 50 ms where one takes 28 ns."""
+
+
+def test_fifty_slices_are_applied_within_fifty_milliseconds():
+    """To apply fifty slices and list their 5,000 endpoints takes at most 1.8 million empty calls."""
+    pieces = [
+        piece(f"s-{number}", [entry(f"10.{number}.0.{host}") for host in range(100)]) for number in range(50)
+    ]
+
+    def applied():
+        slices = EndpointSlices()
+        for one in pieces:
+            slices.apply("ADDED", one)
+        assert len(slices.endpoints()) == 5_000
+
+    call = min(repeat("f()", "def f(): pass", timer=time.thread_time, number=100_000, repeat=5)) / 100_000
+    took = min(repeat(applied, timer=time.thread_time, number=1, repeat=7))
+    assert took <= MAX_APPLIED * call
 
 
 def test_an_endpoint_that_moves_between_slices_is_there_throughout():
