@@ -14,10 +14,11 @@ import json
 import signal
 import ssl
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -368,18 +369,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"cannot listen: {error.strerror}; choose another --port\n")
         return 1
-    ended = threading.Event()
+    signals: SimpleQueue[bool] = (
+        SimpleQueue()
+    )  # ``set`` of an Event could wait for the code that it interrupts
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: signals.put(False))
     with servers:
         for server in servers:
             sys.stdout.write(f"{server.name}  {server.url}\n")
         sys.stdout.write("Ready. Press Ctrl-C to stop.\n")
         sys.stdout.flush()
-        while not ended.wait(
-            POLL_S
-        ):  # on some systems, a wait without a timeout does not run signal handlers
-            pass
+        running = True
+        while running:
+            with suppress(Empty):
+                running = signals.get(timeout=POLL_S)
     return 0
 
 
