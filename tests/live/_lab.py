@@ -165,7 +165,7 @@ class Lab:
     # ------------------------------------------------------------------ programs
 
     def ours(self, node, router, address="192.0.2.100/24", *, source=None):
-        """Start our router by the command line; options by their names there."""
+        """Start our router by the command line, options by their names there, and wait until it has started."""
         words = ["--interface", "eth0", "--vrid", "51", "--address", address]
         words += ["--source", source or ADDRESSES[node][0]]
         for name, value in router.items():
@@ -174,7 +174,9 @@ class Lab:
                 if value is True
                 else [f"--{name.replace('_', '-')}", str(value)]
             )
-        return self.start(node, sys.executable, "-m", "balancekit", "vrrp", "run", *words)
+        process = self.start(node, sys.executable, "-m", "balancekit", "vrrp", "run", *words)
+        assert process.stdout.readline(), f"the router of {node} did not start"
+        return process
 
     def theirs(self, node, instances):
         """Start keepalived with some instances, each a mapping from directives to values."""

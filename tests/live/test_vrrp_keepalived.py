@@ -120,8 +120,7 @@ def test_preempting_is_seen_on_the_wire_after_a_down_time(lab):
     lab.theirs("r2", instance(100))
     settled(lab, "r2")
     with lab.probe() as seen:
-        process = lab.ours("r1", router(150))
-        process.stdout.readline()  # "backup"
+        lab.ours("r1", router(150))
         began = time.monotonic()
         settled(lab, "r1")
         time.sleep(2 * INTERVAL)
@@ -150,8 +149,7 @@ def test_a_preemption_delay_is_kept(lab, capsys):
     lab.theirs("r2", instance(100))
     settled(lab, "r2")
     with lab.probe() as seen:
-        process = lab.ours("r1", router(150, preempt_delay=1.2))
-        process.stdout.readline()
+        lab.ours("r1", router(150, preempt_delay=1.2))
         began = time.monotonic()
         settled(lab, "r1")
     received = [t for t, sender, _ in seen["adverts"] if sender == "192.0.2.12" and t > began]

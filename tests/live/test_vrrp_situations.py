@@ -50,7 +50,7 @@ def test_a_rival_takes_an_address_that_another_program_removes(lab):
     lab.ours("r1", {**FAST, "priority": 100})
     lab.wait_for("r1", ADDRESS)
     lab.ours("r2", {**FAST, "priority": 90, "no-preempt": True})
-    time.sleep(1.5)
+    time.sleep(0.5)
     lab.run("ip", "-n", f"{lab.prefix}r1", "address", "del", f"{ADDRESS}/24", "dev", "eth0")
     lab.wait_for("r2", ADDRESS)
 
