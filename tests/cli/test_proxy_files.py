@@ -29,13 +29,19 @@ def folder(tmp_path, monkeypatch):
         (["explain", "ok.conf", "--request", "GET"], "--request"),
         (["explain", "ok.conf", "--request", ""], "--request"),
         (["explain", "ok.conf", "--header", "X"], "--header"),
-        (["explain", "nope.conf"], "nope.conf"),
+        (["explain", "nope.conf"], "cannot read 'nope.conf': No such file"),
+        (["lint", "nope.toml"], "nope.toml:1: TOML"),
+        (["lint", "."], "no regular file"),
         (["plan", "ok.conf", "nope.conf"], "nope.conf"),
         (["plan", "nope.cfg", "ok.conf"], "nope.cfg"),
         (["plan", "old.yaml", "new.yaml"], "old.yaml"),
         (["plan", "ok.conf", "10.0.0.1"], "10.0.0.1"),
         (["plan", "ok.conf", "ok.conf", "--observed", "bytes.txt"], "bytes.txt"),
-        (["plan", "ok.conf", "ok.conf", "--hours", "nan"], "--hours"),
+        (["plan", "ok.conf", "ok.conf", "--log", "README.md", "--hours", "nan"], "--hours"),
+        (["plan", "ok.conf", "pool.toml"], "pool.toml:1: TOML, which is no configuration"),
+        (["plan", "ok.conf", "ok.conf", "--hours", "2"], "--hours=2.0"),
+        (["plan", "ok.conf", "ok.conf", "--host", "shop.test"], "--host='shop.test'"),
+        (["plan", "ok.conf", "ok.conf", "--log", "README.md"], "none of 1 lines is one"),
         (["plan", "@bytes.txt", "a"], "bytes.txt"),
         (["simulate", "two-servers", "--pool", "a"], "--proxy"),
         (["simulate", "two-servers", "--proxy", "README.md"], "README.md:1"),
@@ -47,8 +53,6 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("folder")
 def test_mistakes_are_one_line_that_names_them(words, named, capsys):
     """The status is 2, nothing is printed on standard output, and there is no traceback."""
-    if words[0] == "plan" and "--hours" in words:
-        words = [*words, "--log", "README.md"]
     assert main(words) == 2
     written = capsys.readouterr()
     assert written.out == ""

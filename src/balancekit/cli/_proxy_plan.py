@@ -69,6 +69,12 @@ def _requests(options: argparse.Namespace) -> tuple[list[ProxyRequest], int]:
     """Return the requests of the log and of the list, and the number of log lines in another format."""
     from balancekit.proxyconfig import ProxyRequest, read_log  # noqa: PLC0415 - needs a package of an extra
 
+    if options.hours is not None and options.log is None:
+        raise ConfigurationError("--hours", options.hours, "an option of --log, which names the log")
+    if options.host is not None and options.log is None and options.observed is None:
+        raise ConfigurationError(
+            "--host", options.host, "an option of --log and --observed, which name requests"
+        )
     found: list[ProxyRequest] = []
     left_out = 0
     host = "localhost" if options.host is None else options.host
@@ -79,6 +85,9 @@ def _requests(options: argparse.Namespace) -> tuple[list[ProxyRequest], int]:
             Path(options.log).open(encoding="utf-8", errors="replace") as file,
         ):
             log = read_log(file, host=host, last_s=hours * 3600.0)
+        if log.left_out and not log.requests:
+            allowed = f"an access log of nginx (combined), HAProxy (httplog) or Envoy (default): none of {log.left_out} lines is one"
+            raise ConfigurationError("--log", options.log, allowed)
         found += log.requests
         left_out = log.left_out
     if options.observed is not None:

@@ -53,7 +53,7 @@ class Files:
         if self._files > self._max_files:
             raise ProxyConfigError(origin, f"more than {self._max_files} files")
         try:
-            if not Path(path).is_file():
+            if Path(path).exists() and not Path(path).is_file():
                 raise ProxyConfigError(origin, f"{path!r} is no regular file")
             size = Path(path).stat().st_size
             if self._bytes + size > self._max_bytes:

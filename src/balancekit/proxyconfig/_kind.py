@@ -12,7 +12,7 @@ from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._envoy import read_envoy
 from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._haproxy import read_haproxy
-from balancekit.proxyconfig._model import Origin
+from balancekit.proxyconfig._model import Origin, ProxyConfigError
 from balancekit.proxyconfig._nginx import read_nginx
 
 __all__ = ["kind_of_text", "read_config"]
@@ -62,6 +62,8 @@ def read_config(path: str, *, kind: str | None = None) -> ProxyConfig:
     ConfigurationError
         If ``kind`` is another word, or ``path`` is no string.
     """
+    if kind is None and path.lower().endswith(".toml"):
+        raise ProxyConfigError(Origin(path, 1), "TOML, which is no configuration of nginx, HAProxy or Envoy")
     if kind is None:
         kind = kind_of_text(Files().read(path, Origin(path, 1)))
     if kind not in READERS:
