@@ -13,22 +13,24 @@ from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.l7._index import RouteIndex
 from balancekit.l7._request import Request
+from balancekit.l7._route import Route
 from balancekit.l7._spelling import Spelling
+from balancekit.l7._split import Split
 
-__all__ = ["RouteChange", "RoutePlan", "route_changes"]
+__all__ = ["RouteChange", "RoutePlan", "may_move", "route_changes"]
 
 P = TypeVar("P")
 
 
 class RouteChange(Record):
-    """A request that would take another route.
+    """A request that would take another route, or whose route may lead it to another pool.
 
     Parameters
     ----------
     request
         One of the sample.
     before, after
-        Names of the routes now and then; ``None`` for no route.
+        Names of the routes now and then; ``None`` for no route. They are equal if only the pool may differ.
     """
 
     request: Request
@@ -60,7 +62,7 @@ class RoutePlan(Generic[P]):
 
     def __init__(self, changes: tuple[RouteChange, ...], total: int, apply: Callable[[], None]) -> None:
         self.changes: tuple[RouteChange, ...] = changes
-        """Requests that would take another route or lose theirs, in the order of the sample."""
+        """Requests that would take another route or lose theirs, or may get another pool, in the order of the sample."""
         self.total: int = total
         """Requests in the sample."""
         self._apply = apply
@@ -81,6 +83,19 @@ def _applied_elsewhere() -> None:
     raise ConfigurationError("plan", "a copy", "the plan that RouteTable.plan() returned, in its own process")
 
 
+def may_move(old: Route[P] | None, new: Route[P] | None, request: Request) -> bool:
+    """Return whether the route of a request differs from its route after a change, or may lead to another pool.
+
+    The pool that a split assigns to a request without a value is not certain: it may be another one if the splits differ.
+    """
+    if old is None or new is None or old.name != new.name:
+        return old is not new
+    if old.to == new.to:
+        return False
+    pools = [route.to.owner(request) if isinstance(route.to, Split) else route.to for route in (old, new)]
+    return None in pools or pools[0] != pools[1]
+
+
 def route_changes(
     before: RouteIndex[P], after: RouteIndex[P], spelling: Spelling, sample: Iterable[Request]
 ) -> tuple[tuple[RouteChange, ...], int]:
@@ -97,7 +112,7 @@ def route_changes(
         old, new = before.find(request, path), after.find(request, path)
         if old is new:
             continue
-        names = (None if old is None else old.name, None if new is None else new.name)
-        if names[0] != names[1] or (old is not None and new is not None and old.to != new.to):
+        if may_move(old, new, request):
+            names = (None if old is None else old.name, None if new is None else new.name)
             changes.append(RouteChange(request=request, before=names[0], after=names[1]))
     return tuple(changes), total

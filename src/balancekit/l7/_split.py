@@ -123,6 +123,19 @@ class Split(Generic[P]):
         except Exception as error:
             refuse(error, Split.pool, self, request, key)
 
+    @checked_arguments
+    def owner(self, request: Request) -> P | None:
+        """Return the pool of every request with the value of this one that ``by`` names; ``None`` without a value.
+
+        Example
+        -------
+        >>> split = Split({"stable": 95, "canary": 5}, by="query:uid")
+        >>> split.owner(Request("/", query="uid=7")), split.owner(Request("/"))
+        ('stable', None)
+        """
+        value = None if self._by is None else self._by(request)
+        return None if value is None else self._owner(value)
+
     def shares(self) -> dict[str, float]:
         """Return the exact share of each name."""
         whole = math.fsum(self.weights)
