@@ -77,6 +77,10 @@ def folder(tmp_path, monkeypatch):
         (["gslb", "simulate", "zone.toml", "www", "--seconds", "inf"], "--seconds=inf"),
         (["gslb", "simulate", "zone.toml", "www", "--down", "@60"], "--down='@60'"),
         (["gslb", "simulate", "zone.toml", "www", "--down", "eu-1@nan"], "--down='eu-1@nan'"),
+        (
+            ["gslb", "simulate", "zone.toml", "www", "--down", "eu-9@60"],
+            "--down='eu-9' is not allowed: expected one of eu-1",
+        ),
         (["gslb", "simulate", "zone.toml", "www", "--up", "eu-1@-5"], "--up='eu-1@-5'"),
         (["gslb", "simulate", "zone.toml", "www", "--clients", "none.txt"], "--clients='none.txt'"),
         (["gslb", "serve", "zone.toml", "--port", "65536"], "--port=65536"),
@@ -129,6 +133,7 @@ def folder(tmp_path, monkeypatch):
             ["vrrp", "run", "--interface", "lo", *ROUTER, "--advert-log", "none/log"],
             "--advert-log='none/log'",
         ),
+        (["simulate", "slow-serve"], "did you mean 'slow-server'?"),
         (["simulate", "--pool", "a"], "--pool='a'"),
         (["simulate", "two-servers", "--out", "log.txt"], "--out='log.txt'"),
         (["simulate", "two-servers", "--out", ""], "--out='' is not allowed: expected the path of a folder"),
@@ -552,6 +557,88 @@ def test_options_before_the_file_of_explain_are_told_their_place(capsys):
         main(["explain", "--key", "a", "pool.toml"])
     assert caught.value.code == 2
     assert "unrecognized arguments: --key; options of the decision come after FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "said"),
+    [
+        (
+            ["gslb", "serve", "zone.toml", "--prot", "1"],
+            "balancekit gslb serve",
+            "--prot 1; did you mean --port?",
+        ),
+        (["capacity", "plan.toml", "--jsn=1"], "balancekit capacity", "--jsn=1; did you mean --json?"),
+        (["check", "a:1", "--verbose"], "balancekit check", "--verbose"),
+        (
+            ["explain", "pool.toml", "--keys", "a"],
+            "balancekit explain pool.toml",
+            "--keys a; did you mean --key?",
+        ),
+        (["--bogus"], "balancekit", "--bogus"),
+    ],
+    ids=["of a subcommand", "with a value", "without a similar one", "after a file", "of the program"],
+)
+@pytest.mark.usefixtures("folder")
+def test_an_unknown_option_shows_the_usage_of_its_command(words, usage, said, capsys):
+    """The usage is that of the command to which the option was given, and a similar option is named."""
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"usage: {usage} [-h]")
+    assert error.endswith(f"\n{usage}: error: unrecognized arguments: {said}\n")
+
+
+MISTAKEN = {
+    "pool": ('endpoints = ["a:1"]\n', '[balancer]\nselecter = "RoundRobin"\n'),
+    "zone": (ZONE, '[chek]\nkind = "tcp"\n'),
+    "routes": ('[[route]]\nname = "site"\nto = "web"\n', '[[route]]\nname = "site"\nto = 3\n'),
+    "capacity": ("", "[demand]\nrequests = 'many'\n"),
+    "scenario": ("[servers.a]\ncount = 1\n", "[arrivals]\nkind = 'bursts'\n"),
+}
+"""A file of each kind, and what makes it a mistaken one at its end."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("pool", ["explain", "bad.toml"]),
+        ("pool", ["plan", "bad.toml", "good.toml"]),
+        ("pool", ["plan", "good.toml", "bad.toml"]),
+        ("pool", ["check", "bad.toml"]),
+        ("pool", ["export", "good.toml", "bad.toml", "--to", "nginx"]),
+        ("zone", ["explain", "bad.toml", "www"]),
+        ("zone", ["plan", "good.toml", "bad.toml"]),
+        ("zone", ["gslb", "simulate", "bad.toml", "www"]),
+        ("zone", ["gslb", "serve", "bad.toml"]),
+        ("routes", ["explain", "bad.toml", "/"]),
+        ("routes", ["plan", "good.toml", "bad.toml"]),
+        ("capacity", ["capacity", "bad.toml"]),
+        ("scenario", ["simulate", "bad.toml"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_a_mistake_in_a_file_names_the_file(kind, words, tmp_path, monkeypatch, capsys):
+    """The error about the content of a file begins with its name: a command may have several files."""
+    monkeypatch.chdir(tmp_path)
+    good, mistake = MISTAKEN[kind]
+    (tmp_path / "good.toml").write_text(good)
+    (tmp_path / "bad.toml").write_text(good + mistake)
+    assert main(words) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert re.match(r"balancekit [a-z ]+: in bad\.toml: ", error)
+    assert error.count("\n") == 1
+
+
+def test_a_mistake_in_a_variable_names_the_variable(tmp_path, monkeypatch, capsys):
+    """If variables change a file, the error about the result names them too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pool.toml").write_text('endpoints = ["a:1"]\n')
+    monkeypatch.setenv("BALANCEKIT_RETRY__ATTEMPTS", "no")
+    assert main(["check", "pool.toml"]) == 2
+    error = capsys.readouterr().err
+    assert "in pool.toml: with BALANCEKIT_RETRY__ATTEMPTS: retry.attempts='no' is not allowed" in error
 
 
 @pytest.mark.parametrize("package", ["config", "health", "ha"])

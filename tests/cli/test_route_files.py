@@ -7,6 +7,7 @@ import json
 import pytest
 
 from balancekit.cli import main
+from balancekit.l7 import Request, Split
 
 BEFORE = """
 [[route]]
@@ -76,6 +77,37 @@ def test_plan_lists_what_changes(files, capsys):
     assert "problem: orders: loose-prefix" in out
     assert main(["plan", *names, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sample"] == 0
+
+
+SPLIT = """
+[table]
+order = "ORDER"
+
+[[route]]
+name = "site"
+to = { stable = 95, canary = 5 }
+by = "query:uid"
+"""
+
+
+@pytest.mark.parametrize("order", ["first", "specific"], ids=["of the same order", "of another order"])
+def test_plan_lists_what_a_split_may_move(order, tmp_path, capsys):
+    """Users of a split whose pool is certain and unchanged do not move; users of another pool and unknown users do."""
+    before = tmp_path / "before.toml"
+    after, sample = tmp_path / "after.toml", tmp_path / "sample"
+    before.write_text(SPLIT.replace("ORDER", "first"))
+    after.write_text(SPLIT.replace("ORDER", order).replace("95, canary = 5", "50, canary = 50"))
+    users = [f"/?uid=user-{number}" for number in range(40)]
+    sample.write_text("\n".join([*users, "/"]))
+    assert main(["plan", str(before), str(after), "--observed", str(sample)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    old, new = [Split({"stable": 100 - part, "canary": part}, by="query:uid") for part in (5, 50)]
+    moved = [user for user in users if old.owner(Request.from_url(user)) != new.owner(Request.from_url(user))]
+    assert 10 < len(moved) < 30
+    assert f"{len(moved) + 1} of 41 requests take another route, or may get another pool" in lines
+    assert [line for line in lines if line.startswith("  ")] == [
+        f"  <Request GET {user}>: site, whose pools change" for user in [*moved, "/"]
+    ]
 
 
 def test_mistakes_end_with_one_line(files, capsys):

@@ -17,10 +17,27 @@ from typing import BinaryIO, Final
 
 from balancekit.errors import ConfigurationError
 
-__all__ = ["opened", "read_file", "writable_folder", "write_files"]
+__all__ = ["in_file", "noted", "opened", "read_file", "writable_folder", "write_files"]
 
 UNFINISHED: Final = ".unfinished-"
 """The beginning of the name of a folder for files that are not complete."""
+
+
+@contextmanager
+def in_file(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Add the name of a file to errors of a block that interprets its content, as a note such as ``in orders.toml``."""
+    with noted(f"in {os.fspath(path)}"):
+        yield
+
+
+@contextmanager
+def noted(text: str) -> Iterator[None]:
+    """Add a note to each ``ConfigurationError`` of a block."""
+    try:
+        yield
+    except ConfigurationError as error:
+        error.add_note(text)
+        raise
 
 
 @contextmanager

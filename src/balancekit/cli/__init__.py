@@ -95,11 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _lost(sys.stdout, error)
 
 
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        hint = "; options of the decision come after FILE" if options.command == "explain" else ""
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+def _run(parser: Parser, arguments: Sequence[str] | None) -> int:
+    options = parser.parsed(arguments)
     if options.command is None:
         parser.print_help()
         return _flushed(sys.stdout)
@@ -123,7 +120,7 @@ def _lost(output: TextIO, error: OSError) -> int:
     return complain("balancekit", error, EXIT_FAILED)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     """Return the parser of ``balancekit``, with the commands in the order of the help text."""
     parser = Parser(
         prog="balancekit",
@@ -160,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Print one decision with its reasons: the endpoint that a balancer picks, the route that a request takes, "
         "the answer of a zone to a query, or the server to which a proxy sends a request.",
         epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
+        hint="; options of the decision come after FILE",
     )
     add_explain(explain)
     add_export(commands)
@@ -259,7 +257,7 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
         discard(output)
         return EXIT_BROKEN_PIPE
     except BalancekitError as error:
-        return complain(name, error, EXIT_REFUSED)
+        return complain(name, _located(error), EXIT_REFUSED)
     except UnicodeEncodeError as error:
         discard(output)
         unknown = ascii(error.object[error.start])
@@ -279,6 +277,11 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
         discard(output)
         return complain(name, "interrupted", EXIT_INTERRUPTED)
     return status
+
+
+def _located(error: BalancekitError) -> str:
+    """Return the text of an error after its notes, which name the file and the variables with the mistake."""
+    return ": ".join([*reversed(getattr(error, "__notes__", ())), str(error)])
 
 
 def _subcommand(options: argparse.Namespace) -> list[str]:

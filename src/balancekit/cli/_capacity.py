@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from balancekit._support.files import in_file
 from balancekit.capacity import read_plan
 from balancekit.cli._file_kinds import read_document
 
@@ -21,6 +22,9 @@ def add_capacity(parser: argparse.ArgumentParser) -> None:
 
 def run_capacity(options: argparse.Namespace) -> int:
     """Print the plan; return the exit status."""
-    plan = read_plan(read_document(Path(options.file)))
+    path = Path(options.file)
+    document = read_document(path)
+    with in_file(path):
+        plan = read_plan(document)
     sys.stdout.write(f"{json.dumps(plan.to_dict(), indent=1) if options.json else plan}\n")
     return 0

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from balancekit._support.files import in_file
 from balancekit._support.parser import Parser
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._first_list import first_list
@@ -30,8 +31,8 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     parser.add_argument("--exclude", default="", metavar="ID,ID", help="endpoints that the request has tried")
     parser.add_argument("--drain", default="", metavar="ID,ID", help="endpoints that are draining")
     parser.add_argument("--json", action="store_true", help="print data")
-    options = parser.parse_args(words)
-    balancer = _balancer(document)
+    options = parser.parsed(words)
+    balancer = _balancer(path, document)
     for id in _ids(options.drain):
         balancer.drain(id)
     tried = _ids(options.exclude)
@@ -58,8 +59,8 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
     """Print the endpoints that a change of the file adds and removes, and the share of keys that it moves."""
     if options.observed is not None:
         raise ConfigurationError("--observed", options.observed, "an option for zone files and route files")
-    balancer = _balancer(before[1])
-    wanted = _balancer(after[1])
+    balancer = _balancer(*before)
+    wanted = _balancer(*after)
     found = balancer.plan(wanted.endpoints)
     changed = [word for word in ("balancer", "checks", "retry") if before[1].get(word) != after[1].get(word)]
     if options.json:
@@ -84,11 +85,12 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
     return 0
 
 
-def _balancer(document: Document) -> LoadBalancer[Any]:
+def _balancer(path: Path, document: Document) -> LoadBalancer[Any]:
     """Return the balancer of a configuration. If it has a source of endpoints, the source is resolved once."""
-    found = load(document, environ=os.environ)
-    if found.source is not None:
-        found.balancer.update(first_list(found.source))
+    with in_file(path):
+        found = load(document, environ=os.environ)
+        if found.source is not None:
+            found.balancer.update(first_list(found.source))
     return found.balancer
 
 

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from balancekit._support.files import in_file
 from balancekit.cli._file_kinds import are_proxies, read_document
+from balancekit.cli._route_command import read_routes
 from balancekit.cli._status import remark
 from balancekit.errors import ConfigurationError
-from balancekit.l7 import RouteTable, route_table
+from balancekit.l7 import RouteTable
 
 __all__ = ["add_export", "run_export"]
 
@@ -56,7 +58,9 @@ def run_export(options: argparse.Namespace) -> int:
     for text in options.pools:
         name, equals, path = text.partition("=")
         name, path = (name, path) if equals else (Path(text).stem, text)
-        pools.append(export_pool(name, _own_file(path), key=options.key, environ=os.environ))
+        document = read_document(Path(_own_file(path)))
+        with in_file(path):
+            pools.append(export_pool(name, document, key=options.key, environ=os.environ))
     found = export_config(pools, options.to, routes=_routes(options.routes), listen=options.listen)
     sys.stdout.write(found.text)
     for one in found.differences:
@@ -78,4 +82,4 @@ def _own_file(path: str) -> str:
 
 
 def _routes(path: str | None) -> RouteTable[Any] | None:
-    return None if path is None else route_table(read_document(Path(path)))
+    return None if path is None else read_routes(Path(path), read_document(Path(path)))

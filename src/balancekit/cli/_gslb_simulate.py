@@ -6,9 +6,11 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Final
 
+from balancekit._support import tables
 from balancekit._support import validation as valid
 from balancekit.cli._zone_file import observed_clients
 from balancekit.errors import ConfigurationError
@@ -31,8 +33,9 @@ def simulate(read: ZoneFile, options: argparse.Namespace) -> int:
         raise ConfigurationError(
             "NAME", options.name, f"a name with a policy: {', '.join(read.zone.policies)}"
         )
-    changes = [EndpointChange(*_change("--down", text), False) for text in options.down]
-    changes += [EndpointChange(*_change("--up", text), True) for text in options.up]
+    known = policy.members()
+    changes = [EndpointChange(*_change("--down", text, known), False) for text in options.down]
+    changes += [EndpointChange(*_change("--up", text, known), True) for text in options.up]
     ttl = read.zone.ttl(options.name)
     seconds = valid.number("--seconds", options.seconds, above=0.0, unit="seconds")
     width = valid.number("--step", options.step, above=0.0, minimum=seconds / MAX_STEPS, unit="seconds")
@@ -78,10 +81,12 @@ def _clients(path: str) -> list[Client]:
     ]
 
 
-def _change(option: str, text: str) -> tuple[float, tuple[str, ...]]:
+def _change(option: str, text: str, known: Collection[str]) -> tuple[float, tuple[str, ...]]:
     """Return the time and the ids of an argument such as ``eu-1,eu-2@60``."""
     ids, _, at = text.rpartition("@")
     found = tuple(id for id in ids.split(",") if id)
+    for id in found:
+        tables.choice(option, id, sorted(known))
     with suppress(ValueError):  # a ConfigurationError is one
         if found:
             return valid.number(option, float(at), minimum=0.0), found

@@ -48,7 +48,7 @@ def explain_proxy(path: str, words: Sequence[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="the seed of random methods (default 0)")
     parser.add_argument("--json", action="store_true", help="print data")
-    options = parser.parse_args(list(words))
+    options = parser.parsed(words)
     from balancekit.proxyconfig import read_config  # noqa: PLC0415 - needs a package of an extra
 
     decision = read_config(path, kind=options.kind).explain(_request(options), seed=options.seed)

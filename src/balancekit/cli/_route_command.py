@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from balancekit._support.files import in_file
 from balancekit._support.parser import Parser
 from balancekit.cli._text_file import read_text
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import Request, RouteTable, route_table
+from balancekit.l7._changes import may_move
 
-__all__ = ["explain", "plan"]
+__all__ = ["explain", "plan", "read_routes"]
 
 Document = Mapping[str, Any]
 
@@ -32,8 +34,8 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     )
     parser.add_argument("--key", help="the key for splits, if the request lacks the value that `by` names")
     parser.add_argument("--json", action="store_true", help="print data")
-    options = parser.parse_args(words)
-    table = route_table(document)
+    options = parser.parsed(words)
+    table = read_routes(path, document)
     if options.url is None:
         return _problems(table, as_json=options.json)
     request = _request(options.method, options.url, options.header)
@@ -60,7 +62,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
     """Print the routes that differ, the requests of a sample that take another route, and problems of the new table."""
-    old, new = route_table(before[1]), route_table(after[1])
+    old, new = read_routes(*before), read_routes(*after)
     sample = [] if options.observed is None else _sample(options.observed)
     changes = (
         old.plan(new.routes, sample).changes
@@ -79,11 +81,23 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
         return 0
     lines = [f"{what}: {', '.join(names)}" for what, names in routes.items() if names] or ["no route changes"]
     if sample:
-        lines.append(f"{len(moved)} of {len(sample)} requests take another route")
-        lines += [f"  {request}: {was or 'no route'} -> {will or 'no route'}" for request, was, will in moved]
+        lines.append(f"{len(moved)} of {len(sample)} requests take another route, or may get another pool")
+        lines += [f"  {request}: {_move(was, will)}" for request, was, will in moved]
     lines += [f"problem: {problem}" for problem in problems]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
+
+
+def _move(before: str | None, after: str | None) -> str:
+    if before == after:
+        return f"{after}, whose pools change"
+    return f"{before or 'no route'} -> {after or 'no route'}"
+
+
+def read_routes(path: Path, document: Document) -> RouteTable[Any]:
+    """Return the route table of a document. Errors name its file."""
+    with in_file(path):
+        return route_table(document)
 
 
 def _differing(old: RouteTable[Any], new: RouteTable[Any]) -> dict[str, list[str]]:
@@ -110,14 +124,14 @@ def _problems(table: RouteTable[Any], *, as_json: bool) -> int:
 def _compared(
     old: RouteTable[Any], new: RouteTable[Any], sample: Sequence[Request]
 ) -> list[tuple[str, str | None, str | None]]:
-    """Return the requests whose route changes, for tables of different orders or spellings, which have no ``plan``."""
+    """Return the requests that move, for tables of different orders or spellings, which have no ``plan``."""
     found = []
     for request in sample:
-        names = [
-            None if match is None else match.route.name for match in (old.match(request), new.match(request))
-        ]
-        if names[0] != names[1]:
-            found.append((str(request), names[0], names[1]))
+        before, after = old.match(request), new.match(request)
+        was = None if before is None else before.route
+        will = None if after is None else after.route
+        if may_move(was, will, request):
+            found.append((str(request), was and was.name, will and will.name))
     return found
 
 

@@ -40,7 +40,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=1, help="the random seed (default 1)")
     parser.add_argument("--json", action="store_true", help="print data")
-    options = parser.parse_args(words)
+    options = parser.parsed(words)
     zone = read_zone(path, document).zone
     down = [id for id in options.down.split(",") if id]
     unknown = [id for id in down if id not in zone.members()]

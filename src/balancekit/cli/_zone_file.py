@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from balancekit._support.files import in_file
 from balancekit.cli._text_file import read_text, readable
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Locations, ZoneFile, read_csv, read_mmdb, zone_file
@@ -33,7 +34,8 @@ def read_zone(path: Path, document: Mapping[str, Any]) -> ZoneFile:
             except RuntimeError as error:  # maxminddb.InvalidDatabaseError is one
                 raise ConfigurationError("database", str(file), f"a MaxMind DB file ({error})") from None
 
-    return zone_file(document, read_database=database)
+    with in_file(path):
+        return zone_file(document, read_database=database)
 
 
 def observed_clients(path: str, *, option: str = "--observed") -> dict[str, float]:

@@ -11,12 +11,13 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 from balancekit._support import tables
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.files import read_file
+from balancekit._support.files import in_file, noted, read_file
 from balancekit.config._configuration import Configuration, configuration
 from balancekit.errors import ConfigurationError, brief
 
@@ -52,7 +53,8 @@ def load(
     ------
     ConfigurationError
         If the file cannot be read, is neither TOML nor JSON, or has an unknown key or a value outside its range. The
-        parameter is the place in the file, such as ``checks.path``.
+        parameter is the place in the file, such as ``checks.path``; notes name the file
+        and the variables.
 
         *When not to use it:* if targets, selectors or functions are objects of your program; construct a
         :class:`~balancekit.LoadBalancer` instead.
@@ -73,11 +75,20 @@ def load(
         facts = read(source)
     else:
         raise ConfigurationError("source", source, "a mapping, the path of a TOML or JSON file, or None")
-    variables = environ or {}
-    for name, text in variables.items():
-        if name.startswith(prefix) and not _SERVICE_LINK.fullmatch(name, len(prefix)):
-            facts = _set(facts, name.removeprefix(prefix).lower().split("__"), _value(text), name)
-    return configuration(facts, environ=variables)
+    with nullcontext() if source is None or isinstance(source, Mapping) else in_file(source):
+        return _configured(facts, environ or {}, prefix)
+
+
+def _configured(facts: dict[str, Any], variables: Mapping[str, str], prefix: str) -> Configuration:
+    ours = [
+        name
+        for name in variables
+        if name.startswith(prefix) and not _SERVICE_LINK.fullmatch(name, len(prefix))
+    ]
+    with noted(f"with {', '.join(ours)}") if ours else nullcontext():
+        for name in ours:
+            facts = _set(facts, name.removeprefix(prefix).lower().split("__"), _value(variables[name]), name)
+        return configuration(facts, environ=variables)
 
 
 @checked_arguments

@@ -54,7 +54,9 @@ from typing import Any, Final
 from balancekit._support import tables
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.files import in_file
 from balancekit._support.record import Record
+from balancekit._support.tables import one_of
 from balancekit.config import read
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -223,11 +225,12 @@ def load_scenario(
         facts = read(source)
     except ConfigurationError as error:
         raise ConfigurationError(
-            "scenario", str(source), f"{error.allowed}, or one of {', '.join(known)}"
+            "scenario", str(source), f"{error.allowed}, or {one_of(str(source), known)}"
         ) from None
-    if set(facts) & {"endpoints", "discovery", "simulation"}:
-        facts = scenario_tables(facts, discovered=discovered)
-    return _scenario(facts)
+    with in_file(source):
+        if set(facts) & {"endpoints", "discovery", "simulation"}:
+            facts = scenario_tables(facts, discovered=discovered)
+        return _scenario(facts)
 
 
 @checked_arguments
