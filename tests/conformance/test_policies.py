@@ -12,7 +12,7 @@ import pytest
 
 from balancekit import ConfigurationError, LoadBalancer, Outcome
 from balancekit.events import Ejected, Restored
-from balancekit.health import AccruedFailures, Ejection, FlapDamping, Lifecycle, MaxFails, WarmUp
+from balancekit.health import AccruedFailures, Ejection, FlapDamping, Health, Lifecycle, MaxFails, WarmUp
 from balancekit.loads import (
     EwmaLatency,
     ExpectedDelay,
@@ -41,6 +41,10 @@ def test_a_shipped_load_keeps_the_laws(make):
         Lifecycle(),
         Lifecycle(damping=FlapDamping(), warm_up=WarmUp(window=10.0)),
         Lifecycle(thresholds=AccruedFailures()),
+        Lifecycle(start=Health.UNKNOWN),
+        Lifecycle(start=Health.UNKNOWN, warm_up=WarmUp()),
+        Lifecycle(start=Health.PROBING, warm_up=WarmUp()),
+        Lifecycle(start=Health.WARMING, warm_up=WarmUp()),
         MaxFails(),
         MaxFails(max_fails=3, fail_timeout=2.0),
     ],
