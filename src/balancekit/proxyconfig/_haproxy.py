@@ -103,7 +103,7 @@ class _Reader:
             self._resolvers.add(section.name)
         if section.kind == "global":
             for line in section.lines:
-                check_removed(line)
+                check_removed(line, in_global=True)
         if section.kind not in {"defaults", "frontend", "backend", "listen"}:
             return
         for line in section.lines:

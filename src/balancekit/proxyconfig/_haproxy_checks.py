@@ -117,9 +117,10 @@ REMOVED: Final[Mapping[str, str]] = {
     "option http-tunnel": "nothing",
     "option http_proxy": "http-request do-resolve and set-dst",
     "nbproc": "nbthread",
-    "grace": "hard-stop-after",
 }
 """Lines of versions before 2.6 that no later version starts with, and what they are now, by one or two words."""
+REMOVED_FROM_PROXIES: Final[Mapping[str, str]] = {"grace": "grace in the section global"}
+"""The same for lines that only the section ``global`` may have."""
 FAMILIES: Final = frozenset(
     "ipv4 ipv6 inet tcp tcp4 tcp6 udp udp4 udp6 quic4 quic6 mptcp mptcp4 mptcp6".split()
 )
@@ -147,11 +148,12 @@ def check_name(line: Line, name: str, what: str) -> None:
         )
 
 
-def check_removed(line: Line) -> None:
+def check_removed(line: Line, *, in_global: bool = False) -> None:
     """Refuse a line that HAProxy had before 2.6, and does not start with any more."""
-    word = next((word for word in (line.words[0], " ".join(line.words[:2])) if word in REMOVED), None)
-    if word is not None:
-        raise ProxyConfigError(line.origin, f"HAProxy 2.6 has no {word}: write {REMOVED[word]} instead")
+    for word in (line.words[0], " ".join(line.words[:2])):
+        instead = REMOVED.get(word) or (None if in_global else REMOVED_FROM_PROXIES.get(word))
+        if instead is not None:
+            raise ProxyConfigError(line.origin, f"HAProxy 2.6 has no {word}: write {instead} instead")
 
 
 def check_line(line: Line, section: Section) -> None:

@@ -102,7 +102,7 @@ GLOBAL_NEUTRAL: Final = frozenset(
     """
     busy-polling ca-base chroot cluster-secret cpu-map crt-base daemon description expose-experimental-directives
     external-check fd-hard-limit gid
-    group h1-accept-payload-with-any-method h1-case-adjust h1-case-adjust-file hard-stop-after http-fail-codes insecure-fork-wanted insecure-setuid-wanted
+    grace group h1-accept-payload-with-any-method h1-case-adjust h1-case-adjust-file hard-stop-after http-fail-codes insecure-fork-wanted insecure-setuid-wanted
     issuers-chain-path localpeer log log-send-hostname log-tag master-worker max-spread-checks maxcompcpuusage
     maxcomprate maxconn maxconnrate maxpipes maxsessrate maxsslconn maxsslrate maxzlibmem mworker-max-reloads nbthread
     no no-memory-trimming noepoll noevports nogetaddrinfo nokqueue nopoll noreuseport nosplice node numa-cpu-mapping pidfile pp2-never-send-local

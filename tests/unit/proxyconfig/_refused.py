@@ -123,6 +123,7 @@ REFUSED = [
 """Section, line, and a pattern in the error."""
 
 TAKEN = [
+    ("glob", "grace 10s"),
     ("backend", "balance hash req.cook(x)"),
     ("backend", "balance uri\n    hash-type map-based sdbm avalanche foo"),
     ("backend", "timeout server 500us"),
