@@ -14,7 +14,8 @@ from balancekit.proxyconfig._model import ProxyRequest
 __all__ = ["Template", "UnknownVariableError", "Value", "VariableSource", "written_bytes"]
 
 Value = Callable[[ProxyRequest], bytes]
-VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
+VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([1-9]|[A-Za-z0-9_]+))")
+"""A variable in a text. A group of an expression has one digit, and what follows it is text."""
 
 
 class UnknownVariableError(Exception):

@@ -456,6 +456,8 @@ def test_a_set_without_a_variable_and_a_value_is_refused(written, line):
         ('"~^/u/(?P<name>[^/]+)/(\\d+)" "$2-${name}";', "/u/anna/7", "7-anna"),
         ('"~^/u(/x)?" "[$1]";', "/u", "[]"),
         ('"~*^/U/(.)" $1$1;', "/u/b", "bb"),
+        ('"~^/u/(.)" "$1_pool";', "/u/b", "b_pool"),
+        ('"~^/u/(.)" "$12";', "/u/b", "b2"),
     ],
 )
 def test_maps_may_use_the_groups_of_their_expressions(written, line, target, key):
