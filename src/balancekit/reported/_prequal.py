@@ -169,12 +169,17 @@ class ProbePoolMachine(StateRepr):
     @checked_arguments
     def choose(self, eligible: set[str] | Mapping[str, object], rng: Random, *, now: float) -> str | None:
         """Return the endpoint by the hot-cold rule and count its coming request; ``None`` with too few probes."""
-        oldest = valid.number("now", now) - self.config.max_age
+        return self._choose(eligible, rng, valid.number("now", now))
+
+    def _choose(self, eligible: set[str] | Mapping[str, object], rng: Random, now: float) -> str | None:
+        """Choose for a pick, whose arguments need no check."""
+        oldest = now - self.config.max_age
         with self._lock:
             known = self._known(eligible, oldest)
             max_uses = self._max_uses(max(1, len(eligible)), rng)
             self._owed = min(self._owed + self.config.rate, float(self.config.size))
-            self._expire(oldest)
+            if len(known) != len(self._probes):
+                self._expire(oldest)
             if len(known) < max(1, min(MIN_PROBES, len(eligible))):
                 return None
             limit = self._limit()
@@ -318,7 +323,7 @@ class Prequal(ConstructorRepr):
         if ctx.trace is not None:
             ctx.trace.note("by probes of servers: an explanation uses none, and samples at random")
             return sample(snapshot, ctx)
-        chosen = self.pool.choose(candidates, ctx.rng, now=ctx.now)
+        chosen = self.pool._choose(candidates, ctx.rng, ctx.now)  # noqa: SLF001 - of this module
         self.on_due()
         return sample(snapshot, ctx) if chosen is None else candidates[chosen]
 
@@ -330,7 +335,7 @@ class Prequal(ConstructorRepr):
         at_random = sampler(snapshot, random)
 
         def pick(now: float) -> Node:
-            chosen = self.pool.choose(eligible, random, now=now)
+            chosen = self.pool._choose(eligible, random, now)  # noqa: SLF001 - of this module
             self.on_due()
             return at_random() if chosen is None else eligible[chosen]
 
