@@ -22,6 +22,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from itertools import count
 from typing import Any
 
 from benchmarks._harness import Group, add_save, machine, save
@@ -155,10 +156,19 @@ def _reporting(ids: list[str]) -> dict[str, tuple[Any, LoadReport | None]]:
     """Return, by label, the ``acquire`` of balancers that use reports of servers, and the report of each response."""
     report = LoadReport(application_utilization=0.5, rps=100.0)
     attributes = NodeAttributes(max_age=3600.0)
-    prequal = Prequal(ProbePool(max_age=3600.0))
+    prequal = Prequal(ProbePool(max_age=3600.0, rate=1e-6, removal=0.0))
+    picks = count()
+
+    def refill() -> None:
+        """Add a probe of each endpoint now and then, so that each pick is by probes: a probe has 1,000 uses at most."""
+        if next(picks) % 1_000 == 0:
+            for id in ids:
+                prequal.pool.add(id, in_flight=5.0, latency=0.1, now=time.monotonic())
+
     for id in ids:
         attributes.record(id, {"requests": 5.0}, now=time.monotonic())
-        prequal.pool.add(id, in_flight=5.0, latency=0.1, now=time.monotonic())
+    refill()
+    prequal.on_due = refill
     made: dict[str, tuple[Any, LoadReport | None]] = {
         "default": (LoadBalancer(ids), None),
         "default, with a report": (LoadBalancer(ids), report),
