@@ -28,6 +28,7 @@ def test_a_planted_mistake_is_found_at_its_line(name):
         (int(line), rule)
         for line, rule in re.findall(r"^# ([0-9]+) ([a-z-]+)$", path.read_text(), re.MULTILINE)
     ]
+    assert wanted
     found = lint_config(read_config(str(path)))
     assert [(one.origin.line, one.rule) for one in found] == wanted, [str(one) for one in found]
     assert all(one.origin.file == str(path) and one.text and one.advice for one in found)
