@@ -124,9 +124,12 @@ class ReportedWeights(Policy):
     @checked_arguments
     def weight(self, report: LoadReport) -> float:
         """Return the weight from a report; 0 if the report gives none."""
+        return self._weight(report)
+
+    def _weight(self, report: LoadReport) -> float:
         if report.rps <= 0.0:
             return 0.0
-        used = utilization(report, self.metrics)
+        used = _utilization(report, self.metrics)
         penalized = used + self.error_penalty * report.eps / report.rps
         if (penalized if self.errors_alone else used) <= 0.0:
             return 0.0
@@ -149,7 +152,7 @@ class ReportedWeightsMachine(StateRepr):
     @checked_arguments
     def record(self, endpoint: str, report: LoadReport, *, now: float) -> None:
         """Record a report of an endpoint."""
-        weight = self.config.weight(report)
+        weight = self.config._weight(report)  # noqa: SLF001 - of this module; the report is checked
         if weight <= 0.0:
             return
         at, last = valid.number("now", now), self._last.get(endpoint)
@@ -197,6 +200,10 @@ def utilization(report: LoadReport, metrics: Iterable[str] = ()) -> float:
     >>> utilization(LoadReport(cpu_utilization=0.3, named_metrics={"kv": 0.5}), ["named_metrics.kv"])
     0.5
     """
+    return _utilization(report, metrics)
+
+
+def _utilization(report: LoadReport, metrics: Iterable[str]) -> float:
     found = 0.0
     for name in metrics:
         field, _, key = name.partition(".")
