@@ -358,7 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--jitter", type=float, default=0.3, help="sigma of the lognormal latency (default: %(default)s)"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parsed(arguments)
     try:
         usual = Behavior(latency=options.latency, jitter=options.jitter if options.latency else 0.0)
         servers = ToyServers(options.count, port=options.port, behavior=usual)
