@@ -339,6 +339,27 @@ def test_a_source_that_fails_is_not_asked_for_ten_seconds():
     assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "SOURCE"],
+        ["explain", "found.toml"],
+        ["plan", "found.toml", "pool.toml"],
+        ["check", "found.toml"],
+    ],
+    ids=" ".join,
+)
+def test_a_source_without_a_list_is_a_failed_lookup(words, folder, capsys):
+    """A service that does not answer is no wrong argument: status 1, one line with the source and the reason."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        source = f"http_sd:http://127.0.0.1:{server.getsockname()[1]}/targets"
+    (folder / "found.toml").write_text(f'discovery = {{ source = "{source}" }}\n')
+    assert main([source if word == "SOURCE" else word for word in words]) == 1
+    error = capsys.readouterr().err
+    assert f"the source '{source}' has no list of endpoints: " in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.usefixtures("folder")
 def test_blank_lines_of_a_list_are_no_endpoints(capsys):
     """``plan @FILE`` reads one endpoint a line and passes over blank lines."""
@@ -639,6 +660,20 @@ def test_a_mistake_in_a_variable_names_the_variable(tmp_path, monkeypatch, capsy
     assert main(["check", "pool.toml"]) == 2
     error = capsys.readouterr().err
     assert "in pool.toml: with BALANCEKIT_RETRY__ATTEMPTS: retry.attempts='no' is not allowed" in error
+
+
+@pytest.mark.parametrize("package", ["config", "health", "ha"])
+def test_a_page_takes_no_arguments(package):
+    """``python -m balancekit.config FILE`` prints no page as if the file were checked, and ``--help`` prints a usage."""
+    program = [sys.executable, "-m", f"balancekit.{package}"]
+    wrong, usage = [
+        subprocess.run([*program, word], capture_output=True, text=True, timeout=60, check=False)
+        for word in ("orders.toml", "--help")
+    ]
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "unrecognized arguments: orders.toml" in wrong.stderr
+    assert usage.returncode == 0
+    assert usage.stdout.startswith(f"usage: python -m balancekit.{package} [-h]\n")
 
 
 @pytest.mark.parametrize("package", ["config", "health", "ha"])

@@ -28,6 +28,7 @@ from balancekit.cli._status import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     STATUSES,
+    SourceUnavailableError,
     complain,
     remark,
     warning_lines,
@@ -256,6 +257,8 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
     except BrokenPipeError:
         discard(output)
         return EXIT_BROKEN_PIPE
+    except SourceUnavailableError as error:
+        return complain(name, error, EXIT_FAILED)
     except BalancekitError as error:
         return complain(name, _located(error), EXIT_REFUSED)
     except UnicodeEncodeError as error:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
-from balancekit.errors import brief_line, without_passwords
+from balancekit.errors import BalancekitError, brief_line, without_passwords
 
 __all__ = [
     "EXIT_BROKEN_PIPE",
@@ -16,6 +16,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_REFUSED",
     "STATUSES",
+    "SourceUnavailableError",
     "complain",
     "print_answer",
     "remark",
@@ -39,6 +40,10 @@ exit status:
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP); 141 if the reader of the output closed it
 """
 """Description of the exit statuses in ``balancekit --help``."""
+
+
+class SourceUnavailableError(BalancekitError):
+    """A source had no list of endpoints when the command ran. The argument may be correct: the status is 1."""
 
 
 def print_answer(text: str) -> None:
