@@ -154,7 +154,7 @@ def test_each_label_of_the_diagram_is_on_its_own_arrow_alone() -> None:
         assert boxes
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_llms_text_lists_every_page(pages: Path) -> None:
     """``llms.txt`` is beside the book and names each page of its four parts with a link that leads somewhere."""
     text = (pages / "llms.txt").read_text(encoding="utf-8")
@@ -169,7 +169,7 @@ def test_llms_text_lists_every_page(pages: Path) -> None:
         assert (pages / link).exists(), link
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_pictures_of_cards_follow_the_theme(pages: Path) -> None:
     """Cards have their pictures in the page, in colours that the style sheet sets for light and dark, not as white boxes."""
     text = (pages / "reference" / "algorithms.html").read_text(encoding="utf-8")
