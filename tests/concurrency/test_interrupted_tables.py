@@ -13,6 +13,7 @@ from tests.fuzz._calls import state_of
 
 from balancekit.health import CheckResult, Health, Lifecycle
 from balancekit.l4 import DsrBook, FlowTable, Nat, ResilientGroup
+from balancekit.l7 import Request, Route, RouteTable, exact
 from balancekit.outcome import Completion, Outcome
 from balancekit.waiting import ClientThrottle
 
@@ -82,6 +83,11 @@ def book() -> DsrBook:
     return made
 
 
+def routes(*names: str) -> list[Route[str]]:
+    """Return routes whose pools have their names, for the paths of their names."""
+    return [Route(name, name, path=exact(f"/{name}")) for name in names]
+
+
 def throttle() -> ClientThrottle:
     """Return a throttle with counts in all its buckets."""
     made = ClientThrottle(window=100.0)
@@ -108,6 +114,7 @@ CHANGES: dict[str, tuple[Callable[[], Any], Change]] = {
     "other next hops": (group, lambda one: one.replace(["b", "c"], now=20.0, idle_timer=5.0)),
     "counts of a connection": (book, lambda counts: counts.received("a", 7, opened=True)),
     "counts that are forgotten": (book, lambda counts: counts.forget("a")),
+    "other routes": (lambda: RouteTable(routes("a", "b")), lambda table: table.replace(routes("b", "c"))),
     "buckets that have become idle": (unbalanced, lambda one: one.advance(29.0)),
 }  # fmt: skip
 
@@ -130,6 +137,9 @@ def seen(thing: Any) -> list[Any]:
     if isinstance(thing, Nat):
         spaces = {name: (space.next, tuple(space.resting)) for name, space in thing._spaces.items()}
         return [thing._flows, thing._bound, spaces]
+    if isinstance(thing, RouteTable):
+        taken = [thing.match(Request(f"/{name}")) is not None for name in "abc"]
+        return [taken, [route.name for route in thing.routes], len(thing), repr(thing)]
     return state_of(thing)
 
 

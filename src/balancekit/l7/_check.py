@@ -69,25 +69,21 @@ class RouteProblem(Record):
         return printable(f"{self.route}: {self.kind}: {self.text}")
 
 
-def route_problems(
-    index: RouteIndex[Any], routes: Sequence[Route[Any]], order: str, spelling: Spelling
-) -> tuple[RouteProblem, ...]:
+def route_problems(index: RouteIndex[Any], order: str, spelling: Spelling) -> tuple[RouteProblem, ...]:
     """Return the problems of a table, in the order of its routes."""
-    found: dict[str, list[RouteProblem]] = {route.name: [] for route in routes}
-    for problem in _each(index, routes, order, spelling):
+    found: dict[str, list[RouteProblem]] = {route.name: [] for route in index.routes}
+    for problem in _each(index, order, spelling):
         found[problem.route].append(problem)
     return tuple([problem for problems in found.values() for problem in problems])
 
 
-def _each(
-    index: RouteIndex[Any], routes: Sequence[Route[Any]], order: str, spelling: Spelling
-) -> Iterator[RouteProblem]:
-    for route in routes:
+def _each(index: RouteIndex[Any], order: str, spelling: Spelling) -> Iterator[RouteProblem]:
+    for route in index.routes:
         yield from _own(route, spelling)
     yield from _shadowed(index, spelling)
     if order == "specific":
         yield from _ambiguous(index)
-    yield from _split_names(routes)
+    yield from _split_names(index.routes)
 
 
 # ---------------------------------------------------------------------- one route by itself

@@ -93,9 +93,12 @@ class RouteIndex(Generic[P]):
         "_starts",
         "_texts",
         "ranked",
+        "routes",
     )
 
-    def __init__(self, routes: Sequence[Route[P]], order: str, spelling: Spelling) -> None:
+    def __init__(self, routes: tuple[Route[P], ...], order: str, spelling: Spelling) -> None:
+        self.routes: tuple[Route[P], ...] = routes
+        """The routes, in the order given."""
         self.ranked: tuple[tuple[Route[P], str], ...] = tuple(in_order(routes, order))
         """Every route with each of its hosts, in the order in which they are tried."""
         exact: dict[str, list[Entry]] = {}

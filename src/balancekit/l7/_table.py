@@ -139,7 +139,7 @@ class RouteTable(Generic[P]):
       site    yes  matches
     """
 
-    __slots__ = ("_index", "_no_match", "_order", "_routes", "_spelling")
+    __slots__ = ("_index", "_no_match", "_order", "_spelling")
 
     @checked_arguments
     def __init__(
@@ -158,13 +158,12 @@ class RouteTable(Generic[P]):
         self._spelling: Spelling = spelling
         self._no_match: Route[P] | None = None if no_match is None else Route(NO_MATCH, no_match)
         self._index: RouteIndex[P]
-        self._routes: tuple[Route[P], ...]
         self.replace(routes)
 
     @property
     def routes(self) -> tuple[Route[P], ...]:
         """The routes, in the order given."""
-        return self._routes
+        return self._index.routes
 
     @property
     def order(self) -> str:
@@ -239,7 +238,7 @@ class RouteTable(Generic[P]):
 
         O(routes x candidates). See :class:`RouteProblem` for the kinds.
         """
-        return route_problems(self._index, self._routes, self._order, self._spelling)
+        return route_problems(self._index, self._order, self._spelling)
 
     @checked_arguments
     def plan(self, routes: Iterable[Route[P]], sample: Iterable[Request]) -> RoutePlan[P]:
@@ -264,10 +263,7 @@ class RouteTable(Generic[P]):
         ConfigurationError
             As the constructor; nothing changes.
         """
-        wanted = self._checked(routes)
-        index = RouteIndex(wanted, self._order, self._spelling)
-        self._index = index
-        self._routes = wanted
+        self._index = RouteIndex(self._checked(routes), self._order, self._spelling)
 
     def _checked(self, routes: Iterable[Route[P]]) -> tuple[Route[P], ...]:
         if isinstance(routes, Mapping | str | bytes):
@@ -289,13 +285,13 @@ class RouteTable(Generic[P]):
         return wanted
 
     def __len__(self) -> int:
-        return len(self._routes)
+        return len(self._index.routes)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _table_again, (self._routes, self._order, self._spelling, self.no_match)
+        return _table_again, (self._index.routes, self._order, self._spelling, self.no_match)
 
     def __repr__(self) -> str:
-        return f"<RouteTable: {len(self._routes)} routes, order={self._order!r}, {self._spelling!r}>"
+        return f"<RouteTable: {len(self._index.routes)} routes, order={self._order!r}, {self._spelling!r}>"
 
 
 def _table_again(
