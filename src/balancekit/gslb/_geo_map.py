@@ -132,7 +132,7 @@ class GeoMap(StateRepr, prints=("sites",)):
         return self._find(address)
 
     def _find(self, address: IpAddress, /) -> tuple[Order, int]:
-        """Return the same as :meth:`look_up`, for what is an address: this is not checked, as every query comes here."""
+        """Return the same as :meth:`look_up`. The address is not checked, because every query comes here."""
         key = int(address)
         if address.version == 4:
             value, scope = self._map4._find(key)
@@ -205,9 +205,9 @@ def build_map(
     warn_long: bool,
     join: bool,
 ) -> GeoMap:
-    """Do what :meth:`GeoMap.build` says. ``join``: blocks of embedded addresses are as all others where all of IPv4 has one list.
+    """Return the map of :meth:`GeoMap.build`.
 
-    Without ``join``, that is so only of the first, ``::/96``.
+    If all of IPv4 has one list, blocks of embedded addresses have it, too. Without ``join``, only the first one has, ``::/96``.
     """
     if database is None and (locations or coordinates):
         raise ConfigurationError("database", None, "a database, for locations and coordinates need one")

@@ -169,7 +169,7 @@ class IntervalMap(StateRepr, prints=()):
         return self._find(valid.integer("address", address, minimum=0, maximum=self._top - 1))
 
     def _find(self, address: int, /) -> tuple[int, int]:
-        """Return the same as :meth:`look_up`, for an address in range: this is not checked, as every query comes here."""
+        """Return the same as :meth:`look_up`. The range is not checked, because every query comes here."""
         starts = self._starts
         after = bisect_right(starts, address)
         low = starts[after - 1]

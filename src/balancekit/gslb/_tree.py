@@ -1,6 +1,6 @@
 """Policies of a tree: queries are checked at its root, and answers where a user's policy gives them.
 
-The policies of this package inherit :class:`TreePolicy`. Below the root, the call of each child is that of ``_decide``.
+The policies of this package inherit :class:`TreePolicy`. Below the root, ``_decide`` of each child is called.
 
 Cost: one check per query, and one per answer of a user's policy.
 """

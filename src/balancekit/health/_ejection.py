@@ -23,6 +23,9 @@ from balancekit.errors import ConfigurationError
 
 __all__ = ["LAST_STAYS", "NONE_STAYS", "Ejection"]
 
+MAX_STREAK: Final = 2**53
+"""Ejections in a row after which none lasts longer. Each whole number up to this one is a float."""
+
 
 class Ejection(Policy):
     """The duration of ejections, and the share of endpoints that may be ejected at once.
@@ -123,8 +126,6 @@ class Ejection(Policy):
         return out <= max(1, int(self.max_share * count))
 
 
-MAX_STREAK: Final = 2**53
-"""Ejections in a row after which none lasts longer. Each whole number up to this one is a float."""
 LAST_STAYS: Final = Ejection(max_share=1.0)
 """All endpoints may be ejected except the last one. Used for endpoints whose checks fail."""
 NONE_STAYS: Final = LAST_STAYS.replace(keep_last=False)

@@ -250,9 +250,8 @@ def _versions(data: bytes | None, version: int) -> Iterator[str]:
     if data is None:
         yield VERSIONS[version]
         return
-    if (
-        len(data) % 2 == 0 or data[0] != len(data) - 1
-    ):  # servers answer such a list with an alert, after they chose a pool
+    # Servers answer a malformed list with an alert, after they chose a pool.
+    if len(data) % 2 == 0 or data[0] != len(data) - 1:
         return
     for at in range(1, len(data), 2):
         name = VERSIONS.get(int.from_bytes(data[at : at + 2], "big"))

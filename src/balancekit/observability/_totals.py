@@ -25,9 +25,8 @@ MAX_REMOVED: Final = 1_000
 
 def with_leaving(balancer: ObservableBalancer[Any]) -> list[tuple[EndpointStats, bool]]:
     """Return the statistics of each endpoint, and whether it was removed and still has open leases."""
-    present = {
-        endpoint.id for endpoint in balancer.endpoints
-    }  # read first: a later removal is not reported yet
+    # The ids are read first: an endpoint that is removed after that is not reported yet.
+    present = {endpoint.id for endpoint in balancer.endpoints}
     found = []
     for one in balancer.stats().endpoints:
         found.append((one, one.id not in present))

@@ -297,7 +297,6 @@ class WaitingRoom(Generic[T]):
         attributes: Mapping[str, object] | None,
     ) -> R:
         valid.request(key, cost, attributes)
-        valid.number("cost", cost, maximum=valid.MAX_COST)
         # Invalid arguments are refused even if no request waits.
         if tenant.__class__ is not str or tenant or criticality.__class__ is not int or criticality:
             valid.text("tenant", tenant, empty=True, any_text=True)
