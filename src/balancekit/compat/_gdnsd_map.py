@@ -49,7 +49,7 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
     >>> geo_map({"datacenters": ["a", "b"], "nets": {"198.51.100.0/24": "b"}}).look_up(ip_address("198.51.100.1"))
     (('b',), 24)
     """
-    datacenters = configuration["datacenters"]
+    datacenters = _listed(configuration["datacenters"])
     nested = configuration.get("map") or {}
     coordinates = configuration.get("auto_dc_coords") or {}
     top = nested.get("default", datacenters)

@@ -306,6 +306,13 @@ def test_gdnsd_mixes_lists_and_distances_in_one_map(nested, orders):
     assert [" ".join(geo.order(ip_address(place))) for place in places] == orders
 
 
+@pytest.mark.parametrize("nested", [{"EU": "auto"}, {"default": "auto"}], ids=["below", "top"])
+def test_a_single_datacenter_of_gdnsd_needs_no_list(nested):
+    """One datacenter written as a text is a list of one, and "auto" stands for it."""
+    entry = {"datacenters": "par", "auto_dc_coords": COORDINATES, "auto_dc_limit": 0, "map": nested}
+    assert gdnsd.geo_map(entry, CITIES).order(ip_address("198.18.0.1")) == ("par",)
+
+
 def test_gdnsd_has_no_nearest_datacenters_without_coordinates():
     """Without coordinates "auto" is a name as any other, and needs a policy."""
     geo = gdnsd.geo_map({"datacenters": ["fra"], "map": {"EU": "auto"}}, CITIES)
