@@ -100,8 +100,8 @@ class Geo(TreePolicy):
             order = order[self._skip :]
         if self._plain and order and not explain:
             answer = read_answer(self._walk.children[order[0]], query, standings, now=now, rng=rng)
-            if not answer.passes:
-                chosen, ttl, below, word, steps = answer
+            chosen, ttl, below, word, steps = answer
+            if word is None or word is Exhausted.CLOSED:  # it does not pass
                 return answer if below >= scope else Answer(chosen, ttl, scope, word, steps)
         answer, noted = self._walk.answer(order, query, standings, now, rng, explain)
         if explain:
