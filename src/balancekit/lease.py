@@ -63,14 +63,12 @@ class LeaseOwner(Protocol):
 class LeaseExtras:
     """Properties that few leases have: made when one is first set or read."""
 
-    __slots__ = ("cost", "first_byte_at", "load_report", "site", "tokens")
-
-    def __init__(self) -> None:
-        self.cost: float = 1.0
-        self.first_byte_at: float | None = None
-        self.load_report: LoadReport | None = None
-        self.site: str | None = None
-        self.tokens: int | None = None
+    # Defaults of the class: what a lease does not have costs nothing.
+    cost: float = 1.0
+    first_byte_at: float | None = None
+    load_report: LoadReport | None = None
+    site: str | None = None
+    tokens: int | None = None
 
 
 class Lease(Generic[T_co]):

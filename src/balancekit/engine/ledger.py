@@ -19,11 +19,12 @@ from warnings import warn
 
 from balancekit._support.log import contain_error
 from balancekit.endpoint import Endpoint
-from balancekit.engine.capabilities import needs_end, needs_start, supports
+from balancekit.engine.capabilities import is_shipped, needs_end, needs_start, supports
 from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.fast_path import open_cost_lease, open_lease
 from balancekit.engine.guard import Guard
 from balancekit.engine.hooks import load_answering
+from balancekit.engine.lease_owners import FirstByteOwner, SlowPathOwner
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.requirements import require_load
 from balancekit.events import LeaseLost
@@ -77,8 +78,10 @@ class Ledger:
     """
 
     __slots__ = (
+        "_answering",
         "_clock",
         "_delivery",
+        "_first_byte",
         "_guard",
         "_learner",
         "_locks",
@@ -124,6 +127,8 @@ class Ledger:
         self._sink = sink
         self._plain = learner is None or not successes
         self._slow: Final = SlowPathOwner(self)
+        self._first_byte: LeaseOwner = FirstByteOwner(self, clock)
+        self._answering = False  # whether a load has the hook
 
     @property
     def lean(self) -> bool:
@@ -153,6 +158,10 @@ class Ledger:
         fast = supports(load, SupportsFastSuccess) and (self.timed or not needs_end(load))
         self._plain = self._plain and fast
         self.needs_start = self.needs_start or needs_start(load)
+        if hasattr(load, "answering"):
+            self._answering = True
+        if self._answering or not is_shipped(load):
+            self._first_byte = self._slow
         node.needs_completion = self.timed or self._learner is not None or not fast or bool(self.observers)
         if self.timed:
             node.latency = RecentWindow()
@@ -222,17 +231,20 @@ class Ledger:
 
     def reached(self, lease: Lease[object]) -> None:
         """Record the time at which the answer began."""
-        now = self._read_clock()
-        if now is None:
+        try:
+            now = self._clock()
+        except Exception:
+            contain_error("clock %r failed", self._clock)
             return
         node, extras = lease.node, lease.extras
         extras.first_byte_at = now
-        waited = now - lease.started_at
-        if waited >= 0.0:  # not NaN
-            answers = node.answers
-            (self._answers(node) if answers is None else answers).first_byte.record(waited)
-        lease._owner = self._slow
-        if lease.active:
+        if self.timed:
+            waited = now - lease._started_at
+            if waited >= 0.0:  # not NaN
+                answers = node.answers
+                (self._answers(node) if answers is None else answers).first_byte.record(waited)
+        lease._owner = self._first_byte if lease._owner is self else self._slow
+        if self._answering and lease.active:
             load_answering(node.load, self._guard, now=now, cost=extras.cost)
 
     def reported(self, lease: Lease[object]) -> None:
@@ -330,35 +342,3 @@ class Ledger:
                 learner.learn(node, completion)
         except Exception:  # logged after the lock is released: log handlers are user code
             contain_error("selector %r failed", learner)
-
-
-@final
-class SlowPathOwner:
-    """The owner of leases whose success takes the slow path: with a cost, a first byte, a load report or an observer."""
-
-    __slots__ = ("_ledger", "lost")
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.lost: deque[Lease[object]] = ledger.lost
-
-    def succeeded(self, lease: Lease[object], node: Node) -> None:
-        """Record a success that has been counted."""
-        if node.inflight < node.low_water:
-            node.on_low_water(node)
-        self._ledger.finish(lease, node, Outcome.SUCCESS, None)
-
-    def ended(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
-        """Count any other end."""
-        self._ledger.ended(lease, node, outcome, retry_after)
-
-    def reached(self, lease: Lease[object]) -> None:
-        """Record the time at which the answer began."""
-        self._ledger.reached(lease)
-
-    def reported(self, lease: Lease[object]) -> None:
-        """Do nothing: a lease of this owner takes the slow path already."""
-
-    def counted(self, lease: Lease[object], tokens: int) -> None:
-        """Record the number of tokens of the answer."""
-        self._ledger.counted(lease, tokens)
