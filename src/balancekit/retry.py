@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import MAX_TIME_S, checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit._support.recent_count import RecentCount
@@ -65,9 +65,11 @@ class RetryBudget(ConstructorRepr):
         self._withdrawals = RecentCount(length)
         self._lock = new_lock()
 
-    @checked_arguments
     def deposit(self, *, now: float) -> None:
         """Count a request's first attempt."""
+        # What follows is the check of checked_arguments, written out: each request is counted.
+        if now.__class__ is not float or not -MAX_TIME_S <= now <= MAX_TIME_S:
+            now = valid.number("now", now, minimum=-MAX_TIME_S, maximum=MAX_TIME_S)
         with self._lock:
             self._deposits.add(now)
 

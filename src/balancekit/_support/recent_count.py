@@ -38,18 +38,19 @@ class RecentCount:
 
     def add(self, now: float) -> None:
         """Count one event at the time ``now``."""
-        slot = self._forget(now)
-        self._buckets[slot] = self._buckets.get(slot, 0) + 1
+        slot, buckets = int(now // self._width), self._buckets
+        if slot != self._slot:
+            self._forget(slot)
+        buckets[slot] = buckets.get(slot, 0) + 1
 
     def count(self, now: float) -> int:
         """Return the number of events in the window that ends at ``now``."""
-        self._forget(now)
-        return sum(self._buckets.values())
-
-    def _forget(self, now: float) -> int:
         slot = int(now // self._width)
         if slot != self._slot:
-            for old in [key for key in list(self._buckets) if abs(key - slot) >= BUCKETS]:
-                self._buckets.pop(old, None)
-            self._slot = slot  # last: after an interrupt, the next call drops the remaining buckets
-        return slot
+            self._forget(slot)
+        return sum(self._buckets.values())
+
+    def _forget(self, slot: int) -> None:
+        for old in [key for key in list(self._buckets) if abs(key - slot) >= BUCKETS]:
+            self._buckets.pop(old, None)
+        self._slot = slot  # last: after an interrupt, the next call drops the remaining buckets
