@@ -57,50 +57,34 @@ _IN_TIME: Final = (Outcome.TIMEOUT, Outcome.CONNECT_FAILED)
 class Call:
     """The state of one request."""
 
-    __slots__ = (
-        "_config",
-        "_cool_down",
-        "_cost",
-        "_ending",
-        "_options",
-        "_unusable",
-        "_upgraded",
-        "body_raised",
-        "deadline",
-        "handled",
-        "key",
-        "lease",
-        "opening",
-        "pause",
-        "tried",
-    )
-
     lease: Lease[Any]
+    """Of the present attempt."""
+    # What few requests have is the class's until it is set.
+    deadline: float = math.inf
+    """When the call must be over, by the config's clock."""
+    pause: float = 0.0
+    """Seconds to wait for an endpoint before the next look."""
+    opening: Opening | None = None
+    """The opening of the transports that send it; ``None`` where the client tells of its closing by its errors."""
+    body_raised: bool = False
+    """Whether the body of the request raised while the present attempt sent it: the caller's code did."""
+    _ending: Classification = FINE
+    _cool_down: float | None = None
+    _unusable: int = 0
+    _upgraded: bool = False
 
     def __init__(
         self, config: AdapterConfig, options: RequestOptions | None, key: Key | None, cost: float
     ) -> None:
         self._config = config
         self._options = options
+        self._cost = cost
         self.key: Key | None = key
         """What keyed selectors hash."""
-        self._cost = cost
-        self._ending = FINE
-        self._cool_down: float | None = None
-        self._unusable = 0
-        self._upgraded = False
-        self.body_raised: bool = False
-        """Whether the body of the request raised while the present attempt sent it: the caller's code did."""
-        self.opening: Opening | None = None
-        """The opening of the transports that send it; ``None`` where the client tells of its closing by its errors."""
         self.handled: int = handled_now()
         """What the caller was handling when it sent the request; what was raised before is not this request's."""
         self.tried: list[str] = []
         """Ids, the present one last."""
-        self.pause: float = 0.0
-        """Seconds to wait for an endpoint before the next look."""
-        self.deadline: float = math.inf
-        """When the call must be over, by the config's clock."""
         if options is not None and options.deadline is not None:
             self.deadline = options.deadline
 
@@ -122,9 +106,14 @@ class Call:
 
     def begun_with(self, lease: Lease[Any]) -> None:
         """Record the first lease."""
-        self._go_on(lease)
-        with ReleasedOnError(lease):
-            self._config.budget.deposit(now=self._config.clock())
+        config = self._config
+        self.lease = lease
+        self.tried.append(lease.endpoint.id)
+        try:
+            config.budget.deposit(now=config.clock())
+        except BaseException:  # ReleasedOnError, written out: each request comes here
+            lease.release(Outcome.IGNORED)
+            raise
 
     @property
     def room(self) -> WaitingRoom[Any] | None:
@@ -211,7 +200,8 @@ class Call:
         replayable: Callable[[Any], bool],
     ) -> bool:
         """Record that an attempt was answered; return whether to discard the answer for another attempt, by ``lease``."""
-        self._upgraded = status == 101
+        if status == 101:
+            self._upgraded = True
         report = self._config.load_reports.read(headers)
         if report is not None:
             self.lease.report_load(report)

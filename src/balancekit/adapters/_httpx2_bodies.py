@@ -21,13 +21,12 @@ _BROKEN: Final = Classification(Outcome.FAILURE)
 
 
 def watch_decoding(response: httpx2.Response, call: Call) -> None:
-    """End the lease of an answer as a failure if its body cannot be decoded."""
-    if "Content-Encoding" in response.headers:
-        try:
-            decoder = response._get_content_decoder()
-            response._decoder = WatchedDecoder(decoder, call, httpx2.DecodingError)  # type: ignore[assignment]  # it decodes
-        except httpx2.DecodingError:  # too many encodings; the caller gets this error with the body
-            call.broke(UNDECODABLE)
+    """End the lease of an encoded answer as a failure if its body cannot be decoded."""
+    try:
+        decoder = response._get_content_decoder()
+        response._decoder = WatchedDecoder(decoder, call, httpx2.DecodingError)  # type: ignore[assignment]  # it decodes
+    except httpx2.DecodingError:  # too many encodings; the caller gets this error with the body
+        call.broke(UNDECODABLE)
 
 
 def check_deadline(call: Call, request: httpx2.Request, response: httpx2.Response | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Generic, TypeVar, Unpack
 
 from balancekit._support.display import ConstructorRepr
@@ -167,9 +167,10 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
     def _hand_over(self, request: httpx2.Request, response: httpx2.Response, call: Call) -> httpx2.Response:
         """Make the endpoint's answer the service's."""
         response.extensions["balancekit"] = call.begun()
-        if response.is_closed or _has_no_body(request, response):  # it need not be read
+        fields = {name.lower(): value for name, value in response.headers.raw}
+        if response.is_closed or _has_no_body(request, response, fields):  # it need not be read
             call.whole()
-        else:
+        elif b"content-encoding" in fields:
             watch_decoding(response, call)
         if self._config.rewrite_location:
             location = response.headers.get("Location")
@@ -182,9 +183,8 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
         return response
 
 
-def _has_no_body(request: httpx2.Request, response: httpx2.Response) -> bool:
+def _has_no_body(request: httpx2.Request, response: httpx2.Response, fields: Mapping[bytes, bytes]) -> bool:
     """Return whether an answer ends with its head (RFC 9112, 6.3)."""
     if request.method == "HEAD" or response.status_code in (204, 304):
         return True
-    headers = response.headers
-    return headers.get("Content-Length") == "0" and "Transfer-Encoding" not in headers
+    return fields.get(b"content-length") == b"0" and b"transfer-encoding" not in fields

@@ -182,39 +182,32 @@ def rewritten(
     request: httpx.Request, where: Address, name: str | None, call: Call, config: AdapterConfig
 ) -> httpx.Request:
     """Return the request as the endpoint gets it, under a TLS name if any. The caller's stays as it is."""
-    url, headers, extensions = request.url, request.headers, request.extensions
+    url, headers, stream = request.url, httpx.Headers(request.headers), request.stream
     logical = url.netloc.decode("ascii")
     authority = config.matcher.host_header(where, logical=logical)
     bounded = call.deadline != math.inf
-    renamed = authority != logical and headers.get("Host") == logical
-    proxied = "Proxy-Authorization" in headers
-    if renamed or proxied or where.headers or (bounded and config.propagate_deadline is not None):
-        headers = headers.copy()
-        if renamed:
-            headers["Host"] = authority
-        if proxied:
-            del headers["Proxy-Authorization"]
+    if authority != logical and headers.get("Host") == logical:
+        headers["Host"] = authority
+    if b"proxy-authorization" in [field.lower() for field, _ in headers.raw]:
+        del headers["Proxy-Authorization"]
+    if where.headers:
         headers.update(where.headers)
-        if bounded and config.propagate_deadline is not None:
-            headers[config.propagate_deadline] = str(int(call.left() * 1000.0))
-    if name is not None or bounded:
-        extensions = dict(extensions)
-        if name is not None:
-            extensions["sni_hostname"] = name
-        if bounded:
-            given = extensions.get("timeout") or {}
-            extensions["timeout"] = {
-                kind: limit_timeout(given.get(kind), call) for kind in ("connect", "read", "write", "pool")
-            }
-    sent = httpx.Request(
-        request.method,
-        _parsed(where.base(url.scheme) + url.raw_path.decode("ascii")),
-        headers=headers,
-        stream=request.stream
-        if isinstance(request.stream, httpx.ByteStream)
-        else CallersBody(request.stream, call),
-        extensions=extensions,
-    )
+    if bounded and config.propagate_deadline is not None:
+        headers[config.propagate_deadline] = str(int(call.left() * 1000.0))
+    extensions = dict(request.extensions)
+    if name is not None:
+        extensions["sni_hostname"] = name
+    if bounded:
+        given = extensions.get("timeout") or {}
+        extensions["timeout"] = {
+            kind: limit_timeout(given.get(kind), call) for kind in ("connect", "read", "write", "pool")
+        }
+    # The constructor would parse headers and body once more.
+    sent = httpx.Request.__new__(httpx.Request)
+    sent.__dict__.update(request.__dict__)
+    sent.url = _parsed(where.base(url.scheme) + url.raw_path.decode("ascii"))
+    sent.headers, sent.extensions = headers, extensions
+    sent.stream = stream if isinstance(stream, httpx.ByteStream) else CallersBody(stream, call)
     if config.jars is not None:
         config.jars.carry(where, str(sent.url), sent.headers)
     return sent

@@ -20,7 +20,7 @@ import math
 from contextvars import ContextVar
 from functools import partial
 from http.cookies import SimpleCookie
-from typing import Any, Final, Unpack, final
+from typing import Any, Unpack, final
 from weakref import ref
 
 from balancekit._support.display import ConstructorRepr
@@ -52,9 +52,6 @@ __all__ = ["Balanced", "balanced"]
 
 if "server_hostname" not in ConnectionKey._fields:
     raise ImportError("balancekit.adapters.aiohttp needs aiohttp 3.14.4 or later")
-
-_ON_ITS_WAY: Final = ("url", "headers", "server_hostname", "proxy", "proxy_auth", "proxy_headers")
-"""What of a request is the endpoint's while it is on its way."""
 
 _broken: ContextVar[tuple[object, str, URL, tuple[str, ...]] | None] = ContextVar(
     "balancekit_broken", default=None
@@ -156,18 +153,8 @@ class Balanced(ConstructorRepr):
             if again:
                 call.tried.extend(before[3])
 
-        async def send() -> Answer[ClientResponse]:
-            where = self._address(call)
-            try:
-                response = await self._send(request, url, where, call, handler)
-            except aiohttp.InvalidURL as error:  # no address that the connector takes
-                raise UnusableEndpointError(call.unusable(error)) from error
-            return Answer(response, response.status, response.headers, where)
-
-        def hand_over(response: ClientResponse) -> ClientResponse:
-            self._hand_over(url, response, call, request.session)
-            return response
-
+        send = partial(self._send, request, url, call, handler)
+        hand_over = partial(self._hand_over, url, call, request.session)
         steps = exchange(call, request, _rules(call, request.session))
         try:
             return await carry_out_async(call, steps, send, _close, hand_over, asyncio.sleep)
@@ -176,23 +163,17 @@ class Balanced(ConstructorRepr):
                 _broken.set((request._timer, request.method, url, tuple(call.tried)))
             raise
 
-    def _address(self, call: Call) -> Address:
+    async def _send(
+        self, request: ClientRequest, url: URL, call: Call, handler: ClientHandlerType
+    ) -> Answer[ClientResponse]:
+        """Send one attempt: the request is the endpoint's while it is on its way."""
         try:
-            return self._addresses.of(call.lease.endpoint)
+            where = self._addresses.of(call.lease.endpoint)
         except ConfigurationError as error:
             raise UnusableEndpointError(call.unusable(error)) from error
-
-    async def _send(
-        self,
-        request: ClientRequest,
-        url: URL,
-        where: Address,
-        call: Call,
-        handler: ClientHandlerType,
-    ) -> ClientResponse:
-        """Send one attempt: the request is the endpoint's while it is on its way."""
         jars, headers = self._config.jars, request.headers
-        kept = {name: getattr(request, name) for name in _ON_ITS_WAY}
+        server_hostname = request.server_hostname
+        proxy, proxy_auth, proxy_headers = request.proxy, request.proxy_auth, request.proxy_headers
         self._direct(request, url, where, call)
         hidden = request.headers is not headers
         watch_body(request.body, call)
@@ -211,16 +192,17 @@ class Balanced(ConstructorRepr):
                 shown = _shown(response._request_info, headers)
                 # where the property caches its value
                 response._request_info = response._cache["request_info"] = shown
+        except aiohttp.InvalidURL as error:  # no address that the connector takes
+            raise UnusableEndpointError(call.unusable(error)) from error
         except aiohttp.ClientResponseError as error:
             if hidden:
                 error.request_info = _shown(error.request_info, headers)
                 error.args = (error.request_info, error.history)
             raise
-        else:
-            return response
         finally:
-            for name, value in kept.items():
-                setattr(request, name, value)
+            request.url, request.headers, request.server_hostname = url, headers, server_hostname
+            request.proxy, request.proxy_auth, request.proxy_headers = proxy, proxy_auth, proxy_headers
+        return Answer(response, response.status, response.headers, where)
 
     def _direct(self, request: ClientRequest, url: URL, where: Address, call: Call) -> None:
         """Make a request one to an endpoint; its headers are copied before they are changed."""
@@ -249,7 +231,10 @@ class Balanced(ConstructorRepr):
         if config.jars is not None:
             config.jars.carry(where, str(request.url), request.headers)
 
-    def _hand_over(self, url: URL, response: ClientResponse, call: Call, session: ClientSession) -> None:
+    def _hand_over(
+        self, url: URL, call: Call, session: ClientSession, response: ClientResponse
+    ) -> ClientResponse:
+        """Make the endpoint's answer the service's."""
         response._balancekit = call  # type: ignore[attr-defined]  # read by `info`
         if self._config.rewrite_location and hdrs.LOCATION in response.headers:
             location = response.headers[hdrs.LOCATION]
@@ -259,7 +244,7 @@ class Balanced(ConstructorRepr):
         if connection is None:  # the body came with the headers
             call.lease.first_byte()
             call.whole()
-            return
+            return response
 
         def ended() -> None:
             error = response.content.exception()
@@ -280,6 +265,7 @@ class Balanced(ConstructorRepr):
         if call.deadline != math.inf:
             timer = asyncio.get_running_loop().call_later(call.left(), _cut, response)
             connection.add_callback(timer.cancel)
+        return response
 
 
 def _cut(response: ClientResponse) -> None:
