@@ -60,8 +60,11 @@ OPTIONS = {
     },
 }
 
-MET = {"full health": SITUATIONS - {"ejected"} | {"suppressed"}}
-"""Where one fall is enough to be suppressed, few are merely ejected, or come back to warm up: that takes a long time, rarely drawn."""
+MET = {
+    "full health": SITUATIONS - {"ejected"} | {"suppressed", "warming"},
+    "full health, smooth": SITUATIONS | {"warming"},
+}
+"""Where one fall is enough to be suppressed, few are merely ejected."""
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -70,6 +70,11 @@ SITUATIONS: Final = frozenset(
 """Situations that must have occurred for a balancer with the default health policy."""
 
 IDS: Final = strategies.ids(max_size=5)
+WALK: Final = (1, 3, 6, 6, 6)
+"""Failures in a row of each part of a walk."""
+WALK_STEP_S: Final = 0.01
+WALK_DOUBLINGS: Final = 21
+"""Steps of a part; the last takes three hours."""
 
 
 def _require(holds: bool, what: str) -> None:
@@ -251,6 +256,18 @@ class BalancerMachine(RuleBasedStateMachine):
             self._record_situations(self.balancer.stats())
             self._use(id, Outcome.SUCCESS)
 
+    def walk(self) -> None:
+        """Lead an endpoint down and back up, on every scale of time: what random histories reach by luck only."""
+        self.start([Endpoint("a"), Endpoint("b"), Endpoint("c")], 0)
+        for times in WALK:
+            for _ in range(times):
+                self._use("a", Outcome.FAILURE)
+            for exponent in range(WALK_DOUBLINGS):
+                self.counts_match()
+                self.clock.advance(WALK_STEP_S * 2.0**exponent)
+                for id in ("a", "b"):
+                    self._use(id, Outcome.SUCCESS, seen=True)
+
     @_requires("remove", "add")
     @rule(id=IDS, outcome=strategies.outcomes())
     def outlive(self, id: str, outcome: Outcome) -> None:
@@ -314,13 +331,15 @@ class BalancerMachine(RuleBasedStateMachine):
         place = data.draw(st.integers(0, len(self.open) - 1), label="which lease")
         return self.open.pop(place)[0]
 
-    def _use(self, id: str, outcome: Outcome) -> None:
-        """Send one request to an endpoint, if the endpoint may be picked."""
+    def _use(self, id: str, outcome: Outcome, *, seen: bool = False) -> None:
+        """Send one request to an endpoint, if the endpoint may be picked. With ``seen``, record the states while it is open."""
         try:
             lease = self.balancer.acquire(exclude=set(self._ids()) - {id})
         except UnavailableError:
             return
         _require(lease.endpoint.id == id, f"acquire() picked {lease.endpoint.id!r}, not {id!r}")
+        if seen:
+            self._record_situations(self.balancer.stats())
         self._end(lease, outcome)
 
     def _end(self, lease: Lease[str], outcome: Outcome) -> None:
