@@ -121,7 +121,7 @@ def test_a_balancer_that_has_no_more_than_the_protocol_is_tried(more):
     def make(endpoints, clock, rng):
         return Passing(LoadBalancer(endpoints, clock=clock, rng=rng, allow_empty=True), *more)
 
-    met = check_balancer(make, situations=["healthy", "ended twice"], examples=20)
+    met = check_balancer(make, situations=["healthy", "ended twice"])
     assert bool(met["removed with open leases"]) is bool(more)
 
 
