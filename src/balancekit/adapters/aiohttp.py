@@ -8,9 +8,9 @@ connections apart by address and by TLS name. A lease ends when the body has bee
 which then picks another endpoint; this does not count as a retry. Its limit of 100 connections is one for all endpoints: give
 its connector a ``limit_per_host`` as well.
 
-Cost: a sixth to a quarter of what aiohttp itself takes; ``benchmarks/adapters`` measures the ratio. Needs the extra
-``aiohttp``, 3.14.4 or later: 3.14.0 keeps connections apart by address only, whatever name was verified, and 3.14.3 may
-send an empty body when it repeats a request by itself.
+Cost: two fifths to a half of what aiohttp itself, whose parser is compiled, takes for the shortest request;
+``benchmarks/adapters`` measures the ratio. Needs the extra ``aiohttp``, 3.14.4 or later: 3.14.0 keeps connections apart by
+address only, whatever name was verified, and 3.14.3 may send an empty body when it repeats a request by itself.
 """
 
 from __future__ import annotations
