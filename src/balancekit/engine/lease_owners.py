@@ -6,18 +6,29 @@ A lease calls its owner when it ends. The owner of a plain lease is the ledger i
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, final
+from typing import Any, Protocol, final
 
 from balancekit._support.log import contain_error
-from balancekit.lease import Lease
+from balancekit.lease import Lease, LeaseOwner
 from balancekit.node import LOAD_CALLBACK, Node
 from balancekit.outcome import Outcome
-
-if TYPE_CHECKING:
-    from balancekit.engine.ledger import Ledger
-    from balancekit.protocols import Clock
+from balancekit.protocols import Clock
 
 __all__ = ["FirstByteOwner", "SlowPathOwner"]
+
+
+class Books(LeaseOwner, Protocol):
+    """What these owners need of the ledger."""
+
+    timed: bool
+
+    @property
+    def observers(self) -> tuple[Any, ...]:
+        """The observers of leases that end."""
+        ...
+
+    def finish(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
+        """Report the end of a lease to load, selector, health and observers."""
 
 
 class SlowPathOwner:
@@ -25,7 +36,7 @@ class SlowPathOwner:
 
     __slots__ = ("_ledger", "lost")
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Books) -> None:
         self._ledger = ledger
         self.lost: deque[Lease[object]] = ledger.lost
 
@@ -60,7 +71,7 @@ class FirstByteOwner(SlowPathOwner):
 
     __slots__ = ("_clock",)
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Books, clock: Clock) -> None:
         super().__init__(ledger)
         self._clock = clock
 
