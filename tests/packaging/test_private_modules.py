@@ -21,6 +21,10 @@ EXCEPTIONS = {
     ("compat", "l7"): REBUILT,
     ("selectors", "loads"): HALVES,
     ("cli", "adapters"): "the command for VRRP finds the address of an interface as its sockets do",
+    (
+        "cli",
+        "l7",
+    ): "the command that compares tables of different spellings has the rule of a plan for what moves",
 }
 """Which package may use private modules of which other one, and why."""
 
