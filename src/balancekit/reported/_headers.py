@@ -37,9 +37,8 @@ class HeaderReports(StateRepr):
     def read(self, headers: Mapping[str, str]) -> LoadReport | None:
         """Return the load report in the headers of a response; ``None`` if there is no usable one."""
         try:
-            value = (
-                headers.get(LOAD_HEADER) if LOAD_HEADER in headers else None
-            )  # most clients look faster than they get
+            # Most answers have none, and most clients look for it faster than they fail to get it.
+            value = headers.get(LOAD_HEADER) if LOAD_HEADER in headers else None
         except Exception as error:
             refuse(error, HeaderReports.read, self, headers)
         if value is None:
