@@ -6,9 +6,12 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Collection
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 __all__ = ["checked_call", "explain_call", "listed_parameters", "meant"]
+
+SUGGESTION: Final = ". Did you mean "
+"""The beginning of what CPython 3.13 adds to the error by itself; the hint says it on all versions."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,8 +65,9 @@ def explain_call(
             [_shown(one) for one in signature.parameters.values() if one.name != "self"]
         )
         unknown = [name for name in kwargs if name not in signature.parameters]
-        hint = meant(unknown[0], signature.parameters) if unknown and "Did you mean" not in str(error) else ""
-        error.args = (f"{error}; {shown}{hint}",)
+        hint = meant(unknown[0], signature.parameters) if unknown else ""
+        said = str(error).partition(SUGGESTION)[0]
+        error.args = (f"{said}; {shown}{hint}",)
 
 
 def _shown(parameter: inspect.Parameter) -> str:
