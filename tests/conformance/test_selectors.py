@@ -122,6 +122,7 @@ ROUTERS = {
 CASES |= {name: (make, ALL, {}) for name, make in ROUTERS.items()}
 
 
+@pytest.mark.timeout(600)  # half a minute, and more beside other work
 @pytest.mark.parametrize("name", CASES)
 def test_a_shipped_selector_keeps_the_laws(name):
     """Each shipped selector keeps laws 1 to 8, and has shares by weight, or evenly, as it promises."""
