@@ -37,8 +37,7 @@ class HeaderReports(StateRepr):
     def read(self, headers: Mapping[str, str]) -> LoadReport | None:
         """Return the load report in the headers of a response; ``None`` if there is no usable one."""
         try:
-            # Most answers have none, and most clients look for it faster than they fail to get it.
-            value = headers.get(LOAD_HEADER) if LOAD_HEADER in headers else None
+            value = headers.get(LOAD_HEADER)
         except Exception as error:
             refuse(error, HeaderReports.read, self, headers)
         if value is None:
