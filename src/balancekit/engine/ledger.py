@@ -31,7 +31,7 @@ from balancekit.events import LeaseLost
 from balancekit.lease import Lease, LeaseOwner
 from balancekit.node import LOAD_CALLBACK, AnswerFigures, Node
 from balancekit.outcome import FAILURES, Completion, Outcome
-from balancekit.protocols import Clock, SupportsFastSuccess, SupportsFeedback
+from balancekit.protocols import Clock, SupportsAnswering, SupportsFastSuccess, SupportsFeedback
 from balancekit.snapshot import DEFAULT_COST
 from balancekit.stats import RecentWindow
 
@@ -158,8 +158,7 @@ class Ledger:
         fast = supports(load, SupportsFastSuccess) and (self.timed or not needs_end(load))
         self._plain = self._plain and fast
         self.needs_start = self.needs_start or needs_start(load)
-        if hasattr(load, "answering"):
-            self._answering = True
+        self._answering = self._answering or supports(load, SupportsAnswering)
         if self._answering or not is_shipped(load):
             self._first_byte = self._slow
         node.needs_completion = self.timed or self._learner is not None or not fast or bool(self.observers)
