@@ -109,9 +109,8 @@ def _is_of_the_body(error: BaseException, call: Call) -> bool:
 
 def watch_body(body: object, call: Call) -> None:
     """Note in a call if a body that is made as it is sent raises what aiohttp does not pass on, such as a cancellation."""
-    if body.__class__ is not bytes and isinstance(
-        body, AsyncIterablePayload
-    ):  # its class is abstract: a slow test
+    # The class is abstract, so that the second test is slow.
+    if body.__class__ is not bytes and isinstance(body, AsyncIterablePayload):
         pieces = body._iter  # noqa: SLF001 - where aiohttp keeps them
         if pieces is not None:
             body._iter = _WatchedPieces(pieces, call)  # noqa: SLF001 - the same

@@ -114,9 +114,8 @@ class Demo:
 async def _play(seconds: float, view: View) -> DemoReport:
     task = asyncio.current_task()
     assert task is not None
-    with suppress(
-        NotImplementedError
-    ):  # event loops on Windows have no signal handlers; Ctrl-C works without them
+    # Event loops on Windows have no signal handlers; Ctrl-C works without them.
+    with suppress(NotImplementedError):
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     connector = aiohttp.TCPConnector(limit=0)
