@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from balancekit.compat import envoy
 from balancekit.l4 import NeedMore, client_hello, proxy_protocol
 
-__all__ = ["KINDS", "differences", "group_of"]
+__all__ = ["KINDS", "beside", "differences", "group_of"]
 
 Json = Mapping[str, Any]
 
@@ -39,6 +40,17 @@ ENDS = (("1.2.3.4", 0), ("5.6.7.8", 0))
 def group_of(trace: Json) -> str:
     """Return the name that the traces of the same bytes share."""
     return trace["id"].removeprefix(f"{trace['server']}-").replace("-optional-", "-")
+
+
+def beside(trace: Json, folder: Path) -> list[Path]:
+    """Return the files of the other traces of the same bytes that are in a folder."""
+    group = group_of(trace)
+    kind = f"{trace['kind']}-"
+    names = [f"{server}-{group}" for server in SERVERS] + [
+        f"envoy-{group.replace(kind, f'{kind}optional-', 1)}"
+    ]
+    paths = [folder / f"{name}.json" for name in names if name != trace["id"]]
+    return [path for path in paths if path.exists()]
 
 
 def differences(traces: list[Json]) -> Iterator[tuple[str, str]]:

@@ -88,11 +88,11 @@ def _policy(trace: Json) -> Policy:
     if plugin == "simplefo":
         return gdnsd.Simplefo("primary", "secondary")
     if plugin == "weighted":
-        weights = {server["name"]: server["weight"] for server in config["servers"]}
+        weights = {server["name"]: server.get("weight", 1) for server in config["servers"]}
         groups: dict[str, dict[str, int]] = {}
         for server in config["servers"]:
             if "group" in server:
-                groups.setdefault(server["group"], {})[server["name"]] = server["weight"]
+                groups.setdefault(server["group"], {})[server["name"]] = server.get("weight", 1)
         multi = directives.get("multi", config.get("multi"))
         return gdnsd.weighted(groups, None if groups else weights, multi=multi, up_thresh=threshold)
     skip = directives.get("skip_first", False)
@@ -140,7 +140,7 @@ def _ask(policy: Policy, client: Client, config: Json, rng: Random | None = None
     standings = fixed_standings(
         {
             server["name"]: Standing(
-                up=server["state"] == "UP", until=server.get("monitor_ttl", limits.maximum)
+                up=server.get("state", "UP") == "UP", until=server.get("monitor_ttl", limits.maximum)
             )
             for server in config["servers"]
         }

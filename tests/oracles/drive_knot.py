@@ -69,7 +69,7 @@ def _counts(config: Json, inputs: Json) -> Json:
     rng = Random(SEED)
     addresses = [server["address"] for server in config["servers"]]
     if all("weight" in server for server in config["servers"]):
-        weights = {server["address"]: server["weight"] for server in config["servers"]}
+        weights = {server["address"]: server.get("weight", 1) for server in config["servers"]}
         return _geo.counted(lambda: [knot.weighted(weights, rng)], inputs["requests"])
     if config["directives"].get("answer") == "on":
         return _geo.counted(lambda: knot.rotated(addresses, rng)[:1], inputs["requests"])

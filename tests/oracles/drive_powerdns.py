@@ -113,7 +113,7 @@ def _hashed(config: Json, client: Client) -> str:
 
 def _counts(config: Json, inputs: Json) -> Json:
     rng = Random(SEED)
-    weights = [(server["weight"], server["address"]) for server in config["servers"]]
+    weights = [(server.get("weight", 1), server["address"]) for server in config["servers"]]
     native = config.get("native", "")
     if "services:" in native:
         return _geo.counted(lambda: [powerdns.pickwrandom(weights, rng)], inputs["requests"])

@@ -122,8 +122,20 @@ class Verdict:
 
 
 def question(trace: Json) -> dict[str, Any]:
-    """Return what a driver may know of a trace."""
-    return {name: trace[name] for name in QUESTION if name in trace}
+    """Return what a driver may know of a trace, with whole numbers as such, and without options of servers that are null."""
+    return {name: _plain(trace[name]) for name in QUESTION if name in trace}
+
+
+def _plain(value: Any, within: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: _plain(inner, name)
+            for name, inner in value.items()
+            if inner is not None or within != "servers"
+        }
+    if isinstance(value, list):
+        return [_plain(inner, within) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def replay(trace: Json) -> Verdict:
@@ -648,13 +660,15 @@ def adverts(events: list[Json]) -> set[tuple[str, str]]:
 
 def all_verdicts(paths: list[Path]) -> Iterator[Verdict]:
     """Read and judge trace files, those of a group together after the others."""
-    groups: dict[str, list[Json]] = defaultdict(list)
+    groups: dict[str, dict[str, Json]] = defaultdict(dict)
     for path in paths:
         try:
-            trace = {"id": path.stem, **json.loads(path.read_text(encoding="utf-8"))}
+            trace = _read(path)
             agreement = import_module("agreement")
             if trace["kind"] in agreement.KINDS:
-                groups[agreement.group_of(trace)].append(trace)
+                found = groups[agreement.group_of(trace)]
+                for one in (trace, *map(_read, agreement.beside(trace, path.parent))):
+                    found.setdefault(one["id"], one)
                 continue
             verdict = replay(trace)
             if "dequeued" in trace:
@@ -663,7 +677,11 @@ def all_verdicts(paths: list[Path]) -> Iterator[Verdict]:
         except (OSError, ValueError, KeyError) as error:
             verdict = Verdict(path.stem, "?", "?", "?", "?", 0, 0, f"{type(error).__name__}: {error}")
         yield verdict
-    yield from map(agree, groups.values())
+    yield from (agree([*group.values()]) for group in groups.values())
+
+
+def _read(path: Path) -> Json:
+    return {"id": path.stem, **json.loads(path.read_text(encoding="utf-8"))}
 
 
 def files(paths: list[str]) -> list[Path]:

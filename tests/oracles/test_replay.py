@@ -132,6 +132,82 @@ def test_a_trace_that_is_judged_together_needs_the_others():
     assert "no trace of haproxy and envoy" in replay.agree([lone]).difference
 
 
+@pytest.mark.parametrize("name", ["nginx-client-hello-basic", "envoy-proxy-protocol-optional-random"])
+def test_a_trace_that_is_judged_together_finds_the_others_beside_it(name):
+    """One file of a group is judged with the others that are in its folder, and named twice counts once."""
+    [verdict] = replay.all_verdicts([DATA / f"{name}.json"] * 2)
+    assert verdict.passed, verdict.difference
+    assert verdict.total >= 20
+
+
+WRITTEN_OTHERWISE = (
+    "dynamo-kv-cost-1",
+    "envoy-adaptive-fixed-minrtt",
+    "envoy-filter-chains-400",
+    "envoy-random-ring-5001-00",
+    "gdnsd-health-a-up3-ok2-down2",
+    "gdnsd-weighted-cname",
+    "grpc-wrr-basic",
+    "haproxy-cookie-insert",
+    "haproxy-random-held-5001-01",
+    "haproxy-slowstart-10s",
+    "ipvs-mh-basic",
+    "katran-ring-basic",
+    "keepalived-kill-adv1",
+    "knot-weighted-10-30",
+    "linux-resilient-five-64",
+    "nginx-backup",
+    "nsd-round-robin-no-4",
+    "pdns-all-3-1",
+)
+
+
+def decimal(value):
+    """Return data with each whole number as a decimal one."""
+    if isinstance(value, dict):
+        return {name: decimal(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [*map(decimal, value)]
+    return float(value) if type(value) is int and abs(value) < 2**53 else value
+
+
+def nothing_set(value):
+    """Return data whose servers have each option, null where nothing was set."""
+    if not isinstance(value, dict) or "servers" not in value:
+        return value
+    names = {"address", "backup", "check", "cookie", "down", "fail_timeout", "health", "hostname", "id"}
+    names |= {"max_conns", "max_fails", "maxconn", "priority", "weight"}
+    return value | {"servers": [dict.fromkeys(names) | server for server in value["servers"]]}
+
+
+def defaults_left_out(value):
+    """Return data whose servers have no weight of 1, and no state of UP."""
+    if not isinstance(value, dict) or "servers" not in value:
+        return value
+    usual = {("weight", 1), ("state", "UP")}
+    return value | {
+        "servers": [
+            {
+                name: one
+                for name, one in server.items()
+                if isinstance(one, list | dict) or (name, one) not in usual
+            }
+            for server in value["servers"]
+        ]
+    }
+
+
+@pytest.mark.parametrize("name", WRITTEN_OTHERWISE)
+@pytest.mark.parametrize("rewrite", [decimal, nothing_set, defaults_left_out])
+def test_a_trace_in_another_spelling_of_the_same_values_is_judged_alike(name, rewrite):
+    """Whole numbers with a decimal point, options that are null, and defaults that are left out change no verdict."""
+    trace = load(DATA / f"{name}.json")
+    rewritten = trace | {"config": rewrite(trace["config"]), "inputs": rewrite(trace["inputs"])}
+    verdict = replay.replay({"id": name, **rewritten})
+    assert verdict.passed, verdict.difference
+    assert verdict.equal == verdict.total > 0
+
+
 def test_the_judge_notices_a_next_hop_outside_its_region():
     """One flow of a group that is recorded at another next hop is a difference, unless a bound cuts its region."""
     trace = load(DATA / "linux-ecmp-threshold-5.json")
