@@ -27,6 +27,7 @@ __all__ = [
     "Regex",
     "Template",
     "TextPrefix",
+    "escaped",
     "exact",
     "prefix",
     "regex",
@@ -37,6 +38,7 @@ __all__ = [
 MAX_PATTERN: Final = 10_000
 """Characters of a regular expression; compiling millions takes seconds."""
 SAFE: Final = "/!$&'()*+,;=:@-._~%"
+PARAMETERS: Final = "use query() for parameters"
 NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 VARIABLE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
 ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -316,7 +318,8 @@ def template(text: str, /) -> Template:
     Raises
     ------
     ConfigurationError
-        If a variable is not a whole segment, has the name of another, or ``{name:path}`` is not last.
+        If a variable is not a whole segment, has the name of another, or ``{name:path}`` is not last. If the text has a
+        ``?`` or ``#``.
 
     Example
     -------
@@ -340,7 +343,7 @@ def template(text: str, /) -> Template:
         if found[2] and place < len(segments) - 1:
             raise ConfigurationError("template", text, f"{{{found[1]}:path}} as the last segment")
         names.add(found[1])
-    return Template("/" + "/".join([one if VARIABLE.fullmatch(one) else _escaped(one) for one in segments]))
+    return Template("".join([f"/{_segment_text(one)}" for one in segments]))
 
 
 def _written(text: str) -> str:
@@ -353,13 +356,24 @@ def _written(text: str) -> str:
     """
     if not isinstance(text, str) or not text.startswith("/"):
         raise ConfigurationError("path", text, "a path that begins with '/'")
+    return escaped("path", text, hint=PARAMETERS)
+
+
+def escaped(parameter: str, text: str, *, hint: str, keep: str = "") -> str:
+    """Return a text of a path as requests spell it, without escaping the letters in ``keep``.
+
+    Raises
+    ------
+    ConfigurationError
+        If it has a query or a fragment.
+    """
     if "?" in text or "#" in text:
-        raise ConfigurationError("path", text, "a path without '?' and '#'; use query() for parameters")
-    return _escaped(text)
+        raise ConfigurationError(parameter, text, f"a path without '?' and '#'; {hint}")
+    return ESCAPE.sub(lambda found: found[0].upper(), quote(text, safe=SAFE + keep, errors="surrogatepass"))
 
 
-def _escaped(text: str) -> str:
-    return ESCAPE.sub(lambda found: found[0].upper(), quote(text, safe=SAFE, errors="surrogatepass"))
+def _segment_text(segment: str) -> str:
+    return segment if VARIABLE.fullmatch(segment) else escaped("template", segment, hint=PARAMETERS)
 
 
 def _unescaped(segment: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
-from balancekit.l7._patterns import Exact, PathPattern, Prefix, Regex, Template, TextPrefix
+from balancekit.l7._patterns import VARIABLE, Exact, PathPattern, Prefix, Regex, Template, TextPrefix, escaped
 from balancekit.l7._spelling import short_address
 from balancekit.l7._split import Split
 from balancekit.l7._values import ValueCondition
@@ -24,7 +24,7 @@ P = TypeVar("P")
 HOST: Final = re.compile(r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\]")
 METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 PATTERNS: Final = (Exact, Prefix, TextPrefix, Regex, Template)
-VARIABLE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+QUERY: Final = "the query is forwarded as sent"
 
 
 @final
@@ -56,7 +56,8 @@ class Route(Generic[P]):
         Status codes to retry, in addition to those that the adapter retries anyway.
     rewrite
         Replaces what the path pattern matched: the prefix, the whole path of an exact pattern or a template
-        (``"/v2/{id}"``), the match of an expression (``r"/v2/\1"``). Only for spellings that keep paths as sent.
+        (``"/v2/{id}"``), the match of an expression (``r"/v2/\1"``). Written without escapes, as patterns are, and without
+        ``?`` and ``#``. Only for spellings that keep paths as sent.
 
     Raises
     ------
@@ -198,24 +199,36 @@ def _several(parameter: str, given: Any) -> list[Any]:
 
 
 def _rewrite(text: str | None, path: PathPattern | None) -> str | None:
+    """Return a rewrite as it is inserted: escaped like a pattern, but for variables and references to groups."""
     if text is None:
         return None
     if isinstance(path, Regex):
-        try:
-            path.expression.sub(valid.text("rewrite", text), "")
-            re.compile(f"{path.expression.pattern}|").sub(text, "")
-        except (re.error, IndexError) as error:
-            raise ConfigurationError(
-                "rewrite", text, f"text with groups of the expression ({error})"
-            ) from None
-        return text
-    if path is None or not isinstance(text, str) or not text.startswith("/"):
+        return _expression_rewrite(valid.text("rewrite", text), path.expression)
+    if path is None or not isinstance(text, str) or not text.startswith("/") or text.startswith("//"):
         raise ConfigurationError(
-            "rewrite", text, "a path that begins with '/', for a route with a path pattern"
+            "rewrite", text, "a path that begins with one '/', for a route with a path pattern"
         )
-    unknown = set(VARIABLE.findall(text)) - set(path.names if isinstance(path, Template) else ())
+    unknown = {found[1] for found in VARIABLE.finditer(text)} - set(
+        path.names if isinstance(path, Template) else ()
+    )
     if unknown:
         raise ConfigurationError(
             "rewrite", text, f"variables of the path pattern; it has no {min(unknown)!r}"
         )
-    return text
+    parts: list[str] = []
+    end = 0
+    for found in VARIABLE.finditer(text):
+        parts += [escaped("rewrite", text[end : found.start()], hint=QUERY), found[0]]
+        end = found.end()
+    return "".join([*parts, escaped("rewrite", text[end:], hint=QUERY)])
+
+
+def _expression_rewrite(text: str, expression: re.Pattern[str]) -> str:
+    try:
+        expression.sub(text, "")
+        made = re.compile(f"{expression.pattern}|").sub(text, "")
+    except (re.error, IndexError) as error:
+        raise ConfigurationError("rewrite", text, f"text with groups of the expression ({error})") from None
+    if not made.isprintable():
+        raise ConfigurationError("rewrite", text, "text without control characters")
+    return escaped("rewrite", text, hint=QUERY, keep="\\<>")

@@ -46,7 +46,7 @@ def test_what_is_no_path_is_refused(make, text):
 
 
 @pytest.mark.parametrize("text", ["/a?b=1", "/a#b"])
-@pytest.mark.parametrize("make", [exact, prefix, text_prefix])
+@pytest.mark.parametrize("make", [exact, prefix, text_prefix, template])
 def test_a_query_in_a_pattern_is_refused(make, text):
     """A pattern with a query could never match; the error names ``query()``."""
     with pytest.raises(ConfigurationError, match=r"query\(\)"):

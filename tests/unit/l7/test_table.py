@@ -301,7 +301,12 @@ def test_wrong_options_are_refused(options, name):
      {"path": "/a"}, {"method": ""}, {"method": []}, {"method": "G T"}, {"headers": ["x"]}, {"headers": "x"},
      {"cookies": 1}, {"query": [header("x")]}, {"priority": 1.5}, {"timeout": 0}, {"timeout": -1}, {"attempts": 0},
      {"retry_on": [200]}, {"retry_on": 503}, {"rewrite": "/x"}, {"rewrite": "x", "path": prefix("/a")},
-     {"rewrite": "/{id}", "path": prefix("/a")}, {"rewrite": r"\2", "path": regex("^(a)")}],
+     {"rewrite": "/{id}", "path": prefix("/a")}, {"rewrite": r"\2", "path": regex("^(a)")},
+     {"rewrite": "/{id:path}", "path": prefix("/a")}, {"rewrite": "/{no:path}", "path": template("/{id}")},
+     {"rewrite": "/b?x=1", "path": prefix("/a")}, {"rewrite": "/b#x", "path": exact("/a")},
+     {"rewrite": "//b", "path": prefix("/a")}, {"rewrite": "/{id}?x", "path": template("/{id}")},
+     {"rewrite": "/b?x=1", "path": regex("^/a")}, {"rewrite": r"/b\n", "path": regex("^/a")},
+     {"rewrite": "/b\r\nX: 1", "path": regex("^/a")}],
 )  # fmt: skip
 def test_wrong_routes_are_refused(options):
     """Each wrong value is refused by the parameter's name."""
@@ -310,6 +315,23 @@ def test_wrong_routes_are_refused(options):
         ConfigurationError, match=next(reversed(options)) if "rewrite" not in options else "rewrite"
     ):
         Route(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("path", "rewrite", "target"),
+    [
+        (prefix("/a"), "/café menu", "/caf%C3%A9%20menu/7"),
+        (text_prefix("/a"), '/"', "/%22/7"),
+        (exact("/a/7"), "/é\r\nX: 1", "/%C3%A9%0D%0AX:%201"),
+        (template("/a/{id}"), "/é/{id}/{", "/%C3%A9/7/%7B"),
+        (template("/a/{rest:path}"), "/é/{rest:path}", "/%C3%A9/7"),
+        (regex("^/a/(?P<id>.*)$"), r"/é \1 \g<id>", "/%C3%A9%207%207"),
+    ],
+)
+def test_a_rewrite_is_escaped_as_patterns_are(path, rewrite, target):
+    """A rewrite is written without escapes, whatever the pattern; what is forwarded is a target that HTTP allows."""
+    table = RouteTable([Route("a", 1, path=path, rewrite=rewrite)])
+    assert table.match(Request("/a/7")).target == target
 
 
 def test_rewriting_needs_a_spelling_that_keeps_paths():
