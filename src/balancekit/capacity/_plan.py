@@ -74,13 +74,14 @@ class CapacityPlan(Record):
     def waiting(self) -> Waiting | None:
         """How requests wait for a worker in the largest site when its spare servers are lost.
 
-        ``None`` without workers, and with more than 1e12 of them.
+        ``None`` without workers, and with more than 1e12 of them. A part of a worker counts as a whole one, so that
+        requests wait at least so long.
         """
         site = max(self.sites, key=lambda site: site.worst.requests)
         tier = self.tiers.get("backends")
         if not isinstance(tier, Backends) or tier.workers is None or site.backends is None:
             return None
-        workers = int(site.backends.needed * tier.workers)
+        workers = ceil(round(site.backends.needed * tier.workers, 6))
         if workers > MAX_WORKERS:
             return None
         return erlang_c(workers, site.worst.in_flight, service=site.worst.service or 1.0)

@@ -187,6 +187,17 @@ def test_a_tier_may_have_its_own_utilisation():
     assert (plan.sites[0].l7.count, plan.sites[0].backends.count) == (10, 20)
 
 
+@pytest.mark.parametrize(("workers", "count"), [(0.25, 1), (0.5, 1), (1.5, 2), (1, 1), (32, 32)])
+def test_a_part_of_a_worker_counts_as_a_whole_one(workers, count):
+    """Requests wait as for the next whole number of workers, and the plan can be printed."""
+    demand = Demand(requests=1.0, service=0.6 * workers)
+    plan = plan_capacity(demand, [Backends(workers=workers)])
+    assert plan.sites[0].backends.needed == 1
+    assert plan.waiting == erlang_c(count, demand.in_flight, service=demand.service)
+    assert plan.waiting.mean < math.inf
+    assert "Erlang C" in str(plan)
+
+
 @pytest.mark.parametrize(
     ("workers", "load", "probability"),
     [(1, 0.5, 0.5), (2, 1.0, 1 / 3), (10, 9.0, 0.668732), (100, 90.0, 0.216940)],
