@@ -56,8 +56,8 @@ def load(
         parameter is the place in the file, such as ``checks.path``; notes name the file
         and the variables.
 
-        *When not to use it:* if targets, selectors or functions are objects of your program; construct a
-        :class:`~balancekit.LoadBalancer` instead.
+    *When not to use it:* if targets, selectors or functions are objects of your program; construct a
+    :class:`~balancekit.LoadBalancer` instead.
 
     Example
     -------

@@ -50,7 +50,7 @@ class RoutePlan(Generic[P]):
     ...     [Route("api", "api", path=prefix("/api")), Route("site", "web")], [Request("/"), Request("/api/1")]
     ... )
     >>> plan
-    <RoutePlan: 1 of 2 requests take another route>
+    <RoutePlan: 1 of 2 requests may move>
     >>> plan.changes[0].before, plan.changes[0].after
     ('site', 'api')
     >>> plan.apply()
@@ -75,7 +75,7 @@ class RoutePlan(Generic[P]):
         return RoutePlan, (self.changes, self.total, _applied_elsewhere)
 
     def __repr__(self) -> str:
-        return f"<RoutePlan: {len(self.changes)} of {self.total} requests take another route>"
+        return f"<RoutePlan: {len(self.changes)} of {self.total} requests may move>"
 
 
 def _applied_elsewhere() -> None:
