@@ -12,7 +12,16 @@ import pytest
 
 from balancekit import ConfigurationError, LoadBalancer, Outcome
 from balancekit.events import Ejected, Restored
-from balancekit.health import AccruedFailures, Ejection, FlapDamping, Health, Lifecycle, MaxFails, WarmUp
+from balancekit.health import (
+    AccruedFailures,
+    Ejection,
+    FlapDamping,
+    Health,
+    Lifecycle,
+    MaxFails,
+    Probation,
+    WarmUp,
+)
 from balancekit.loads import (
     EwmaLatency,
     ExpectedDelay,
@@ -52,6 +61,54 @@ def test_a_shipped_load_keeps_the_laws(make):
 def test_a_shipped_health_policy_keeps_the_laws(policy):
     """Every health policy of ``balancekit.health`` keeps the laws, with and without its options."""
     check_health(policy)
+
+
+LONG_S = [600.0, 1e6]
+"""Memories of ten minutes and of eleven days, in seconds."""
+
+
+@pytest.mark.parametrize("memory", LONG_S)
+@pytest.mark.parametrize(
+    ("make", "counts_failures"),
+    [
+        (lambda memory: EwmaLatency(decay=memory), False),
+        (lambda memory: PeakEwmaLatency(decay=memory), False),
+        (lambda memory: FailureAware(decay=memory), True),
+        (lambda memory: FailureAware(success_decay=memory, healing=5.0 * memory), True),
+        (lambda memory: ExpectedDelay(memory=memory), True),
+        (lambda memory: ExpectedDelay(success_decay=memory, healing=8.0 * memory), True),
+    ],
+    ids=["ewma", "peak ewma", "failure aware", "its success rate", "expected delay", "its successes"],
+)
+def test_a_load_with_a_long_memory_keeps_the_laws(make, counts_failures, memory):
+    """A load may remember for longer than a check lasts: laws 8 and 17 wait until it has settled."""
+    check_load(lambda: make(memory), counts_failures=counts_failures)
+
+
+@pytest.mark.parametrize("memory", [0.01, 0.1])
+@pytest.mark.parametrize("kind", [FailureAware, ExpectedDelay], ids=["failure aware", "expected delay"])
+def test_a_load_with_a_short_memory_keeps_the_laws(kind, memory):
+    """A load may forget failures within milliseconds: law 8 sends requests in quick succession."""
+    check_load(lambda: kind(success_decay=memory, healing=8.0 * memory), counts_failures=True)
+
+
+@pytest.mark.parametrize("seconds", LONG_S)
+@pytest.mark.parametrize(
+    "policy",
+    [
+        lambda seconds: Lifecycle(ejection=Ejection(base=seconds, max_duration=2.0 * seconds)),
+        lambda seconds: Lifecycle(warm_up=WarmUp(window=seconds)),
+        lambda seconds: Lifecycle(start=Health.WARMING, warm_up=WarmUp(window=seconds)),
+        lambda seconds: Lifecycle(damping=FlapDamping(half_life=seconds, max_suppress=5.0 * seconds)),
+        lambda seconds: Lifecycle(probation=Probation(patience=seconds)),
+        lambda seconds: MaxFails(fail_timeout=seconds),
+    ],
+    ids=["ejection", "warm-up", "warm-up at first", "damping", "probation", "fail_timeout"],
+)
+@pytest.mark.filterwarnings("ignore:fail_timeout")
+def test_a_health_policy_with_long_pauses_keeps_the_laws(policy, seconds):
+    """An ejection or a ramp may last for days: laws 6, 10 and 11 wait until it has ended."""
+    check_health(policy(seconds))
 
 
 class Fine:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final, TypeAlias
 
@@ -12,7 +13,7 @@ from balancekit.protocols import HealthPolicy, SupportsCheckResults, SupportsRam
 from balancekit.testing._broken import LawBroken
 from balancekit.testing._memory import MIN_BYTES, held_bytes
 
-__all__ = ["check_good_requests", "check_health_memory", "check_way_back"]
+__all__ = ["check_good_requests", "check_health_memory", "check_way_back", "steps_of_time"]
 
 MakeMachine: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
 
@@ -23,12 +24,21 @@ EJECTIONS: Final = 20
 """Number of ejections one after the other. A pause that doubles each time is then 500,000 times the first one."""
 FAILURES: Final = 100
 """Number of failures that are reported at one time to make the policy eject the endpoint."""
-MAX_STEPS: Final = 2_000
+STEPS: Final = 2_000
+"""Number of equal steps of time, five and a half hours together. The steps after them double."""
 STEP_S: Final = 10.0
-RAMP_STEPS: Final = 2_000
+DOUBLINGS: Final = 22
+"""Number of steps that double. All steps together take more than two years: a policy with a long memory settles in them."""
 LONG: Final = 3_000
 """Number of requests in half of a history in which memory may grow."""
 START_S: Final = 100.0
+
+
+def steps_of_time() -> Iterator[float]:
+    """Iterate over steps of time in seconds, in which a policy must settle: many equal ones, then some that double."""
+    return itertools.chain(
+        itertools.repeat(STEP_S, STEPS), (STEP_S * 2.0**number for number in range(DOUBLINGS))
+    )
 
 
 def _always(_ejection: Ejection) -> bool:
@@ -84,24 +94,27 @@ def check_way_back(make: MakeMachine) -> None:
             if not machine.eligible:
                 break
             _observe(machine, Outcome.FAILURE, now)
-        for _ in range(MAX_STEPS):
+        began = now
+        for step in steps_of_time():
             if machine.eligible:
                 break
-            now += STEP_S
+            now += step
             _pass_time(machine, now)
             _check_passed(machine, now)
         if not machine.eligible:
             raise LawBroken(
                 "11, it comes back each time",
-                f"{machine.state!r} for more than {MAX_STEPS * STEP_S:,.0f} s without requests after ejection "
+                f"{machine.state!r} after {now - began:,.0f} s without requests after ejection "
                 f"{ejection}, deadline {machine.deadline!r}",
             )
-    for _ in range(RAMP_STEPS):
-        now = _succeed(machine, now)
-    if not machine.eligible or _ramp(machine) < 1.0:
+    for number, step in enumerate(steps_of_time()):
+        if number >= STEPS and machine.eligible and _ramp(machine) == 1.0:
+            break
+        now = _succeed(machine, now + step)
+    else:
         raise LawBroken(
             "11, it gets its full share again",
-            f"{machine.state!r}, ramp {_ramp(machine)!r} after {RAMP_STEPS * STEP_S:,.0f} s of successes",
+            f"{machine.state!r}, ramp {_ramp(machine)!r} after {sum(steps_of_time()):,.0f} s of successes",
         )
 
 
@@ -131,16 +144,15 @@ def check_health_memory(make: MakeMachine) -> None:
 
 def _with_full_share(machine: HealthPolicy, now: float) -> float:
     """Return the time when a new endpoint has its full share: it may have to pass checks first, or to warm up."""
-    for _ in range(RAMP_STEPS):
-        now = _succeed(machine, now)
+    for step in steps_of_time():
+        now = _succeed(machine, now + step)
         if machine.eligible and _ramp(machine) == 1.0:
             break
     return now
 
 
 def _succeed(machine: HealthPolicy, now: float) -> float:
-    """Let time pass, and let a check and a request succeed. Return the time after that."""
-    now += STEP_S
+    """Advance a machine to a time, and let a check and a request succeed then. Return the time."""
     _pass_time(machine, now)
     _check_passed(machine, now)
     _observe(machine, Outcome.SUCCESS, now)
