@@ -15,8 +15,10 @@ from balancekit import (
     ConfigurationError,
     LeastRequest,
     LoadBalancer,
+    MissingKeyError,
     Outcome,
     PowerOfChoices,
+    RingHash,
     RoundRobin,
     SmoothWeightedRoundRobin,
     SourceHash,
@@ -32,8 +34,7 @@ from balancekit.health import (
     WarmUp,
 )
 from balancekit.loads import InFlight, InFlightCost
-from balancekit.testing import BalancerMachine, ManualClock, check_balancer
-from balancekit.testing._machine import SITUATIONS
+from balancekit.testing import SITUATIONS, BalancerMachine, ManualClock, check_balancer
 
 OPTIONS = {
     "default": {},
@@ -45,6 +46,8 @@ OPTIONS = {
     "in-flight": {"selector": PowerOfChoices, "load": InFlight()},
     "in-flight cost": {"selector": PowerOfChoices, "load": InFlightCost()},
     "debug": {"debug": True},
+    "keys only": {"on_missing_key": "refuse"},
+    "keys only, hashed": {"selector": RingHash, "on_missing_key": "refuse"},
     "full health": {
         "health": Lifecycle(
             failures=ConsecutiveFailures(connect_failed=2),
@@ -155,6 +158,24 @@ def test_a_balancer_that_miscounts_is_caught():
     quick = settings(phases=[Phase.generate], derandomize=True, database=None, deadline=None)
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(Machine, settings=quick)
+
+
+class WantsAnotherKey(LoadBalancer):
+    """A balancer that raises the error of a missing key for requests that have one."""
+
+    def acquire(self, key=None, **more):
+        """Refuse all requests."""
+        raise MissingKeyError
+
+
+def test_a_balancer_that_refuses_every_key_is_found_out():
+    """The error of a missing key is allowed for requests without a key only."""
+
+    def make(endpoints, clock, rng):
+        return WantsAnotherKey(endpoints, clock=clock, rng=rng, allow_empty=True)
+
+    with pytest.raises(MissingKeyError):
+        check_balancer(make)
 
 
 class Wrong:

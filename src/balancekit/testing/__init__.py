@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from balancekit.testing._check_load import check_load
     from balancekit.testing._clock import ManualClock
     from balancekit.testing._factories import make_context, make_nodes, make_snapshot
-    from balancekit.testing._machine import BalancerMachine
+    from balancekit.testing._machine import SITUATIONS, BalancerMachine
     from balancekit.testing._statistics import Z, chi_square_z, share_z
 
 __all__ = [
+    "SITUATIONS",
     "BalancerMachine",
     "LawBroken",
     "ManualClock",
@@ -59,7 +60,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and know no other
             "_clock": ("ManualClock",),
             "_factories": ("make_context", "make_nodes", "make_snapshot"),
             "_statistics": ("Z", "chi_square_z", "share_z"),
-            "_machine": ("BalancerMachine",),
+            "_machine": ("SITUATIONS", "BalancerMachine"),
         },
     )
 

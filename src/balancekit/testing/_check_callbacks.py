@@ -13,6 +13,7 @@ from balancekit.events import Event, Restored
 from balancekit.outcome import Outcome
 from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.testing._clock import ManualClock
+from balancekit.testing._requests import open_lease, request_key
 
 __all__ = ["check_callbacks"]
 
@@ -48,7 +49,7 @@ def _check_callback(balancer: ObservableBalancer[str], name: str) -> None:
     callback = _Callback(balancer, name, event)
     remove = getattr(balancer, name)(callback)
     for outcome in (Outcome.SUCCESS, Outcome.FAILURE):
-        lease = balancer.acquire()
+        lease = open_lease(balancer)
         if name == "on_event":
             balancer.emit(event)
         lease.release(outcome)
@@ -64,7 +65,7 @@ def _check_callback(balancer: ObservableBalancer[str], name: str) -> None:
             )
     remove()
     balancer.emit(event)
-    balancer.acquire().release()
+    open_lease(balancer).release()
     callback.require(2, "two calls before it was removed, and none after that")
 
 
@@ -106,7 +107,7 @@ def _check_attempts(balancer: ObservableBalancer[str], limit: int, wanted: int) 
     tried: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        for lease in balancer.attempts(limit):
+        for lease in balancer.attempts(limit, request_key(balancer)):
             tried.append(lease.endpoint.id)
             lease.release(Outcome.CONNECT_FAILED)
     if len(tried) != len({*tried}) or len(tried) != wanted:

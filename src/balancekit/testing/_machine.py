@@ -45,6 +45,7 @@ from balancekit.snapshot import Key
 from balancekit.statistics_view import BalancerStats
 from balancekit.testing import strategies
 from balancekit.testing._clock import ManualClock
+from balancekit.testing._requests import open_lease
 
 __all__ = ["SITUATIONS", "BalancerMachine", "MakeBalancer"]
 
@@ -168,7 +169,7 @@ class BalancerMachine(RuleBasedStateMachine):
         self.balancer.update([])
         self._record_removal(before)
         with contextlib.suppress(PoolEmptyError):
-            self.balancer.acquire()
+            open_lease(self.balancer)
             raise AssertionError("a lease was opened without an endpoint")
         self.visits["empty"] += 1
 
@@ -194,7 +195,10 @@ class BalancerMachine(RuleBasedStateMachine):
         self._collect()
         allowed = self._allowed(exclude)
         try:
-            lease = self.balancer.acquire(key, exclude=exclude)
+            if key is None:
+                lease = open_lease(self.balancer, exclude)
+            else:
+                lease = self.balancer.acquire(key, exclude=exclude)
         except UnavailableError as error:
             _require(not allowed, f"{error}, but {sorted(allowed)} may be picked")
             self.visits["none left to try"] += 1
@@ -235,7 +239,10 @@ class BalancerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def lose(self, data: st.DataObject) -> None:
         """Drop a lease without releasing it. The next call of ``stats`` must end it as cancelled."""
-        lease = self._take(data)
+        self._lose(self._place(data))
+
+    def _lose(self, place: int) -> None:
+        lease = self.open.pop(place)[0]
         self.removed.discard(lease)
         del lease
         self.ended[Outcome.CANCELLED] += 1
@@ -257,9 +264,13 @@ class BalancerMachine(RuleBasedStateMachine):
             self._use(id, Outcome.SUCCESS)
 
     def walk(self) -> None:
-        """Lead an endpoint down and back up, on every scale of time: what random histories reach by luck only."""
+        """Lead an endpoint down and back up, on every scale of time, and lose leases: what random histories reach by luck only."""
         self.start([Endpoint("a"), Endpoint("b"), Endpoint("c")], 0)
         for times in WALK:
+            lease = open_lease(self.balancer)
+            self.open.append((lease, lease.endpoint.id))
+            del lease
+            self._lose(-1)
             for _ in range(times):
                 self._use("a", Outcome.FAILURE)
             for exponent in range(WALK_DOUBLINGS):
@@ -274,7 +285,7 @@ class BalancerMachine(RuleBasedStateMachine):
         """Hold a lease while its endpoint is removed and added again, then release it."""
         others = set(self._ids()) - {id}
         try:
-            lease = self.balancer.acquire(exclude=others)
+            lease = open_lease(self.balancer, others)
         except UnavailableError:
             return
         picked = lease.endpoint.id
@@ -328,13 +339,15 @@ class BalancerMachine(RuleBasedStateMachine):
         return {endpoint.id for endpoint in weighted} - set(exclude)
 
     def _take(self, data: st.DataObject) -> Lease[str]:
-        place = data.draw(st.integers(0, len(self.open) - 1), label="which lease")
-        return self.open.pop(place)[0]
+        return self.open.pop(self._place(data))[0]
+
+    def _place(self, data: st.DataObject) -> int:
+        return data.draw(st.integers(0, len(self.open) - 1), label="which lease")
 
     def _use(self, id: str, outcome: Outcome, *, seen: bool = False) -> None:
         """Send one request to an endpoint, if the endpoint may be picked. With ``seen``, record the states while it is open."""
         try:
-            lease = self.balancer.acquire(exclude=set(self._ids()) - {id})
+            lease = open_lease(self.balancer, set(self._ids()) - {id})
         except UnavailableError:
             return
         _require(lease.endpoint.id == id, f"acquire() picked {lease.endpoint.id!r}, not {id!r}")
