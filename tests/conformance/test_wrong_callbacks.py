@@ -265,7 +265,7 @@ class NeedsLatency(Pause):
 
 UNJUST = {
     BlamesCancelled: "law 10, good requests do not eject: 'paused'",
-    Doubles: "law 11, it comes back each time: .* after ejection 12",
+    Doubles: "law 11, it comes back each time: .* after ejection 24",
     Insists: "law 5, ejects only if allowed",
     KeepsCompletions: "law 12, memory does not grow with requests",
     StaysSlow: "law 11, it gets its full share again: 'healthy', ramp 0.5",

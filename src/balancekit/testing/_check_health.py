@@ -17,7 +17,7 @@
  9   requests to another endpoint change nothing
 10   requests that succeed, or end ignored or cancelled, do not eject an endpoint and
      leave it its full share
-11   an endpoint comes back after each of 20 ejections in a row, and gets its full share
+11   an endpoint comes back after each of 40 ejections in a row, and gets its full share
      again with successes
 12   the memory of a machine does not grow with the number of requests
 ===  =================================================================================

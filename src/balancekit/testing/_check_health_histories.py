@@ -20,8 +20,8 @@ MakeMachine: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], Hea
 GOOD: Final = (Outcome.SUCCESS, Outcome.IGNORED, Outcome.CANCELLED)
 """Outcomes for which an endpoint is not to blame."""
 REQUESTS: Final = 300
-EJECTIONS: Final = 20
-"""Number of ejections one after the other. A pause that doubles each time is then 500,000 times the first one."""
+EJECTIONS: Final = 40
+"""Number of ejections one after the other. A pause that doubles each time is then longer than all steps together."""
 FAILURES: Final = 100
 """Number of failures that are reported at one time to make the policy eject the endpoint."""
 STEPS: Final = 2_000
