@@ -15,10 +15,12 @@ KEY: Final = "a key"
 
 def open_lease(balancer: Any, exclude: Collection[str] = ()) -> Lease[str]:
     """Open a lease without a key, or with one if the balancer refuses requests without a key."""
+    lease: Lease[str]
     try:
-        return balancer.acquire(exclude=exclude)
+        lease = balancer.acquire(exclude=exclude)
     except MissingKeyError:
-        return balancer.acquire(KEY, exclude=exclude)
+        lease = balancer.acquire(KEY, exclude=exclude)
+    return lease
 
 
 def request_key(balancer: Any) -> str | None:
