@@ -90,7 +90,11 @@ class Ring:
         return avoided[0]
 
     def find(self, hash: int, avoid: Member | None) -> Member | None:
-        """Return the server of a hash, full or not."""
+        """Return the server of a hash, full or not.
+
+        If every other server has its share, HAProxy stops at the end of its second round, at the owner of the last node. That
+        owner may be the server to avoid.
+        """
         size = len(self._keys)
         if not size:
             return None
@@ -102,7 +106,7 @@ class Ring:
             member = self._owners[(place + step) % size]
             if member is not avoid and self._has_room(member):
                 return member
-        return self._owners[place]
+        return self._owners[-1]
 
     def add(self, member: Member) -> None:
         """Add a server that is usable again."""
