@@ -91,6 +91,11 @@ async def hedge(
     BaseException
         At once, what ends an attempt and is neither an ``Exception`` nor a cancellation, such as ``SystemExit``.
 
+    *When not to use it:* against slowness by overload, which further attempts increase: set a ``budget``. For attempts with side
+    effects.
+
+    Cost: a task per attempt, and up to ``extra`` more requests per call.
+
     Example
     -------
     >>> import asyncio

@@ -47,6 +47,16 @@ def found_in(request: Any, what: str, find: Callable[[Any], T], default: T) -> T
 def from_header(name: str) -> KeySource:
     """Take the key from a header.
 
+    Parameters
+    ----------
+    name
+        Name of the header; case does not matter.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is no name that HTTP allows.
+
     Example
     -------
     >>> class Request:
@@ -60,6 +70,16 @@ def from_header(name: str) -> KeySource:
 
 def from_cookie(name: str) -> KeySource:
     """Take the key from a cookie: the first of that name, whatever other cookies hold.
+
+    Parameters
+    ----------
+    name
+        Name of the cookie.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``name`` is no name that HTTP allows.
 
     Example
     -------
@@ -83,10 +103,22 @@ def from_cookie(name: str) -> KeySource:
 def from_query(name: str) -> KeySource:
     """Take the key from a field of the query.
 
+    Parameters
+    ----------
+    name
+        Name of the field, decoded. The first one of that name counts.
+
     Raises
     ------
     ConfigurationError
         If ``name`` is empty or no string.
+
+    Example
+    -------
+    >>> class Request:
+    ...     url = "http://orders/items?user=17&user=18"
+    >>> from_query("user")(Request())
+    '17'
     """
     wanted = valid.text("name", name)
 

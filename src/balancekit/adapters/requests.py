@@ -95,6 +95,8 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
     is eligible, and from ``ConfigurationError`` if the target of the last endpoint is not an address. There is no
     ``max_retries``: retries go elsewhere, see ``attempts``.
 
+    *When not to use it:* in a program on asyncio, which a request would block; use the adapters of httpx2, httpx or aiohttp.
+
     Example
     -------
     >>> import requests

@@ -59,6 +59,8 @@ class RoutedAdapter(ConstructorRepr, BaseAdapter):
     *Errors of requests* are the client's own: ``InvalidURL`` if no route takes a request or the table rejects it, with the
     reason; the others as for ``BalancedAdapter``.
 
+    *When not to use it:* for one pool; use :class:`~balancekit.adapters.requests.BalancedAdapter`.
+
     Example
     -------
     >>> import requests

@@ -56,6 +56,9 @@ def erlang_c(workers: int, in_flight: float, *, service: float = 1.0) -> Waiting
     ConfigurationError
         If a parameter is outside its bounds.
 
+    *When not to use it:* for separate queues or very unequal requests, which wait longer; simulate those
+    (:mod:`balancekit.sim`).
+
     Notes
     -----
     Assumes Poisson arrivals, exponential service and *one* queue: a bound that balancers in front of separate queues do

@@ -110,6 +110,11 @@ class Gslb(Record):
     ------
     ConfigurationError
         If ``sites`` is outside 1 to 10,000, or ``shares`` is not one share > 0 for each, in sum 1.
+
+    Example
+    -------
+    >>> Gslb(sites=2, shares=[0.75, 0.25]).worst_shares(1)
+    (1.0, 1.0)
     """
 
     sites: int
@@ -169,11 +174,18 @@ class L4(Tier):
         Connections that a node can remember.
     direct_return
         Whether servers answer clients directly, so that responses do not pass.
+    utilisation
+        The share of its rates that a node is planned to carry, above 0, at most 1; that of the plan if left out.
 
     Raises
     ------
     ConfigurationError
         If a limit is below 1e-6, none is given, or ``direct_return`` is no bool.
+
+    Example
+    -------
+    >>> [load.load for load in L4(gbps=10.0).loads(Demand(requests=100_000.0))]
+    [9.6]
     """
 
     _limits = MappingProxyType(
@@ -218,11 +230,18 @@ class L7(Tier):
         Gigabits per second of a node's link, in either direction; requests and responses come in and go out on it.
     open_connections
         Client connections that a node can hold.
+    utilisation
+        The share of its rates that a node is planned to carry, above 0, at most 1; that of the plan if left out.
 
     Raises
     ------
     ConfigurationError
         If a limit is below 1e-6, or none is given.
+
+    Example
+    -------
+    >>> [load.load for load in L7(handshakes_per_second=500.0).loads(Demand(requests=100_000.0, per_connection=50.0))]
+    [2000.0]
     """
 
     _limits = MappingProxyType(
@@ -260,11 +279,18 @@ class Backends(Tier):
         Requests a second that a server can do, if something else than its workers limits them.
     gbps
         Gigabits per second of a server's link, in either direction.
+    utilisation
+        The share of its rates that a node is planned to carry, above 0, at most 1; that of the plan if left out.
 
     Raises
     ------
     ConfigurationError
         If a limit is below 1e-6, or none is given.
+
+    Example
+    -------
+    >>> [load.load for load in Backends(workers=32).loads(Demand(requests=100_000.0, service=0.2))]
+    [20000.0]
     """
 
     _limits = MappingProxyType(

@@ -199,6 +199,9 @@ class MetricsProbe(_MetricsReader):
 
     Pages give no latency by number of requests, so ``Prequal`` picks the endpoint with the fewest requests.
 
+    *When not to use it:* if servers send their load with each answer; :class:`~balancekit.reported.HeaderReports` reads it
+    without further requests.
+
     Example
     -------
     >>> from balancekit import Endpoint

@@ -95,6 +95,9 @@ class HttpCheck(Record):
         If ``path``, ``host`` or a header cannot be sent, a status is outside 200 to 599, or ``body`` is no
         text. If ``address`` is no plain function, or ``tls`` is no ``SSLContext``.
 
+    *When not to use it:* if the answer depends on something that all endpoints share, such as a database. All endpoints would
+    fail at once; use :class:`DeepCheck`.
+
     Example
     -------
     >>> check = HttpCheck("/healthz", statuses={200}, body="ok")
@@ -163,6 +166,8 @@ class DeepCheck(Record):
     ConfigurationError
         If ``path``, ``member``, ``host`` or a header cannot be sent, or a status is outside 200 to 599. If
         ``address`` is no plain function, or ``tls`` is no ``SSLContext``.
+
+    *When not to use it:* if endpoints do not report their dependencies; use :class:`HttpCheck`.
 
     Example
     -------

@@ -26,10 +26,25 @@ def endpoints_of(where: str, value: object, *, environ: Mapping[str, str] | None
     ``headers``. A header's value may name an environment variable as ``${NAME}``, which keeps secrets out of the file. Without
     an environment (``None``) such names are unchanged.
 
+    Parameters
+    ----------
+    where
+        The place of the endpoints in the file, for errors.
+    value
+        A list of ids, a list of tables, or tables by id.
+    environ
+        The environment variables that headers name, or ``None``.
+
     Raises
     ------
     ConfigurationError
         For an unknown key, a value outside its range or a variable that is not set.
+
+    Example
+    -------
+    >>> [found] = endpoints_of("endpoints", {"a": {"target": "10.0.0.1:80", "weight": 2}}, environ=None)
+    >>> found.id, found.target, found.weight
+    ('a', '10.0.0.1:80', 2.0)
     """
     if isinstance(value, Mapping):
         return [_endpoint(f"{where}.{id}", id, facts, environ) for id, facts in value.items()]

@@ -76,6 +76,11 @@ def recipe(where: str, value: object, *, environ: Mapping[str, str] | None = Non
     ------
     ConfigurationError
         For an unknown key or a value outside its range.
+
+    Example
+    -------
+    >>> recipe("balancer", {"selector": "RingHash"}).make([Endpoint("a")])
+    <LoadBalancer of 1 endpoint by RingHash()>
     """
     facts = tables.table(where, value)
     selector = _selector(where, facts.pop("selector", None), facts.pop("options", {}))

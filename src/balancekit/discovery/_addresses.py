@@ -45,6 +45,11 @@ class SystemResolver(ConstructorRepr):
     ConfigurationError
         If ``host`` is neither a host name nor an address, or ``port`` is no integer from 1 to 65535.
 
+    *When not to use it:* if the TTL of the records matters; :class:`~balancekit.discovery.DnsResolver` follows it. If ports
+    or weights differ, use :class:`~balancekit.discovery.SrvResolver`.
+
+    Cost: one lookup of the system per refresh.
+
     Example
     -------
     >>> "127.0.0.1:80" in [endpoint.id for endpoint in SystemResolver("localhost", 80).resolve().endpoints]

@@ -76,6 +76,16 @@ class DnsResolver(ConstructorRepr):
         If ``host`` is no host name, for example an address; ``port`` is no integer from 1 to 65535; ``kinds`` is empty or
         has another item than ``"A"`` and ``"AAAA"``; an item of ``nameservers`` is no address; ``timeout`` is no number
         > 0; or ``tcp`` is no bool.
+
+    *When not to use it:* for names in ``/etc/hosts`` or another source of the system, which DNS does not know; use
+    :class:`SystemResolver`.
+
+    Cost: one query per type and search domain, up to the first name with records. The import of dnspython takes half a second.
+
+    Example
+    -------
+    >>> DnsResolver("orders.svc.example", 8080, nameservers=["10.0.0.2"])
+    DnsResolver('orders.svc.example', 8080, nameservers=['10.0.0.2'])
     """
 
     def __init__(
@@ -140,6 +150,15 @@ class SrvResolver(ConstructorRepr):
     ------
     ConfigurationError
         If ``name`` is no host name, ``timeout`` is not > 0, or a name server is no address.
+
+    *When not to use it:* if all endpoints have one port and equal weights; :class:`DnsResolver` needs no SRV records.
+
+    Cost: one query per search domain, up to the first name with records. Hosts are not resolved; clients resolve them.
+
+    Example
+    -------
+    >>> SrvResolver("_http._tcp.orders.example")
+    SrvResolver('_http._tcp.orders.example')
     """
 
     def __init__(

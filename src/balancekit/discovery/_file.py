@@ -40,6 +40,17 @@ class FileSdResolver(ConstructorRepr):
     ------
     ConfigurationError
         If ``path`` is no path of a file.
+
+    *When not to use it:* if the list is on another machine; use :class:`HttpSdResolver`.
+
+    Example
+    -------
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp(), "orders.json")
+    >>> path.write_text('[{"targets": ["10.0.0.1:80", "10.0.0.2:80"]}]')
+    45
+    >>> [endpoint.id for endpoint in FileSdResolver(path).resolve().endpoints]
+    ['10.0.0.1:80', '10.0.0.2:80']
     """
 
     refresh: Final = _EVERY_SECOND

@@ -68,6 +68,16 @@ class HttpSdResolver:
     ConfigurationError
         If ``url`` is no such URL, a time is not > 0, a header cannot be sent, or ``tls`` is no
         ``SSLContext``.
+
+    *When not to use it:* if the service is reached through a proxy only, or needs another method than GET. Pass a function that
+    uses your client.
+
+    Cost: one request per interval, on a new connection; parsing of the whole list.
+
+    Example
+    -------
+    >>> HttpSdResolver("https://sd.example/orders", headers={"Authorization": "Bearer s3cret"})
+    <HttpSdResolver of 'https://sd.example/orders'>
     """
 
     @checked_call

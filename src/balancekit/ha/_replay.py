@@ -64,6 +64,11 @@ class LoggedAdvert(NamedTuple):
 def read_advert_log(lines: Iterable[str]) -> Iterator[LoggedAdvert]:
     """Read a log of adverts, line by line; empty lines are skipped.
 
+    Parameters
+    ----------
+    lines
+        An open file, or lines.
+
     Raises
     ------
     ConfigurationError

@@ -162,6 +162,11 @@ def hash64(key: str | bytes | int) -> int:
     ------
     ConfigurationError
         If the key is not a str, bytes or int.
+
+    Example
+    -------
+    >>> hash64("user:1") == hash64(b"user:1")
+    True
     """
     return MURMUR3.hash64(key)
 

@@ -58,6 +58,8 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
     ConfigurationError
         If ``balancer`` is no balancer.
 
+    *When not to use it:* beside an exporter of this package, which exports the same counters.
+
     Example
     -------
     >>> from balancekit import LoadBalancer, Outcome

@@ -110,6 +110,9 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
 
     Cost: O(endpoints) per scrape; one observation of a histogram per successful request.
 
+    *When not to use it:* beside :func:`~balancekit.observability.opentelemetry.instrument` in one backend, which would then
+    have each figure twice.
+
     Example
     -------
     >>> from prometheus_client import CollectorRegistry, generate_latest

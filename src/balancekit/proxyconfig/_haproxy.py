@@ -41,6 +41,15 @@ def read_haproxy(
 ) -> ProxyConfig:
     """Read a configuration of HAProxy, with its maps and files of patterns.
 
+    Parameters
+    ----------
+    path
+        The path of the file.
+    files
+        The reader of files, with its limits; one of its own if left out.
+    environment
+        Environment variables that the configuration names; none if left out.
+
     Raises
     ------
     ProxyConfigError

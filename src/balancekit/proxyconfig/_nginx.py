@@ -76,6 +76,13 @@ OF_REQUESTS: Final = frozenset({"merge_slashes", "underscores_in_headers", "igno
 def read_nginx(path: str, *, files: Files | None = None) -> ProxyConfig:
     """Read a configuration of nginx and all that it includes.
 
+    Parameters
+    ----------
+    path
+        The path of the main file. Includes are relative to its folder.
+    files
+        The reader of files, with its limits; one of its own if left out.
+
     Raises
     ------
     ProxyConfigError

@@ -182,7 +182,13 @@ class Scenario(Record):
 
 
 def builtin_scenarios() -> dict[str, str]:
-    """Return the texts of the scenarios that the library contains, by name."""
+    """Return the texts of the scenarios that the library contains, by name.
+
+    Example
+    -------
+    >>> sorted(builtin_scenarios())[:3]
+    ['all-failing', 'black-hole', 'drain']
+    """
     folder = resources.files("balancekit.sim").joinpath("scenarios")
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     return {

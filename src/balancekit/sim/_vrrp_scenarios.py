@@ -95,7 +95,13 @@ class VrrpScenario(NamedTuple):
 
 
 def vrrp_scenarios() -> dict[str, VrrpScenario]:
-    """Return the built-in VRRP scenarios, by name."""
+    """Return the built-in VRRP scenarios, by name.
+
+    Example
+    -------
+    >>> sorted(vrrp_scenarios())[:3]
+    ['cut-wire', 'frozen', 'lost-adverts']
+    """
     return {
         "split-brain": VrrpScenario(
             "The network splits, and heals",
