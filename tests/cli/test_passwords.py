@@ -62,7 +62,7 @@ def test_a_password_is_not_printed(
 
 def test_a_table_of_a_process_hides_passwords() -> None:
     """Endpoints in the metrics of a process are shown without passwords."""
-    reading = Reading("healthy", 0.0, 0.0, 0.0, 0.0)
+    reading = Reading("healthy", 0.0, 0.0, 0.0, 0.0, 0.0)
     (row,) = rates({}, {("s", IDS[0]): reading}, 1.0)
     assert row.endpoint == "http://***@10.0.0.1:80"
 

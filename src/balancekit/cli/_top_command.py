@@ -28,6 +28,7 @@ from balancekit._support.headers import without_secrets
 from balancekit._support.text import with_ascii_host
 from balancekit.cli._console import output
 from balancekit.errors import ConfigurationError, printable, without_passwords
+from balancekit.outcome import FAILURES
 
 __all__ = ["EndpointRow", "rates", "readings", "run_top"]
 
@@ -37,6 +38,8 @@ MAX_BYTES: Final = 50_000_000
 SCHEMES: Final = ("http", "https")
 NARROW_COLUMNS: Final = 72
 """The width of a terminal below which some columns are left out, so that ids are shown."""
+FAILED: Final = frozenset([outcome.value for outcome in FAILURES])
+"""Values of the label ``outcome`` that count as failures of an endpoint."""
 _HANDLERS: Final = (
     urllib.request.ProxyHandler,
     urllib.request.HTTPHandler,
@@ -57,7 +60,13 @@ class Reading(NamedTuple):
     requests: float
     failures: float
     seconds: float
-    """Sum of the latencies of all requests."""
+    """Sum of the latencies of successful requests; the others have none."""
+    timed: float
+    """The number of these requests."""
+
+
+NO_READING: Final = Reading("", 0.0, 0.0, 0.0, 0.0, 0.0)
+"""The counters of an endpoint that is new, or whose process was restarted."""
 
 
 class EndpointRow(NamedTuple):
@@ -71,7 +80,7 @@ class EndpointRow(NamedTuple):
     failed: float
     """Failures per second."""
     mean: float | None
-    """Mean latency of the last interval, in seconds; ``None`` without requests."""
+    """Mean latency of the successful requests of the last interval, in seconds; ``None`` without any."""
 
 
 def run_top(options: argparse.Namespace) -> int:
@@ -123,13 +132,17 @@ def readings(text: str) -> dict[tuple[str, str], Reading]:
             if not name.startswith("balancekit_") or "endpoint" not in labels or not math.isfinite(value):
                 continue
             key = (labels.get("service", ""), labels["endpoint"])
-            own = found.setdefault(key, dict.fromkeys(("inflight", "requests", "failures", "seconds"), 0.0))
+            own = found.setdefault(
+                key, dict.fromkeys(("inflight", "requests", "failures", "seconds", "timed"), 0.0)
+            )
             if name == "balancekit_endpoint_state" and value == 1.0:
                 states[key] = labels.get("state", "")
             elif name == "balancekit_inflight_requests":
                 own["inflight"] = value
             elif name == "balancekit_request_duration_seconds_sum":
                 own["seconds"] = value
+            elif name == "balancekit_request_duration_seconds_count":
+                own["timed"] = value
             elif name == "balancekit_requests_total":
                 own["requests"] += value
                 own["failures"] += value if labels.get("outcome") in FAILED else 0.0
@@ -138,28 +151,24 @@ def readings(text: str) -> dict[tuple[str, str], Reading]:
     return {key: Reading(state=states.get(key, ""), **values) for key, values in found.items()}
 
 
-FAILED: Final = frozenset({"failure", "timeout", "connect_failed", "overloaded"})
-"""Outcomes that count as failures of an endpoint."""
-
-
 def rates(
     before: dict[tuple[str, str], Reading], after: dict[tuple[str, str], Reading], seconds: float
 ) -> list[EndpointRow]:
     """Return the rates between two readings. If a counter has decreased, the process was restarted, and it counts from 0."""
     rows = []
     for (service, endpoint), now in sorted(after.items()):
-        was = before.get((service, endpoint), Reading("", 0.0, 0.0, 0.0, 0.0))
+        was = before.get((service, endpoint), NO_READING)
         if now.requests < was.requests:
-            was = Reading("", 0.0, 0.0, 0.0, 0.0)
-        count = now.requests - was.requests
-        mean = (now.seconds - was.seconds) / count if count else None
+            was = NO_READING
+        timed = now.timed - was.timed
+        mean = (now.seconds - was.seconds) / timed if timed else None
         rows.append(
             EndpointRow(
                 service,
                 without_passwords(endpoint),
                 now.state,
                 int(now.inflight),
-                count / seconds,
+                (now.requests - was.requests) / seconds,
                 (now.failures - was.failures) / seconds,
                 mean,
             )
