@@ -153,11 +153,69 @@ server = {{ service = {{ kind = "exponential", mean = 0.02 }} }}
         assert "0.0000% of all keys move" in capsys.readouterr().out
 
 
+POOL = """
+title = "orders"
+
+[balancer]
+selector = "RingHash"
+
+[retry]
+attempts = 2
+
+[checks]
+interval = 5
+
+[endpoints.a]
+target = "10.0.0.1:80"
+weight = 2
+
+[endpoints.b]
+target = "10.0.0.2:80"
+zone = "eu"
+"""
+
+
+class TestPlan:
+    """Each change of a configuration is printed; a plan without one prints none."""
+
+    @pytest.mark.parametrize(
+        ("old", "new", "line"),
+        [
+            ("10.0.0.1:80", "10.0.0.9:80", "altered a: target"),
+            ('zone = "eu"', 'zone = "us"\npriority = 1', "altered b: priority, zone"),
+            ('zone = "eu"', 'zone = "eu"\nmetadata = { rack = "7" }', "altered b: metadata"),
+            ("weight = 2", "weight = 3", "reweighted a"),
+            ("endpoints.b", "endpoints.c", "added c"),
+            ('"orders"', '"carts"', "[title] changes"),
+            ("attempts = 2", "attempts = 3", "[retry] changes"),
+            ("interval = 5", "interval = 6", "[checks] changes"),
+            ("RingHash", "MaglevHash", "[balancer] changes: keys may move even if endpoints stay the same"),
+        ],
+    )
+    def test_a_changed_word_is_printed(self, old, new, line, tmp_path, capsys):
+        """An endpoint or a table that changes is named, and an equal file changes nothing."""
+        before, after = tmp_path / "before.toml", tmp_path / "after.toml"
+        before.write_text(POOL)
+        after.write_text(POOL.replace(old, new))
+        assert main(["plan", str(before), str(before)]) == 0
+        assert capsys.readouterr().out == "0.0000% of all keys move\n"
+        assert main(["plan", str(before), str(after)]) == 0
+        assert line in capsys.readouterr().out.splitlines()
+
+    def test_changed_settings_of_discovery_are_printed(self, tmp_path, capsys):
+        """Two sources with the same list of endpoints may differ in all else."""
+        before, after = tmp_path / "before.toml", tmp_path / "after.toml"
+        before.write_text('[discovery]\nsource = "static:10.0.0.1:80"\n')
+        after.write_text('[discovery]\nsource = "static:10.0.0.1:80"\ninterval = 5\n')
+        assert main(["plan", str(before), str(after)]) == 0
+        assert capsys.readouterr().out == "[discovery] changes\n"
+
+
 class TestTop:
     """A live view of a process."""
 
     def test_rates_are_differences_of_counters(self):
-        """Requests, failures and the mean latency of an interval come from two readings of real metrics."""
+        """Requests, failures and the mean latency of successes come from two readings of real metrics."""
         registry = CollectorRegistry()
         now = [100.0]
         balancer = LoadBalancer(["a"], clock=lambda: now[0])
@@ -177,8 +235,18 @@ class TestTop:
             2.0,
             0.5,
         )
-        assert row.mean == pytest.approx(1.5 / 4)
+        assert row.mean == pytest.approx(1.5 / 3)
         held.release()
+
+    def test_an_interval_without_successes_has_no_mean_latency(self):
+        """Failures have no duration, so an interval with failures alone shows none, not zero."""
+        registry = CollectorRegistry()
+        balancer = LoadBalancer(["a"])
+        BalancerCollector(balancer, service="orders", registry=registry)
+        before = readings(generate_latest(registry).decode())
+        balancer.acquire().release(Outcome.FAILURE)
+        (row,) = rates(before, readings(generate_latest(registry).decode()), 2.0)
+        assert (row.per_second, row.mean) == (0.5, None)
 
     def test_a_counter_that_went_back_began_anew(self):
         """After a restart of a process the rate counts from zero."""

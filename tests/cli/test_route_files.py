@@ -79,6 +79,67 @@ def test_plan_lists_what_changes(files, capsys):
     assert json.loads(capsys.readouterr().out)["sample"] == 0
 
 
+ROUTES = """
+[[route]]
+name = "a"
+to = { x = 1, y = 1 }
+prefix = "/a"
+
+[[route]]
+name = "b"
+to = "x"
+prefix = "/b"
+"""
+TURNED = "[[route]]".join([part for part in ROUTES.split("[[route]]")[::-1] if part.strip()])
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        *[
+            (ROUTES.replace('"/a"', f'"/a"\n{word}'), "changed: a")
+            for word in (
+                "priority = 1",
+                "timeout = 2.5",
+                "attempts = 3",
+                "retry_on = [503]",
+                'rewrite = "/v2"',
+                'method = "GET"',
+                'host = "a.test"',
+                'by = "cookie:u"',
+                'salt = "2"',
+                'headers = [{ name = "x", is = "1" }]',
+            )
+        ],
+        (ROUTES.replace("x = 1", "x = 2"), "changed: a"),
+        (ROUTES.replace('prefix = "/a"', 'exact = "/a"'), "changed: a"),
+        (f"[[route]]{TURNED}", "reordered: b, a"),
+        (f'[table]\norder = "specific"\n{ROUTES}', "table: order"),
+        (f'[table]\nspelling = "RAW"\n{ROUTES}', "table: spelling"),
+        (f'[table]\nno_match = "x"\n{ROUTES}', "table: no_match"),
+    ],
+)
+def test_plan_names_what_changes(text, line, tmp_path, capsys):
+    """Any change of a route, of their order or of the table is named; an equal file changes nothing."""
+    before, after = tmp_path / "before.toml", tmp_path / "after.toml"
+    before.write_text(ROUTES)
+    after.write_text(text)
+    assert main(["plan", str(before), str(before)]) == 0
+    assert capsys.readouterr().out == "no route changes\n"
+    assert main(["plan", str(before), str(after)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == line
+
+
+def test_plan_lists_requests_that_get_another_pool_for_no_match(tmp_path, capsys):
+    """A request that no route takes moves if the pool for such requests changes."""
+    before, after, sample = tmp_path / "before.toml", tmp_path / "after.toml", tmp_path / "sample"
+    before.write_text(f'[table]\nno_match = "x"\n{ROUTES}')
+    after.write_text(f'[table]\nno_match = "y"\n{ROUTES}')
+    sample.write_text("/b\n/c\n")
+    assert main(["plan", str(before), str(after), "--observed", str(sample)]) == 0
+    assert "1 of 2 requests take another route, or may get another pool" in capsys.readouterr().out
+
+
 SPLIT = """
 [table]
 order = "ORDER"

@@ -112,6 +112,51 @@ def test_plan_says_who_gets_another_site(zone, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["maps"]["world"]["moves"] == []
 
 
+SMALL = """
+[zone]
+origin = "example.com"
+primary = "ns1.example.com"
+contact = "admin.example.com"
+
+[check]
+port = 80
+
+[endpoints]
+eu-1 = "192.0.2.1"
+us-1 = "192.0.2.2"
+
+[names.www]
+policy = "weighted-one"
+weights = { eu-1 = 90, us-1 = 10 }
+
+[names."@"]
+records = { NS = ["ns1.example.com."] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("eu-1 = 90", "eu-1 = 50", "name www: other settings"),
+        ("[names.www]", "[names.www]\nthreshold = 0.1", "name www: other settings"),
+        ("[names.www]", "[names.www]\nttl = { minimum = 1, maximum = 2 }", "name www: other settings"),
+        ("ns1.example.com.", "ns2.example.com.", "name @: other records"),
+        ('us-1 = "192.0.2.2"', 'us-1 = "192.0.2.3"', "endpoint us-1: other addresses"),
+        ("admin.", "root.", "[zone] changes"),
+        ("port = 80", "port = 81", "[check] changes"),
+    ],
+)
+def test_plan_names_what_changes(old, new, line, tmp_path, capsys):
+    """Any change of a name, an endpoint or a table is named, and nothing else; an equal file changes nothing."""
+    before, after = tmp_path / "before.toml", tmp_path / "after.toml"
+    before.write_text(SMALL)
+    after.write_text(SMALL.replace(old, new))
+    assert main(["plan", str(before), str(before)]) == 0
+    assert capsys.readouterr().out == "nothing changes\n"
+    assert main(["plan", str(before), str(after)]) == 0
+    assert capsys.readouterr().out == f"{line}\n"
+
+
 def test_a_file_of_no_kind_is_named(tmp_path, capsys):
     """A file of no known kind is refused, with the tables that mark the kinds."""
     other = tmp_path / "other.toml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ from balancekit.balancer import LoadBalancer
 from balancekit.cli._first_list import first_list
 from balancekit.cli._status import print_answer
 from balancekit.config import load
+from balancekit.config._configuration import WORDS
+from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
 __all__ = ["explain", "plan"]
@@ -22,6 +24,8 @@ __all__ = ["explain", "plan"]
 Document = Mapping[str, Any]
 MAX_NAMED: Final = 20
 """Maximum number of endpoints that an error names."""
+FIELDS: Final = ("target", "priority", "zone", "metadata")
+"""The fields of an endpoint beside its id and its weight."""
 
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
@@ -56,19 +60,21 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
-    """Print the endpoints that a change of the file adds and removes, and the share of keys that it moves."""
+    """Print the endpoints and tables that a change of the file changes, and the share of keys that it moves."""
     if options.observed is not None:
         raise ConfigurationError("--observed", options.observed, "an option for zone files and route files")
     balancer = _balancer(*before)
     wanted = _balancer(*after)
     found = balancer.plan(wanted.endpoints)
-    changed = [word for word in ("balancer", "checks", "retry") if before[1].get(word) != after[1].get(word)]
+    changed = [word for word in WORDS if word != "endpoints" and before[1].get(word) != after[1].get(word)]
+    altered = _altered(balancer.endpoints, wanted.endpoints)
     if options.json:
         data = {
             "moved": found.moved,
             "added": found.added,
             "removed": found.removed,
             "reweighted": found.reweighted,
+            "altered": altered,
             "changed": changed,
         }
         print_answer(json.dumps(data, indent=1) + "\n")
@@ -80,9 +86,22 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
         lines.append(f"{found.moved:.4%} of all keys move")
     for word, ids in (("added", found.added), ("removed", found.removed), ("reweighted", found.reweighted)):
         lines += [f"{word} {id}" for id in ids]
+    lines += [f"altered {id}: {', '.join(fields)}" for id, fields in altered.items()]
     lines += [f"[{word}] changes" for word in changed if word != "balancer"]
     print_answer("\n".join(lines or ["nothing changes"]) + "\n")
     return 0
+
+
+def _altered(before: Iterable[Endpoint[Any]], after: Iterable[Endpoint[Any]]) -> dict[str, list[str]]:
+    """Return the names of the fields that change, without their values, which may be keys; weights are listed apart."""
+    found: dict[str, list[str]] = {}
+    known = {endpoint.id: endpoint for endpoint in before}
+    for new in after:
+        old = known.get(new.id, new)
+        fields = [name for name in FIELDS if getattr(old, name) != getattr(new, name)]
+        if fields:
+            found[new.id] = fields
+    return found
 
 
 def _balancer(path: Path, document: Document) -> LoadBalancer[Any]:

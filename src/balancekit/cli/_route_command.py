@@ -7,18 +7,20 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from balancekit._support.files import in_file
 from balancekit._support.parser import Parser
 from balancekit.cli._text_file import read_text
 from balancekit.errors import ConfigurationError
-from balancekit.l7 import Request, RouteTable, route_table
+from balancekit.l7 import Request, Route, RouteTable, route_table
 from balancekit.l7._changes import may_move
 
 __all__ = ["explain", "plan", "read_routes"]
 
 Document = Mapping[str, Any]
+TABLE: Final = ("order", "spelling", "no_match")
+"""The options of a route table."""
 
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
@@ -64,15 +66,10 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
     """Print the routes that differ, the requests of a sample that take another route, and problems of the new table."""
     old, new = read_routes(*before), read_routes(*after)
     sample = [] if options.observed is None else _sample(options.observed)
-    changes = (
-        old.plan(new.routes, sample).changes
-        if (old.order, old.spelling) == (new.order, new.spelling)
-        else None
-    )
-    moved = _compared(old, new, sample) if changes is None else [
-        (str(change.request), change.before, change.after) for change in changes
-    ]  # fmt: skip
     routes = _differing(old, new)
+    moved = _compared(old, new, sample) if routes["table"] else [
+        (str(change.request), change.before, change.after) for change in old.plan(new.routes, sample).changes
+    ]  # fmt: skip
     problems = [str(problem) for problem in new.check()]
     if options.json:
         requests = [{"request": request, "before": was, "after": will} for request, was, will in moved]
@@ -101,14 +98,23 @@ def read_routes(path: Path, document: Document) -> RouteTable[Any]:
 
 
 def _differing(old: RouteTable[Any], new: RouteTable[Any]) -> dict[str, list[str]]:
-    """Return the names of routes that were added, removed and changed."""
-    before = {route.name: repr(route) for route in old.routes}
-    after = {route.name: repr(route) for route in new.routes}
+    """Return the names of routes that were added, removed, changed and reordered, and of changed options of the table."""
+    before = {route.name: _facts(route) for route in old.routes}
+    after = {route.name: _facts(route) for route in new.routes}
+    places = [[name for name in names if name in before and name in after] for names in (before, after)]
+    ordered = old.order == new.order == "first"
     return {
         "added": [name for name in after if name not in before],
         "removed": [name for name in before if name not in after],
         "changed": [name for name in after if before.get(name, after[name]) != after[name]],
+        "reordered": [name for was, name in zip(*places, strict=True) if was != name and ordered],
+        "table": [name for name in TABLE if getattr(old, name) != getattr(new, name)],
     }
+
+
+def _facts(route: Route[Any]) -> list[object]:
+    """Return what distinguishes a route from another one of its name. Patterns of paths are compared by their text."""
+    return [repr(route.path), *[getattr(route, name) for name in Route.__slots__ if name != "path"]]
 
 
 def _problems(table: RouteTable[Any], *, as_json: bool) -> int:
@@ -124,7 +130,7 @@ def _problems(table: RouteTable[Any], *, as_json: bool) -> int:
 def _compared(
     old: RouteTable[Any], new: RouteTable[Any], sample: Sequence[Request]
 ) -> list[tuple[str, str | None, str | None]]:
-    """Return the requests that move, for tables of different orders or spellings, which have no ``plan``."""
+    """Return the requests that move, for tables of different options, which have no ``plan``."""
     found = []
     for request in sample:
         before, after = old.match(request), new.match(request)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from balancekit._support.parser import Parser
 from balancekit.cli._zone_file import observed_clients, read_zone
@@ -26,6 +26,8 @@ from balancekit.gslb import (
 __all__ = ["explain", "plan"]
 
 Document = Mapping[str, Any]
+TABLES: Final = ("zone", "check")
+"""The tables of a zone file beside its endpoints, maps and names."""
 
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
@@ -60,7 +62,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
-    """Print the share of clients that get another first site, for each map, and the names that change."""
+    """Print the share of clients that get another first site, for each map, and the names and tables that change."""
     old, new = read_zone(*before), read_zone(*after)
     observed = {} if options.observed is None else observed_clients(options.observed)
     maps = {
@@ -69,8 +71,18 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
         if name in new.maps
     }
     names = _changed_names(old, new)
+    for name in _changed(before[1]["names"], after[1]["names"]):
+        below = name.lower().removesuffix(f".{new.zone.origin}.").removesuffix(f"{new.zone.origin}.")
+        names.setdefault(below or "@", "other settings")
+    addresses = _changed(old.addresses, new.addresses)
+    tables = _changed(*[{word: document.get(word) for word in TABLES} for _, document in (before, after)])
     if options.json:
-        data = {"maps": {name: _plan_data(change) for name, change in maps.items()}, "names": names}
+        data = {
+            "maps": {name: _plan_data(change) for name, change in maps.items()},
+            "names": names,
+            "addresses": addresses,
+            "changed": tables,
+        }
         sys.stdout.write(json.dumps(data, indent=1) + "\n")
         return 0
     lines = []
@@ -87,6 +99,8 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
         for name in sorted({*old.maps} ^ {*new.maps})
     ]
     lines += [f"name {name}: {what}" for name, what in names.items()]
+    lines += [f"endpoint {id}: other addresses" for id in addresses]
+    lines += [f"[{word}] changes" for word in tables]
     sys.stdout.write("\n".join(lines or ["nothing changes"]) + "\n")
     return 0
 
@@ -130,6 +144,11 @@ def _plan_data(change: ChangePlan) -> dict[str, Any]:
             for (version, was, will), count in change.moves.items()
         ],
     }
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the keys of both whose values differ."""
+    return [key for key in before if key in after and before[key] != after[key]]
 
 
 def _changed_names(old: ZoneFile, new: ZoneFile) -> dict[str, str]:
