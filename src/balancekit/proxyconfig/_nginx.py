@@ -50,7 +50,9 @@ from balancekit.proxyconfig._nginx_decide import (
     refuse_path,
 )
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
-from balancekit.proxyconfig._nginx_listen import Listens
+from balancekit.proxyconfig._nginx_grammar import blocks_around, check_grammar
+from balancekit.proxyconfig._nginx_listen import Listens, refuse_repeated_listens
+from balancekit.proxyconfig._nginx_names import check_names
 from balancekit.proxyconfig._nginx_set import SetVariables
 from balancekit.proxyconfig._nginx_template import VariableSource
 from balancekit.proxyconfig._nginx_upstream import read_method, read_server
@@ -118,6 +120,8 @@ class _Reader:
             if directive.name == "upstream":
                 self._upstream(directive)
         machines = self._machines(self._listeners(http))
+        check_grammar(self.directives, blocks_around(self.directives))
+        check_names(self.directives)
         return ProxyConfig(
             "nginx", self.path, self.pools, self._router(machines), tuple(self.not_modelled), self.owners
         )
@@ -265,6 +269,7 @@ class _Reader:
         answer: Directive | None = None
         settings = dict(inherited)
         variables = SetVariables(self.variables, block.block or ())
+        refuse_repeated_listens(block)
         for directive in block.block or ():
             if directive.name == "listen":
                 self.listens.add(directive, ports, self.note)

@@ -40,6 +40,7 @@ TIME: Final = re.compile(r"(?:[0-9]{1,12}(?:ms|[yMwdhms])? ?)+")
 TIMES: Final = ("_timeout", "_time")
 """How the names of directives end whose value is a time."""
 SIZE: Final = re.compile(r"[0-9]{1,12}[kKmM]?")
+LONG_SIZE: Final = re.compile(r"[0-9]{1,12}[kKmMgG]?")
 
 
 def check_directives(directives: Iterable[Directive], inside: str = "", around: str = "") -> None:
@@ -69,6 +70,12 @@ def check_directives(directives: Iterable[Directive], inside: str = "", around: 
             and not (one.args and TIME.fullmatch(one.args[0]))
         ):
             raise ProxyConfigError(one.origin, f"{one.name} has a time, as 500ms, 10s or 1m30s")
+        if (
+            one.name.endswith("_size")
+            and is_neutral(one.name)
+            and not LONG_SIZE.fullmatch("".join(one.args[:1]))
+        ):
+            raise ProxyConfigError(one.origin, f"{one.name} has a size, as 8192, 8k or 1m")
         if inside == "upstream" and is_neutral(one.name):
             _check_in_upstream(one)
         if one.name == "server_name" and not one.args:

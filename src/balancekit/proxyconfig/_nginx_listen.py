@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, final
 
 from balancekit.proxyconfig._model import ProxyConfigError
 from balancekit.proxyconfig._nginx_decide import DEFAULT_PORT
 from balancekit.proxyconfig._nginx_files import Directive
 
-__all__ = ["Listens"]
+__all__ = ["Listens", "refuse_repeated_listens"]
 
 PORTS: Final = re.compile(r"(?:.*:)?([0-9]+)(?:-([0-9]+))?")
 MAX_PORT: Final = 65_535
@@ -21,6 +21,17 @@ WORDS: Final = frozenset(
     so_keepalive= setfib= fastopen= backlog= rcvbuf= sndbuf= accept_filter= ipv6only=""".split()  # noqa: SIM905 - a list
 )
 """Parameters, those with a value up to their equals sign."""
+ON_OFF: Final = re.compile("on|off")
+SIZE: Final = re.compile("[0-9]{1,9}[kKmM]?")
+VALUES: Final[Mapping[str, re.Pattern[str]]] = {
+    "backlog=": re.compile("0*[1-9][0-9]{0,9}"),
+    "rcvbuf=": SIZE,
+    "sndbuf=": SIZE,
+    "fastopen=": re.compile("[0-9]{1,9}"),
+    "ipv6only=": ON_OFF,
+    "so_keepalive=": re.compile("on|off|(?=.*[0-9])[0-9smhd]*(?::[0-9smhd]*){0,1}(?::[0-9]*)?"),
+}
+"""What the values of parameters look like."""
 EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "[::]"})  # noqa: S104 - read, not bound
 
 
@@ -63,8 +74,11 @@ class Listens:
             )
         words = {*directive.args[1:]}
         for word in words:
-            if "".join(word.partition("=")[:2]) not in WORDS:
+            name, equals, value = word.partition("=")
+            if name + equals not in WORDS:
                 raise ProxyConfigError(directive.origin, f"listen has no parameter {word!r}")
+            if name + equals in VALUES and VALUES[name + equals].fullmatch(value) is None:
+                raise ProxyConfigError(directive.origin, f"listen: {value!r} is no value of {name}")
         default = bool({"default_server", "default"} & words)
         for port in found[:MAX_PORTS]:
             if default and (where, port) in self._defaults:
@@ -74,6 +88,26 @@ class Listens:
             if "ssl" in words:
                 self.tls_ports.add(port)
             ports[port] = ports.get(port, False) or default
+
+
+def refuse_repeated_listens(server: Directive) -> None:
+    """Refuse a server that listens twice on an address and port.
+
+    Raises
+    ------
+    ProxyConfigError
+        With the line of the second ``listen``.
+    """
+    seen: set[tuple[str, int]] = set()
+    for directive in server.all("listen"):
+        text = directive.args[0] if directive.args else ""
+        where = text.rpartition(":")[0] if PORTS.fullmatch(text) else text
+        if where in EVERYWHERE and where != "[::]":
+            where = ""
+        for port in _ports(directive) or range(1):
+            if (where, port) in seen:
+                raise ProxyConfigError(directive.origin, f"the server listens on {text} already")
+            seen.add((where, port))
 
 
 def _ports(directive: Directive) -> range:

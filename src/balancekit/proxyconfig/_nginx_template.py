@@ -63,7 +63,7 @@ class Template:
         start = 0
         for found in VARIABLE.finditer(text):
             name = found[1] or found[2]
-            if name in captures:
+            if name in captures and not (found[1] or "").isdecimal():
                 self.fixed = False
                 self._parts += [written_bytes(text[start : found.start()]), name]
                 start = found.end()

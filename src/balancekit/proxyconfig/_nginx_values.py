@@ -128,6 +128,12 @@ class Variables:
     def find(self, name: str) -> Value | None:
         """Return how to compute a variable, ``None`` if it is not known here."""
         lower = name.lower()
+        if lower in self._waiting:
+            self._read(lower)
+        elif self._open and lower in self._depths:
+            self._open[-1] = max(self._open[-1], self._depths[lower])
+        if lower in self._maps:  # before a variable of nginx, which a map may define again
+            return self._maps[lower]
         if lower in PLAIN:
             return PLAIN[lower]
         if lower == "scheme":
@@ -137,11 +143,7 @@ class Variables:
         for prefix, value in (("arg_", _argument), ("http_", self._header), ("cookie_", _cookie)):
             if lower.startswith(prefix):
                 return value(name[len(prefix) :])
-        if lower in self._waiting:
-            self._read(lower)
-        elif self._open and lower in self._depths:
-            self._open[-1] = max(self._open[-1], self._depths[lower])
-        return self._maps.get(lower)
+        return None
 
     def _port(self, request: ProxyRequest) -> Port | None:
         number = self.first_port if request.port is None else request.port
@@ -192,6 +194,7 @@ class _MapTable:
         self._default = default
         self._exact: dict[bytes, Template] = {}
         self._hosts: HostNames[Template] | None = None
+        self._forms: set[str] = set()
         self._expressions: list[tuple[re.Pattern[str], Template]] = []
         self._seen: set[tuple[bool, bytes]] = set()
         self.uncertain: bool = bool(source.unknown or source.doubtful)
@@ -231,9 +234,19 @@ class _MapTable:
             if compiled_entry is not None:
                 self._expressions.append((compiled_entry, result))
         elif self._hosts is not None:  # nginx, too, takes names with wildcards only after the word hostnames
-            self._hosts.add(name.decode("latin-1"), result)
+            host = name.decode("latin-1")
+            self._add_host(entry, host, self._hosts, result)
         else:
             self._exact[name] = result
+
+    def _add_host(self, entry: Directive, host: str, hosts: HostNames[Template], result: Template) -> None:
+        forms = hosts.forms(host)
+        if not forms:
+            raise ProxyConfigError(entry.origin, f"{entry.name}: *. stands before a name, .* behind one")
+        if not self._forms.isdisjoint(forms):
+            raise ProxyConfigError(entry.origin, f"a second line for {entry.name!r}")
+        self._forms.update(forms)
+        hosts.add(host, result)
 
     def value(self, request: ProxyRequest) -> bytes:
         """Return what the map makes of a request."""

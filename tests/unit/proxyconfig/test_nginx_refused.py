@@ -53,3 +53,24 @@ def test_a_map_with_an_expression_that_only_pcre_has_is_doubtful(read):
     )
     assert [note.why for note in found.not_modelled] == ["the value of $part is not known here"]
     assert found.pools["v"].start is None
+
+
+@pytest.mark.parametrize("foreign", ["load_module modules/x.so;", "fancy on;"])
+def test_a_variable_may_come_from_a_module_that_is_not_part_of_nginx(tmp_path, foreign):
+    """A file that loads a module, or has a directive of one, may use variables that are not known."""
+    path = tmp_path / "nginx.conf"
+    text = config(tmp_path, "location", "add_header X $fancy_name;")
+    path.write_text(f"{foreign}\n{text}", encoding="utf-8")
+    assert read_nginx(str(path)).route(ProxyRequest("/")).pool == "u"
+
+
+@pytest.mark.parametrize("name", ["http_zz", "arg_zz", "cookie_zz", "args"])
+def test_a_map_that_defines_a_variable_of_requests_decides_its_value(read, name):
+    """A map comes before what the request has."""
+    found = read(
+        "http",
+        f"map $uri ${name} {{ default mapped; }} upstream v {{ hash ${name}; server 127.0.0.1:1; }}"
+        " server { listen 18082; location / { proxy_pass http://v; } }",
+    )
+    request = ProxyRequest("/?zz=a", port=18082, headers=[("zz", "a"), ("Cookie", "zz=a")])
+    assert found.pools["v"].key_of(request, found.route(request)) == "mapped"

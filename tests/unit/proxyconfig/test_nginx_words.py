@@ -355,7 +355,6 @@ def test_directives_of_a_family_mean_what_those_of_proxy_mean(written, family):
         "limit_req_zone $binary_remote_addr zone=a:1m rate=1r/s",
         "proxy_cache_path /tmp/c keys_zone=c:1m",
         "fastcgi_intercept_errors on",
-        "valid_referers none blocked",
         "more_set_headers 'A: b'",
         "brotli on",
         "http2_max_concurrent_streams 64",
@@ -365,6 +364,12 @@ def test_directives_of_a_family_mean_what_those_of_proxy_mean(written, family):
 def test_directives_that_decide_nothing_are_not_listed(written, line):
     """They change responses, buffers and variables, and no choice of a server."""
     assert written(f"{line}; server {{ location / {{ return 204; }} }}").not_modelled == ()
+
+
+def test_lines_of_a_server_that_decide_nothing_are_not_listed(written):
+    """They stand in a server and not around it."""
+    line = "valid_referers none blocked; set $a $invalid_referer;"
+    assert written(f"server {{ {line} location / {{ return 204; }} }}").not_modelled == ()
 
 
 def test_an_upstream_may_have_a_resolver_of_its_own(written):

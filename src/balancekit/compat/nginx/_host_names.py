@@ -54,6 +54,15 @@ class HostNames(Generic[T]):
             elif lower not in self._suffixes:
                 self._exact[lower[1:]] = self._suffixes[lower] = value
 
+    @staticmethod
+    def forms(name: str) -> tuple[str, ...]:
+        """Return what a name stands for: ``.shop.test`` for two names. None for one that nginx does not take."""
+        body = name.removeprefix("*.") if name != "*." else "*"
+        body = body.removesuffix(".*") if body == name and name != ".*" else body
+        if "*" in body.removeprefix(".*") or ".." in body:
+            return ()
+        return (f"*{name}", name[1:]) if name.startswith(".") and body == name else (name,)
+
     def find(self, host: str) -> T | None:
         """Return the value of a host, which is given in lower case; ``None`` if no name matches."""
         if host in self._exact:
