@@ -68,7 +68,7 @@ def simulate(read: ZoneFile, options: argparse.Namespace) -> int:
         sys.stdout.write(f"{step['from']:6.10g} s  failed {step['failed']:6.1%}  {shares}\n")
     failures = "no request failed" if last is None else f"the last request failed at {last:.1f} s"
     sys.stdout.write(
-        f"{failures}; requests fail for at most {longest:g} s after an endpoint dies "
+        f"{failures}; if another endpoint is up, requests fail for at most {longest:g} s after one dies "
         f"(detection {longest - ttl.maximum:g}, TTL {ttl.maximum})\n"
     )
     return 0
