@@ -15,8 +15,9 @@ import gc
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import count
 from typing import Any, Final, Self
 
 TOOL_ID: Final = 4
@@ -157,3 +158,15 @@ else:
             if event == "opcode" and frame.f_lasti in backward_jumps(frame.f_code):
                 self._hit(frame.f_code, frame.f_lineno, "jump")
             return self._opcode
+
+
+def at_every_place(*, jumps: bool) -> Iterator[Injector]:
+    """Yield an injector for one place after the other, the last one for a place that does not come.
+
+    Do what is tested with each of them. ``place`` of the last one says how many places there were, plus one.
+    """
+    for place in count(1):
+        injector = Injector(place, jumps=jumps)
+        yield injector
+        if not injector.where:
+            return

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.concurrency._interrupts import Injector, Interrupt
+from tests.concurrency._interrupts import Interrupt, at_every_place
 
 from balancekit.ha import (
     SyncGroup,
@@ -81,21 +81,16 @@ def test_a_call_after_an_interrupted_one_gives_its_effects(name: str, jumps: boo
     make, call = CALLS[name]
     wanted = call(make())
     assert wanted
-    place = 0
-    while True:
-        place += 1
+    for injector in at_every_place(jumps=jumps):
         machine = make()
-        injector = Injector(place, jumps=jumps)
         found = None
         # A TypeError is what CPython 3.11 makes of an exception at the entry of a `__call__`.
         with suppress(Interrupt, TypeError), injector:
             found = call(machine)
-        if not injector.where:
-            break
         if found is None:
             found = call(machine)
         assert found == wanted, injector.where
-    assert place > (1 if jumps else MIN_PLACES)
+    assert injector.place > (1 if jumps else MIN_PLACES)
 
 
 def deep(frames: int, function: Callable[[], Any]) -> Any:

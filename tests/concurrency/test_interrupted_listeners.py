@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from tests.concurrency._interrupts import Injector, Interrupt
+from tests.concurrency._interrupts import Interrupt, at_every_place
 
 from balancekit import LoadBalancer
 from balancekit.discovery._slices import EndpointSlices
@@ -53,20 +53,17 @@ def interrupted(
 
     Yield the thing, where the interrupt came, and whether it was raised to the caller.
     """
-    place = 0
-    while True:
-        place += 1
-        thing, injector, came = make(), Injector(place, jumps=jumps), False
+    for injector in at_every_place(jumps=jumps):
+        thing, came = make(), False
         with suppress(TypeError):  # what CPython 3.11 makes of an exception at the entry of a `__call__`
             try:
                 with injector:
                     act(thing)
             except Interrupt:
                 came = True
-        if not injector.where:
-            break
-        yield thing, injector.where, came
-    assert jumps or place > MIN_PLACES
+        if injector.where:
+            yield thing, injector.where, came
+    assert jumps or injector.place > MIN_PLACES
 
 
 def balancer() -> LoadBalancer[str]:

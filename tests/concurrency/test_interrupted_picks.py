@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Any
 
 import pytest
-from tests.concurrency._interrupts import Injector, Interrupt
+from tests.concurrency._interrupts import Interrupt, at_every_place
 
 from balancekit.node import Node
 from balancekit.scheduling import LowestFirst, Ranked, ScoreBuckets, SmoothWrr
@@ -78,15 +78,10 @@ def test_an_interrupt_anywhere_in_a_pick_loses_no_endpoint(
     make: Callable[[list[Node]], Any], exclude: tuple[str, ...], *, jumps: bool
 ) -> None:
     """After a KeyboardInterrupt at any place of a pick, each later pick is a minimum, with exclusions too."""
-    place = 0
-    while True:
-        place += 1
+    for injector in at_every_place(jumps=jumps):
         nodes, order = disturbed(make)
-        injector = Injector(place, jumps=jumps)
         with suppress(Interrupt), injector:
             order.lowest_except(set(exclude))
-        if not injector.where:
-            break
         for _ in range(12):
             found = order.lowest()
             assert score(found) == min(map(score, nodes)), injector.where
@@ -94,24 +89,21 @@ def test_an_interrupt_anywhere_in_a_pick_loses_no_endpoint(
         for node in nodes:
             others = {other.id for other in nodes if other is not node}
             assert order.lowest_except(others) is node, injector.where
-    assert place > (2 if jumps else 10)
+    assert injector.place > (2 if jumps else 10)
 
 
 @pytest.mark.parametrize("weights", [[5.0, 1.0, 1.0], [2.5, 2.5, 1.0, 0.3]])
 def test_an_interrupted_turn_is_taken_or_not(weights):
     """A KeyboardInterrupt at any place leaves ``SmoothWrr.take`` done or not begun. The order goes on from there."""
     for jumps in (False, True):
-        place, where = 0, "the first"
-        while where:
-            place += 1
+        for injector in at_every_place(jumps=jumps):
             turns, wanted = SmoothWrr(weights), SmoothWrr(weights)
             for _ in range(5):
                 assert turns.take() == wanted.take()
-            injector = Injector(place, jumps=jumps)
             with suppress(Interrupt), injector:
                 turns.take()
             where = injector.where
             follows = [turns.take() for _ in range(12)]
             expected = [wanted.take() for _ in range(13)]
             assert follows in (expected[:12], expected[1:]), where
-        assert jumps or place > 3
+        assert jumps or injector.place > 3

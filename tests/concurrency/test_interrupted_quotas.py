@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,6 +91,7 @@ def test_an_endpoint_of_an_interrupted_change_has_tokens(
     assert ask_each(lb) == []
 
 
+@pytest.mark.usefixtures("switch_often")
 def test_tokens_are_neither_lost_nor_made_by_threads() -> None:
     """What was granted is what was spent and what is held, with exchanges in many threads beside a pick."""
     block, threads, rounds = TokenBlock("a", 1.0, 1e9, 1.0), 4, 2_000
@@ -102,19 +102,14 @@ def test_tokens_are_neither_lost_nor_made_by_threads() -> None:
             block.grant(1.0)
 
     running = [threading.Thread(target=exchange) for _ in range(threads)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in running:
-            thread.start()
-        spent = 0
-        while any(map(threading.Thread.is_alive, running)):
-            block.settle(0.0)
-            if block.has(1.0):
-                block.spend(1.0)
-                spent += 1
-    finally:
-        sys.setswitchinterval(interval)
+    for thread in running:
+        thread.start()
+    spent = 0
+    while any(map(threading.Thread.is_alive, running)):
+        block.settle(0.0)
+        if block.has(1.0):
+            block.spend(1.0)
+            spent += 1
     block.settle(0.0)
     assert block.tokens + spent == threads * rounds
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.concurrency._interrupts import Injector, Interrupt
+from tests.concurrency._interrupts import Injector, Interrupt, at_every_place
 
 from balancekit import LoadBalancer, RoundRobin
 from balancekit._support.fork import new_condition
@@ -137,16 +137,13 @@ def _threads() -> set[threading.Thread]:
 def test_a_second_stop_finishes_one_that_was_interrupted(kind: str, sockets: list[_Socket]) -> None:
     """After a KeyboardInterrupt at any place of ``stop``, another leaves no thread, no socket and no listener, and the runner can start again."""
     for jumps in (False, True):
-        place, where = 0, "the first"
-        while where:
-            place += 1
+        for injector in at_every_place(jumps=jumps):
             lb = LoadBalancer(["a"])
             listeners = lb._runtime.listeners._listeners
             _HOOKS.clear()
             sockets.clear()
             before = _threads()
             runner = MAKERS[kind](lb)
-            injector = Injector(place, jumps=jumps)
             with suppress(Interrupt), injector:
                 runner.stop()
             where = injector.where
@@ -161,7 +158,7 @@ def test_a_second_stop_finishes_one_that_was_interrupted(kind: str, sockets: lis
             runner.start()
             runner.stop()
             assert _threads() <= before, where
-        assert jumps or place > MIN_PLACES
+        assert jumps or injector.place > MIN_PLACES
 
 
 @pytest.mark.timeout(300)
@@ -258,14 +255,11 @@ class _Server:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 def test_a_second_close_of_a_store_finishes_one_that_was_interrupted() -> None:
     """After a KeyboardInterrupt at any place of ``close``, another ends the thread and takes the counts back last."""
-    place, where = 0, "the first"
-    while where:
-        place += 1
+    for injector in at_every_place(jumps=False):
         server = _Server()
         before = _threads()
         store = RedisStore(server, name="checkout", period=50.0)
         store.start()
-        injector = Injector(place, jumps=False)
         with suppress(Interrupt), injector:
             store.close()
         where = injector.where
@@ -274,19 +268,16 @@ def test_a_second_close_of_a_store_finishes_one_that_was_interrupted() -> None:
         assert server.calls[-1] == (SCRIPT, *store.core.leaving()), where
         store.start()
         assert _threads() <= before, where
-    assert place > MIN_PLACES
+    assert injector.place > MIN_PLACES
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 def test_a_second_stop_of_shared_ejections_finishes_one_that_was_interrupted() -> None:
     """After a KeyboardInterrupt at any place of ``stop``, another takes every listener away."""
-    place, where = 0, "the first"
-    while where:
-        place += 1
+    for injector in at_every_place(jumps=False):
         lb = LoadBalancer(["a"])
         store = RedisStore(_Server(), name="checkout")
         ejections = SharedEjections(lb, store)
-        injector = Injector(place, jumps=False)
         with suppress(Interrupt), injector:
             ejections.stop()
         where = injector.where
@@ -294,7 +285,7 @@ def test_a_second_stop_of_shared_ejections_finishes_one_that_was_interrupted() -
         assert not lb._runtime.listeners._listeners, where
         assert not lb._runtime.ledger.observers, where
         assert not store.core.listeners, where
-    assert place > MIN_PLACES
+    assert injector.place > MIN_PLACES
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
@@ -333,9 +324,7 @@ class _Inner(httpx.BaseTransport, httpx.AsyncBaseTransport):
 def test_a_second_close_of_a_transport_finishes_one_that_was_interrupted(routed: bool) -> None:
     """After a KeyboardInterrupt at any place of ``close``, another closes every inner transport."""
     for jumps in (False, True):
-        place, where = 0, "the first"
-        while where:
-            place += 1
+        for injector in at_every_place(jumps=jumps):
             made: list[_Inner] = []
 
             def make(_endpoint: object, made: list[_Inner] = made) -> _Inner:
@@ -351,14 +340,13 @@ def test_a_second_close_of_a_transport_finishes_one_that_was_interrupted(routed:
                 )
             for _ in range(3):
                 transport.handle_request(httpx.Request("GET", "http://shop.test/")).close()
-            injector = Injector(place, jumps=jumps)
             with suppress(Interrupt), injector:
                 transport.close()
             where = injector.where
             transport.close()
             assert len(made) == 3
             assert all(inner.is_closed for inner in made), where
-        assert jumps or place > MIN_PLACES
+        assert jumps or injector.place > MIN_PLACES
 
 
 class _AsynchronousHook:

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.concurrency._interrupts import Injector, Interrupt
+from tests.concurrency._interrupts import Interrupt, at_every_place
 from tests.fuzz._calls import state_of
 
 from balancekit.health import CheckResult, Health, Lifecycle
@@ -150,15 +150,10 @@ def test_an_interrupt_anywhere_leaves_a_table_as_it_was_or_changed(name, jumps):
     make, change = CHANGES[name]
     old, new = make(), make()
     change(new)
-    place = 0
-    while True:
-        place += 1
+    for injector in at_every_place(jumps=jumps):
         table = make()
-        injector = Injector(place, jumps=jumps)
         with suppress(Interrupt, TypeError), injector:
             change(table)
-        if not injector.where:
-            break
         if isinstance(table, FlowTable):
             generations = [table._newest, *table._closed]
             stored = [key for flows in generations for key in flows]
@@ -166,7 +161,7 @@ def test_an_interrupt_anywhere_leaves_a_table_as_it_was_or_changed(name, jumps):
             assert len(table._closed) == len(table._closed_since), injector.where
         if name not in EVICTING or len(table) >= min(len(old), len(new)):
             assert seen(table) in (seen(old), seen(new)), injector.where
-    assert place > (0 if jumps else 4)
+    assert injector.place > (0 if jumps else 4)
 
 
 @pytest.mark.parametrize("jumps", [False, True], ids=["calls", "jumps"])
@@ -176,17 +171,12 @@ def test_an_interrupted_count_forgets_old_requests_once(jumps):
     after.accepted(now=135.0)
     either = [one.probability(now=135.0) for one in (throttle(), after)]
     assert either == [pytest.approx((6 - 2 * accepted) / 7) for accepted in (1, 2)]
-    place = 0
-    while True:
-        place += 1
+    for injector in at_every_place(jumps=jumps):
         made = throttle()
-        injector = Injector(place, jumps=jumps)
         with suppress(Interrupt, TypeError), injector:
             made.accepted(now=135.0)
-        if not injector.where:
-            break
         assert made.probability(now=135.0) in either, injector.where
-    assert place > 3
+    assert injector.place > 3
 
 
 def failing(machine: Any, number: int) -> None:
@@ -239,11 +229,8 @@ MACHINES: dict[str, tuple[Callable[[], Any], Change]] = {
 def test_an_endpoint_whose_health_was_interrupted_returns(name, jumps):
     """KeyboardInterrupt at every place of a change of health: an endpoint that answers well is healthy again."""
     make, change = MACHINES[name]
-    place = 0
-    while True:
-        place += 1
+    for injector in at_every_place(jumps=jumps):
         machine = make()
-        injector = Injector(place, jumps=jumps)
         with suppress(Interrupt, TypeError), injector:
             change(machine)
         for second in range(200, 220):
@@ -253,6 +240,4 @@ def test_an_endpoint_whose_health_was_interrupted_returns(name, jumps):
             if machine.eligible:
                 machine.observe(Completion(Outcome.SUCCESS, started_at=now, ended_at=now), now=now)
         assert machine.health is Health.HEALTHY, injector.where
-        if not injector.where:
-            break
-    assert place > (0 if jumps else 5)
+    assert injector.place > (0 if jumps else 5)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from random import Random
 
 import pytest
-from tests.concurrency._interrupts import Injector, Interrupt
+from tests.concurrency._interrupts import Interrupt, at_every_place
 
 from balancekit import (
     ConfigurationError,
@@ -109,18 +109,13 @@ def check(lb, selector, change, where):
 @pytest.mark.parametrize("jumps", [False, True], ids=["calls", "jumps"])
 def test_an_interrupt_anywhere_leaves_the_old_state_or_the_new_one(selector, change, jumps):
     """A KeyboardInterrupt at any place leaves the old state or the new one. The same change succeeds afterwards."""
-    place = 0
-    while True:
-        place += 1
+    for injector in at_every_place(jumps=jumps):
         lb = fresh(selector, change)
-        injector = Injector(place, jumps=jumps)
         # A TypeError is what CPython 3.11 makes of an exception at the entry of a `__call__`.
         with suppress(Interrupt, TypeError), injector:
             CHANGES[change][0](lb)
-        if not injector.where:
-            break
         check(lb, selector, change, injector.where)
-    assert place > (MIN_JUMPS if jumps else MIN_CALLS)
+    assert injector.place > (MIN_JUMPS if jumps else MIN_CALLS)
 
 
 def at_depth(depth, function):
@@ -178,19 +173,14 @@ def test_an_interrupted_change_of_a_structure_leaves_the_old_one_or_the_new_one(
     make, change = STRUCTURES[name]
     old, new = make(), make()
     change(new)
-    place = 0
-    while True:
-        place += 1
+    for injector in at_every_place(jumps=jumps):
         structure = make()
-        injector = Injector(place, jumps=jumps)
         with suppress(Interrupt, TypeError), injector:
             change(structure)
-        if not injector.where:
-            break
         whole = old if structure.nodes == old.nodes else new
         assert structure.nodes == whole.nodes, injector.where
         assert owners(structure) == owners(whole), injector.where
         if not whole.nodes:
             with pytest.raises(PoolEmptyError):
                 structure.lookup("key")
-    assert place > (0 if jumps else 5)
+    assert injector.place > (0 if jumps else 5)

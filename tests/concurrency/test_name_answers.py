@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from random import Random
@@ -14,15 +13,6 @@ from balancekit.gslb import AllUp, Client, FailBack, Failover, Geo, GeoMap, Poli
 
 QUERY = Query(name="www", client=Client(address="192.0.2.53"))
 FAIL_BACK = FailBack(hold_down=0.5, ramp=5.0, steps=50)
-
-
-@pytest.fixture
-def quick_switches() -> Iterator[None]:
-    """Let threads alternate after almost every instruction."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def failover() -> Failover:
@@ -36,7 +26,7 @@ def geo() -> Geo:
     return Geo(GeoMap.build(default=["eu", "us"]), sites, fail_back=FAIL_BACK)
 
 
-@pytest.mark.usefixtures("quick_switches")
+@pytest.mark.usefixtures("switch_often")
 @pytest.mark.parametrize("make", [failover, geo])
 def test_answers_of_many_threads_share_a_fail_back(make: Callable[[], Policy]) -> None:
     """No answer fails, and each names one site, whatever other threads see of the sites at that moment."""

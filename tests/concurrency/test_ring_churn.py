@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 
@@ -11,19 +10,12 @@ import pytest
 from balancekit import Endpoint, LoadBalancer, MaglevHash, RingHash
 from balancekit.hashing import AnchorHash, HashRing
 
+pytestmark = pytest.mark.usefixtures("switch_often")
+
 NODES = [f"n{number:02}" for number in range(30)]
 READERS = 8
 MIN_READS, MIN_CHANGES = 1_000, 20
 MAX_SECONDS = 60.0
-
-
-@pytest.fixture(autouse=True)
-def switching():
-    """Let threads change places a hundred times as often as usual."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 def race(read, change):

@@ -12,15 +12,6 @@ from balancekit.l7 import Request, Route, RouteTable, exact, prefix
 REQUESTS = [Request("/a"), Request("/b/c"), Request("/c", host="y.x.test"), Request("/d")]
 
 
-@pytest.fixture
-def switch_often():
-    """Let threads interrupt each other as often as the interpreter can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 def traced(act, at_event):
     """Return what a call returns; ``at_event`` is called at every line of it and of what it calls, as another thread may be."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 from collections import Counter
 from random import Random
@@ -32,16 +31,9 @@ from balancekit.routing import Locality, MaxInFlight, Priority, RateLimit
 THREADS = 8
 REQUESTS = 100_000
 
+pytestmark = pytest.mark.usefixtures("switch_often")
+
 KEPT = [Endpoint(f"kept-{k}", weight=1 + k % 3) for k in range(6)]
-
-
-@pytest.fixture(autouse=True)
-def switch_often():
-    """Let threads interrupt each other as often as the interpreter can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def run_all(functions):
