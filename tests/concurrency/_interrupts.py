@@ -30,12 +30,20 @@ class Interrupt(KeyboardInterrupt):
 
 @cache
 def backward_jumps(code: Any) -> frozenset[int]:
-    """Return the offsets of the backward jumps of a code object at which signals are delivered."""
-    return frozenset(
-        instruction.offset
-        for instruction in dis.get_instructions(code)
-        if "JUMP_BACKWARD" in instruction.opname and "NO_INTERRUPT" not in instruction.opname
-    )
+    """Return the offsets of the backward jumps of a code object at which signals are delivered.
+
+    A far jump begins with ``EXTENDED_ARG``. ``sys.settrace`` reports only that one, and ``sys.monitoring`` only the jump.
+    """
+    offsets: set[int] = set()
+    begins: list[int] = []
+    for instruction in dis.get_instructions(code):
+        begins.append(instruction.offset)
+        if instruction.opname == "EXTENDED_ARG":
+            continue
+        if "JUMP_BACKWARD" in instruction.opname and "NO_INTERRUPT" not in instruction.opname:
+            offsets.update(begins)
+        begins = []
+    return frozenset(offsets)
 
 
 class _Injector(ABC):
