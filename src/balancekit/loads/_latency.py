@@ -15,14 +15,14 @@ Source: Finagle ``PeakEwma.scala`` (October 2024); tower ``load/peak_ewma.rs`` f
 
 from __future__ import annotations
 
-from math import inf, log
+from math import exp, inf, log
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import StateRepr
 from balancekit._support.record import Policy, field
+from balancekit.errors import ConfigurationError
 from balancekit.outcome import Completion, Outcome
-from balancekit.stats import Ewma, PeakEwma
 
 if TYPE_CHECKING:
     from balancekit.scheduling import Ranked
@@ -69,7 +69,7 @@ class EwmaLatency(Policy):
 
     def __call__(self, node: Node) -> LatencyLoad:
         """Make the load of one node."""
-        return LatencyLoad(node, Ewma(decay=self.decay), self.decay)
+        return LatencyLoad(node, self.decay, peak=False)
 
 
 class PeakEwmaLatency(Policy):
@@ -104,20 +104,25 @@ class PeakEwmaLatency(Policy):
 
     def __call__(self, node: Node) -> LatencyLoad:
         """Make the load of one node."""
-        return LatencyLoad(node, PeakEwma(decay=self.decay), self.decay)
+        return LatencyLoad(node, self.decay, peak=True)
 
 
 @final
 class LatencyLoad(StateRepr, prints=("decay",)):
     """An average of latency times (requests in flight / capacity + 1)."""
 
-    __slots__ = ("_average", "_node", "decay", "ranked")
+    __slots__ = ("_at", "_node", "_peak", "_rank", "_rate", "_seen", "_value", "decay", "ranked")
 
     needs_start: ClassVar[bool] = False
 
-    def __init__(self, node: Node, average: Ewma | PeakEwma, decay: float) -> None:
+    def __init__(self, node: Node, decay: float, *, peak: bool) -> None:
         self._node = node
-        self._average = average
+        self._peak = peak
+        self._rate = 1.0 / decay
+        self._value = 0.0
+        self._at = 0.0
+        self._seen = False
+        self._rank = -inf  # of the endpoint without requests in flight
         self.decay: float = decay
         """Time constant of the average, in seconds."""
         self.ranked: Ranked[Node] | None = None
@@ -132,36 +137,44 @@ class LatencyLoad(StateRepr, prints=("decay",)):
         An end without information about speed still shows that the endpoint was not idle, so the fading restarts.
         """
         latency, exact = measured(completion)
-        average, now = self._average, completion.ended_at
         if not exact:
-            latency = max(latency, average.value(now=now) if average.seen else ASSUMED_LATENCY_S)
-        average.observe(latency, now=now)
-        ranked = self.ranked
-        if ranked is not None:
-            ranked.changed(ranked)
+            latency = max(latency, self._value if self._seen else ASSUMED_LATENCY_S)
+        self.succeeded(latency, completion.ended_at)
 
     def succeeded(self, latency: float, now: float) -> None:
         """Learn from a plain success."""
-        self._average.observe(latency, now=now)
+        # What follows is PeakEwma.observe, or Ewma.observe, and the rank of the average, written out.
+        average = latency
+        if latency < self._value or not self._peak:
+            since = self._at - now
+            if self._seen:
+                average += (self._value - latency) * (exp(since * self._rate) if since < 0.0 else 1.0)
+        if not average - average == 0.0 == now - now:
+            raise ConfigurationError("latency", latency, "a finite number, at a finite time")
+        self._value = average
+        self._at = now
+        self._seen = True
+        self._rank = log(average) + now * self._rate if average > 0.0 else -inf
         ranked = self.ranked
         if ranked is not None:
             ranked.changed(ranked)
 
     def rank(self) -> float:
         """Return a number that orders the values of loads with equal decay, independent of time."""
-        node, average = self._node, self._average
+        node = self._node
         if not node.inflight:
-            return average.rank() if average.seen else -inf
+            return self._rank
         ahead = node.inflight / node.capacity
-        return average.rank() + log(ahead + 1.0) if average.seen else UNMEASURED_RANK * ahead
+        return self._rank + log(ahead + 1.0) if self._seen else UNMEASURED_RANK * ahead
 
     def value(self, *, now: float) -> float:
         """Return the expected wait, in seconds."""
         node = self._node
         ahead = node.inflight / node.capacity
-        if not self._average.seen:
+        if not self._seen:
             return UNMEASURED_LATENCY_S * ahead
-        return self._average.value(now=now, rest=0.0) * (ahead + 1.0)
+        since = self._at - now
+        return self._value * (exp(since * self._rate) if since < 0.0 else 1.0) * (ahead + 1.0)
 
 
 def measured(completion: Completion) -> tuple[float, bool]:

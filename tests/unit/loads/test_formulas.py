@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import pytest
 
@@ -11,6 +12,7 @@ from balancekit.loads import EwmaLatency, FailureAware, PeakEwmaLatency
 from balancekit.loads._success_rate import SuccessRate
 from balancekit.node import Node
 from balancekit.outcome import Completion, Outcome
+from balancekit.stats import Ewma, PeakEwma
 
 
 def node_of(policy: object) -> Node:
@@ -30,6 +32,41 @@ def test_a_time_constant_is_finite_and_above_zero(policy: type, decay: float) ->
     with pytest.raises(ConfigurationError):
         policy(decay=decay)
     assert policy(decay=1e-9).decay == 1e-9
+
+
+@pytest.mark.parametrize(
+    ("policy", "average"), [(EwmaLatency, Ewma), (PeakEwmaLatency, PeakEwma)], ids=["ewma", "peak"]
+)
+@pytest.mark.parametrize("seed", range(20))
+def test_latencies_are_averaged_as_the_averages_do(policy: type, average: type, seed: int) -> None:
+    """The loads keep the same numbers as ``Ewma`` and ``PeakEwma``, whose formulas they have written out.
+
+    Times may stand still or run backwards, and latencies may be 0. The rank of the load is the rank of the average.
+    """
+    rng = Random(seed)
+    load, expected = node_of(policy(7.0)).load, average(decay=7.0)
+    now = 0.0
+    for _ in range(200):
+        now += rng.choice((0.0, -1.0, rng.expovariate(1.0), rng.expovariate(0.01)))
+        latency = rng.choice((0.0, 1e-300, rng.lognormvariate(-3.0, 2.0)))
+        load.succeeded(latency, now)
+        expected.observe(latency, now=now)
+        later = now + rng.choice((0.0, -2.0, 5.0, 1e5))
+        assert load.value(now=later) == expected.value(now=later, rest=0.0)
+        assert load.rank() == expected.rank()
+
+
+@pytest.mark.parametrize("policy", [EwmaLatency, PeakEwmaLatency])
+@pytest.mark.parametrize(
+    ("latency", "now"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)]
+)
+def test_a_latency_that_is_no_number_changes_nothing(policy: type, latency: float, now: float) -> None:
+    """A clock that fails says nothing of the endpoint: the error leaves the average as it was."""
+    load = node_of(policy()).load
+    load.succeeded(0.5, 1.0)
+    with pytest.raises(ConfigurationError):
+        load.succeeded(latency, now)
+    assert load.value(now=1.0) == 0.5
 
 
 def test_a_better_latency_is_averaged_in_and_a_worse_one_taken_at_once() -> None:
