@@ -1,21 +1,23 @@
-"""A heap that finds the item with the lowest score while requests change the scores.
+"""A heap of scores, each with the items that have it. Requests change the scores; the item with the lowest one is found.
 
-An entry of the heap has the score that the item had when the entry was made. A request that starts may only raise a score.
-This is not reported, so the score in the heap is a lower bound. When an item whose in-flight has changed reaches the
-top, it gets a new entry with its present score. Every other change, such as a request that ends, is reported through the
-item's :class:`Ranked`. Reported items get new entries before the next pick. So an item at the top whose in-flight is
-unchanged has the lowest score.
+Each item is in the bucket of the score that it had when it was last put there. A request that starts may only raise a score.
+This is not reported, so the score of the bucket is a lower bound. When an item whose in-flight has changed is drawn from the
+lowest bucket, it is put in the bucket of its present score. Every other change, such as a request that ends, is reported
+through the item's :class:`Ranked`. Reported items are moved before the next pick. So an item of the lowest bucket whose
+in-flight is unchanged has the lowest score.
 
-Items of equal score are in random order. Each new entry draws a number from an exponential distribution that begins at the
-number of the last pick. The exponential distribution has no memory, so the older entries of the same score have the
-same distribution, and each item is equally likely to be picked next.
+Items of equal score are in one bucket, and a pick draws one of them at random. Most buckets have one item.
 
-An interrupt may leave an item out of the heap. The next pick then rebuilds the heap. It also does so if more changes were
-reported than :data:`MAX_REPORTS`.
+The heap has plain numbers, because a comparison of two tuples takes five times as long. A score whose bucket is gone
+stays in the heap until it is the lowest.
 
-Cost: O(log n) per start and per end, usually less. A rebuild is O(n); it happens at construction and once per n changes.
+An interrupt may leave a move unfinished. The next pick then puts every item in a new bucket. It also does so if more changes
+were reported than :data:`MAX_REPORTS`.
 
-Source: own construction; entries are replaced lazily, as in the notes of the standard library's ``heapq``.
+Cost: O(log n) per start and per end, usually less. Putting all items in new buckets is O(n); it happens at construction and
+at most once per n changes.
+
+Source: own construction; scores are removed lazily, as in the notes of the standard library's ``heapq``.
 """
 
 from __future__ import annotations
@@ -24,15 +26,15 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from heapq import heapify, heappop, heappush, heapreplace
-from math import log, nan
+from math import nan
 from random import Random
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, final
+from typing import Generic, Protocol, TypeAlias, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import StateRepr
 from balancekit._support.fork import call_in_child, owned, renew_in_child
 from balancekit.errors import ConfigurationError
-from balancekit.scheduling._score_buckets import MAX_REPORTS
+from balancekit.scheduling._score_buckets import MAX_REPORTS, MIN_REDRAWN
 
 __all__ = ["LowestFirst", "Ranked"]
 
@@ -47,10 +49,6 @@ class RankedItem(Protocol):
 C = TypeVar("C", bound=RankedItem)
 
 Score: TypeAlias = Callable[[], float]
-
-Entry: TypeAlias = tuple[float, float, "Ranked[Any]", int]
-"""An entry of the heap: score, random number for ties, the item's ``Ranked``, and the item's in-flight at that time. It is a
-plain tuple because the heap makes thousands of comparisons."""
 
 
 @final
@@ -70,18 +68,18 @@ class Ranked(StateRepr, Generic[C], prints=("item",)):
         Records that a score has changed. It is an attribute and no method, to save a Python call per request.
     """
 
-    __slots__ = ("changed", "item", "score", "tie")
+    __slots__ = ("changed", "found", "item", "key", "place", "score")
 
     def __init__(self, item: C, score: Score, changed: Callable[[Ranked[C]], None]) -> None:
         self.item: C = item
         self.score: Score = score
         self.changed: Callable[[Ranked[C]], None] = changed
-        self.tie: float = nan
-        """The random number of the item's valid entry, compared by identity. Entries with another one are obsolete."""
-
-    def __lt__(self, other: Ranked[C]) -> bool:
-        """Return False. The heap calls this if scores and random numbers are equal; then any order is right."""
-        return False
+        self.key: float = nan
+        """The score whose bucket has the item."""
+        self.place: int = 0
+        """Its index in the bucket."""
+        self.found: int = 0
+        """The item's in-flight when it was put there."""
 
 
 @final
@@ -122,13 +120,13 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
 
     __slots__ = (
         "__weakref__",
+        "_bits",
+        "_buckets",
         "_busy",
         "_changed",
         "_heap",
         "_limit",
         "_lock",
-        "_random",
-        "_turn",
         "_whole",
         "ranked",
     )
@@ -142,7 +140,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
     ) -> None:
         if not items:
             raise ConfigurationError("items", items, "at least one item")
-        self._random = rng.random
+        self._bits = rng.getrandbits
         self._lock = lock
         self._busy = False
         self._changed: deque[Ranked[C]] = deque(maxlen=MAX_REPORTS)
@@ -150,11 +148,11 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
             item: Ranked(item, score, self._changed.append) for item, score in items.items()
         }
         """The ``Ranked`` of each item; call ``ranked.changed(ranked)`` when its score has changed."""
-        self._turn = 0.0
         self._limit = 2 * len(items) + 64
-        self._heap: list[Entry] = []
+        self._heap: list[float] = []
+        self._buckets: dict[float, list[Ranked[C]]] = {}
         self._whole = False
-        """Whether every item has a valid entry, except those whose changes are reported and not yet processed."""
+        """Whether every item is in the bucket of its key, and no report was dropped."""
         self._begin()
         self._whole = True
         renew_in_child(lock)
@@ -163,40 +161,41 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
     def lowest(self, _now: float = 0.0, /) -> C:
         """Return an item with the lowest score. The argument is ignored; it makes the method usable as a picker."""
         with self._lock:
-            if self._busy:  # a finalizer has called this during a pick by the same thread
-                return min(self.ranked, key=self._current)
-            self._busy = True
-            try:
-                # An inlined copy of _begin.
-                whole, self._whole = self._whole, False
-                if not whole or len(self._changed) == MAX_REPORTS:
-                    self._changed.clear()
-                    self._rebuild()
-                found = self._search()
-                self._whole = True
-                return found
-            finally:
-                self._busy = False
+            if not self._busy:  # else a finalizer has called this during a pick by the same thread
+                self._busy = True
+                try:
+                    # An inlined copy of _begin.
+                    whole, self._whole = self._whole, False
+                    if not whole or len(self._heap) > self._limit or len(self._changed) == MAX_REPORTS:
+                        self._put_all()
+                    found = self._search()
+                    self._whole = True
+                finally:
+                    self._busy = False
+                if found is not None:
+                    return found
+            return min(self.ranked, key=self._current)
 
     def lowest_except(self, exclude: Collection[str]) -> C | None:
         """Return an item with the lowest score among those whose id is not excluded; ``None`` if all are excluded.
 
-        The cost is that of :meth:`lowest` times the number of excluded ids.
+        The cost is that of :meth:`lowest` times the number of excluded ids, at most; O(n) if all are excluded.
         """
         if not exclude:
             return self.lowest()
         with self._lock:
-            if self._busy:
-                left = (item for item in self.ranked if item.id not in exclude)
-                return min(left, key=self._current, default=None)
-            self._busy = True
-            try:
-                self._begin()
-                other = self._search_except(exclude)
-                self._whole = True
-                return other
-            finally:
-                self._busy = False
+            if not self._busy:
+                self._busy = True
+                try:
+                    self._begin()
+                    other = self._search_except(exclude)
+                    self._whole = True
+                finally:
+                    self._busy = False
+                if other is not None:
+                    return other
+            left = (item for item in self.ranked if item.id not in exclude)
+            return min(left, key=self._current, default=None)
 
     def after_fork(self) -> None:
         """Unlock picks in a forked child. A thread of the parent may have been picking; it does not exist in the child."""
@@ -204,71 +203,95 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
             self._busy = False
 
     def _begin(self) -> None:
-        """Rebuild the heap if a pick was interrupted or a report was dropped."""
+        """Put all items in new buckets if a pick was interrupted, a report was dropped, or the heap is long."""
         whole, self._whole = self._whole, False
-        if not whole or len(self._changed) == MAX_REPORTS:
-            self._changed.clear()
-            self._rebuild()
+        if not whole or len(self._heap) > self._limit or len(self._changed) == MAX_REPORTS:
+            self._put_all()
+
+    def _put_all(self) -> None:
+        """Put every item in a new bucket."""
+        heap, buckets = self._heap, self._buckets
+        self._changed.clear()
+        buckets.clear()
+        for ranked in self.ranked.values():
+            ranked.found = ranked.item.inflight
+            ranked.key = score = ranked.score()
+            bucket = buckets.setdefault(score, [])
+            ranked.place = len(bucket)
+            bucket.append(ranked)
+        heap[:] = buckets
+        heapify(heap)
+
+    def _search(self) -> C | None:
+        """Move items that were reported or that are drawn and have changed, until one is drawn that has not. Return it."""
+        heap, buckets, changed = self._heap, self._buckets, self._changed
+        while heap:
+            if changed:
+                ranked = changed.popleft()
+                item, found = ranked.item, ranked.item.inflight
+            else:
+                bucket = buckets[heap[0]]
+                size = len(bucket)
+                if not size:
+                    del buckets[heappop(heap)]
+                    continue
+                ranked = bucket[0] if size == 1 else bucket[self._bits(30) % size]
+                item, found = ranked.item, ranked.item.inflight
+                if ranked.found == found:
+                    return item
+            ranked.found = found
+            key, score = ranked.key, ranked.score()
+            if score == key:
+                continue
+            bucket = buckets[key]
+            last = bucket.pop()
+            if last is not ranked:
+                bucket[ranked.place] = last
+                last.place = ranked.place
+            ranked.key = score
+            if score in buckets:
+                other = buckets[score]
+                ranked.place = len(other)
+                other.append(ranked)
+                continue
+            ranked.place = 0
+            if not bucket and heap[0] == key:
+                bucket.append(ranked)
+                del buckets[key]
+                buckets[score] = bucket
+                heapreplace(heap, score)
+            else:
+                buckets[score] = [ranked]
+                heappush(heap, score)
+        return None
 
     def _search_except(self, exclude: Collection[str]) -> C | None:
-        """Return the lowest item that is not excluded. Entries of excluded items are removed and put back at the end."""
-        aside: list[Entry] = []
+        """Return the lowest item that is not excluded. Scores that only excluded items have are put back at the end."""
+        heap, buckets = self._heap, self._buckets
+        aside: list[float] = []
         found: C | None = None
-        while self._heap and found is None:
+        while heap and found is None:
             item = self._search()
-            if item.id not in exclude:
+            if item is None or item.id not in exclude:
                 found = item
-            else:
-                aside.append(heappop(self._heap))
-                self._drop_replaced()
-        for entry in aside:
-            heappush(self._heap, entry)
-        return found
-
-    def _search(self) -> C:
-        """Process reports, renew the entry at the top until it is up to date, and return its item."""
-        heap, changed = self._heap, self._changed
-        random, turn = self._random, self._turn
-        while changed:
-            ranked = changed.popleft()
-            replaced, inflight = ranked.tie, ranked.item.inflight
-            ranked.tie = tie = turn - log(1.0 - random())
-            if heap[0][1] is replaced:
-                heapreplace(heap, (ranked.score(), tie, ranked, inflight))
-            else:
-                heappush(heap, (ranked.score(), tie, ranked, inflight))
-        if len(heap) > self._limit:
-            self._rebuild()
-        while True:
-            _, tie, ranked, found = heap[0]
-            if ranked.tie is not tie:
-                heappop(heap)
+                break
+            bucket = buckets[heap[0]]
+            if len(bucket) > MIN_REDRAWN + 2 * len(exclude):  # at least half are not excluded
                 continue
-            item: C = ranked.item
-            inflight = item.inflight
-            if found == inflight:
-                if tie > turn:
-                    self._turn = tie
-                return item
-            ranked.tie = tie = turn - log(1.0 - random())
-            heapreplace(heap, (ranked.score(), tie, ranked, inflight))
-
-    def _drop_replaced(self) -> None:
-        """Remove obsolete entries from the top."""
-        heap = self._heap
-        while heap and heap[0][2].tie is not heap[0][1]:
-            heappop(heap)
-
-    def _rebuild(self) -> None:
-        """Make a new entry for every item, and drop all others."""
-        turn, random = self._turn, self._random
-        entries: list[Entry] = []
-        for ranked in self.ranked.values():
-            inflight = ranked.item.inflight
-            ranked.tie = tie = turn - log(1.0 - random())
-            entries.append((ranked.score(), tie, ranked, inflight))
-        heapify(entries)
-        self._heap[:] = entries
+            free = [ranked for ranked in bucket if ranked.item.id not in exclude]
+            if free:
+                ranked = free[self._bits(30) % len(free)]
+                if ranked.found == ranked.item.inflight:
+                    found = ranked.item
+                else:
+                    self._changed.append(ranked)
+            else:
+                aside.append(heappop(heap))
+                while heap and not buckets[heap[0]]:
+                    del buckets[heappop(heap)]
+        for score in aside:
+            heappush(heap, score)
+        return found
 
     def _current(self, item: C) -> float:
         return self.ranked[item].score()

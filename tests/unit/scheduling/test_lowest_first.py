@@ -18,6 +18,14 @@ def report(heap, item):
     ranked.changed(ranked)
 
 
+def check(heap):
+    """Assert that the heap has the scores of the buckets, each once, and each item is once in the bucket of its key."""
+    assert sorted(heap._heap) == sorted(heap._buckets)
+    assert sum(map(len, heap._buckets.values())) == len(heap.ranked)
+    for key, bucket in heap._buckets.items():
+        assert [(ranked.key, ranked.place) for ranked in bucket] == [(key, k) for k in range(len(bucket))]
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 40])
 @pytest.mark.parametrize("seed", range(10))
 def test_the_lowest_is_a_minimum(size, seed):
@@ -47,7 +55,56 @@ def test_the_lowest_is_a_minimum(size, seed):
             case _:
                 base[node] = rng.random()
                 report(heap, node)
+        check(heap)
     assert len(heap._heap) <= heap._limit + 1
+
+
+@pytest.mark.parametrize("excluded", [0, 1, 30, 59])
+def test_items_of_one_bucket_are_equally_likely_with_exclusions(excluded):
+    """Of sixty items of one score, each that is not excluded is returned equally often, however many are excluded."""
+    nodes = make_nodes([f"n{k}" for k in range(60)])
+    heap = LowestFirst({node: lambda: 1.0 for node in nodes}, Random(6), RLock())
+    left = {node.id: 0 for node in nodes[excluded:]}
+    exclude = {node.id for node in nodes[:excluded]}
+    for _ in range(100 * len(left)):
+        left[heap.lowest_except(exclude).id] += 1
+    assert chi_square_z(left, dict.fromkeys(left, 1.0)) < Z
+
+
+def test_an_item_that_gets_the_score_of_an_excluded_one_is_found():
+    """A report that arrives during a search with exclusions may leave no bucket to look at. The item is found even so."""
+    a, b = nodes = make_nodes(["a", "b"])
+    value = {a: 1.0, b: 2.0}
+
+    class Exclusions(set):
+        def __contains__(self, id):
+            value[b] = 1.0
+            report(heap, b)
+            return super().__contains__(id)
+
+    heap = LowestFirst({node: lambda node=node: value[node] for node in nodes}, Random(1), RLock())
+    assert heap.lowest_except(Exclusions({"a"})) is b
+    assert heap.lowest_except({"b"}) is a
+    check(heap)
+
+
+def test_scores_that_no_item_has_are_dropped():
+    """An item whose score rises again and again leaves a bounded number of scores behind."""
+    nodes = make_nodes(["a", "b", "c"])
+    value = dict.fromkeys(nodes, 1.0)
+    heap = LowestFirst({node: lambda node=node: value[node] for node in nodes}, Random(1), RLock())
+    a, b, _ = nodes
+    sizes = set()
+    for number in range(1000):
+        value[b] = 2.0 + number
+        report(heap, b)
+        assert heap.lowest() is not b
+        check(heap)
+        sizes.add(len(heap._heap))
+    assert max(sizes) <= heap._limit + 1
+    value[a] = 0.0
+    report(heap, a)
+    assert heap.lowest() is a
 
 
 def test_equal_scores_are_equally_likely():
@@ -108,10 +165,10 @@ def test_reports_that_none_asks_for_take_bounded_memory():
     assert len(heap._heap) == 2
 
 
-def test_items_of_one_score_and_one_random_number_are_not_compared():
-    """A generator that repeats itself gives entries that are equal; none of the items needs an order for that."""
+def test_a_generator_that_repeats_itself_is_enough():
+    """Draws from a bucket end whatever numbers the generator gives."""
     rng = Random(1)
-    rng.random = lambda: 0.5
+    rng.getrandbits = lambda bits: 5
     nodes = make_nodes([f"n{k}" for k in range(40)])
     heap = LowestFirst({node: lambda node=node: node.inflight for node in nodes}, rng, RLock())
     for _ in nodes:
