@@ -51,9 +51,14 @@ def zones(config: Json, number: Callable[[Any], Any]) -> dict[str, Any]:
     settings = {
         name: value if isinstance(value, bool) else round(number(value)) for name, value in fields.items()
     }
+    if "local_zone" not in config:  # without a cluster of its own a proxy routes by no zone
+        settings |= {"routing_enabled": 0}
+    local_zone = config.get("local_zone", "local")
     return {
         "zone_aware": envoy.ZoneAware(
-            local_zone=config["local_zone"], local_zones=tuple(config["local_cluster_zones"]), **settings
+            local_zone=local_zone,
+            local_zones=tuple(config.get("local_cluster_zones", [local_zone])),
+            **settings,
         )
     }
 

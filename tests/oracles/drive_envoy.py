@@ -398,6 +398,8 @@ class _OutlierRun:
         self._back: dict[str, tuple[float, int]] = {}
         """When hosts returned, and what their base time was multiplied by."""
         self._slipped = False
+        self._ending: list[Any] = []
+        """Levels whose merge window ends at the request that is made."""
         # Between two requests it does not matter when a tick is.
         gaps = settings.interval / self._gap
         parts = min(OFFSETS, round(gaps)) if math.isclose(gaps, round(gaps)) else OFFSETS
@@ -453,7 +455,16 @@ class _OutlierRun:
             return
         answer = self._answer(host, now)
         self.seen.append({"t": now, "picked": host, "status": REFUSED if answer == "refuse" else answer})
+        self._keep_open(late)
         self._cluster.release(host, now=late, status=None if answer == "refuse" else answer)
+
+    def _keep_open(self, now: float) -> None:
+        """Let merge windows that end at a request end just after it."""
+        window = self._cluster._window
+        levels = self._cluster._all.levels if window else ()
+        self._ending = [level for level in levels if abs(now - level.published - window) < RESPONSE]
+        for level in self._ending:
+            level.published = now - window + RESPONSE
 
     def _answer(self, host: str, now: float) -> Any:
         """Return what a host answers; if that changes between this request and one beside it, it may be either."""
@@ -509,6 +520,7 @@ class _OutlierRun:
             self._choices.matters("tick", since=event.at + self._settings.base_ejection_time)
             self._decay(event)
             self._merge(event)
+            self._end_now(event)
             self._ejected = event.at
         elif isinstance(event, EjectionRefused) and event.at == self._ejected:
             self._choices.matters("order", since=event.at)
@@ -530,6 +542,12 @@ class _OutlierRun:
             watch = self._detector._records[event.endpoint]
             watch.streak += 1
             watch.until = event.at + min(base * watch.streak, longest)
+
+    def _end_now(self, event: Ejected) -> None:
+        """Let a merge window that ends at this request have ended before it, so that the ejection is shown at once."""
+        if self._ending and self._choices.of(("ending", event.at), 2, since=event.at):
+            for level in self._ending:
+                level.due = event.at
 
     def _merge(self, event: Ejected | Restored) -> None:
         """Let a merge window that this began end before the request or the tick that is due then, or after it."""
