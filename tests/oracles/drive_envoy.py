@@ -20,6 +20,7 @@ from _choices import Choices
 from _events import events_of
 
 from balancekit.compat import envoy
+from balancekit.compat.envoy._unkeyed import in_service
 from balancekit.events import Ejected, EjectionRefused, Event, Restored
 from balancekit.l4 import client_hello
 
@@ -222,7 +223,13 @@ def _hosts(config: Json) -> list[envoy.Host]:
 
 
 def _cluster(
-    trace: Json, *, start: int = 0, since: float = -SETTLED, unhealthy: Collection[str] = (), **options: Any
+    trace: Json,
+    *,
+    start: int = 0,
+    since: float = -SETTLED,
+    unhealthy: Collection[str] = (),
+    policy: Callable[[], Any] | None = None,
+    **options: Any,
 ) -> envoy.Cluster:
     """Return the cluster as it stands at time 0, some time after its hosts' health was learned."""
     config = trace["config"]
@@ -232,7 +239,7 @@ def _cluster(
         options["subsets"] = _envoy_rules.subsets(cluster["lb_subset_config"])
     found = envoy.Cluster(
         _hosts(config),
-        _maker(cluster, start),
+        policy or _maker(cluster, start),
         hash_policy=_hash_policy(config),
         overprovisioning_factor=config.get("overprovisioning_factor", 140),
         healthy_panic_threshold=round(_number(common.get("healthy_panic_threshold", 50))),
@@ -373,6 +380,56 @@ def _outliers(trace: Json) -> Iterator[Json]:
             return
 
 
+class _Schedules:
+    """Weighted round robin of a cluster whose hosts change: a choice of where the schedule of each set of hosts begins.
+
+    Envoy begins every schedule after the same random number of picks, of which each tells the rest modulo its own length.
+    """
+
+    keyed = False
+    default_load = envoy.RoundRobin.default_load
+
+    def __init__(
+        self, choices: Choices, begun: dict[tuple[str, ...], tuple[int, int]], now: Callable[[], float]
+    ) -> None:
+        self._choices, self._begun, self._now = choices, begun, now
+        self._snapshot: Any = None
+        self._policy: Any = None
+        self._in_turn: Any = None
+        """The rotation of hosts of one weight, which goes on when hosts change."""
+
+    def select(self, snapshot: Any, ctx: Any, /) -> Any:
+        """Return the next host by the schedule of the present hosts."""
+        if snapshot is not self._snapshot:
+            self._snapshot = snapshot
+            self._policy = self._of(snapshot.derive(in_service))
+        return self._policy.select(snapshot, ctx)
+
+    def _of(self, nodes: Any) -> Any:
+        weights = [round(node.weight) for node in nodes]
+        equal = len(set(weights)) < 2
+        if equal and self._in_turn is not None:
+            return self._in_turn
+        length = max(1, len(nodes)) if equal else sum(weights) // math.gcd(*weights)
+        policy = envoy.RoundRobin(start=self._begin(tuple(node.id for node in nodes), length))
+        if equal:
+            self._in_turn = policy
+        return policy
+
+    def _begin(self, hosts: tuple[str, ...], length: int) -> int:
+        if hosts not in self._begun:
+            possible = [
+                begin
+                for begin in range(length)
+                if all(
+                    (begin - other) % math.gcd(length, whole) == 0 for other, whole in self._begun.values()
+                )
+            ]
+            chosen = self._choices.of(("schedule", hosts), len(possible), since=self._now())
+            self._begun[hosts] = possible[chosen], length
+        return self._begun[hosts][0]
+
+
 def _outlier_settings(cluster: Json) -> envoy.OutlierDetection:
     fields = cluster["outlier_detection"]
     return envoy.OutlierDetection(
@@ -409,9 +466,14 @@ class _OutlierRun:
         before = choices.of("before", len(trace["config"]["servers"]))
         early = offsets[choices.of("tick", parts)]
         early -= settings.interval * math.ceil(SETTLED / settings.interval)
+        begin = (start - before) % starts
+        hosts = _hosts(trace["config"])
+        weighted = len({host.weight for host in hosts}) > 1
+        begun = {tuple(host.name for host in hosts): (begin, starts)}
         self._cluster = _cluster(
             trace,
-            start=(start - before) % starts,
+            start=begin,
+            policy=(lambda: _Schedules(choices, begun, lambda: self._cluster._now)) if weighted else None,
             since=early,
             listeners=[self._hear],
             outlier_detection=settings,

@@ -329,3 +329,31 @@ def test_a_bucket_that_has_long_been_full_leaves_nothing_open():
             for outputs in candidates(trace("timeline", {"token_bucket": bucket}, {"gaps": gaps}))
         }
         assert len(found) == answers
+
+
+def test_options_of_zones_mean_something_without_a_zone_of_the_proxy():
+    """Without a zone of its own, a proxy routes by no zone, and yet fails requests in panic mode if the option says so."""
+    for fails, counts in ((True, {"503": 50}), (False, {"a": 17, "b": 17, "c": 16})):
+        cluster = {
+            "lb_policy": "ROUND_ROBIN",
+            "common_lb_config": {"zone_aware_lb_config": {"fail_traffic_on_panic": fails}},
+        }
+        asked = trace("distribution", cluster, {"requests": 50})
+        for server in asked["config"]["servers"][:2]:
+            server["health"] = "UNHEALTHY"
+        [found] = candidates(asked)
+        assert sorted(found["counts"].values()) == sorted(counts.values())
+        assert set(found["counts"]) == set(counts)
+
+
+def test_a_schedule_of_other_hosts_begins_where_the_first_one_allows():
+    """All schedules begin after one number of picks: the rests modulo 6 and modulo 4 have the same parity."""
+    begun = {("a", "b", "c"): (3, 6)}
+    found = set()
+    choices = drive_envoy.Choices()
+    while True:
+        schedules = drive_envoy._Schedules(choices, dict(begun), lambda: 1.0)
+        found.add(schedules._begin(("a", "c"), 4))
+        if not choices.advance():
+            break
+    assert found == {1, 3}
