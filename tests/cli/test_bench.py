@@ -97,7 +97,7 @@ def test_without_matplotlib_it_says_what_to_install(words, monkeypatch, tmp_path
     monkeypatch.setattr(command, "find_spec", lambda _name: None)
     assert main(words) == 2
     err = capsys.readouterr().err
-    assert err == "balancekit bench needs matplotlib: pip install 'balancekit[plots]'\n"
+    assert err == "balancekit bench: No module named 'matplotlib': pip install 'balancekit[plots]'\n"
     assert list(tmp_path.iterdir()) == []
 
 

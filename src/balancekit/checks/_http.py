@@ -11,6 +11,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final, final
 
+from balancekit._support.extras import install_command
 from balancekit.errors import ConfigurationError
 
 __all__ = ["BadAnswerError", "Response", "get"]
@@ -105,6 +106,6 @@ def _h11() -> ModuleType:
     try:
         import h11  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
-        allowed = "h11 to be installed: pip install 'balancekit[checks]'"
+        allowed = f"the extra: {install_command('checks')}"
         raise ConfigurationError("check", "an HTTP check", allowed) from None
     return h11

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 import balancekit
+from balancekit._support.extras import missing_text
 from balancekit._support.output import discard
 from balancekit._support.parser import Parser
 from balancekit.cli._bench_options import add_bench
@@ -30,7 +31,6 @@ from balancekit.cli._status import (
     STATUSES,
     SourceUnavailableError,
     complain,
-    remark,
     warning_lines,
 )
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
@@ -156,7 +156,7 @@ def _parser() -> Parser:
         "explain",
         help="explain one decision of a configuration",
         description="Print one decision with its reasons: the endpoint that a balancer picks, the route that a request takes, "
-        "the answer of a zone to a query, or the server to which a proxy sends a request.",
+        "the answer of a zone to a query, or the server to which a proxy sends a request. Exit status 1 if there is none.",
         epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
         hint="; options of the decision come after FILE",
     )
@@ -272,10 +272,8 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
         return complain(name, error, EXIT_FAILED)
     except ModuleNotFoundError as missing:
         extra = "plots" if missing.name == "matplotlib" else "cli"
-        if "pip install" in missing.msg:  # the message already names the extra
-            return complain(name, missing.msg, EXIT_REFUSED)
-        remark(f"{name} needs {missing.name}: pip install 'balancekit[{extra}]'")
-        return EXIT_REFUSED
+        named = "pip install" in missing.msg  # the message already names the extra
+        return complain(name, missing.msg if named else missing_text(missing.name, extra), EXIT_REFUSED)
     except KeyboardInterrupt:
         discard(output)
         return complain(name, "interrupted", EXIT_INTERRUPTED)

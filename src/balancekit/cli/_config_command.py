@@ -13,7 +13,7 @@ from balancekit._support.files import in_file
 from balancekit._support.parser import Parser
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._first_list import first_list
-from balancekit.cli._status import print_answer
+from balancekit.cli._status import EXIT_FAILED, print_answer
 from balancekit.config import load
 from balancekit.config._configuration import WORDS
 from balancekit.endpoint import Endpoint
@@ -30,7 +30,10 @@ FIELDS: Final = ("target", "priority", "zone", "metadata")
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     """Print the endpoint that the balancer picks for a request, and the reasons; return the exit status."""
-    parser = Parser(prog=f"balancekit explain {path}", description="Pick an endpoint, with reasons.")
+    parser = Parser(
+        prog=f"balancekit explain {path}",
+        description="Pick an endpoint, with reasons. Exit status 1 if none may be picked.",
+    )
     parser.add_argument("--key", help="the key of the request")
     parser.add_argument("--exclude", default="", metavar="ID,ID", help="endpoints that the request has tried")
     parser.add_argument("--drain", default="", metavar="ID,ID", help="endpoints that are draining")
@@ -45,9 +48,10 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
         if id not in ids:
             raise ConfigurationError("--exclude", id, f"endpoints of the file: {', '.join(ids[:MAX_NAMED])}")
     found = balancer.explain(options.key, exclude=tried)
+    status = EXIT_FAILED if found.picked is None else 0
     if not options.json:
         print_answer(f"{found}\n")
-        return 0
+        return status
     data = {
         "picked": found.picked,
         "key": found.key,
@@ -56,7 +60,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
         "candidates": {each.id: {"status": each.status, "weight": each.weight} for each in found.candidates},
     }
     print_answer(json.dumps(data, indent=1) + "\n")
-    return 0
+    return status
 
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from balancekit._support import validation as valid
+from balancekit._support.extras import missing_text
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import HttpCheck, Schedule, TcpCheck, ThreadChecks
 from balancekit.cli._ending import Ending
 from balancekit.cli._file_kinds import read_document
-from balancekit.cli._status import EXIT_REFUSED, remark
+from balancekit.cli._status import EXIT_REFUSED, complain, remark
 from balancekit.cli._zone_file import read_zone
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -42,8 +43,7 @@ def serve(path: Path, options: argparse.Namespace) -> int:
 
         from balancekit.adapters.dnslib import GslbHandler, GslbResolver, GslbTcpServer, GslbUdpServer  # noqa: PLC0415 - the same
     except ModuleNotFoundError as missing:
-        remark(f"balancekit gslb serve needs {missing.name}: pip install 'balancekit[dnslib]'")
-        return EXIT_REFUSED
+        return complain("balancekit gslb serve", missing_text(missing.name, "dnslib"), EXIT_REFUSED)
     from balancekit.cli._log_lines import CHANGES, log_lines  # noqa: PLC0415 - imports logging
     from balancekit.observability.logs import LEVELS, log_events  # noqa: PLC0415 - the same
 

@@ -27,7 +27,8 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     """Print the route of a request and the reasons why the others do not match, or the problems of the route table."""
     parser = Parser(
         prog=f"balancekit explain {path}",
-        description="Print which route takes a request, and the failing condition of every other. Without a URL, print problems.",
+        description="Print which route takes a request, and the failing condition of every other. Without a URL, print problems. "
+        "Exit status 1 if no route takes it, or if there are problems.",
     )
     parser.add_argument("url", metavar="URL", nargs="?", help="https://host/path?query, or a path")
     parser.add_argument("-X", "--method", default="GET", help="the method (default GET)")

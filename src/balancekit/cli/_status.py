@@ -35,7 +35,7 @@ EXIT_BROKEN_PIPE: Final = 141
 STATUSES: Final = """\
 exit status:
   0    success; all checks and claims hold
-  1    a claim, a check or a lookup failed, or the output could not be written
+  1    a claim, a check or a lookup failed, a decision has no answer, or the output could not be written
   2    a wrong argument or file, or a missing package; nothing was done
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP); 141 if the reader of the output closed it
 """

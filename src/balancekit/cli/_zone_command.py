@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from balancekit._support.parser import Parser
+from balancekit.cli._status import EXIT_FAILED
 from balancekit.cli._zone_file import observed_clients, read_zone
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
@@ -31,8 +32,11 @@ TABLES: Final = ("zone", "check")
 
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
-    """Print the answer to one query, with the steps that led to it."""
-    parser = Parser(prog=f"balancekit explain {path}", description="Answer one query, with reasons.")
+    """Print the answer to one query, with the steps that led to it; return the exit status."""
+    parser = Parser(
+        prog=f"balancekit explain {path}",
+        description="Answer one query, with reasons. Exit status 1 if the answer has no record.",
+    )
     parser.add_argument("name", metavar="NAME", help="the queried name, with or without the zone's")
     parser.add_argument("--kind", default="A", help="the record type (default A)")
     parser.add_argument("--subnet", help="the client subnet in the query")
@@ -58,7 +62,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     standings = fixed_standings(dict.fromkeys(down, False))
     reply = zone.answer(query, standings, now=0.0, rng=Random(options.seed), explain=True)
     sys.stdout.write(_json_of(reply) if options.json else _text_of(query, reply))
-    return 0
+    return 0 if reply.records else EXIT_FAILED
 
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.extras import extra
 from balancekit._support.text import ascii_host
 from balancekit.discovery._addresses import host_and_port, host_name, is_address, joined
 from balancekit.discovery._families import reachable
@@ -335,12 +336,10 @@ def _least(answers: Iterable[tuple[list[Any], float | None]]) -> float | None:
 
 def _client(nameservers: Iterable[str] | None, timeout: float) -> Client | None:
     """Return a client that queries these servers; ``None`` for the servers of the system."""
-    try:
+    with extra("dns"):
         import dns.name  # noqa: PLC0415 - see above
         import dns.nameserver  # noqa: PLC0415 - the same
         import dns.resolver  # noqa: PLC0415 - the same
-    except ImportError as error:
-        raise ImportError("the TTL of DNS answers needs dnspython: pip install 'balancekit[dns]'") from error
 
     if nameservers is None:
         return None

@@ -35,6 +35,7 @@ from typing import Any, Final, Protocol, final
 
 import mmh3
 
+from balancekit._support.extras import install_command
 from balancekit._support.splitmix import MASK64, splitmix64
 from balancekit._support.text import plain, to_bytes
 from balancekit.errors import ConfigurationError
@@ -252,7 +253,7 @@ def _xxhash() -> HashFunction:
     try:
         import xxhash  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
-        raise ConfigurationError("hash", "xxhash", "the extra: pip install 'balancekit[xxhash]'") from None
+        raise ConfigurationError("hash", "xxhash", f"the extra: {install_command('xxhash')}") from None
 
     def narrow(key: str | bytes, _seed: int, _signed: bool, /) -> int:
         return xxhash.xxh32_intdigest(to_bytes(key))

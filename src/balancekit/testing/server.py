@@ -22,15 +22,18 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Self
 
-from balancekit._support import validation as valid
-from balancekit._support.calls import checked_call
-from balancekit._support.display import StateRepr
-from balancekit._support.parser import Parser
-from balancekit._support.signature import spelled
-from balancekit.errors import ConfigurationError
-from balancekit.testing._behavior import Behavior
-from balancekit.testing._loop_thread import LoopThread
-from balancekit.testing._toy import HOST, Received, Toy
+from balancekit._support.extras import command_imports
+
+with command_imports(__name__):
+    from balancekit._support import validation as valid
+    from balancekit._support.calls import checked_call
+    from balancekit._support.display import StateRepr
+    from balancekit._support.parser import Parser
+    from balancekit._support.signature import spelled
+    from balancekit.errors import ConfigurationError
+    from balancekit.testing._behavior import Behavior
+    from balancekit.testing._loop_thread import LoopThread
+    from balancekit.testing._toy import HOST, Received, Toy
 
 __all__ = ["Behavior", "Received", "ToyServer", "ToyServers", "behave", "main"]
 
