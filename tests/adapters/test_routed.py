@@ -959,3 +959,35 @@ def test_the_latency_of_a_websocket_is_that_of_its_answer():
     assert [(one.route, one.requests, one.failures) for one in seen] == [("site", 1, 0)]
     assert [(one.route, one.requests) for one in edge.stats()] == [("site", 1)]
     assert sum(one.first_byte is not None for one in pool.stats().endpoints) == 1
+
+
+class TestManyNames:
+    """Route statistics of tables that are replaced."""
+
+    def test_the_routes_are_bounded(self):
+        """One more than 1,000 replaces the route whose last request is the oldest; the others keep their counts."""
+        statistics = RouteStatistics()
+        for number in range(1_000):
+            statistics.record(f"route-{number}", latency=0.1, failed=False)
+        statistics.record("route-0", latency=0.1, failed=True)
+        for number in range(1_000, 3_000):
+            statistics.record(f"route-{number}", latency=0.1, failed=False)
+            statistics.record("route-0", latency=0.1, failed=False)
+            statistics.record(None, latency=0.1, failed=False)
+        found = statistics.stats()
+        assert len(found) == 1_000
+        assert {one.route for one in found} == {
+            "route-0",
+            "no route",
+            *(f"route-{number}" for number in range(2_002, 3_000)),
+        }
+        assert [one.requests for one in found if one.route in {"route-0", "no route"}] == [2_002, 2_000]
+
+    def test_a_known_route_replaces_none(self):
+        """Requests of routes that are counted forget no other route."""
+        statistics = RouteStatistics()
+        for _ in range(2):
+            for number in range(1_000):
+                statistics.record(f"route-{number}", latency=0.1, failed=False)
+        assert {one.requests for one in statistics.stats()} == {2}
+        assert len(statistics.stats()) == 1_000

@@ -15,6 +15,8 @@ from balancekit.stats import Quantiles, RecentWindow
 
 __all__ = ["RouteStatistics", "RouteStats"]
 
+MAX_ROUTES: Final = 1_000
+"""Routes that are counted at once. Tables that are replaced may have many names in the course of time."""
 NO_ROUTE: Final = "no route"
 """The name under which requests are counted that no route takes."""
 
@@ -45,10 +47,12 @@ class RouteStats(Record):
 
 
 class _Counts:
-    __slots__ = ("failures", "requests", "retries", "window")
+    __slots__ = ("failures", "last", "requests", "retries", "window")
 
     def __init__(self) -> None:
         self.requests = self.failures = self.retries = 0
+        self.last = 0
+        """Number of the last request, among those of all routes."""
         self.window = RecentWindow()
 
 
@@ -56,7 +60,8 @@ class _Counts:
 class RouteStatistics(StateRepr):
     """Counters by route. Share one between the transports and middlewares of a table. Thread-safe.
 
-    *Guarantee.* Counts are exact. Names are those of routes, so their number is bounded by the tables'.
+    *Guarantee.* Counts are exact. At most 1,000 routes are counted: one more replaces the one whose last request is the
+    oldest, such as that of a table that was replaced.
 
     *When not to use it:* for histograms over hours; read :meth:`stats` into a metrics system.
 
@@ -72,6 +77,7 @@ class RouteStatistics(StateRepr):
     def __init__(self) -> None:
         self._lock = new_lock()
         self._counts: dict[str, _Counts] = {}
+        self._requests = 0
 
     def record(self, route: str | None, *, latency: float, failed: bool, attempts: int = 1) -> None:
         """Count a request that has ended.
@@ -92,13 +98,22 @@ class RouteStatistics(StateRepr):
         if route is not None and route not in self._counts:
             valid.text("route", route, empty=True)
         with self._lock:
-            counts = self._counts.get(route or NO_ROUTE) or _Counts()
+            counts = self._counts.get(route or NO_ROUTE) or self._new()
             counts.window.record(seconds)
             # Nothing is called from here on, so no interrupt comes in between.
+            self._requests += 1
+            counts.last = self._requests
             counts.requests += 1
             counts.failures += failed
             counts.retries += tried - 1
             self._counts[route or NO_ROUTE] = counts
+
+    def _new(self) -> _Counts:
+        """Return counts of a new route. If there are too many, forget the route whose last request is the oldest."""
+        if len(self._counts) >= MAX_ROUTES:
+            oldest = min(self._counts, key=lambda route: self._counts[route].last)
+            self._counts = {route: counts for route, counts in self._counts.items() if route != oldest}
+        return _Counts()
 
     def stats(self) -> tuple[RouteStats, ...]:
         """Return the statistics of each route that had a request, in the order of first requests."""
