@@ -55,7 +55,7 @@ from balancekit.proxyconfig._nginx_listen import Listens, refuse_repeated_listen
 from balancekit.proxyconfig._nginx_names import check_names
 from balancekit.proxyconfig._nginx_set import SetVariables
 from balancekit.proxyconfig._nginx_template import VariableSource
-from balancekit.proxyconfig._nginx_upstream import read_method, read_server
+from balancekit.proxyconfig._nginx_upstream import method_problem, read_method, read_server
 from balancekit.proxyconfig._nginx_values import Port, Variables
 from balancekit.proxyconfig._nginx_words import METHODS, PASSES, effect_of
 
@@ -218,13 +218,10 @@ class _Reader:
     def _pool(
         self, name: str, origin: Origin, servers: list[PoolServer], method: Directive | None, unknown: str
     ) -> Pool:
-        if (
-            method is not None
-            and method.args[:2] != method.args[:1]
-            and method.args[1].startswith("least_time=")
-        ):
+        problem = method_problem(method, servers)
+        if method is not None and problem:
             unknown = unknown or str(method)
-            self.note(method, "it decides which server serves")
+            self.note(method, problem)
         machine, key, template, deterministic = read_method(method, self.variables)
         missing = ", ".join([*template.unknown, *template.doubtful]) if template is not None else ""
         if missing:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from balancekit.compat import nginx
+from balancekit.compat.nginx._methods import POINTS
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._model import PoolServer, ProxyConfigError
 from balancekit.proxyconfig._nginx_decide import NETWORK, port_problem, upstream_server
@@ -20,8 +21,10 @@ from balancekit.proxyconfig._nginx_template import Template
 from balancekit.proxyconfig._nginx_values import Variables
 from balancekit.proxyconfig._nginx_words import SERVER_FLAGS, SERVER_NUMBERS
 
-__all__ = ["read_method", "read_server"]
+__all__ = ["method_problem", "read_method", "read_server"]
 
+MAX_RING_POINTS: Final = 2_000_000
+"""Points of a ring that are followed. nginx computes all at its start, and so does an explanation, in seconds."""
 UNITS_S: Final = (31_536_000, 2_592_000, 604_800, 86_400, 3_600, 60, 1)
 TIME: Final = re.compile(
     "".join([f"(?:([0-9]{{1,9}}){unit} ?)?" for unit in "yMwdhm"]) + "(?:([0-9]{1,9})s?)?"
@@ -116,6 +119,15 @@ def read_server(
     except ConfigurationError as error:
         raise ProxyConfigError(directive.origin, str(error)) from None
     return server
+
+
+def method_problem(method: Directive | None, servers: Iterable[PoolServer]) -> str:
+    """Return why a method is not followed; empty if it is, or if there is none."""
+    word = method.args[1] if method is not None and len(method.args) > 1 else ""
+    if word.startswith("least_time="):
+        return "it decides which server serves"
+    points = POINTS * sum(server.weight for server in servers if not server.backup)
+    return f"a ring of {points:,} points" if word == "consistent" and points > MAX_RING_POINTS else ""
 
 
 def _is_name(address: str) -> bool:

@@ -16,7 +16,7 @@ from balancekit.compat.nginx._peers import Peer
 from balancekit.proxyconfig._envoy_decide import host_of
 from balancekit.proxyconfig._model import Pool, PoolServer
 from balancekit.proxyconfig._plan_shares import CIRCLE, haproxy_arcs, serving
-from balancekit.proxyconfig._plan_space import Arcs, Levels, Networks, Slots, Space
+from balancekit.proxyconfig._plan_space import Arcs, ByWeight, Levels, Networks, Slots, Space
 
 __all__ = ["key_space"]
 
@@ -43,11 +43,11 @@ def _nginx(pool: Pool) -> Space | None:
     servers = [server for server in pool.servers if not server.backup]
     if any(server.down for server in servers) and "consistent" not in pool.method:
         return None  # keys of a server that is down are hashed once more
-    weighted = [server.address for server in servers for _ in range(server.weight)]
+    weighted = ByWeight((server.address, server.weight) for server in servers)
     if pool.settings["directive"] == "ip_hash":
         return Networks("ip_hash", weighted)
     if "consistent" not in pool.method:
-        hashes = [weighted[value % len(weighted)] for value in range(CRC_HASHES)]
+        hashes = [weighted.of(value) for value in range(CRC_HASHES)]
         return Slots(f"crc32 of {pool.key}, 15 bits", hashes)
     peers = [Peer(nginx.Server(s.name, address=s.address, weight=s.weight)) for s in servers]
     points, labels = nginx_ring(NginxGroup(peers))

@@ -10,12 +10,14 @@ Cost: O(n log n) in the points or slots. Source: nginx 1.22.1, HAProxy 2.6.12, E
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final, Protocol, TypeAlias, final
 
-__all__ = ["Arcs", "Levels", "Networks", "Shares", "Slots", "Space", "moved"]
+__all__ = ["Arcs", "ByWeight", "Levels", "Networks", "Shares", "Slots", "Space", "moved"]
 
 Shares: TypeAlias = Mapping[str, float]
 IP_HASH: Final = 6271
@@ -150,6 +152,29 @@ class Slots:
 
 
 @final
+class ByWeight:
+    """Addresses in order, each for as many numbers as it weighs, and again from the first one on.
+
+    Cost: O(n) memory in the addresses, whatever they weigh; O(log n) a number.
+
+    Example
+    -------
+    >>> addresses = ByWeight([("a", 2), ("b", 1)])
+    >>> [addresses.of(number) for number in range(4)]
+    ['a', 'a', 'b', 'a']
+    """
+
+    def __init__(self, weights: Iterable[tuple[str, int]]) -> None:
+        pairs = [(address, weight) for address, weight in weights if weight]
+        self._addresses = [address for address, _ in pairs]
+        self._ends = list(accumulate(weight for _, weight in pairs))
+
+    def of(self, number: int) -> str:
+        """Return the address of a number."""
+        return self._addresses[bisect(self._ends, number % self._ends[-1])]
+
+
+@final
 class Networks:
     """nginx's ``ip_hash``: a remainder belongs to an address, and each has a number of IPv4 networks.
 
@@ -157,17 +182,17 @@ class Networks:
     ----------
     hash
         What is hashed, and how.
-    weights
-        The addresses in order, each as often as it weighs.
+    addresses
+        The address of each remainder.
     """
 
-    def __init__(self, hash: str, weights: Sequence[str]) -> None:
+    def __init__(self, hash: str, addresses: ByWeight) -> None:
         self.hash: str = hash
-        self._weights = weights
+        self._addresses = addresses
 
     def owner(self, rest: int) -> str:
         """Return the address that a remainder belongs to."""
-        return self._weights[rest % len(self._weights)]
+        return self._addresses.of(rest)
 
     def shares(self) -> Shares:
         """Return the share of the networks of each address."""

@@ -10,6 +10,7 @@ import pytest
 from balancekit.proxyconfig import ProxyRequest, plan_change, read_config
 from balancekit.proxyconfig._decide import expected_shares
 from balancekit.proxyconfig._model import Routing
+from balancekit.proxyconfig._plan_pools import key_space
 from balancekit.proxyconfig._plan_shares import idle_shares
 
 MAX_DRIFT = 20
@@ -262,3 +263,34 @@ def test_a_plan_carries_out_no_rotation(read):
     ):
         config.pools["u"] = config.pools["u"].replace(start=refuse)
         assert sum(plan_change(config, config).pools[0].before.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("method", ["hash $uri", "ip_hash"])
+def test_the_cost_of_a_plan_does_not_follow_the_weights(read, method):
+    """Servers of some hundred million each are compared without a list of all turns."""
+    pools = [
+        read("nginx", nginx(f"{method}; server {A} weight=500000000; server {B} weight={weight};")).pools["u"]
+        for weight in (1, 400_000_000)
+    ]
+    spaces = [key_space("nginx", pool) for pool in pools]
+    assert spaces[0].shares() == {A: 1.0}
+    assert spaces[0].moved(spaces[1]) == 0.0
+    small = [
+        key_space(
+            "nginx",
+            read("nginx", nginx(f"{method}; server {A} weight=5; server {B} weight={weight};")).pools["u"],
+        )
+        for weight in (1, 4)
+    ]
+    assert small[0].moved(small[1]) == pytest.approx(7 / 18, abs=0.001)
+
+
+def test_a_ring_of_too_many_points_is_noted(read):
+    """``hash … consistent`` has 160 points a weight; above two million of them, the ring is listed and not followed."""
+    found = [
+        read("nginx", nginx(f"hash $uri consistent; server {A} weight={weight}; server {B};"))
+        for weight in (100, 500_000_000)
+    ]
+    assert found[0].not_modelled == ()
+    assert [note.why for note in found[1].not_modelled] == ["a ring of 80,000,000,160 points"]
+    assert found[1].pools["u"].start is None
