@@ -288,7 +288,9 @@ def test_simulate_says_when_the_last_request_fails(zone, tmp_path, capsys):
     assert main([*words, "--clients", str(clients)]) == 0
     assert json.loads(capsys.readouterr().out)["last_failure"] is None
     assert main(words[:-1]) == 0
-    assert "if another endpoint is up, requests fail for at most 45 s after one dies" in capsys.readouterr().out
+    assert (
+        "if another endpoint is up, requests fail for at most 45 s after one dies" in capsys.readouterr().out
+    )
     for change, says in ((["--up", "eu-1"], "ids, @ and seconds"), (["--down", "mars@5"], "eu-1, us-1")):
         assert main(["gslb", "simulate", str(zone), "www", *change]) == 2
         assert says in capsys.readouterr().err

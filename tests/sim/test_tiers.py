@@ -351,6 +351,46 @@ def test_a_plan_with_one_spare_node_a_tier_holds_and_without_fails():
     assert min(found[False].values()) > 2.0, found
 
 
+@pytest.mark.parametrize(
+    ("l4", "full"),
+    [
+        (L4(connections_per_second=1_000.0, gbps=1.2), 0.8 / 1.2),
+        (L4(gbps=1.2, connections_per_second=1_000.0), 0.8 / 1.2),
+        (L4(connections_per_second=150.0, gbps=2.0), 100.0 / 150.0),
+    ],
+    ids=["bytes", "bytes first", "connections"],
+)
+def test_a_node_of_a_scenario_is_as_full_as_the_limit_that_fills_it_most(l4, full):
+    """A node is as full as planned also where several limits need the same number of nodes."""
+    demand = Demand(requests=1_000.0, per_connection=10, request_bytes=0, response_bytes=100_000)
+    plan = plan_capacity(demand, [Gslb(sites=1), l4, L7(requests_per_second=900.0), Backends(workers=32)])
+    assert plan.utilisation_after()["l4"] == pytest.approx(full)
+    (site,) = scenario_of(plan, requests_per_second=1_000.0, spell=6.0).run().busy.values()
+    assert site["l4"] == pytest.approx(full, abs=0.05)
+
+
+def test_nodes_of_a_scenario_take_no_time_for_requests_that_use_nothing_of_them():
+    """Requests without bytes never fill a node that is limited in bytes only."""
+    demand = Demand(requests=100.0, request_bytes=0, response_bytes=0)
+    plan = plan_capacity(
+        demand, [Gslb(sites=1), L4(gbps=1), L7(requests_per_second=90.0), Backends(workers=8)]
+    )
+    report = scenario_of(plan, requests_per_second=100.0).run()
+    (site,) = report.busy.values()
+    assert (report.failures, site["l4"]) == (0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["sites", "l4", "l7", "backends"])
+def test_a_scenario_loses_at_most_the_nodes_that_it_has(name):
+    """All nodes of a tier may be lost; one more is refused by the parameter."""
+    plan = plan_of(spare=True)
+    (site,) = plan.sites
+    most = 1 if name == "sites" else dict(site.tiers())[name].count
+    assert name in scenario_of(plan, requests_per_second=500.0, lose={name: most}).spans
+    with pytest.raises(ConfigurationError, match=rf"lose\[{name}\]={most + 1} .* <= {most}$"):
+        scenario_of(plan, requests_per_second=500.0, lose={name: most + 1})
+
+
 def test_routes_decide_at_l7_and_their_answers_count():
     """A path without a route fails; the others go to the pool of theirs."""
 

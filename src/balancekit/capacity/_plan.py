@@ -255,5 +255,5 @@ def _tier_plan(tier: Tier, demand: Demand, spare: int, usual: float) -> TierPlan
         needs.append(
             Need(load=load, utilisation=utilisation, nodes=max(1, ceil(quotient * (1.0 - ROUNDING))))
         )
-    needs.sort(key=lambda need: -need.nodes)
+    needs.sort(key=lambda need: need.load.load / need.load.per_node, reverse=True)
     return TierPlan(needs=tuple(needs), spare=spare)

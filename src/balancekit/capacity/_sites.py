@@ -53,7 +53,7 @@ class TierPlan(Record):
     Parameters
     ----------
     needs
-        What each limit needs, the one that needs most first.
+        What each limit needs, the one that fills the nodes most first.
     spare
         Nodes that may be lost.
 

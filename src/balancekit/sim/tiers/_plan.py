@@ -112,8 +112,9 @@ def scenario_of(
     requests_per_second
         Requests per second to simulate, > 0, at most those of the plan.
     lose
-        Number of nodes that are lost in the first site for each of ``sites``, ``l4``, ``l7`` and ``backends``. The tiers
-        are lost one after another. If left out, these are the losses that the plan must survive.
+        Number of nodes that are lost in the first site for each of ``sites``, ``l4``, ``l7`` and ``backends``, at most
+        those of the scenario. The tiers are lost one after another. If left out, these are the losses that the plan
+        must survive.
     spell
         Length of each loss in seconds, more than ``settle``. Before the first loss and after each loss, nothing is lost
         for the same time.
@@ -146,7 +147,8 @@ def scenario_of(
     spans = {QUIET: (settle, spell)}
     begin = spell
     for name, count in counts.items():
-        if not valid.integer(name, count, minimum=0):
+        most = len(sites) if name == "sites" else sites["site-0"].count(TIER_OF[name])
+        if not valid.integer(f"lose[{name}]", count, minimum=0, maximum=most):
             continue
         end = begin + spell
         losses += [_loss(TIER_OF[name], number, begin, end) for number in range(count)]
@@ -194,9 +196,12 @@ def _site(plan: CapacityPlan, site: SitePlan, rate: float) -> Site:
 
 
 def _capacity(tier: TierPlan, site: SitePlan) -> float:
-    """Return the requests per second that one node can serve, by the resource that limits it most."""
+    """Return the requests per second that one node can serve, by the resource that limits it most.
+
+    Infinite if requests use nothing that is limited.
+    """
     load = tier.needs[0].load
-    return site.worst.requests * load.per_node / load.load
+    return site.worst.requests * load.per_node / load.load if load.load else math.inf
 
 
 def _nodes(tier: TierPlan, site: SitePlan, scale: float) -> Nodes:

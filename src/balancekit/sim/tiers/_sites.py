@@ -29,7 +29,7 @@ class Nodes(Record):
     count
         Number of nodes, 1 to 10,000.
     requests_per_second
-        Capacity of one node, > 0. A request occupies a node for the inverse of it.
+        Capacity of one node, > 0, or infinite. A request occupies a node for the inverse of it.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class Nodes(Record):
 
     def _check(self) -> None:
         valid.integer("count", self.count, minimum=1, maximum=10_000)
-        valid.number("requests_per_second", self.requests_per_second, above=0.0)
+        valid.number("requests_per_second", self.requests_per_second, above=0.0, infinite=True)
 
 
 @final
