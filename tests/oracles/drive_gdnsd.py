@@ -101,7 +101,8 @@ def _policy(trace: Json) -> Policy:
     if plugin == "metafo":
         return gdnsd.metafo(directives["datacenters"], centres, skip_first=skip)
     if plugin == "geoip":
-        geo = gdnsd.geo_map(config["map"], _geo.database(config.get("geo")))
+        entry = {key: value for key, value in config["map"].items() if key != "ignore_ecs"}
+        geo = gdnsd.geo_map(entry, _geo.database(config.get("geo")))
         return gdnsd.geoip(geo, centres, skip_first=skip, ignore_ecs=config["map"].get("ignore_ecs", False))
     raise ValueError(f"a plugin we do not have: {plugin}")
 
@@ -165,11 +166,12 @@ def _option_reply(networks: Json, query: Json) -> Json:
     except SubnetError:
         return {"rcode": "FORMERR", "answers": []}
     nets = {network: [site] for network, site in networks.items() if network != "default"}
-    geo = gdnsd.geo_map({"datacenters": [networks["default"]], "nets": nets})
+    sites = dict.fromkeys([networks["default"], *networks.values()])
+    geo = gdnsd.geo_map({"datacenters": list(sites), "nets": nets})
     client = Client(address=query["source"], subnet=subnet)
     order, scope = geo.look_up(client.seen())
     reply = encode_subnet(subnet, scope if client.has_subnet else 0)
-    return {"rcode": "NOERROR", "answers": list(order), "ecs_hex": reply.hex()}
+    return {"rcode": "NOERROR", "answers": list(order[:1]), "ecs_hex": reply.hex()}
 
 
 def _timelines(trace: Json) -> Iterator[Json]:

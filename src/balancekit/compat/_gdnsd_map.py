@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, ip_network
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from balancekit.gslb._site_orders import NEAREST
 
 __all__ = ["geo_map"]
 
+KEYS: Final = ("datacenters", "map", "nets", "auto_dc_coords", "auto_dc_limit", "geoip2_db")
+TABLES: Final = ("map", "nets", "auto_dc_coords")
 AUTO: Final = "auto"
 """In place of datacenters: distances decide."""
 COMPATIBLE: Final = EMBEDDINGS[0].network
@@ -33,15 +35,14 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
         The entry, as in gdnsd's configuration: ``datacenters``, and any of ``map``, ``nets``, ``auto_dc_coords`` and
         ``auto_dc_limit``. A single datacenter needs no list. In ``map``, ``"auto"`` stands for the nearest
         ones if there are ``auto_dc_coords``. It stands for none if the map's own ``default`` leaves a datacenter out.
+        ``geoip2_db`` is not opened.
     database
-        The city database.
+        The city database, in place of ``geoip2_db``.
 
     Raises
     ------
     ConfigurationError
-        If a network, a location or a site is not valid.
-    KeyError
-        If ``configuration`` has no ``datacenters``.
+        If a key, a network, a location or a datacenter is none that gdnsd takes, or there are no ``datacenters``.
 
     Example
     -------
@@ -49,7 +50,7 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
     >>> geo_map({"datacenters": ["a", "b"], "nets": {"198.51.100.0/24": "b"}}).look_up(ip_address("198.51.100.1"))
     (('b',), 24)
     """
-    datacenters = _listed(configuration["datacenters"])
+    datacenters = _checked(configuration)
     nested = configuration.get("map") or {}
     coordinates = configuration.get("auto_dc_coords") or {}
     top = nested.get("default", datacenters)
@@ -66,6 +67,37 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
         warn_long=False,
         join=False,
     )
+
+
+def _checked(configuration: Mapping[str, Any]) -> list[str]:
+    """Return the datacenters. Refuse other keys, values that are no tables, and names of other datacenters."""
+    for key in configuration:
+        if key not in KEYS:
+            raise ConfigurationError("configuration", key, f"keys of {', '.join(KEYS)}")
+    datacenters = _listed(configuration.get("datacenters"))
+    if not isinstance(datacenters, Sequence) or not datacenters:
+        raise ConfigurationError("datacenters", datacenters, "one or more names")
+    for key in TABLES:
+        table = configuration.get(key) or {}
+        if not isinstance(table, Mapping):
+            raise ConfigurationError(key, table, "a table; a file is not opened here")
+        for name in table if key == "auto_dc_coords" else _names(table):
+            if name not in datacenters and (key, name) != ("map", AUTO):
+                raise ConfigurationError(
+                    key, name, f"names of datacenters: {', '.join(map(str, datacenters))}"
+                )
+    return list(datacenters)
+
+
+def _names(value: Any) -> Iterator[Any]:
+    """Iterate over the names of datacenters in a table and in the tables below it."""
+    if isinstance(value, Mapping):
+        for below in value.values():
+            yield from _names(below)
+    elif isinstance(value, list | tuple):
+        yield from value
+    else:
+        yield value
 
 
 def _listed(datacenters: Any) -> Any:

@@ -309,7 +309,8 @@ def test_gdnsd_mixes_lists_and_distances_in_one_map(nested, orders):
 @pytest.mark.parametrize("nested", [{"EU": "auto"}, {"default": "auto"}], ids=["below", "top"])
 def test_a_single_datacenter_of_gdnsd_needs_no_list(nested):
     """One datacenter written as a text is a list of one, and "auto" stands for it."""
-    entry = {"datacenters": "par", "auto_dc_coords": COORDINATES, "auto_dc_limit": 0, "map": nested}
+    coordinates = {"par": COORDINATES["par"]}
+    entry = {"datacenters": "par", "auto_dc_coords": coordinates, "auto_dc_limit": 0, "map": nested}
     assert gdnsd.geo_map(entry, CITIES).order(ip_address("198.18.0.1")) == ("par",)
 
 
@@ -375,3 +376,32 @@ def test_powerdns_names_a_missing_city_in_presentation_form(city, alias):
     row = (Location("EU", "DE", (), city, 0.0, 0.0), 24)
     backend = powerdns.GeoIpBackend([], {"s": ["%ci.geo.example"]}, lambda _: row)
     assert backend.look_up("s", CLIENT).alias == alias
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"nts": {}}, "configuration='nts' is not allowed: expected keys of datacenters, map"),
+        ({"city_no_region": True}, "configuration='city_no_region'"),
+        ({"datacenters": []}, "datacenters=.* expected one or more names"),
+        ({"datacenters": None}, "datacenters=None"),
+        ({"nets": "networks.txt"}, "nets='networks.txt' .* a file is not opened here"),
+        ({"map": "auto"}, "map='auto' .* a table"),
+        ({"auto_dc_coords": [1.0, 2.0]}, "auto_dc_coords=.* a table"),
+        ({"nets": {"10.0.0.0/8": "c"}}, "nets='c' .* names of datacenters: a, b"),
+        ({"nets": {"10.0.0.0/8": ["a", "c"]}}, "nets='c'"),
+        ({"map": {"EU": {"DE": ["c"]}}}, "map='c'"),
+        ({"auto_dc_coords": {"c": [1.0, 2.0]}}, "auto_dc_coords='c'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_a_map_that_gdnsd_refuses_is_refused(changes, said):
+    """A ``maps`` entry with which gdnsd does not start is refused; the error names the key and what is allowed."""
+    with pytest.raises(ConfigurationError, match=said):
+        gdnsd.geo_map({"datacenters": ["a", "b"], **changes})
+
+
+def test_the_file_of_the_database_is_not_opened():
+    """``geoip2_db`` may stand in an entry: the parameter ``database`` has its content."""
+    found = gdnsd.geo_map({"datacenters": ["a", "b"], "geoip2_db": "GeoLite2-City.mmdb"})
+    assert found.sites == frozenset({"a", "b"})
