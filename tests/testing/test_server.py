@@ -182,6 +182,45 @@ class TestServers:
         with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1:{port}.*start some"):
             behave(f"127.0.0.1:{port}")
 
+    @pytest.mark.parametrize(
+        "address",
+        ["127.0.0.1:x", "a b:80", "127.0.0.1:80/x?", "http://127.0.0.1:80/", "", "\xe4:80", 80, None],
+    )
+    def test_control_of_no_address_is_an_error(self, address):
+        """behave() takes a host and port only."""
+        with pytest.raises(ConfigurationError, match="address="):
+            behave(address)
+
+    @pytest.mark.parametrize("end", ["/x?", "?x=", "#"])
+    def test_control_of_a_page_is_an_error(self, servers, end):
+        """An address of a toy server with more behind it would be a request that controls nothing."""
+        with pytest.raises(ConfigurationError, match="address="):
+            behave(servers["a"].address + end)
+
+    def test_control_of_something_else_is_an_error(self):
+        """behave() names the address if what listens there does not speak HTTP."""
+
+        def nonsense(listening):
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"this is not HTTP\r\n\r\n")
+
+        with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+            pool.submit(nonsense, listening)
+            with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1:{port}.*start some"):
+                behave(f"127.0.0.1:{port}")
+
+    def test_a_refused_downtime_changes_nothing(self, servers, url):
+        """A downtime outside its range is refused before the behavior is set, also over the control path itself."""
+        for down in (-1.0, float("nan"), float("inf"), "1"):
+            with pytest.raises(ConfigurationError, match="down="):
+                behave(servers["a"].address, status=503, down=down)
+        for body in ("-1", "NaN", "Infinity", "true", "[]", "null", '"nan"'):
+            assert httpx.put(url + "_toy/down", content=body).status_code == 400
+        assert httpx.get(url).status_code == 200
+
     def test_down_for_a_while(self, servers, url):
         """A server that is down refuses connections, then serves on the same port."""
         behave(servers["a"].address, down=0.3)
@@ -222,7 +261,7 @@ class TestServers:
 
     def test_names_are_checked(self):
         """Names are different, non-empty and printable; counts are from 1 to 100."""
-        for names in (0, 101, True, [], ["a", "a"], [""], ["a\n"]):
+        for names in (0, 101, True, 2.5, None, [], ["a", "a"], [""], ["a\n"], [1]):
             with pytest.raises(ConfigurationError, match="names"):
                 ToyServers(names)
         assert len(ToyServers(100)) == 100

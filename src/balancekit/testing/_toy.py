@@ -18,6 +18,7 @@ from contextlib import suppress
 from random import Random
 from typing import Final, NamedTuple
 
+from balancekit._support import validation as valid
 from balancekit._support.extras import extra
 
 with extra("testing"):
@@ -174,7 +175,7 @@ class Toy:
             elif what == "behavior" and request.method == "DELETE":
                 self.fixed = None
             elif what == "down" and request.method == "PUT":
-                self._go_down(float(json.loads(body)))
+                self._go_down(valid.number("down", json.loads(body), minimum=0.0))
             elif what == "requests" and request.method == "GET":
                 return web.json_response([received.path for received in self.received])
             else:

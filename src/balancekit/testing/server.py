@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from http.client import HTTPException
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Self
@@ -40,6 +41,8 @@ __all__ = ["Behavior", "Received", "ToyServer", "ToyServers", "behave", "main"]
 FIRST_PORT: Final = 9101
 """Port of the first server that the command starts."""
 MAX_SERVERS: Final = 100
+URL_DELIMITERS: Final = frozenset("/?#@")
+"""What no address has: it would end the host and port in a URL."""
 CONTROL_TIMEOUT_S: Final = 10.0
 """Timeout of a control request."""
 POLL_S: Final = 0.2
@@ -255,7 +258,8 @@ def behave(
     Raises
     ------
     ConfigurationError
-        If a field is unknown or outside its range, or no toy server listens at the address.
+        If a field is unknown or ``down`` or a field is outside its range, and then nothing has changed. If no toy server
+        listens at the address.
 
     Cost: one or two HTTP requests; it blocks for at most 10 s each.
 
@@ -266,23 +270,26 @@ def behave(
     ...     behave(servers["a"].address)  # back to normal
     """
     wanted = _behavior(behavior, fields)
+    down = valid.number("down", down, minimum=0.0)
     if wanted is None:
         _control(address, "DELETE", "behavior", None)
     else:
         _control(address, "PUT", "behavior", {name: getattr(wanted, name) for name in wanted._fields})
-    if valid.number("down", down, minimum=0.0):
+    if down:
         _control(address, "PUT", "down", down)
 
 
 def _control(address: str, method: str, path: str, content: object) -> None:
     """Send one control request."""
+    allowed = "the address of a toy server; start some: python -m balancekit.testing.server"
+    if not isinstance(address, str) or URL_DELIMITERS.intersection(address):
+        raise ConfigurationError("address", address, allowed)
     data = None if content is None else json.dumps(content).encode()
     request = urllib.request.Request(f"http://{address}/_toy/{path}", data=data, method=method)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         direct.open(request, timeout=CONTROL_TIMEOUT_S).close()
-    except (OSError, ValueError) as error:
-        allowed = "the address of a toy server; start some: python -m balancekit.testing.server"
+    except (OSError, ValueError, HTTPException) as error:
         raise ConfigurationError("address", address, allowed) from error
 
 
@@ -294,7 +301,7 @@ def _names(names: int | Sequence[str]) -> list[str]:
     ConfigurationError
         If the number is outside its bounds, or a name is empty, not printable, or there twice.
     """
-    if isinstance(names, bool):
+    if isinstance(names, bool) or not isinstance(names, int | Iterable):
         raise ConfigurationError("names", names, f"a number from 1 to {MAX_SERVERS}, or names")
     if not isinstance(names, int):
         found = [names] if isinstance(names, str) else list(_texts(names))
