@@ -47,7 +47,7 @@ WINDOW = 0.1
 SETTLED = 1_000.0
 """Seconds that the cluster has been up before the observation begins."""
 
-LATENCIES = (0.001, 0.003, 0.006, 0.01)
+LATENCIES = (0.001, 0.003, 0.006, 0.01, 0.0005, 0.002, 0.0015, 0.0025, 0.004, 0.005, 0.008)
 """Seconds a health check may take."""
 
 RUNS = 4_000

@@ -27,7 +27,7 @@ Json = Mapping[str, Any]
 SEED = 20_250_103
 OFFSETS = 60
 """Into how many parts an interval is cut to find where its timer started."""
-LATENCIES = (0.0015, 0.003, 0.005, 0.008, 0.012)
+LATENCIES = (0.0015, 0.003, 0.005, 0.008, 0.012, 0.0005, 0.001, 0.002, 0.0025, 0.004, 0.006, 0.01)
 """Seconds a health check may take."""
 REFUSE, ACCEPT, SILENT = "refuse", "accept", None
 """What a server is set to besides a status."""
@@ -94,6 +94,9 @@ class World:
 
     def command(self, text: str) -> None:
         """Carry out a run-time command; one that HAProxy refuses changes nothing."""
+        match = re.fullmatch(r"(disable|enable) server \S+/(\S+)", text)
+        if match:
+            text = f"set server x/{match[2]} state {'maint' if match[1] == 'disable' else 'ready'}"
         match = re.fullmatch(r"set server \S+/(\S+) state (\S+)", text)
         if match:
             self.backend.set_state(match[1], match[2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -195,6 +196,19 @@ def defaults_left_out(value):
             for server in value["servers"]
         ]
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["haproxy-cookie-insert", "haproxy-random-hdr-5001-03", "haproxy-roundrobin-drain"]
+)
+def test_disable_and_enable_are_maint_and_ready(name):
+    """Run-time commands of either spelling change a server of HAProxy alike."""
+    trace = load(DATA / f"{name}.json")
+    respelt = json.dumps(trace["inputs"])
+    for state, word in (("maint", "disable"), ("ready", "enable")):
+        respelt = re.sub(rf"set server (be/\w+) state {state}", rf"{word} server \1", respelt)
+    assert respelt != json.dumps(trace["inputs"])
+    assert replay.replay({**trace, "inputs": json.loads(respelt)}).passed
 
 
 @pytest.mark.parametrize("name", WRITTEN_OTHERWISE)
