@@ -3,15 +3,15 @@
 A field that is read is followed. A field that is stated to be neutral decides nothing about balancing. Every other field
 is listed as not modelled, with its line.
 
-Values have the forms that Envoy takes: names ``as_here`` or ``asHere``, enums in any case, ``3.0`` for a whole number, one
-value for a list of one, ``{value: 3}`` for an optional number or flag, ``{seconds: 3, nanos: 0}`` for a duration.
+Values have the forms that Envoy takes: names ``as_here`` or ``asHere``, enums in any case or as numbers, ``3.0`` for a whole
+number, one value for a list of one, ``{value: 3}`` for an optional number or flag, ``{seconds: 3, nanos: 0}`` for a duration.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, final
 
 from balancekit.proxyconfig._envoy_yaml import Value
@@ -243,9 +243,23 @@ class Message:
             raise self.fail(name, "seconds are expected, as 0.25s")
         return float(text[:-1])
 
-    def choice(self, name: str, allowed: Collection[str], default: str) -> str:
-        """Return a field that is one of some words, in capitals."""
-        found = self.text(name, default).upper()
+    def choice(
+        self, name: str, allowed: Collection[str], default: str, *, numbers: Sequence[str] = ()
+    ) -> str:
+        """Return a field that is one of some words, in capitals.
+
+        Parameters
+        ----------
+        numbers
+            The word of each number that may stand for it, empty for a number of none. By default, all words in order.
+        """
+        value = self.value(name)
+        number = None if value is None or not value.plain else _whole(value)
+        if number is not None:
+            words = numbers or tuple(allowed)
+            found = words[number] if 0 <= number < len(words) and words[number] else str(number)
+        else:
+            found = self.text(name, default).upper()
         if found not in allowed:
             raise self.fail(name, f"{found!r} is none of {', '.join(allowed)}")
         return found

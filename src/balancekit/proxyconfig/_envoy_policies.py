@@ -22,6 +22,10 @@ NAMES: Final[Mapping[str, str]] = {
     "CLUSTER_PROVIDED": "cluster_provided",
     "LOAD_BALANCING_POLICY_CONFIG": "load_balancing_policy",
 }
+NUMBERS: Final = (*tuple(NAMES)[:4], "", *tuple(NAMES)[4:])
+"""The names by number. 4 was ``ORIGINAL_DST_LB``, which Envoy has no more."""
+TYPED_HASHES: Final = ("DEFAULT_HASH", "XX_HASH", "MURMUR_HASH_2")
+"""Hash functions by number in a typed policy. In ``ring_hash_lb_config`` of a cluster the default is not among them."""
 TYPED: Final[Mapping[str, str]] = {
     "round_robin.v3.RoundRobin": "round_robin",
     "least_request.v3.LeastRequest": "least_request",
@@ -78,7 +82,7 @@ def read_policy(cluster: Message) -> Policy:
     typed = cluster.message("load_balancing_policy")
     if typed is not None:
         return _typed(typed, panic)
-    method = NAMES[cluster.choice("lb_policy", NAMES, "ROUND_ROBIN")]
+    method = NAMES[cluster.choice("lb_policy", NAMES, "ROUND_ROBIN", numbers=NUMBERS)]
     settings = None
     for name, field in FIELDS.items():
         if name == method:
@@ -135,7 +139,8 @@ def _options(method: str, read: Message | None, hashing: Message | None) -> dict
     if method == "ring_hash":
         options["minimum_ring_size"] = read.whole("minimum_ring_size", 1024, minimum=1, maximum=MAX_RING)
         options["maximum_ring_size"] = read.whole("maximum_ring_size", MAX_RING, minimum=1, maximum=MAX_RING)
-        function = read.choice("hash_function", ("XX_HASH", "MURMUR_HASH_2", "DEFAULT_HASH"), "XX_HASH")
+        numbers = TYPED_HASHES if read.type else TYPED_HASHES[1:]
+        function = read.choice("hash_function", TYPED_HASHES, "XX_HASH", numbers=numbers)
         options["hash_function"] = "XX_HASH" if function == "DEFAULT_HASH" else function
     elif method == "maglev":
         options["table_size"] = read.whole("table_size", 65537, minimum=2, maximum=5_000_011)

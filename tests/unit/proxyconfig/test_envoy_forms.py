@@ -71,6 +71,10 @@ SAME = [
     {"kind": "static"},
     {"kind": "Static"},
     {"policy": "round_robin"},
+    {"policy": "0"},
+    {"kind": "0"},
+    {"kind": "0.0"},
+    {"health": "1"},
     {"health": "healthy"},
     {"domains": '"*"'},
     {"route": "timeout: {seconds: 1, nanos: 0}"},
@@ -171,3 +175,92 @@ static_resources:
     notes = read_envoy(str(path)).not_modelled
     assert [note.text for note in notes] == ["weighted_clusters", "hash_policy"]
     assert all("not" in note.why and note.why != "not understood" for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("number", "method"),
+    [(1, "least_request"), (2, "ring_hash"), (3, "random"), (5, "maglev"), (6, "cluster_provided")],
+)
+def test_a_policy_may_be_a_number(read, number, method):
+    """The number of an enum is its name, as in protobuf's JSON; a number that was removed leaves a gap."""
+    assert (
+        read(policy=number).pools["shop"].method == read(policy=method.upper()).pools["shop"].method == method
+    )
+
+
+@pytest.mark.parametrize("number", ["4", "8", "-1", "1.5", '"1"'])
+def test_a_number_of_no_policy_is_refused(read, number):
+    """A number that stands for no policy is refused, and so is one in quotes, which is a name."""
+    with pytest.raises(ProxyConfigError, match=r"lb_policy: .* is none of ROUND_ROBIN"):
+        read(policy=number)
+
+
+RING = "type.googleapis.com/envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash"
+OF_CLUSTER = "ring_hash_lb_config: {{hash_function: {}}}"
+TYPED = (
+    "load_balancing_policy: {{policies: [{{typed_extension_config: "
+    '{{name: r, typed_config: {{"@type": ' + RING + ", hash_function: {}}}}}}}]}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "number", "name"),
+    [
+        (OF_CLUSTER, 0, "XX_HASH"),
+        (OF_CLUSTER, 1, "MURMUR_HASH_2"),
+        (TYPED, 0, "DEFAULT_HASH"),
+        (TYPED, 1, "XX_HASH"),
+        (TYPED, 2, "MURMUR_HASH_2"),
+    ],
+    ids=["xx", "murmur", "default typed", "xx typed", "murmur typed"],
+)
+def test_a_hash_function_may_be_a_number(read, field, number, name):
+    """A typed policy counts from its default, which the settings of a cluster do not have."""
+    policies = [
+        read(policy="RING_HASH", cluster=field.format(value)).pools["shop"].settings["policy"]
+        for value in (number, name)
+    ]
+    assert policies[0] == policies[1]
+    assert policies[0]["hash_function"] == {"DEFAULT_HASH": "XX_HASH"}.get(name, name)
+
+
+ENUMS = [
+    ("kind", "{}", ["STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST"]),
+    ("health", "{}", ["UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED"]),
+    (
+        "manager",
+        "path_with_escaped_slashes_action: {}",
+        [
+            "IMPLEMENTATION_SPECIFIC_DEFAULT",
+            "KEEP_UNCHANGED",
+            "REJECT_REQUEST",
+            "UNESCAPE_AND_REDIRECT",
+            "UNESCAPE_AND_FORWARD",
+        ],
+    ),
+    (
+        "cluster",
+        "lb_subset_config: {{fallback_policy: {}}}",
+        ["NO_FALLBACK", "ANY_ENDPOINT", "DEFAULT_SUBSET"],
+    ),
+]
+"""The place of a field, how it is written, and its words by number."""
+
+
+@pytest.mark.parametrize(
+    ("place", "written", "number", "name"),
+    [(place, text, number, name) for place, text, names in ENUMS for number, name in enumerate(names)],
+    ids=[name for _, _, names in ENUMS for name in names],
+)
+def test_numbers_of_enums_are_those_of_the_protocol(read, place, written, number, name):
+    """The number of a word is that of Envoy's ``.proto`` file; both mean the same."""
+    one, other = (read(**{place: written.format(value)}) for value in (number, name))
+    for target in ("/", "/a%2Fb"):
+        first, second = (config.explain(ProxyRequest(target)) for config in (one, other))
+        assert (first.server and first.server.address) == (second.server and second.server.address)
+        assert first.routing == second.routing
+    assert [(note.text, note.why) for note in one.not_modelled] == [
+        (note.text, note.why) for note in other.not_modelled
+    ]
+    pools = one.pools["shop"], other.pools["shop"]
+    assert repr(pools[0].settings) == repr(pools[1].settings)
