@@ -96,6 +96,8 @@ class _BackendLines:
         """The ids of servers that have one."""
         self._default_server: dict[str, Any] = {}
         self._settings: dict[str, Any] = {}
+        self._used: list[Line] = []
+        """Lines that name the server of some requests."""
         self.allbackups: bool = False
         self.found_later: bool = False
         """Whether there are servers that are known only when the proxy runs."""
@@ -124,11 +126,18 @@ class _BackendLines:
             self.found_later = self.found_later or servers is None
             for one in servers or ():
                 self._add_server(one)
+        elif first == "use-server":
+            self._add_use_server(line)
         elif first in {"disabled", "enabled"}:
             self._disabled = first == "disabled"
         elif first in NAMED_BY_ONE | NAMED_BY_TWO:
             length = 2 if first in NAMED_BY_TWO else 1
             self._settings[" ".join(line.words[:length])] = " ".join(line.words[length:]) or True
+
+    def _add_use_server(self, line: Line) -> None:
+        if len(line.words) < 4 or line.words[2] not in {"if", "unless"}:
+            raise ProxyConfigError(line.origin, "use-server has a server, if or unless, and a condition")
+        self._used.append(line)
 
     def _add_server(self, line: Line) -> None:
         if len(line.words) < 3:
@@ -186,7 +195,18 @@ class _BackendLines:
         return _Choice(balance, key, cookie, unread)
 
     def pool_servers(self) -> tuple[PoolServer, ...]:
-        """Return the servers; none is in service if the backend is disabled."""
+        """Return the servers; none is in service if the backend is disabled.
+
+        Raises
+        ------
+        ProxyConfigError
+            If a line names another one.
+        """
+        for line in () if self.found_later else self._used:
+            if line.words[1] not in self._servers and "%" not in line.words[1]:
+                raise ProxyConfigError(
+                    line.origin, f"use-server names {line.words[1]!r}, which is no server here"
+                )
         servers = self._servers.values()
         return tuple([server.replace(down=True) if self._disabled else server for server in servers])
 

@@ -20,6 +20,8 @@ COOKIE: Final = re.compile(r"(?:req\.)?cook\([^(),]+\)")
 BALANCE: Final = re.compile(r"([a-z_-]+)(?:\((.*)\))?")
 FUNCTIONS: Final = frozenset({"sdbm", "djb2", "wt6", "crc32", "none"})
 """The functions of ``hash-type``; ``none`` came after HAProxy 2.6."""
+OTHERS: Final = frozenset({"hash", "rdp-cookie", "log-hash", "sticky"})
+"""Methods that are not followed, for each key; the last two came after HAProxy 2.6."""
 NOT_HASHED: Final = frozenset({"roundrobin", "static-rr", "leastconn", "first"})
 
 
@@ -88,17 +90,20 @@ def _hashed_by(
     if not words and name in {"url_param", "hash"}:
         raise ProxyConfigError(line.origin, f"balance {name} has an argument")
     if name == "url_param":
+        if list(words[1:]) not in ([], ["check_post"]):
+            raise ProxyConfigError(line.origin, "balance url_param has a name, and perhaps check_post")
         return haproxy.UrlParam(), f"url_param {words[0]}", " ".join(words[1:])
     if name == "hash" and len(words) == 1 and COOKIE.fullmatch(words[0]):
         return haproxy.Sample(), words[0].removeprefix("req."), ""
     if name == "uri":
-        options, unread = _uri_options(line, list(words))
-        return haproxy.Uri(**options), "uri", unread
+        return haproxy.Uri(**_uri_options(line, list(words))), "uri", ""
+    if name not in OTHERS:
+        raise ProxyConfigError(line.origin, f"balance has no method {name!r}")
     return None, "", name
 
 
-def _uri_options(line: Line, words: list[str]) -> tuple[dict[str, Any], str]:
-    """Return the options of ``balance uri``, and the first word that is none."""
+def _uri_options(line: Line, words: list[str]) -> dict[str, Any]:
+    """Return the options of ``balance uri``."""
     options: dict[str, Any] = {}
     while words:
         word = words.pop(0)
@@ -109,8 +114,8 @@ def _uri_options(line: Line, words: list[str]) -> tuple[dict[str, Any], str]:
                 raise ProxyConfigError(line.origin, f"{word} needs a value")
             options["length" if word == "len" else "depth"] = whole_number(line, words.pop(0), 1)
         else:
-            return {}, word
-    return options, ""
+            raise ProxyConfigError(line.origin, f"balance uri has no parameter {word!r}")
+    return options
 
 
 def _hash_type(given: Sequence[str], origin: Origin) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Source: HAProxy 2.6 configuration manual, section 4; ``haproxy -c`` for what is 
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -121,6 +122,7 @@ REMOVED: Final[Mapping[str, str]] = {
 """Lines of versions before 2.6 that no later version starts with, and what they are now, by one or two words."""
 REMOVED_FROM_PROXIES: Final[Mapping[str, str]] = {"grace": "grace in the section global"}
 """The same for lines that only the section ``global`` may have."""
+TABLE_TYPES: Final = frozenset("ip ipv6 integer string binary".split())
 FAMILIES: Final = frozenset(
     "ipv4 ipv6 inet tcp tcp4 tcp6 udp udp4 udp6 quic4 quic6 mptcp mptcp4 mptcp6".split()
 )
@@ -185,8 +187,19 @@ def check_line(line: Line, section: Section) -> None:
         duration(line, f"timeout {arguments[0]}", arguments[1])
     if first == "cookie":
         _check_cookie(line, arguments[1:])
+    if first == "stick-table":
+        _check_table(line, dict(itertools.pairwise(arguments)))
     if first == "id" and not (arguments[0].isascii() and arguments[0].isdecimal() and int(arguments[0][:12])):
         raise ProxyConfigError(line.origin, f"id {arguments[0]} is not a number > 0")
+
+
+def _check_table(line: Line, options: Mapping[str, str]) -> None:
+    """Refuse a table of clients without a type or a size. ``options`` are the words, each with the one behind it."""
+    if "type" not in options or "size" not in options:
+        raise ProxyConfigError(line.origin, "a stick-table has a type and a size")
+    if options["type"] not in TABLE_TYPES:
+        known = ", ".join(sorted(TABLE_TYPES))
+        raise ProxyConfigError(line.origin, f"type {options['type']!r} of a stick-table is none of {known}")
 
 
 def _check_cookie(line: Line, given: list[str]) -> None:

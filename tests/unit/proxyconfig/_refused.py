@@ -35,6 +35,15 @@ def config(place: str, line: str) -> str:
 
 
 REFUSED = [
+    ("backend", "balance leastcon", r"balance has no method 'leastcon'"),
+    ("backend", "balance uri deepth 2", r"balance uri has no parameter 'deepth'"),
+    ("backend", "balance url_param id post", r"balance url_param has a name, and perhaps check_post"),
+    ("backend", "use-server s1", r"use-server has a server, if or unless, and a condition"),
+    ("backend", "use-server s1 when TRUE", r"use-server has a server, if or unless, and a condition"),
+    ("backend", "use-server s9 if TRUE", r"use-server names 's9', which is no server here"),
+    ("backend", "stick-table", r"a stick-table has a type and a size"),
+    ("backend", "stick-table type ip", r"a stick-table has a type and a size"),
+    ("backend", "stick-table type foo size 1m", r"type 'foo' of a stick-table is none of binary"),
     ("backend", "mode htp", r"mode 'htp' is none of"),
     ("backend", "mode", r"mode has 1 argument$"),
     ("backend", "mode http tcp", r"mode has 1 argument$"),
@@ -123,6 +132,13 @@ REFUSED = [
 """Section, line, and a pattern in the error."""
 
 TAKEN = [
+    ("backend", "balance uri whole len 5"),
+    ("backend", "balance url_param id check_post"),
+    ("backend", "balance rdp-cookie(mstshash)"),
+    ("backend", "use-server s1 if TRUE"),
+    ("backend", "use-server %[path] unless { path /x }"),
+    ("backend", "stick-table size 1m type ip"),
+    ("backend", "stick-table type string len 32 size 1m expire 5m store gpc0"),
     ("glob", "grace 10s"),
     ("backend", "balance hash req.cook(x)"),
     ("backend", "balance uri\n    hash-type map-based sdbm avalanche foo"),
