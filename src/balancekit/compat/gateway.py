@@ -12,11 +12,13 @@ Source: Gateway API v1 specification, ``HTTPRouteRule``, ``HTTPRouteMatch`` and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit.compat._documents import document_of, documents_of, texts_of
 from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import (
@@ -42,6 +44,8 @@ PATHS: Final[dict[str, Callable[[str], PathPattern]]] = {
     "PathPrefix": prefix,
     "RegularExpression": regex,
 }
+VALUES: Final = ("Exact", "RegularExpression")
+"""Types of matches of headers and query parameters."""
 
 
 @final
@@ -59,7 +63,8 @@ class HttpRoutes(ConstructorRepr):
     Raises
     ------
     ConfigurationError
-        If a route has no name or no rules, a type of match is unknown, or a path or an expression is not valid.
+        If a listener or route has no name, a route no rules, or a rule no pool. If a type of match is unknown, a path or
+        an expression is not valid, or a field is no text or list where it should be one.
 
     Example
     -------
@@ -77,9 +82,13 @@ class HttpRoutes(ConstructorRepr):
                 raise ConfigurationError("routes", dict(route), "a document with 'name' and 'rules'")
         self._tables: list[tuple[str, RouteTable[str]]] = []
         for listener in listeners:
-            hostname = listener.get("hostname") or "*"
+            if "name" not in listener:
+                raise ConfigurationError("listeners", dict(listener), "a document with 'name'")
+            hostname, name = listener.get("hostname") or "*", _text(listener, "name")
             attached = [
-                route for route in every if listener["name"] in route.get("listeners", [listener["name"]])
+                route
+                for route in every
+                if "listeners" not in route or name in texts_of("listeners", route.get("listeners"))
             ]
             self._tables.append((host_name(hostname), _table(attached, host_name(hostname))))
 
@@ -109,15 +118,15 @@ def _table(routes: list[Mapping[str, Any]], hostname: str) -> RouteTable[str]:
     """Compile the matches of a listener's routes in the order of precedence."""
     found: list[tuple[tuple[Any, ...], Route[str]]] = []
     for route in routes:
-        hosts = _shared(hostname, [host_name(name) for name in route.get("hostnames") or ()])
+        hosts = _shared(hostname, [host_name(name) for name in texts_of("hostnames", route.get("hostnames"))])
         if hosts is None:
             continue
-        age = (str(route.get("created", "")), route["name"])
-        for place, rule in enumerate(route["rules"]):
-            for position, match in enumerate(rule.get("matches") or [{}]):
+        age = (str(route.get("created", "")), _text(route, "name"))
+        for place, rule in enumerate(documents_of("rules", route.get("rules"))):
+            for position, match in enumerate(documents_of("matches", rule.get("matches")) or [{}]):
                 for host in hosts or [""]:
                     name = f"{route['name']} rule {place} match {position} {host}"
-                    compiled = _route(name, rule["pool"], host, match)
+                    compiled = _route(name, _text(rule, "pool"), host, match)
                     found.append(((*specificity(compiled, host), *age, place, position), compiled))
     found.sort(key=lambda one: one[0])
     return RouteTable([compiled for _, compiled in found], spelling=Spelling.RAW)
@@ -126,21 +135,34 @@ def _table(routes: list[Mapping[str, Any]], hostname: str) -> RouteTable[str]:
 def _route(name: str, pool: str, host: str, match: Mapping[str, Any]) -> Route[str]:
     pattern: PathPattern = prefix("/")
     if "path" in match:
-        kind, value = match["path"].get("type", "PathPrefix"), match["path"].get("value", "/")
-        if kind not in PATHS:
-            raise ConfigurationError("type", kind, f"one of {', '.join(PATHS)}")
+        path = document_of("path", match["path"])
+        kind = _type(path, "PathPrefix", PATHS)
+        value = valid.text("value", path.get("value", "/"), empty=True)
         pattern = regex(f"^(?:{value})$") if kind == "RegularExpression" else PATHS[kind](value)
     conditions = []
     for make, field in ((header, "headers"), (query, "queryParams")):
         seen: set[str] = set()
-        for wanted in match.get(field) or ():
-            value = make(wanted["name"])
-            if value.name in seen:  # only the first match with a name is used
+        for wanted in documents_of(field, match.get(field)):
+            found = make(_text(wanted, "name"))
+            if found.name in seen:  # only the first match with a name is used
                 continue
-            seen.add(value.name)
-            expression = wanted.get("type", "Exact") == "RegularExpression"
-            conditions.append(value.matches(wanted["value"]) if expression else value.is_(wanted["value"]))
+            seen.add(found.name)
+            test = found.matches if _type(wanted, "Exact", VALUES) == "RegularExpression" else found.is_
+            conditions.append(test(_text(wanted, "value", empty=True)))
     return Route(name, pool, host=host or None, path=pattern, method=match.get("method"), headers=conditions)
+
+
+def _type(match: Mapping[str, Any], usual: str, types: Collection[str]) -> str:
+    """Return the type of a match."""
+    found = match.get("type", usual)
+    if not isinstance(found, str) or found not in types:
+        raise ConfigurationError("type", found, f"one of {', '.join(types)}")
+    return found
+
+
+def _text(document: Mapping[str, Any], field: str, *, empty: bool = False) -> str:
+    """Return a field that must be there."""
+    return valid.text(field, document.get(field), empty=empty)
 
 
 def _shared(listener: str, hostnames: list[str]) -> list[str] | None:

@@ -14,6 +14,7 @@ from ipaddress import ip_network
 from random import Random
 from typing import Final, NamedTuple, TypeAlias, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpNetwork
@@ -118,7 +119,7 @@ class GeoDb(ConstructorRepr):
 
 def _network(text: str) -> IpNetwork:
     try:
-        return ip_network(text)
+        return ip_network(valid.text("networks", text))
     except ValueError:
         raise ConfigurationError("networks", text, "a network such as 198.51.100.0/24") from None
 

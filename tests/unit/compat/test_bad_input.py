@@ -70,6 +70,93 @@ WRONG = {
     "term": ("rules", lambda: haproxy.UseBackend([{"pool": "a", "if": [[{"fetch": "path"}]]}])),
     "virtual host": ("virtual_hosts", lambda: envoy.RouteConfig([{"routes": []}])),
     "match": ("virtual_hosts", lambda: envoy.RouteConfig([{"domains": ["*"], "routes": [{}]}])),
+    "knot's network": ("networks", lambda: knot.Subnets({5: ["a"]})),
+    **{
+        f"gateway's {name} {place}": (name, lambda rules=rules: gateway.HttpRoutes([{"name": "w"}], [rules]))
+        for place, (name, rules) in enumerate(
+            [
+                ("listeners", {**RULES, "listeners": "web"}),
+                ("listeners", {**RULES, "listeners": [5]}),
+                ("hostnames", {**RULES, "hostnames": "a"}),
+                ("name", {**RULES, "name": 5}),
+                ("rules", {"name": "r", "rules": {"pool": "p"}}),
+                ("rules", {"name": "r", "rules": "p"}),
+                ("pool", {"name": "r", "rules": [{}]}),
+                ("pool", {"name": "r", "rules": [{"pool": 5}]}),
+                *(
+                    (name, {"name": "r", "rules": [{"pool": "p", "matches": matches}]})
+                    for name, matches in [
+                        ("matches", "x"),
+                        ("matches", ["x"]),
+                        ("path", [{"path": "/x"}]),
+                        ("type", [{"path": {"type": ["Exact"], "value": "/"}}]),
+                        ("value", [{"path": {"value": 5}}]),
+                        ("headers", [{"headers": {"name": "k", "value": "v"}}]),
+                        ("name", [{"headers": [{"value": "v"}]}]),
+                        ("value", [{"headers": [{"name": "k"}]}]),
+                        ("type", [{"headers": [{"name": "k", "value": "v", "type": "Prefix"}]}]),
+                        ("queryParams", [{"queryParams": "a"}]),
+                    ]
+                ),
+            ]
+        )
+    },
+    **{
+        f"envoy's {name} {place}": (name, lambda host=host: envoy.RouteConfig([{"domains": ["*"], **host}]))
+        for place, (name, host) in enumerate(
+            [
+                ("domains", {"domains": "a.test"}),
+                ("domains", {"domains": [5]}),
+                ("routes", {"routes": {"match": {"prefix": "/"}}}),
+                ("match", {"routes": [{"match": "/", "action": {"pool": "p"}}]}),
+                ("action", {"routes": [{"match": {"prefix": "/"}, "action": "p"}]}),
+                *(
+                    (name, {"routes": [{"match": {"prefix": "/", name: given}, "action": {"pool": "p"}}]})
+                    for name in ("headers", "query_parameters", "cookies")
+                    for given in ("k", {"name": "k"}, ["k"])
+                ),
+                *(
+                    (name, {"routes": [{"match": {"prefix": "/"}, "action": {"weighted": given}}]})
+                    for name, given in [
+                        ("weighted", "ab"),
+                        ("weighted", [["a"]]),
+                        ("weighted", {"a": 1}),
+                        ("weight", [["a", 1.5]]),
+                    ]
+                ),
+            ]
+        )
+    },
+    **{
+        f"haproxy's {name} {place}": (
+            name,
+            lambda given=given: haproxy.UseBackend([{"pool": "p", "if": given}]),
+        )
+        for place, (name, given) in enumerate(
+            [
+                ("if", "path"),
+                ("if", [{"fetch": "path", "patterns": ["/"]}]),
+                ("if", [["path"]]),
+                ("fetch", [[{"fetch": 5, "patterns": ["/"]}]]),
+                ("patterns", [[{"fetch": "path", "patterns": "/abc"}]]),
+                ("patterns", [[{"fetch": "path", "patterns": [5]}]]),
+                ("flags", [[{"fetch": "path", "patterns": ["/"], "flags": "no-i"}]]),
+            ]
+        )
+    },
+    **{
+        f"nginx's {name} {place}": (name, lambda server=server: nginx.Locations([server]))
+        for place, (name, server) in enumerate(
+            [
+                ("names", {"names": "abc"}),
+                ("names", {"names": [5]}),
+                ("locations", {"locations": {"pattern": "/"}}),
+                ("locations", {"locations": ["/"]}),
+                ("locations", {"locations": [{"pattern": "/", "locations": "/"}]}),
+                ("pattern", {"locations": [{"pattern": 5}]}),
+            ]
+        )
+    },
 }
 
 

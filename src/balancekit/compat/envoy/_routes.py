@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any, Final, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.url_paths import ESCAPED_SLASH
 from balancekit._support.url_paths import envoy as read_path
+from balancekit.compat._documents import document_of, documents_of, texts_of
 from balancekit.compat._routing import RawRequest, Routed, raw_bytes, split_target
 from balancekit.compat.envoy._hash import header_hash
 from balancekit.compat.envoy._matchers import (
@@ -179,8 +181,8 @@ class RouteConfig(ConstructorRepr):
         self._prefixes: dict[str, list[_Route]] = {}
         self._any: list[_Route] | None = None
         for host in virtual_hosts:
-            routes = [_Route(route) for route in host.get("routes", ())]
-            for domain in host["domains"]:
+            routes = [_Route(route) for route in documents_of("routes", host.get("routes"))]
+            for domain in texts_of("domains", host["domains"]):
                 self._add(fold(domain), routes)
 
     def _add(self, domain: str, routes: list[_Route]) -> None:
@@ -258,25 +260,33 @@ def route_config(rules: Mapping[str, Any]) -> RouteConfig:
     )
 
 
+def _weighted(pairs: object) -> list[tuple[str, int]]:
+    if not isinstance(pairs, list | tuple) or not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
+    ):
+        raise ConfigurationError("weighted", pairs, "a list of [pool, weight]")
+    return [(pool, valid.integer("weight", weight, minimum=0)) for pool, weight in pairs]
+
+
 class _Route:
     """One route: its match and its action."""
 
     __slots__ = ("_by", "_clusters", "_cookies", "_header", "_headers", "_path", "_query", "_total")
 
     def __init__(self, route: Mapping[str, Any]) -> None:
-        match, action = route["match"], route["action"]
+        match, action = document_of("match", route["match"]), document_of("action", route["action"])
         self._path = path_matcher(match)
         self._headers: list[Callable[[MatchedRequest], bool]] = [
-            header_matcher(one) for one in match.get("headers", ())
+            header_matcher(one) for one in documents_of("headers", match.get("headers"))
         ]
         self._query: list[Callable[[MatchedRequest], bool]] = [
-            query_matcher(one) for one in match.get("query_parameters", ())
+            query_matcher(one) for one in documents_of("query_parameters", match.get("query_parameters"))
         ]
         self._cookies: list[Callable[[MatchedRequest], bool]] = [
-            cookie_matcher(one) for one in match.get("cookies", ())
+            cookie_matcher(one) for one in documents_of("cookies", match.get("cookies"))
         ]
         self._clusters: list[tuple[str, int]] = [(action["pool"], 1)] if "pool" in action else []
-        self._clusters += [(pool, int(weight)) for pool, weight in action.get("weighted", ())]
+        self._clusters += _weighted(action.get("weighted", ()))
         self._total = sum(weight for _, weight in self._clusters)
         self._by: str | None = action.get("by")
         self._header: str = action.get("header", "").lower()

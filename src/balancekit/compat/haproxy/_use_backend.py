@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit.compat._documents import documents_of, texts_of
 from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.compat.haproxy._normalize import normalizer
 from balancekit.compat.haproxy._patterns import METHODS, Lookup, lookup, matcher, value_matcher
@@ -148,22 +150,25 @@ def _choice(rule: Mapping[str, Any]) -> Callable[[Parsed], str | None]:
 def _condition(alternatives: Any) -> Condition:
     if not alternatives:
         return lambda _parsed: True
-    every = [[_term(term) for term in terms] for terms in alternatives]
+    if not isinstance(alternatives, list | tuple):
+        raise ConfigurationError("if", alternatives, "a list of lists of terms")
+    every = [[_term(term) for term in documents_of("if", terms)] for terms in alternatives]
     return lambda parsed: any(all(term(parsed) for term in terms) for terms in every)
 
 
 def _term(term: Mapping[str, Any]) -> Condition:
-    name, suffix = _method(term["fetch"])
+    name, suffix = _method(valid.text("fetch", term["fetch"]))
     fetch, argument = _fetch(name, term.get("arg"))
     method = term.get("match") or suffix
-    ignore_case = "-i" in (term.get("flags") or ())
+    ignore_case = "-i" in texts_of("flags", term.get("flags"))
     negate = bool(term.get("negate"))
     if method == "found":
         return lambda parsed: any(True for _ in FETCHES[fetch](parsed, argument)) is not negate
+    patterns = texts_of("patterns", term["patterns"])
     if method == VALUE and suffix == VALUE:
-        tests = [value_matcher(pattern) for pattern in term["patterns"]]
+        tests = [value_matcher(pattern) for pattern in patterns]
     else:
-        tests = [matcher(method, pattern, ignore_case=ignore_case) for pattern in term["patterns"]]
+        tests = [matcher(method, pattern, ignore_case=ignore_case) for pattern in patterns]
     number = method == "int"  # an empty sample is no number here, but ``hdr_val`` reads it as 0
 
     def holds(parsed: Parsed) -> bool:

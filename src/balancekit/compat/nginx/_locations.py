@@ -27,9 +27,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, final
 from urllib.parse import quote
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.url_paths import nginx as read_path
+from balancekit.compat._documents import documents_of, texts_of
 from balancekit.compat._routing import RawRequest, Routed, compiled, raw_bytes, split_target
 from balancekit.compat.nginx._host_names import HostNames
 from balancekit.errors import ConfigurationError
@@ -116,10 +118,10 @@ class _Location:
         self.modifier: str = rule.get("modifier", "")
         if self.modifier not in MODIFIERS:
             raise ConfigurationError("modifier", self.modifier, f"one of {', '.join(map(repr, MODIFIERS))}")
-        self.pattern: str = rule["pattern"]
+        self.pattern: str = valid.text("pattern", rule["pattern"], empty=True, any_text=True)
         self.pool: str | None = rule.get("pool")
         self.redirects: bool = rule.get("redirects", self.pool is not None)
-        self.level: _Level = _Level(rule.get("locations", ()))
+        self.level: _Level = _Level(documents_of("locations", rule.get("locations")))
 
 
 class _Redirect:
@@ -168,12 +170,12 @@ class Locations(ConstructorRepr):
         self._default: _Level | None = None
         marked = False
         for number, server in enumerate(servers):
-            level = _Level(server.get("locations", ()), number)
+            level = _Level(documents_of("locations", server.get("locations")), number)
             if self._default is None or (server.get("default") and not marked):
                 self._default = level
                 self.merge_slashes = server.get("merge_slashes", merge_slashes)
                 marked = bool(server.get("default"))
-            for name in server.get("names") or ("",):
+            for name in texts_of("names", server.get("names")) or ("",):
                 self._add(name, level)
         if self._default is None:
             raise ConfigurationError("servers", [], "at least one server")
