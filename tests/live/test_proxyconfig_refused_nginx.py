@@ -6,11 +6,11 @@ import shutil
 import subprocess
 
 import pytest
-from tests.unit.proxyconfig._refused_nginx import NOTED, REFUSED, TAKEN, config
+from tests.unit.proxyconfig._refused_nginx import NOTED, REFUSED, TAKEN, TYPICAL, config
 
 ROWS = [
     *[(place, line, False) for place, line, _ in REFUSED],
-    *[(*row, True) for row in TAKEN],
+    *[(*row, True) for row in TAKEN + TYPICAL],
     *[("server", line, True) for line in NOTED],
 ]
 

@@ -34,7 +34,7 @@ FLAGS: Final = frozenset(
     """sendfile tcp_nodelay tcp_nopush merge_slashes underscores_in_headers ignore_invalid_headers proxy_buffering
     proxy_request_buffering proxy_intercept_errors log_not_found chunked_transfer_encoding recursive_error_pages
     absolute_redirect port_in_redirect server_name_in_redirect proxy_pass_request_body proxy_pass_request_headers
-    real_ip_recursive gzip multi_accept""".split()
+    real_ip_recursive gzip multi_accept autoindex_exact_size""".split()
 )
 TIME: Final = re.compile(r"(?:[0-9]{1,12}(?:ms|[yMwdhms])? ?)+")
 TIMES: Final = ("_timeout", "_time")
@@ -72,6 +72,7 @@ def check_directives(directives: Iterable[Directive], inside: str = "", around: 
             raise ProxyConfigError(one.origin, f"{one.name} has a time, as 500ms, 10s or 1m30s")
         if (
             one.name.endswith("_size")
+            and one.name not in FLAGS
             and is_neutral(one.name)
             and not LONG_SIZE.fullmatch("".join(one.args[:1]))
         ):

@@ -343,3 +343,130 @@ TAKEN = [
     ],
 ]
 """Block and line."""
+
+TYPICAL = [
+    ("http", "map $http_upgrade $connection_upgrade { default upgrade; '' close; }"),
+    (
+        "http",
+        'map $request_method $limit { default ""; POST $binary_remote_addr; } limit_req_zone $limit zone=one:10m rate=5r/m;',
+    ),
+    (
+        "http",
+        'log_format main \'$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for" rt=$request_time uct="$upstream_connect_time" uht="$upstream_header_time" urt="$upstream_response_time" cs=$upstream_cache_status pipe=$pipe id=$request_id\';',
+    ),
+    (
+        "http",
+        'gzip on; gzip_vary on; gzip_min_length 1024; gzip_types text/plain application/json; gzip_proxied expired no-cache no-store private auth; gzip_disable "msie6";',
+    ),
+    (
+        "http",
+        "ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers on; ssl_session_cache shared:SSL:10m; ssl_session_timeout 10m; ssl_session_tickets off;",
+    ),
+    (
+        "http",
+        "client_max_body_size 20m; client_body_buffer_size 128k; large_client_header_buffers 4 16k; server_names_hash_bucket_size 64; types_hash_max_size 2048; open_file_cache max=1000 inactive=20s;",
+    ),
+    ("http", "set_real_ip_from 10.0.0.0/8; real_ip_header X-Forwarded-For; real_ip_recursive on;"),
+    ("http", "resolver 127.0.0.1 valid=30s ipv6=off; resolver_timeout 5s;"),
+    (
+        "http",
+        "upstream w { zone w 64k; least_conn; server 10.0.0.1:80 weight=5 max_fails=3 fail_timeout=30s; server 10.0.0.2:80 backup; keepalive 32; keepalive_requests 1000; keepalive_timeout 60s; }",
+    ),
+    ("http", "server { listen 18090 default_server; server_name _; return 444; }"),
+    (
+        "http",
+        "server { listen 18091; server_name www.example.com; return 301 $scheme://example.com$request_uri; }",
+    ),
+    (
+        "http",
+        "server { listen 18091; server_name ~^(?<sub>.+)\\.example\\.com$; root /var/www/$sub; location / { try_files $uri $uri/ /index.html; } }",
+    ),
+    ("http", 'split_clients "${remote_addr}AAA" $variant { 0.5% .one; 2.0% .two; * ""; }'),
+    (
+        "http",
+        "limit_conn_zone $binary_remote_addr zone=addr:10m; limit_conn addr 10; limit_conn_status 429; limit_req_status 429;",
+    ),
+    (
+        "http",
+        "map $host $backend { hostnames; default u; .example.com u; *.example.org u; www.example.* u; }",
+    ),
+    ("http", 'map $cookie_ab $ab { "~^(?P<v>[ab])" $v; default a; volatile; }'),
+    (
+        "server",
+        'location /ws { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; proxy_read_timeout 1d; }',
+    ),
+    (
+        "server",
+        "location /api { if ($request_method = OPTIONS) { add_header Access-Control-Allow-Origin * always; add_header Content-Length 0; return 204; } proxy_pass http://u; }",
+    ),
+    (
+        "server",
+        "if ($http_user_agent ~* (bot|crawl)) { return 403; } if ($host != 'a.b') { rewrite ^/(.*)$ http://a.b/$1 permanent; }",
+    ),
+    ("server", "if ($request_uri ~ ^/x/(.*)$) { set $y $1; } location /y { return 200 $y; }"),
+    (
+        "server",
+        "error_page 500 502 503 504 /50x.html; error_page 404 = @fallback; location @fallback { proxy_pass http://u; } location = /50x.html { root /usr/share/nginx/html; internal; }",
+    ),
+    (
+        "server",
+        'auth_request /auth; auth_request_set $user $upstream_http_x_user; location = /auth { internal; proxy_pass http://u; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header X-Original-URI $request_uri; }',
+    ),
+    (
+        "server",
+        "rewrite ^/users/(\\d+)/?$ /u?id=$1 last; rewrite ^/a$ /b break; rewrite ^/c http://x/d redirect;",
+    ),
+    (
+        "server",
+        'location /dl/ { alias /data/; autoindex on; autoindex_exact_size off; limit_rate 100k; limit_rate_after 10m; expires 30d; add_header Cache-Control "public, no-transform"; }',
+    ),
+    (
+        "server",
+        "location /img { valid_referers none blocked server_names *.example.com; if ($invalid_referer) { return 403; } }",
+    ),
+    (
+        "server",
+        'location /s { secure_link $arg_md5,$arg_expires; secure_link_md5 "$secure_link_expires$uri$remote_addr secret"; if ($secure_link = "") { return 403; } if ($secure_link = "0") { return 410; } }',
+    ),
+    (
+        "server",
+        'location /p { set $up http://u; proxy_pass $up; proxy_redirect off; proxy_cookie_path / "/; secure; HttpOnly"; proxy_ssl_server_name on; proxy_ssl_name $host; }',
+    ),
+    (
+        "server",
+        'location /c { proxy_pass http://u; proxy_cache off; proxy_cache_key "$scheme$request_method$host$request_uri"; proxy_cache_valid 200 302 10m; proxy_cache_bypass $http_pragma $cookie_nocache; proxy_no_cache $http_pragma; proxy_next_upstream error timeout http_502 non_idempotent; proxy_next_upstream_tries 3; proxy_buffers 8 16k; proxy_buffer_size 8k; proxy_busy_buffers_size 32k; }',
+    ),
+    ("server", "location /g { grpc_pass grpc://u; grpc_set_header X $host; }"),
+    (
+        "server",
+        "location /m { mirror /mirror; mirror_request_body off; proxy_pass http://u; } location = /mirror { internal; proxy_pass http://u$request_uri; }",
+    ),
+    ("server", "location /st { stub_status; access_log off; allow 127.0.0.1; deny all; }"),
+    (
+        "server",
+        "location ~* ^/(?<app>[a-z]+)/(.*)$ { proxy_pass http://u/$2?app=$app&$args; proxy_set_header Host $proxy_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Port $server_port; }",
+    ),
+    (
+        "server",
+        "listen [::]:18081 ipv6only=on; listen 127.0.0.1:18099 http2 proxy_protocol; set_real_ip_from 0.0.0.0/0; real_ip_header proxy_protocol;",
+    ),
+    ("server", "location /a/ { location ~ \\.png$ { expires max; } location /a/b { deny all; } }"),
+    (
+        "server",
+        'location /me { set $memcached_key "$uri?$args"; memcached_pass 127.0.0.1:11211; error_page 404 502 504 = @fb; } location @fb { proxy_pass http://u; }',
+    ),
+    ("server", "location /rl { limit_except GET POST { deny all; } proxy_pass http://u; }"),
+    (
+        "server",
+        'location /b { break; return 200 "$request_completion $msec $pid $hostname $nginx_version $tcpinfo_rtt $connection $bytes_sent $content_type $realpath_root $limit_rate $server_protocol $sent_http_x $sent_trailer_y $ssl_protocol $http2 $https $time_iso8601"; }',
+    ),
+    (
+        "server",
+        "userid on; userid_name uid; add_header X $uid_got; location /ub { return 200 $uid_set$ancient_browser$modern_browser$msie$gzip_ratio; }",
+    ),
+    (
+        "server",
+        "large_client_header_buffers 4 8k; keepalive_timeout 65 60; send_timeout 30; lingering_close on; reset_timedout_connection on; client_header_timeout 60; sendfile_max_chunk 1m; directio 4m; output_buffers 2 32k; postpone_output 1460;",
+    ),
+]
+"""Block and lines of usual files."""

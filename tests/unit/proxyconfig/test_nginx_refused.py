@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.proxyconfig._refused_nginx import NOTED, REFUSED, TAKEN, config
+from tests.unit.proxyconfig._refused_nginx import NOTED, REFUSED, TAKEN, TYPICAL, config
 
 from balancekit.proxyconfig import ProxyConfigError, ProxyRequest, read_nginx
 
@@ -32,6 +32,12 @@ def test_what_nginx_refuses_is_refused(read, tmp_path, place, line, said):
 def test_what_nginx_takes_is_read(read, place, line):
     """Reading raises nothing and notes nothing."""
     assert read(place, line).not_modelled == ()
+
+
+@pytest.mark.parametrize(("place", "line"), TYPICAL, ids=[row[1][:40] for row in TYPICAL])
+def test_usual_lines_are_read(read, place, line):
+    """What nginx takes is read, and what is not followed is listed with its reason."""
+    assert all(note.why for note in read(place, line).not_modelled)
 
 
 @pytest.mark.parametrize("line", NOTED, ids=[line[:40] for line in NOTED])
