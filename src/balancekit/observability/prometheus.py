@@ -25,7 +25,8 @@ Above 500 endpoints, the others share the value ``other``.
 
 *Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): prometheus_client cannot read metrics at a scrape there.
 So the same metrics are written when a request starts, ends or is refused, and at events. The series of a removed
-endpoint remain, with the value 0; its medians keep their last value.
+endpoint remain, with the value 0; its medians keep their last value. They also keep their places: an endpoint after the
+first 500 of the life of a process has the value ``other``.
 
 Closing a collector subtracts its requests in flight. If its balancer was garbage-collected, they are subtracted when
 another collector joins the registry. A forked child counts from 0; requests in flight in its parent belong to the
