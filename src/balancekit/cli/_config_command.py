@@ -15,7 +15,6 @@ from balancekit.balancer import LoadBalancer
 from balancekit.cli._first_list import first_list
 from balancekit.cli._status import EXIT_FAILED, print_answer
 from balancekit.config import load
-from balancekit.config._configuration import WORDS
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
@@ -70,7 +69,8 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
     balancer = _balancer(*before)
     wanted = _balancer(*after)
     found = balancer.plan(wanted.endpoints)
-    changed = [word for word in WORDS if word != "endpoints" and before[1].get(word) != after[1].get(word)]
+    tables = dict.fromkeys((*before[1], *after[1]))
+    changed = [word for word in tables if word != "endpoints" and before[1].get(word) != after[1].get(word)]
     altered = _altered(balancer.endpoints, wanted.endpoints)
     if options.json:
         data = {
