@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeAlias, final
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpAddress, IpNetwork
+from balancekit.compat._answers import row_of
 from balancekit.compat._client import chosen_by
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Location
@@ -121,7 +122,7 @@ class GeoIpBackend(ConstructorRepr):
                 "service", service, f"one of {known}" if known else "a service, but there is none"
             )
         templates, scope = _templates(self._services[service], client)
-        row = self._location_of(str(address))
+        row = row_of(self._location_of(str(address)))
         name = ""
         for template in templates:
             name, used = _expanded(template.lower(), address, row)

@@ -17,7 +17,9 @@ from typing import Final, NamedTuple, TypeAlias, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import plain_function
 from balancekit._support.ip import IpNetwork
+from balancekit.compat._answers import row_of
 from balancekit.compat._canonical import canonical_order
 from balancekit.compat._client import chosen_by
 from balancekit.compat._entries import check_entries, total_weight
@@ -90,6 +92,11 @@ class GeoDb(ConstructorRepr):
     location_of
         The database.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``location_of`` is no function; when a client is looked up, if it returns something other than a row.
+
     Example
     -------
     >>> row = (Location("NA", "US", (), "Dallas"), 25)
@@ -101,12 +108,12 @@ class GeoDb(ConstructorRepr):
     @checked_arguments
     def __init__(self, entries: Mapping[str, Sequence[str]], location_of: LocationOf) -> None:
         self._entries: Final = {_names(text): tuple(records) for text, records in entries.items()}
-        self._location_of: Final = location_of
+        self._location_of: Final = plain_function("location_of", location_of, "a function of an address")
 
     @checked_arguments
     def look_up(self, client: Client) -> KnotReply:
         """Return the records for a client; NXDOMAIN if it has no row or no entry matches."""
-        row = self._location_of(str(chosen_by(client)))
+        row = row_of(self._location_of(str(chosen_by(client))))
         if row is None:
             return KnotReply("NXDOMAIN", (), 0)
         location, prefix = row

@@ -24,6 +24,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.ip import IpNetwork
+from balancekit.compat._answers import row_of
 from balancekit.compat._client import chosen_by
 from balancekit.compat._entries import check_entries, total_weight
 from balancekit.compat._geoip_backend import GeoIpBackend, GeoReply, LocationOf, no_location, parse_network
@@ -245,7 +246,7 @@ def pickclosest(client: Client, entries: Sequence[str], location_of: LocationOf,
 
 
 def _degrees(address: str, location_of: LocationOf) -> tuple[float, float]:
-    row = location_of(address)
+    row = row_of(location_of(address))
     return (0.0, 0.0) if row is None else (row[0].latitude or 0.0, row[0].longitude or 0.0)
 
 

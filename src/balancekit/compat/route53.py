@@ -20,6 +20,8 @@ from typing import Final, TypeAlias, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.functions import plain_function
+from balancekit.compat._answers import by_latency, located, ranked
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
     AllUp,
@@ -71,6 +73,11 @@ class RecordOrder(ConstructorRepr):
     records
         All records.
 
+    Raises
+    ------
+    ConfigurationError
+        If ``order`` is no function; when a query is answered, if it returns something other than a list of records.
+
     Example
     -------
     >>> from balancekit.gslb import fixed_standings
@@ -82,7 +89,7 @@ class RecordOrder(ConstructorRepr):
 
     @checked_arguments
     def __init__(self, order: Callable[[Client], Sequence[str]], records: Sequence[str]) -> None:
-        self._order: Final = order
+        self._order: Final = plain_function("order", order, "a function of a client")
         self._records: Final = frozenset(records)
 
     @checked_arguments
@@ -90,7 +97,7 @@ class RecordOrder(ConstructorRepr):
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
         """Return one record."""
-        order = self._order(query.client)
+        order = ranked(self._order(query.client), self._records)
         until = math.inf
         for record in order:
             standing = read_standing(standings, record)
@@ -178,8 +185,7 @@ def latency(measured: Callable[[Client], Mapping[str, float]], records: Sequence
     """
 
     def order(client: Client) -> list[str]:
-        times = measured(client)
-        return sorted(times, key=lambda record: times[record])
+        return by_latency(measured(client))
 
     return RecordOrder(order, records)
 
@@ -240,7 +246,7 @@ def geolocation(
     """
 
     def order(client: Client) -> list[str]:
-        where = location_of(client)
+        where = located(location_of(client))
         found = [(subdivisions or {}).get(f"{where.country}-{part}") for part in where.subdivisions[:1]]
         found += [(countries or {}).get(where.country), (continents or {}).get(where.continent), default]
         return [record for record in found if record is not None]
@@ -276,7 +282,7 @@ def geoproximity(location_of: LocationOf, records: Mapping[str, tuple[float, flo
         valid.integer("bias", bias, minimum=-99, maximum=99)
 
     def order(client: Client) -> list[str]:
-        where = location_of(client)
+        where = located(location_of(client))
         if where.latitude is None or where.longitude is None:
             return list(records)
         here = (where.latitude, where.longitude)

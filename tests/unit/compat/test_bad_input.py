@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
@@ -19,10 +20,16 @@ from balancekit.compat import (
     powerdns,
     route53,
 )
-from balancekit.gslb import Client
+from balancekit.gslb import Client, Location, Query, fixed_standings
 
 CLIENT = Client(address="192.0.2.53")
 RULES = {"name": "r", "rules": [{"pool": "a"}]}
+
+
+def answer_of(policy):
+    """Return the answer of a policy whose records are all up."""
+    query = Query(name="www", client=CLIENT)
+    return policy.answer(query, fixed_standings({}), now=0.0, rng=Random(1))
 
 
 def process():
@@ -70,6 +77,42 @@ WRONG = {
     "term": ("rules", lambda: haproxy.UseBackend([{"pool": "a", "if": [[{"fetch": "path"}]]}])),
     "virtual host": ("virtual_hosts", lambda: envoy.RouteConfig([{"routes": []}])),
     "match": ("virtual_hosts", lambda: envoy.RouteConfig([{"domains": ["*"], "routes": [{}]}])),
+    "knot's database": ("location_of", lambda: knot.GeoDb({"*;*": ["a"]}, 5)),
+    **{
+        f"knot's row {place}": (
+            "location_of",
+            lambda row=row: knot.GeoDb({}, lambda address: row).look_up(CLIENT),
+        )
+        for place, row in enumerate(
+            [5, (Location("EU"),), (5, 24), (Location("EU"), "x"), (Location("EU"), 129)]
+        )
+    },
+    "PowerDNS's row": (
+        "location_of",
+        lambda: powerdns.closest("192.0.2.1", ["192.0.2.2"], lambda address: 5),
+    ),
+    "PowerDNS's backend": (
+        "location_of",
+        lambda: powerdns.GeoIpBackend(["a.x"], {"x": ["%ci.x"]}, lambda address: 5).look_up("x", CLIENT),
+    ),
+    "route 53's order": ("order", lambda: route53.RecordOrder(5, ["a"])),
+    **{
+        f"route 53's {name} {place}": (name, lambda policy=policy: answer_of(policy))
+        for place, (name, policy) in enumerate(
+            [
+                *(
+                    ("order", route53.RecordOrder(lambda client, found=found: found, ["a", "b"]))
+                    for found in ("ab", None, ["z"], [["a"]])
+                ),
+                *(
+                    ("measured", route53.latency(lambda client, found=found: found, ["a", "b"]))
+                    for found in (None, ["a"], {"a": "x"}, {"a": math.nan, "b": 1.0})
+                ),
+                ("location_of", route53.geolocation(lambda client: None, default="a")),
+                ("location_of", route53.geoproximity(lambda client: "DE", {"a": (1.0, 2.0, 0)})),
+            ]
+        )
+    },
     "knot's network": ("networks", lambda: knot.Subnets({5: ["a"]})),
     **{
         f"gateway's {name} {place}": (name, lambda rules=rules: gateway.HttpRoutes([{"name": "w"}], [rules]))
