@@ -91,23 +91,24 @@ class Listens:
 
 
 def refuse_repeated_listens(server: Directive) -> None:
-    """Refuse a server that listens twice on an address and port.
+    """Refuse a server that listens twice on an address and port. QUIC has ports of its own.
 
     Raises
     ------
     ProxyConfigError
         With the line of the second ``listen``.
     """
-    seen: set[tuple[str, int]] = set()
+    seen: set[tuple[str, int, bool]] = set()
     for directive in server.all("listen"):
         text = directive.args[0] if directive.args else ""
         where = text.rpartition(":")[0] if PORTS.fullmatch(text) else text
         if where in EVERYWHERE and where != "[::]":
             where = ""
+        quic = "quic" in directive.args[1:]
         for port in _ports(directive) or range(1):
-            if (where, port) in seen:
+            if (where, port, quic) in seen:
                 raise ProxyConfigError(directive.origin, f"the server listens on {text} already")
-            seen.add((where, port))
+            seen.add((where, port, quic))
 
 
 def _ports(directive: Directive) -> range:

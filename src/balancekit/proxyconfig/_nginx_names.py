@@ -42,7 +42,10 @@ COMPUTED: Final = frozenset(
 )
 """Variables that nginx computes and no configuration may define."""
 OTHERS: Final = frozenset(
-    "ancient_browser args bytes_received http3 invalid_referer limit_rate modern_browser msie protocol quic spdy".split()
+    """
+    ancient_browser args bytes_received http3 invalid_referer is_request_port limit_rate modern_browser msie protocol quic
+    request_port spdy
+    """.split()
 )
 """Variables that nginx has, some of them in later versions, and that a configuration may define."""
 PREFIXES: Final = tuple(

@@ -240,6 +240,7 @@ GRAMMAR = [
         for again in ("18082", "*:18082", "0.0.0.0:18082", "18081-18083")
     ],
     ("server", "listen [::]:18082; listen [::]:18082;", "the server listens on"),
+    ("server", "listen 18083 quic; listen 18083 quic;", "the server listens on"),
     *[
         ("server", f"listen [::]:18082 {parameter};", "is no value of")
         for parameter in (
@@ -317,6 +318,8 @@ TAKEN = [
     ("server", 'location ~ "(?<nn>a)" { return 200 $nn; }'),
     ("server", "set $x ${host}; return 200 $X;"),
     ("server", "auth_request_set $zz $upstream_status; return 200 $zz;"),
+    ("server", "return 200 $request_port$is_request_port;"),
+    ("server", "listen 18083 ssl; listen 18083 quic reuseport; listen [::]:18083 quic;"),
     ("server", "allow 10.0.0.1/8; allow 2001:db8::/32; allow unix:; allow all; allow 010.0.0.1;"),
     *[
         ("server", f"listen [::]:18082 {parameter};")
