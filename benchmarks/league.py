@@ -7,8 +7,8 @@
 
 A cell is a scenario, a number of balancers and a load. All other choices run in each cell with a first set of seeds, to find
 the best of them. The best others, the central queue and the default then run with a second set of seeds, and are compared. If
-a ratio is within its bound but the end of its interval is not, the cell is compared once more with more seeds, because 16
-pairs of runs with heavy tails are not enough. Runs are stored in ``--file``, one line of JSON each. A stored run is not
+a ratio is within its bound but the end of its interval is not, the cell is compared again with more seeds, at most twice, because
+16 pairs of runs with heavy tails are not enough. Runs are stored in ``--file``, one line of JSON each. A stored run is not
 repeated, so a change of the default needs a new file. Seeds are fixed, so equal code gives equal figures.
 """
 
@@ -57,7 +57,9 @@ def main() -> int:
     parser.add_argument("--choosing", type=int, help="seeds that find the best others; 8, with --quick 4")
     parser.add_argument("--measured", type=int, help="seeds that compare them; 16, with --quick 8")
     parser.add_argument(
-        "--undecided", type=int, help="seeds that compare undecided cells; 64, with --quick 8"
+        "--undecided",
+        type=int,
+        help="the most seeds that compare undecided cells, after half as many; 128, with --quick 8",
     )
     parser.add_argument("--requests", type=int, help="requests of each run; 20,000, with --quick 3,000")
     parser.add_argument("--processes", type=int, default=2)
@@ -71,7 +73,7 @@ def main() -> int:
     ]
     chosen_by = options.choosing or (4 if options.quick else 8)
     compared_by = options.measured or (8 if options.quick else 16)
-    most = options.undecided or (compared_by if options.quick else 4 * compared_by)
+    most = options.undecided or (compared_by if options.quick else 8 * compared_by)
     choosing = range(1, chosen_by + 1)
     kept = _read(options.file)
     with options.file.open("a") as file, ProcessPoolExecutor(options.processes) as executor:
@@ -99,8 +101,9 @@ def main() -> int:
             return [standing(cell, [kept[key] for key in chosen[cell] + compared[cell]]) for cell in cells]
 
         standings = {one.cell: one for one in compare(cells, compared_by)}
-        undecided = [cell for cell, one in standings.items() if one.undecided]
-        standings |= {one.cell: one for one in compare(undecided, most)}
+        for count in [count for count in (most // 2, most) if count > compared_by]:
+            undecided = [cell for cell, one in standings.items() if one.undecided]
+            standings |= {one.cell: one for one in compare(undecided, count)}
     over = _print(list(standings.values()))
     return 1 if over and options.check else 0
 

@@ -16,14 +16,14 @@ HOSTS, RATE, MEAN, FAST = 10, 1_000.0, 0.050, 0.001
 FAIR = 1 / HOSTS
 
 
-def shares_of_the_bad(seed, fails_from=5.0, fails_until=25.0, errors=1.0, **options):
+def shares_of_the_bad(seed, fails_from=5.0, fails_until=25.0, errors=1.0, rate=RATE, **options):
     """Return the first host's share while it fails, and in the 20 s after.
 
-    1 000 requests a second (Poisson), exponential service of 50 ms; the first host fails in 1 ms.
+    ``rate`` requests a second (Poisson), exponential service of 50 ms; the first host fails in 1 ms.
     """
     clock, chance, serial = ManualClock(), Random(seed), itertools.count()
     balancer = LoadBalancer([f"h{k}" for k in range(HOSTS)], clock=clock, rng=Random(seed + 1), **options)
-    due = [(chance.expovariate(RATE), next(serial), None, None)]
+    due = [(chance.expovariate(rate), next(serial), None, None)]
     while_failing, after = [0, 0], [0, 0]
     while due and due[0][0] < fails_until + 20.0:
         now, _, lease, outcome = heapq.heappop(due)
@@ -31,7 +31,7 @@ def shares_of_the_bad(seed, fails_from=5.0, fails_until=25.0, errors=1.0, **opti
         if lease is not None:
             lease.release(outcome)
             continue
-        heapq.heappush(due, (now + chance.expovariate(RATE), next(serial), None, None))
+        heapq.heappush(due, (now + chance.expovariate(rate), next(serial), None, None))
         lease = balancer.acquire()
         bad = lease.target == "h0"
         if now >= fails_from:
@@ -75,6 +75,18 @@ def test_the_default_does_so_with_any_seed(seed):
     assert after >= 0.08
 
 
+@pytest.mark.parametrize("rate", [2.0, 5.0, 15.0, 50.0, 150.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_endpoint_that_fails_for_long_gets_few_of_few_requests(rate, seed):
+    """At most 2 % of the traffic goes to an endpoint that fails for five minutes, however few requests there are.
+
+    Its ejections end after two seconds. That is no reason to try it so often if few requests come in that time.
+    """
+    failing, _ = shares_of_the_bad(seed, fails_from=60.0, fails_until=360.0, rate=rate)
+    print(f"{rate:g} requests a second, seed {seed}: share {failing:.4f} while failing")
+    assert failing <= 0.02
+
+
 def test_the_load_alone_does_it_too():
     """Without health, the failure-aware load keeps traffic from an endpoint that fails fast."""
     failing, after = shares_of_the_bad(1, health=None)
@@ -82,16 +94,16 @@ def test_the_load_alone_does_it_too():
     assert after >= 0.07
 
 
-def longest_way_back(rate, seeds, **options):
+def longest_way_back(rate, seeds, *, outage=20.0, **options):
     """Return the longest time from a recovery to the first pick, over what law 1 allows.
 
     Requests come at ``rate`` a second (Poisson) from the start, answers take 50 ms (exponential), and the first of ten
-    hosts fails for about 20 s from the 60th on.
+    hosts fails for ``outage`` seconds and up to 15 more, from the 60th on.
     """
     longest = 0.0
     for seed in seeds:
         clock, chance, serial = ManualClock(), Random(seed), itertools.count()
-        until = 80.0 + 15.0 * chance.random()
+        until = 60.0 + outage + 15.0 * chance.random()
         balancer = LoadBalancer([f"h{k}" for k in range(HOSTS)], clock=clock, rng=Random(seed + 1), **options)
         due, since = [(chance.expovariate(rate), next(serial), None, None)], 0
         while True:
@@ -120,7 +132,11 @@ def longest_way_back(rate, seeds, **options):
 
 
 @pytest.mark.parametrize("rate", [2.0, 6.0, 10.0, 30.0, 100.0])
-@pytest.mark.parametrize("options", [{}, {"health": None}], ids=["default health", "no health"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"health": None}, {"outage": 250.0}],
+    ids=["default health", "no health", "ejected again and again"],
+)
 def test_an_endpoint_that_failed_is_not_starved_at_low_load(rate, options):
     """Law 1: it has recovered, so it gets a request in 30 s or 20 requests per endpoint, whether others are idle or not."""
     longest = longest_way_back(rate, range(12), **options)

@@ -32,6 +32,9 @@ answered none for 15 s and four times its pace: a stream says nothing of the nex
 dearer by its price until it answers, but not the first four in a row of one that has answered before. So an endpoint that
 no request can use does not attract them, whatever it was.
 
+*What an ejection ends.* A return after active checks, or a trial that at least 100 requests waited for, begins without failures. An
+earlier trial is left to healing, so that an endpoint that fails for minutes gets at most 2 % of the requests, however few they are.
+
 *What endpoints report.* ``lease.report_load`` (adapters call it) says what no caller sees: the load of other callers, and of
 neighbours. Only its change counts, for what an endpoint always reports is in its latency: see
 ``loads/_reported_utilization.py``. Endpoints that report and endpoints that do not may be mixed.

@@ -184,7 +184,12 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
             recent[seat] = node
 
     def reset(self) -> None:
-        """Forget failures, and most of what is known of the pace: the endpoint is back from an ejection."""
+        """Forget failures, and most of what is known of the pace: the endpoint is back from an ejection.
+
+        If it is on trial, and few requests have passed it by, nothing is forgotten: healing, or a long idle time, has it tried.
+        """
+        if self._node.trial and self._success is not None and not self._probe.may_return(self.pool.picks):
+            return
         self._success = None
         self._plain_seat = self._seat_if_plain()
         self._forget(RESET_COUNT)

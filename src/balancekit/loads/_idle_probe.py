@@ -46,6 +46,9 @@ GIVEN_UP: Final = 20.0
 BACKOFF: Final = 16
 """An endpoint whose slowness reaches ``GIVEN_UP`` is tried only once in ``BACKOFF`` times."""
 
+RETURN_REQUESTS: Final = 100
+"""Requests of the pool that must have begun elsewhere since the last failure for a trial as soon as an ejection ends."""
+
 
 class Stage(Enum):
     """How far the trial of an endpoint has come."""
@@ -96,6 +99,10 @@ class IdleProbe:
         wait = max(MIN_WAIT, 1.0 - late) * (1 if self._slowness < GIVEN_UP else BACKOFF)
         idle_s, idle_picks = now - self._since, picks - self._since_pick
         return idle_s >= (EARLY_S if soon else MAX_GAP_S * wait) and idle_picks >= most * wait
+
+    def may_return(self, picks: int) -> bool:
+        """Whether an endpoint may be tried as soon as an ejection ends: then at most one request in a hundred fails there."""
+        return picks - self._since_pick >= RETURN_REQUESTS
 
     def answered(self, slowness: float) -> None:
         """Record an answer that took so many times the least pace; it ends the trial, if there was one."""

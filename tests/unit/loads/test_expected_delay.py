@@ -525,6 +525,30 @@ def test_an_endpoint_that_is_slow_several_times_is_tried_more_rarely():
     assert mixed == [20.0] * 8 + [308.0]
 
 
+@pytest.mark.parametrize(
+    ("trial", "requests", "forgotten"), [(1, 99, False), (1, 100, True), (0, 1, True)], ids=str
+)
+def test_a_trial_forgets_failures_only_if_a_hundred_requests_went_elsewhere(trial, requests, forgotten):
+    """The end of an ejection is no news. If few requests came meanwhile, the endpoint stays as expensive as it was.
+
+    One that is back for another reason, such as a passed check, is not on trial.
+    """
+    pool, (bad, good) = pool_of("bad", "good")
+    answer(bad, 0.1, 1.0)
+    answer(good, 0.1, 1.0)
+    pool.advance(now=1.0)
+    bad.outcomes[Outcome.FAILURE] = 1
+    end(bad, Outcome.FAILURE, start=2.0, at=2.0)
+    pool.advance(now=3.0)  # this sweep sees the failure
+    good.successes += requests - 1  # and counted one request, the failed one
+    pool.advance(now=4.0)
+    assert pool.picks == 2 + requests
+    bad.trial = trial
+    bad.load.reset()
+    assert (bad.load.success(now=4.0) == 1.0) is forgotten
+    assert (stated(bad) < 0.2) is forgotten
+
+
 def test_an_ejection_forgets_failures_and_most_of_the_past():
     """An ejection makes success whole again. The pace from before counts for 50 answers at most."""
     _, (node,) = pool_of("a")
