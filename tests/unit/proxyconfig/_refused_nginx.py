@@ -301,6 +301,12 @@ NOTED = [
 ] + [r'server_name "~^\\p{L}+\\.test$";']
 """Lines of a server with expressions of PCRE that Python does not have."""
 
+LATER = [
+    ("server", "return 200 $request_port$is_request_port;"),
+    ("server", "listen 18083 ssl; listen 18083 quic reuseport; listen [::]:18083 quic;"),
+]
+"""Block and line, as versions after 1.22 take them."""
+
 TAKEN = [
     ("http", "keepalive_timeout 75s 60s;"),
     ("http", "proxy_read_timeout 1m30s;"),
@@ -318,8 +324,6 @@ TAKEN = [
     ("server", 'location ~ "(?<nn>a)" { return 200 $nn; }'),
     ("server", "set $x ${host}; return 200 $X;"),
     ("server", "auth_request_set $zz $upstream_status; return 200 $zz;"),
-    ("server", "return 200 $request_port$is_request_port;"),
-    ("server", "listen 18083 ssl; listen 18083 quic reuseport; listen [::]:18083 quic;"),
     ("server", "allow 10.0.0.1/8; allow 2001:db8::/32; allow unix:; allow all; allow 010.0.0.1;"),
     *[
         ("server", f"listen [::]:18082 {parameter};")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.proxyconfig._refused_nginx import NOTED, REFUSED, TAKEN, TYPICAL, config
+from tests.unit.proxyconfig._refused_nginx import LATER, NOTED, REFUSED, TAKEN, TYPICAL, config
 
 from balancekit.proxyconfig import ProxyConfigError, ProxyRequest, read_nginx
 
@@ -28,7 +28,7 @@ def test_what_nginx_refuses_is_refused(read, tmp_path, place, line, said):
     assert str(caught.value).startswith(f"{tmp_path / 'nginx.conf'}:")
 
 
-@pytest.mark.parametrize(("place", "line"), TAKEN, ids=[row[1][:40] for row in TAKEN])
+@pytest.mark.parametrize(("place", "line"), TAKEN + LATER, ids=[row[1][:40] for row in TAKEN + LATER])
 def test_what_nginx_takes_is_read(read, place, line):
     """Reading raises nothing and notes nothing."""
     assert read(place, line).not_modelled == ()
