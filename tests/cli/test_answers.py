@@ -6,20 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from tests.cli._zone import ZONE
 
 from balancekit.cli import main
-
-ZONE = """
-[zone]
-origin = "example.com"
-primary = "ns1.example.com"
-contact = "admin.example.com"
-[endpoints]
-eu-1 = "192.0.2.1"
-[names.www]
-policy = "all-up"
-endpoints = ["eu-1"]
-"""
 
 
 @pytest.fixture

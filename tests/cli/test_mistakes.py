@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 from dnslib.server import DNSServer
+from tests.cli._zone import ZONE
 
 from balancekit import cli
 from balancekit._support.parser import UNITS
@@ -36,17 +37,6 @@ from balancekit.discovery._source import _BUILT_IN
 from balancekit.errors import ConfigurationError
 
 COMMAND = [sys.executable, "-m", "balancekit"]
-ZONE = """
-[zone]
-origin = "example.com"
-primary = "ns1.example.com"
-contact = "admin.example.com"
-[endpoints]
-eu-1 = "192.0.2.1"
-[names.www]
-policy = "all-up"
-endpoints = ["eu-1"]
-"""
 ROUTER = ["--vrid", "1", "--address", "192.0.2.9/24"]
 
 
