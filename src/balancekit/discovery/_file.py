@@ -45,6 +45,7 @@ class FileSdResolver(ConstructorRepr):
 
     Example
     -------
+    >>> from pathlib import Path
     >>> from tempfile import mkdtemp
     >>> path = Path(mkdtemp(), "orders.json")
     >>> path.write_text('[{"targets": ["10.0.0.1:80", "10.0.0.2:80"]}]')

@@ -8,8 +8,8 @@ in-flight is unchanged has the lowest score.
 
 Items of equal score are in one bucket, and a pick draws one of them at random. Most buckets have one item.
 
-The heap has plain numbers, because a comparison of two tuples takes five times as long. A score whose bucket is gone
-stays in the heap until it is the lowest.
+The heap has plain numbers, because two tuples take twice as long to compare. A score whose bucket is empty stays in the heap
+until it is the lowest.
 
 An interrupt may leave a move unfinished. The next pick then puts every item in a new bucket. It also does so if more changes
 were reported than :data:`MAX_REPORTS`.
@@ -97,7 +97,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
     rng
         Decides between items of equal score.
     lock
-        Held while entries change. It must be re-entrant, because a finalizer may pick during a pick. A forked child gets a
+        Held while items move. It must be re-entrant, because a finalizer may pick during a pick. A forked child gets a
         new one.
 
     Raises
@@ -107,6 +107,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
 
     Example
     -------
+    >>> from random import Random
     >>> from threading import RLock
     >>> from balancekit import Endpoint, Node
     >>> from balancekit.loads import InFlight
