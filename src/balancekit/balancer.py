@@ -117,6 +117,7 @@ class LoadBalancer(Generic[T]):
 
     Example
     -------
+    >>> from balancekit import LoadBalancer
     >>> lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
     >>> with lb.acquire() as lease:
     ...     address = lease.target
@@ -247,6 +248,7 @@ class LoadBalancer(Generic[T]):
 
         Example
         -------
+        >>> from balancekit import LoadBalancer
         >>> lb = LoadBalancer(["a", "b"])
         >>> with lb.acquire(exclude={"a"}) as lease:
         ...     lease.target
@@ -322,6 +324,7 @@ class LoadBalancer(Generic[T]):
 
         Example
         -------
+        >>> from balancekit import LoadBalancer
         >>> lb = LoadBalancer(["a", "b", "c"])
         >>> tried = []
         >>> for lease in lb.attempts(2):
@@ -400,6 +403,7 @@ class LoadBalancer(Generic[T]):
 
         Example
         -------
+        >>> from balancekit import LoadBalancer
         >>> lb = LoadBalancer(["a", "b"])
         >>> lb.explain(exclude=["a"]).picked
         'b'
@@ -564,6 +568,7 @@ class LoadBalancer(Generic[T]):
 
         Example
         -------
+        >>> from balancekit import LoadBalancer
         >>> from balancekit.health import CheckResult
         >>> lb = LoadBalancer(["a", "b"])
         >>> for _ in range(3):
@@ -630,6 +635,7 @@ class LoadBalancer(Generic[T]):
 
         Example
         -------
+        >>> from balancekit import LoadBalancer
         >>> lb = LoadBalancer(["a"])
         >>> stop = lb.on_completion(lambda endpoint, completion: print(endpoint.id, completion.outcome.value))
         >>> with lb.acquire():
@@ -649,6 +655,7 @@ class LoadBalancer(Generic[T]):
 
         Example
         -------
+        >>> from balancekit import LoadBalancer
         >>> lb = LoadBalancer(["a"])
         >>> stop = lb.on_start(lambda endpoint: print("started", endpoint.id))
         >>> lb.acquire().release()
@@ -668,7 +675,7 @@ class LoadBalancer(Generic[T]):
 
         Example
         -------
-        >>> from balancekit import UnavailableError
+        >>> from balancekit import LoadBalancer, UnavailableError
         >>> lb = LoadBalancer(["a"])
         >>> stop = lb.on_refusal(print)
         >>> try:

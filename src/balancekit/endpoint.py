@@ -53,6 +53,7 @@ class Endpoint(Record, Generic[T_co]):
 
     Example
     -------
+    >>> from balancekit import Endpoint
     >>> Endpoint("10.0.0.1:8080", weight=3).target
     '10.0.0.1:8080'
     """
@@ -154,6 +155,7 @@ def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
 
     Example
     -------
+    >>> from balancekit import Endpoint, endpoints
     >>> [e.id for e in endpoints(["10.0.0.1:80", Endpoint("b", object(), weight=2)])]
     ['10.0.0.1:80', 'b']
     >>> endpoints({"eu": "10.0.0.1:80", "us": "10.0.0.2:80"})[1].target

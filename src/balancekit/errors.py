@@ -55,6 +55,7 @@ def brief(value: object) -> str:
 
     Example
     -------
+    >>> from balancekit.errors import brief
     >>> brief("k"), len(brief("k" * 1000)), brief(10**5000)
     ("'k'", 200, '<int>')
     """
@@ -77,6 +78,7 @@ def printable(text: str) -> str:
 
     Example
     -------
+    >>> from balancekit.errors import printable
     >>> printable("a"), printable("a" + chr(10) + "b"), printable(chr(27) + "[31m")
     ('a', 'a\\nb', '\\x1b[31m')
     """
@@ -100,6 +102,7 @@ def without_passwords(text: str) -> str:
 
     Example
     -------
+    >>> from balancekit.errors import without_passwords
     >>> without_passwords("redis://app:secret@10.0.0.1:6379 by RingHash")
     'redis://***@10.0.0.1:6379 by RingHash'
     >>> without_passwords("http://10.0.0.1/v1?api_key=secret&zone=eu")
@@ -115,6 +118,7 @@ def brief_error(error: BaseException) -> str:
 
     Example
     -------
+    >>> from balancekit.errors import brief_error
     >>> brief_error(ValueError("bad settings"))
     'ValueError: bad settings'
     >>> brief_error(OSError("500 for url: http://app:secret@10.0.0.1/"))
@@ -135,6 +139,7 @@ def brief_line(text: str) -> str:
 
     Example
     -------
+    >>> from balancekit.errors import brief_line
     >>> brief_line("unknown: http://app:secret@10.0.0.1/" + chr(10) + "k" * 1000)[:40], len(brief_line("k" * 1000))
     ('unknown: http://***@10.0.0.1/ kkkkkkkkkk', 200)
     """
@@ -208,6 +213,7 @@ class ConfigurationError(BalancekitError, ValueError):
 
     Example
     -------
+    >>> from balancekit import ConfigurationError
     >>> print(ConfigurationError("weight", -1.0, "a finite number >= 0"))
     weight=-1.0 is not allowed: expected a finite number >= 0
     """
@@ -230,6 +236,7 @@ class MissingKeyError(BalancekitError, ValueError):
 
     Example
     -------
+    >>> from balancekit import MissingKeyError
     >>> print(MissingKeyError())
     this balancer refuses requests without a key: call acquire(key), or give the adapter key=from_header(...)
     """
@@ -246,6 +253,7 @@ class UnknownEndpointError(BalancekitError, LookupError):
 
     Example
     -------
+    >>> from balancekit import UnknownEndpointError
     >>> print(UnknownEndpointError("c", ("a", "b")))
     no endpoint 'c' in this pool; it has 'a', 'b'
     """
@@ -344,6 +352,7 @@ class SelectorError(BalancekitError, RuntimeError):
 
     Example
     -------
+    >>> from balancekit.errors import SelectorError
     >>> print(SelectorError("Mine", "b", "an eligible node that is not excluded"))
     Mine picked 'b': expected an eligible node that is not excluded
     """

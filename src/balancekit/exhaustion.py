@@ -93,6 +93,7 @@ class FailClosed(Policy):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.exhaustion import FailClosed
     >>> lb = LoadBalancer(["a", "b"], exhaustion=FailClosed())
     """
 
@@ -123,6 +124,7 @@ class FailOpen(Policy):
     Example
     -------
     >>> from balancekit import LoadBalancer, Outcome
+    >>> from balancekit.exhaustion import FailOpen
     >>> lb = LoadBalancer(["a", "b", "c"], exhaustion=FailOpen(threshold=0.8))
     >>> for _ in range(5):
     ...     _ = lb.acquire(exclude=["b", "c"]).release(Outcome.FAILURE)
@@ -151,6 +153,7 @@ class LeastBad(Policy):
     Example
     -------
     >>> from balancekit import LoadBalancer, Outcome
+    >>> from balancekit.exhaustion import LeastBad
     >>> lb = LoadBalancer(["a", "b"], exhaustion=LeastBad())
     >>> for _ in range(5):
     ...     _ = lb.acquire(exclude=["b"]).release(Outcome.FAILURE)

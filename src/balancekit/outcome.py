@@ -132,6 +132,7 @@ class LoadReport(Record):
 
     Example
     -------
+    >>> from balancekit.outcome import LoadReport
     >>> LoadReport(application_utilization=0.4, rps=120.0).rps
     120.0
     """
@@ -177,6 +178,7 @@ class CheckResult(Record):
 
     Example
     -------
+    >>> from balancekit.outcome import CheckResult
     >>> CheckResult(passed=False, detail="connection refused", holds_for=12.0).passed
     False
     """
@@ -236,6 +238,7 @@ def classify_exception(error: BaseException | None) -> Outcome:
 
     Example
     -------
+    >>> from balancekit import classify_exception
     >>> classify_exception(ConnectionRefusedError())
     <Outcome.CONNECT_FAILED: 'connect_failed'>
     >>> classify_exception(KeyboardInterrupt())

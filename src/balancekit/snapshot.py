@@ -189,6 +189,8 @@ class PickContext(StateRepr, prints=("key", "cost", "exclude", "attributes", "no
 
         Example
         -------
+        >>> import random
+        >>> from balancekit import PickContext
         >>> ctx = PickContext(rng=random.Random(1), key="user:1", exclude={"a"})
         >>> sorted(ctx.excluding({"b"}).exclude), ctx.excluding({"b"}).key
         (['a', 'b'], 'user:1')

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import doctest
 import importlib
 import pkgutil
 import re
 import shutil
 import subprocess
+import symtable
 import sys
 from pathlib import Path
 
@@ -120,6 +122,62 @@ def test_every_example_in_a_docstring_runs(module: Path) -> None:
         example.evaluate()
         made = [value for value in example.namespace.values() if type(value) in PUBLIC]
         assert [text for text in map(repr, made) if " at 0x" in text] == []
+
+
+def public_examples() -> dict[str, doctest.DocTest]:
+    """Return the examples of each public module, class, function and method by the name of their place."""
+    finder, found = doctest.DocTestFinder(), {}
+    whole = doctest.DocTestFinder(recurse=False)
+    for info in pkgutil.walk_packages(balancekit.__path__, "balancekit."):
+        if "._" in info.name or {"engine", "cli", "__main__"} & set(info.name.split(".")):
+            continue
+        module = importlib.import_module(info.name)
+        found |= {test.name: test for test in whole.find(module, info.name, globs={})}
+        for each in getattr(module, "__all__", ()):
+            thing = getattr(module, each)
+            home = getattr(thing, "__module__", None)
+            if isinstance(home, str) and home.startswith("balancekit.") and callable(thing):
+                found |= {test.name: test for test in finder.find(thing, f"{home}.{each}", globs={})}
+    return {place: test for place, test in found.items() if test.examples}
+
+
+def unbound(code: str) -> set[str]:
+    """Return the names that code uses and neither binds itself nor finds among the built-in names."""
+    top = symtable.symtable(code, "example", "exec")
+    tables = [top]
+    for table in tables:
+        tables += table.get_children()
+    bound = {
+        symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()
+    }
+    used = {
+        symbol.get_name()
+        for table in tables
+        for symbol in table.get_symbols()
+        if symbol.is_global() or (table is top and symbol.is_referenced())
+    }
+    return used - bound - set(dir(builtins))
+
+
+EXAMPLES = public_examples()
+OPEN = frozenset(
+    f"balancekit.{place}"
+    for place in (
+        "adapters.aiohttp.balanced",
+        "loads._expected_delay.ExpectedDelay",
+        "retry.RetryBudget",
+        "scheduling._lowest_first.LowestFirst",
+        "selectors._expected_delay.ShortestExpectedDelay",
+        "selectors._response_time.LeastResponseTime",
+    )
+)
+"""Examples that still leave out an import."""
+
+
+@pytest.mark.parametrize("place", sorted(EXAMPLES.keys() - OPEN))
+def test_an_example_of_a_public_name_imports_what_it_uses(place: str) -> None:
+    """The example of a public class, function or method uses no name that it does not import or define."""
+    assert unbound("".join(example.source for example in EXAMPLES[place].examples)) == set()
 
 
 def test_the_pages_have_examples_at_all() -> None:

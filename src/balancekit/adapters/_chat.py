@@ -46,6 +46,7 @@ def chat_prefix(request: Any) -> bytes | None:
 
     Example
     -------
+    >>> from balancekit.adapters import chat_prefix
     >>> class Request:
     ...     content = b'{"model": "m", "temperature": 0.1, "messages": [{"role": "user", "content": "Hi"}]}'
     >>> chat_prefix(Request())

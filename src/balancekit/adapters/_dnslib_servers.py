@@ -50,9 +50,9 @@ class GslbUdpServer(StateRepr, UDPServer, prints=("server_address",)):
 
     Example
     -------
-    >>> from dnslib.server import DNSServer
-    >>> from balancekit.adapters.dnslib import GslbHandler, GslbResolver
+    >>> from balancekit.adapters.dnslib import GslbHandler, GslbResolver, GslbUdpServer
     >>> from balancekit.gslb import AllUp, Soa, Zone, fixed_standings
+    >>> from dnslib.server import DNSServer
     >>> zone = Zone("example.com", Soa(primary="ns1.example.com", contact="admin.example.com"), {"www": AllUp(["192.0.2.1"])})
     >>> resolver = GslbResolver(zone, fixed_standings({}))
     >>> server = DNSServer(resolver, address="127.0.0.1", port=0, handler=GslbHandler, server=GslbUdpServer)
@@ -97,9 +97,9 @@ class GslbTcpServer(StateRepr, TCPServer, prints=("server_address",)):
 
     Example
     -------
-    >>> from dnslib.server import DNSServer
-    >>> from balancekit.adapters.dnslib import GslbHandler, GslbResolver
+    >>> from balancekit.adapters.dnslib import GslbHandler, GslbResolver, GslbTcpServer
     >>> from balancekit.gslb import AllUp, Soa, Zone, fixed_standings
+    >>> from dnslib.server import DNSServer
     >>> zone = Zone("example.com", Soa(primary="ns1.example.com", contact="admin.example.com"), {"www": AllUp(["192.0.2.1"])})
     >>> resolver = GslbResolver(zone, fixed_standings({}))
     >>> server = DNSServer(resolver, address="127.0.0.1", port=0, tcp=True, handler=GslbHandler, server=GslbTcpServer)

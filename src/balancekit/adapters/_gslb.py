@@ -81,6 +81,7 @@ class BalancerStandings(ConstructorRepr):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters.dnslib import BalancerStandings
     >>> lb = LoadBalancer(["eu-1", "us-1"])
     >>> standings = BalancerStandings(lb, max_age=0.0)
     >>> lb.drain("us-1")

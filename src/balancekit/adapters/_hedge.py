@@ -100,6 +100,7 @@ async def hedge(
     -------
     >>> import asyncio
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters import hedge
     >>> async def attempt(lease):
     ...     await asyncio.sleep(1.0 if lease.target == "slow" else 0.0)
     ...     return lease.target

@@ -26,6 +26,7 @@ def info(response: object) -> CallInfo:
     -------
     >>> import httpx
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters import info
     >>> from balancekit.adapters.httpx import BalancedTransport
     >>> from balancekit.testing.server import ToyServers
     >>> with ToyServers(["a"]) as servers:

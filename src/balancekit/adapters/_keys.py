@@ -59,6 +59,7 @@ def from_header(name: str) -> KeySource:
 
     Example
     -------
+    >>> from balancekit.adapters import from_header
     >>> class Request:
     ...     headers = {"X-User": "17"}
     >>> from_header("X-User")(Request())
@@ -83,6 +84,7 @@ def from_cookie(name: str) -> KeySource:
 
     Example
     -------
+    >>> from balancekit.adapters import from_cookie
     >>> class Request:
     ...     headers = {"Cookie": 'seen={"a": [1]}; user="17"'}
     >>> from_cookie("user")(Request())
@@ -115,6 +117,7 @@ def from_query(name: str) -> KeySource:
 
     Example
     -------
+    >>> from balancekit.adapters import from_query
     >>> class Request:
     ...     url = "http://orders/items?user=17&user=18"
     >>> from_query("user")(Request())

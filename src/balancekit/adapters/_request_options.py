@@ -127,6 +127,7 @@ def request_options(
 
     Example
     -------
+    >>> from balancekit.adapters import request_options
     >>> with request_options(key="user-17", timeout=2.0) as options:
     ...     options.key
     'user-17'

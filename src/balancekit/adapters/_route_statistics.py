@@ -67,6 +67,7 @@ class RouteStatistics(StateRepr):
 
     Example
     -------
+    >>> from balancekit.adapters import RouteStatistics
     >>> statistics = RouteStatistics()
     >>> for latency in (0.1, 0.2, 0.3):
     ...     statistics.record("orders", latency=latency, failed=False)

@@ -62,6 +62,7 @@ class HttpTarget(Record):
     Example
     -------
     >>> from balancekit import Endpoint
+    >>> from balancekit.adapters import HttpTarget
     >>> Endpoint("key-a", HttpTarget(url="https://api.example.com/v1", headers={"Authorization": "Bearer s3cret"})).target
     HttpTarget(url='https://api.example.com/v1', headers={'Authorization': '***'})
     """

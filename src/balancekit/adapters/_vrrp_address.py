@@ -81,6 +81,7 @@ def ip_address_hook(interface: str, *addresses: str) -> IpAddressHook:
 
     Example
     -------
+    >>> from balancekit.adapters.vrrp import ip_address_hook
     >>> hook = ip_address_hook("eth0", "192.0.2.100/24")
     >>> hook.addresses
     ('192.0.2.100/24',)

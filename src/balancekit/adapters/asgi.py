@@ -68,6 +68,7 @@ class RoutingMiddleware(Middleware[Application]):
     -------
     >>> import asyncio
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters.asgi import RoutingMiddleware
     >>> from balancekit.l7 import Route, RouteTable
     >>> async def app(scope, receive, send):
     ...     print(scope["balancekit"].match.route.name, scope["balancekit"].lease.target)

@@ -90,8 +90,9 @@ class GslbResolver(ZoneResponder):
 
     Example
     -------
-    >>> from dnslib import DNSRecord
+    >>> from balancekit.adapters.dnslib import GslbResolver
     >>> from balancekit.gslb import AllUp, Soa, Zone, fixed_standings
+    >>> from dnslib import DNSRecord
     >>> soa = Soa(primary="ns1.example.com", contact="admin.example.com")
     >>> zone = Zone("example.com", soa, {"www": AllUp(["192.0.2.1"])})
     >>> resolver = GslbResolver(zone, fixed_standings({}))
@@ -166,8 +167,9 @@ class GslbHandler(StateRepr, DNSHandler, prints=("client_address",)):
 
     Example
     -------
-    >>> from dnslib.server import DNSServer
+    >>> from balancekit.adapters.dnslib import GslbHandler, GslbResolver
     >>> from balancekit.gslb import AllUp, Soa, Zone, fixed_standings
+    >>> from dnslib.server import DNSServer
     >>> zone = Zone("example.com", Soa(primary="ns1.example.com", contact="admin.example.com"), {"www": AllUp(["192.0.2.1"])})
     >>> resolver = GslbResolver(zone, fixed_standings({}))
     >>> server = DNSServer(resolver, address="127.0.0.1", port=0, handler=GslbHandler)

@@ -58,6 +58,7 @@ class DnsResponder(ZoneResponder):
     Example
     -------
     >>> import dns.message
+    >>> from balancekit.adapters.dnspython import DnsResponder
     >>> from balancekit.gslb import AllUp, Soa, Zone, fixed_standings
     >>> soa = Soa(primary="ns1.example.com", contact="admin.example.com")
     >>> responder = DnsResponder(Zone("example.com", soa, {"www": AllUp(["192.0.2.1"])}), fixed_standings({}))

@@ -85,6 +85,7 @@ class BalancedTransport(TransportBase[httpx.BaseTransport], httpx.BaseTransport)
     -------
     >>> import httpx
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters.httpx import BalancedTransport
     >>> orders = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
     >>> inner = httpx.MockTransport(lambda request: httpx.Response(200, text=request.url.host))
     >>> transport = BalancedTransport(orders, transport_factory=lambda endpoint: inner)
@@ -178,6 +179,7 @@ class AsyncBalancedTransport(TransportBase[httpx.AsyncBaseTransport], httpx.Asyn
     -------
     >>> import asyncio, httpx
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters.httpx import AsyncBalancedTransport
     >>> orders = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
     >>> inner = httpx.MockTransport(lambda request: httpx.Response(200, text=request.url.host))
     >>> async def main():
@@ -298,6 +300,7 @@ def check_mounted(client: httpx.Client | httpx.AsyncClient, url: str) -> None:
     Example
     -------
     >>> import httpx
+    >>> from balancekit.adapters.httpx import check_mounted
     >>> with httpx.Client() as client:
     ...     check_mounted(client, "http://orders")
     Traceback (most recent call last):

@@ -84,6 +84,7 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
     -------
     >>> import httpx2
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters.httpx2 import BalancedTransport
     >>> orders = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
     >>> inner = httpx2.MockTransport(lambda request: httpx2.Response(200, text=request.url.host))
     >>> transport = BalancedTransport(orders, transport_factory=lambda endpoint: inner)
@@ -177,6 +178,7 @@ class AsyncBalancedTransport(TransportBase[httpx2.AsyncBaseTransport], httpx2.As
     -------
     >>> import asyncio, httpx2
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters.httpx2 import AsyncBalancedTransport
     >>> orders = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
     >>> inner = httpx2.MockTransport(lambda request: httpx2.Response(200, text=request.url.host))
     >>> async def main():
@@ -297,6 +299,7 @@ def check_mounted(client: httpx2.Client | httpx2.AsyncClient, url: str) -> None:
     Example
     -------
     >>> import httpx2
+    >>> from balancekit.adapters.httpx2 import check_mounted
     >>> with httpx2.Client() as client:
     ...     check_mounted(client, "http://orders")
     Traceback (most recent call last):

@@ -101,6 +101,7 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
     -------
     >>> import requests
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters.requests import BalancedAdapter
     >>> session = requests.Session()
     >>> session.mount("http://orders/", BalancedAdapter(LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])))
     """

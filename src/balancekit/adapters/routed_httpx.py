@@ -67,7 +67,9 @@ class RoutedTransport(ConstructorRepr, httpx.BaseTransport):
     -------
     >>> import httpx
     >>> from balancekit import LoadBalancer
-    >>> from balancekit.l7 import Route, prefix
+    >>> from balancekit.adapters.httpx import BalancedTransport
+    >>> from balancekit.adapters.routed_httpx import RoutedTransport
+    >>> from balancekit.l7 import Route, RouteTable, prefix
     >>> answer = httpx.MockTransport(lambda request: httpx.Response(200, text=str(request.url)))
     >>> table = RouteTable([Route("orders", LoadBalancer(["10.0.0.1:80"]), path=prefix("/orders"), rewrite="/v2")])
     >>> made = lambda pool: BalancedTransport(pool, transport_factory=lambda endpoint: answer)
@@ -149,7 +151,9 @@ class AsyncRoutedTransport(ConstructorRepr, httpx.AsyncBaseTransport):
     -------
     >>> import asyncio, httpx
     >>> from balancekit import LoadBalancer
-    >>> from balancekit.l7 import Route
+    >>> from balancekit.adapters.httpx import AsyncBalancedTransport
+    >>> from balancekit.adapters.routed_httpx import AsyncRoutedTransport
+    >>> from balancekit.l7 import Route, RouteTable
     >>> answer = httpx.MockTransport(lambda request: httpx.Response(200, text=request.url.host))
     >>> table = RouteTable([Route("site", LoadBalancer(["10.0.0.1:80"]))])
     >>> made = lambda pool: AsyncBalancedTransport(pool, transport_factory=lambda endpoint: answer)

@@ -66,7 +66,9 @@ class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
     -------
     >>> import httpx2
     >>> from balancekit import LoadBalancer
-    >>> from balancekit.l7 import Route, prefix
+    >>> from balancekit.adapters.httpx2 import BalancedTransport
+    >>> from balancekit.adapters.routed_httpx2 import RoutedTransport
+    >>> from balancekit.l7 import Route, RouteTable, prefix
     >>> answer = httpx2.MockTransport(lambda request: httpx2.Response(200, text=str(request.url)))
     >>> table = RouteTable([Route("orders", LoadBalancer(["10.0.0.1:80"]), path=prefix("/orders"), rewrite="/v2")])
     >>> made = lambda pool: BalancedTransport(pool, transport_factory=lambda endpoint: answer)
@@ -148,7 +150,9 @@ class AsyncRoutedTransport(ConstructorRepr, httpx2.AsyncBaseTransport):
     -------
     >>> import asyncio, httpx2
     >>> from balancekit import LoadBalancer
-    >>> from balancekit.l7 import Route
+    >>> from balancekit.adapters.httpx2 import AsyncBalancedTransport
+    >>> from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport
+    >>> from balancekit.l7 import Route, RouteTable
     >>> answer = httpx2.MockTransport(lambda request: httpx2.Response(200, text=request.url.host))
     >>> table = RouteTable([Route("site", LoadBalancer(["10.0.0.1:80"]))])
     >>> made = lambda pool: AsyncBalancedTransport(pool, transport_factory=lambda endpoint: answer)

@@ -65,7 +65,8 @@ class RoutedAdapter(ConstructorRepr, BaseAdapter):
     -------
     >>> import requests
     >>> from balancekit import LoadBalancer
-    >>> from balancekit.l7 import Route
+    >>> from balancekit.adapters.routed_requests import RoutedAdapter
+    >>> from balancekit.l7 import Route, RouteTable
     >>> session = requests.Session()
     >>> session.mount("http://shop.test/", RoutedAdapter(RouteTable([Route("site", LoadBalancer(["10.0.0.1:80"]))])))
     """

@@ -55,6 +55,7 @@ class RoutingMiddleware(Middleware[Application]):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters.wsgi import RoutingMiddleware
     >>> from balancekit.l7 import Route, RouteTable
     >>> def app(environ, start_response):
     ...     start_response("200 OK", [])

@@ -146,6 +146,7 @@ def measure(
 
     Example
     -------
+    >>> from balancekit.bench import measure
     >>> results = measure(["disruption"], quick=True)
     >>> results.holds
     True

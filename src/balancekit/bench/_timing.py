@@ -108,6 +108,7 @@ class Timer(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.bench import Timer
     >>> timer = Timer(rounds=3, milliseconds=1.0)
     >>> timer.add("a sum", "add(numbers)", add=sum, numbers=range(100))
     >>> timer.run()["a sum"].ratio > 1.0

@@ -41,6 +41,7 @@ class Demand(Record):
 
     Example
     -------
+    >>> from balancekit.capacity import Demand
     >>> demand = Demand(requests=1e6)
     >>> demand.gbps_in + demand.gbps_out, demand.in_flight
     (96.0, 100000.0)

@@ -33,6 +33,7 @@ def read_plan(document: Mapping[str, Any], /) -> CapacityPlan:
 
     Example
     -------
+    >>> from balancekit.capacity import read_plan
     >>> plan = read_plan({"demand": {"requests": 1000.0}, "l7": {"requests_per_second": 500.0}})
     >>> plan.sites[0].l7.count
     3

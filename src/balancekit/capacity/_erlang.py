@@ -66,6 +66,7 @@ def erlang_c(workers: int, in_flight: float, *, service: float = 1.0) -> Waiting
 
     Example
     -------
+    >>> from balancekit.capacity import erlang_c
     >>> waiting = erlang_c(10, 9.0)
     >>> round(waiting.probability, 4), round(waiting.mean, 4)
     (0.6687, 0.6687)

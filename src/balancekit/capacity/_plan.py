@@ -102,6 +102,7 @@ class CapacityPlan(Record):
 
         Example
         -------
+        >>> from balancekit.capacity import L7, Demand, Gslb, plan_capacity
         >>> plan = plan_capacity(Demand(requests=1e6), [Gslb(sites=4), L7(requests_per_second=50_000)],
         ...     utilisation=1.0)
         >>> plan.utilisation_after(sites=1)  # five nodes a site do not carry a third of everything
@@ -197,6 +198,7 @@ def plan_capacity(
 
     Example
     -------
+    >>> from balancekit.capacity import L7, Demand, Gslb, plan_capacity
     >>> plan = plan_capacity(
     ...     Demand(requests=1e6), [Gslb(sites=4), L7(requests_per_second=50_000)], survive={"l7": 1}
     ... )

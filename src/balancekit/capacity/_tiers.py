@@ -113,6 +113,7 @@ class Gslb(Record):
 
     Example
     -------
+    >>> from balancekit.capacity import Gslb
     >>> Gslb(sites=2, shares=[0.75, 0.25]).worst_shares(1)
     (1.0, 1.0)
     """
@@ -184,6 +185,7 @@ class L4(Tier):
 
     Example
     -------
+    >>> from balancekit.capacity import L4, Demand
     >>> [load.load for load in L4(gbps=10.0).loads(Demand(requests=100_000.0))]
     [9.6]
     """
@@ -240,6 +242,7 @@ class L7(Tier):
 
     Example
     -------
+    >>> from balancekit.capacity import L7, Demand
     >>> [load.load for load in L7(handshakes_per_second=500.0).loads(Demand(requests=100_000.0, per_connection=50.0))]
     [2000.0]
     """
@@ -289,6 +292,7 @@ class Backends(Tier):
 
     Example
     -------
+    >>> from balancekit.capacity import Backends, Demand
     >>> [load.load for load in Backends(workers=32).loads(Demand(requests=100_000.0, service=0.2))]
     [20000.0]
     """

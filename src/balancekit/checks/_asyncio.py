@@ -56,7 +56,9 @@ class AsyncChecks(CheckRunner, AsyncRunner):
 
     Example
     -------
+    >>> import asyncio
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.checks import AsyncChecks
     >>> async def main():
     ...     lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
     ...     async with AsyncChecks(lb, always_passes):

@@ -38,6 +38,7 @@ class SharedDependencies(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.checks import ProbeResult, SharedDependencies
     >>> shared = SharedDependencies()
     >>> down = ProbeResult(passed=False, failing=("db",))
     >>> [shared.judge(id, down) for id in ("a", "b", "c")][-1]

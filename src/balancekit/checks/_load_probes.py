@@ -100,7 +100,8 @@ class ThreadProbes(_Prober, ThreadRunner):
     Example
     -------
     >>> from balancekit import LoadBalancer
-    >>> from balancekit.reported import ProbedLoad
+    >>> from balancekit.checks import ThreadProbes
+    >>> from balancekit.reported import Prequal, ProbedLoad
     >>> prequal = Prequal()
     >>> lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"], selector=prequal)
     >>> with ThreadProbes(lb, prequal, lambda endpoint: ProbedLoad(in_flight=3, latency=0.02)):
@@ -203,8 +204,10 @@ class AsyncProbes(_Prober, AsyncRunner):
 
     Example
     -------
+    >>> import asyncio
     >>> from balancekit import LoadBalancer
-    >>> from balancekit.reported import ProbedLoad
+    >>> from balancekit.checks import AsyncProbes
+    >>> from balancekit.reported import Prequal, ProbedLoad
     >>> async def probe(endpoint):
     ...     return ProbedLoad(in_flight=3, latency=0.02)
     >>> async def main():

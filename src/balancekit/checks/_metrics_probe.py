@@ -65,6 +65,7 @@ class Gauges(Record):
 
     Example
     -------
+    >>> from balancekit.checks import Gauges
     >>> Gauges(("requests_running", "requests_waiting")).largest
     False
     """
@@ -134,6 +135,7 @@ def read_gauges(page: str, gauges: tuple[str, ...]) -> float:
 
     Example
     -------
+    >>> from balancekit.checks import INFERENCE_METRICS, read_gauges
     >>> page = '''
     ... vllm:num_requests_running{model="a"} 3.0
     ... vllm:num_requests_running{model="b"} 1.0
@@ -205,6 +207,7 @@ class MetricsProbe(_MetricsReader):
     Example
     -------
     >>> from balancekit import Endpoint
+    >>> from balancekit.checks import MetricsProbe
     >>> probe = MetricsProbe(("requests_in_flight",), fetch=lambda url: "requests_in_flight 4 ")
     >>> probe(Endpoint("10.0.0.1:8000"))
     ProbedLoad(in_flight=4.0, latency=0.0)
@@ -263,6 +266,7 @@ class MetricsPage(_MetricsReader):
     Example
     -------
     >>> from balancekit import Endpoint
+    >>> from balancekit.checks import Gauges, MetricsPage
     >>> page = MetricsPage({"busy": Gauges(("requests_in_flight",))}, fetch=lambda url: "requests_in_flight 4 ")
     >>> page(Endpoint("10.0.0.1:8000"))
     {'busy': 4.0}

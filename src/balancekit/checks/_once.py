@@ -52,7 +52,7 @@ async def check_once(
     Example
     -------
     >>> import asyncio
-    >>> from balancekit.checks import HttpCheck
+    >>> from balancekit.checks import HttpCheck, check_once
     >>> from balancekit.testing.server import ToyServers
     >>> with ToyServers(["a", "b"]) as servers:
     ...     servers["b"].behave(status=503)

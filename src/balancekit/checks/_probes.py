@@ -51,6 +51,8 @@ class TcpCheck(Record):
 
     Example
     -------
+    >>> from balancekit import Endpoint
+    >>> from balancekit.checks import TcpCheck
     >>> TcpCheck().peer(Endpoint("a", "10.0.0.1:8080"))[:2]
     ('10.0.0.1', 8080)
     """
@@ -100,6 +102,8 @@ class HttpCheck(Record):
 
     Example
     -------
+    >>> from balancekit import Endpoint
+    >>> from balancekit.checks import HttpCheck
     >>> check = HttpCheck("/healthz", statuses={200}, body="ok")
     >>> check.exchange(Endpoint("a", "http://10.0.0.1:8080")).request.split(b"\r\n")[:2]
     [b'GET /healthz HTTP/1.1', b'Host: 10.0.0.1:8080']
@@ -171,6 +175,8 @@ class DeepCheck(Record):
 
     Example
     -------
+    >>> from balancekit import Endpoint
+    >>> from balancekit.checks import DeepCheck
     >>> talk = DeepCheck().exchange(Endpoint("a", "10.0.0.1:8080"))
     >>> body = b'{"dependencies": {"db": "down", "cache": "ok"}}'
     >>> talk.receive(b"HTTP/1.1 503 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)).failing

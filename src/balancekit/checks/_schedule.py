@@ -48,6 +48,7 @@ class Schedule(Record):
 
     Example
     -------
+    >>> from balancekit.checks import Schedule
     >>> Schedule(interval=10.0).holds_for
     22.0
     """
@@ -93,6 +94,8 @@ class CheckTimer(ConstructorRepr):
 
     Example
     -------
+    >>> import random
+    >>> from balancekit.checks import CheckTimer, Schedule
     >>> timer = CheckTimer(Schedule(interval=5.0, jitter=0.0), random.Random(1))
     >>> timer.update(["a", "b"], now=0.0)
     >>> timer.begin(now=0.0), timer.begin(now=0.0), timer.begin(now=0.0)

@@ -145,6 +145,7 @@ class ThreadScrapes(_Scraper, ThreadRunner):
     Example
     -------
     >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> from balancekit.checks import ThreadScrapes
     >>> from balancekit.reported import NodeAttributes, Probed
     >>> attributes = NodeAttributes()
     >>> lb = LoadBalancer(["10.0.0.1:8000"], selector=PowerOfChoices(), load=Probed(attributes, name="waiting"))
@@ -240,7 +241,9 @@ class AsyncScrapes(_Scraper, AsyncRunner):
 
     Example
     -------
+    >>> import asyncio
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.checks import AsyncScrapes
     >>> from balancekit.reported import NodeAttributes
     >>> async def scrape(endpoint):
     ...     return {"waiting": 3.0}

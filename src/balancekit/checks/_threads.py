@@ -59,6 +59,7 @@ class ThreadChecks(CheckRunner, ThreadRunner):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.checks import Schedule, ThreadChecks
     >>> lb = LoadBalancer(["10.0.0.1:8080"])
     >>> with ThreadChecks(lb, lambda endpoint, timeout: True, schedule=Schedule(interval=60.0)):
     ...     pass

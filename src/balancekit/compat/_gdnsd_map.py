@@ -47,6 +47,7 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
     Example
     -------
     >>> from ipaddress import ip_address
+    >>> from balancekit.compat.gdnsd import geo_map
     >>> geo_map({"datacenters": ["a", "b"], "nets": {"198.51.100.0/24": "b"}}).look_up(ip_address("198.51.100.1"))
     (('b',), 24)
     """

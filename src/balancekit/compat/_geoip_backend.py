@@ -85,7 +85,8 @@ class GeoIpBackend(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit.gslb import Location
+    >>> from balancekit.compat.powerdns import GeoIpBackend
+    >>> from balancekit.gslb import Client, Location
     >>> row = (Location("EU", "DE"), 24)
     >>> backend = GeoIpBackend(["de.www.example"], {"www.example": ["%co.www.example"]}, lambda _: row)
     >>> backend.look_up("www.example", Client(address="192.0.2.1"))

@@ -89,6 +89,7 @@ class RawRequest(Record):
 
     Example
     -------
+    >>> from balancekit.compat.envoy import RawRequest
     >>> RawRequest(target="/a", host="shop.test").values("Host")
     ('shop.test',)
     """

@@ -82,6 +82,7 @@ class KvRouter(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.dynamo import KvRouter
     >>> router = KvRouter(["a", "b"])
     >>> router.costs(range(40), now=0.0)["a"]
     WorkerCost(cost=4.5, overlap=0)

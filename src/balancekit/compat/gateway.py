@@ -68,6 +68,8 @@ class HttpRoutes(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.envoy import RawRequest
+    >>> from balancekit.compat.gateway import HttpRoutes
     >>> table = HttpRoutes([{"name": "web"}], [{"name": "shop", "rules": [
     ...     {"pool": "all"}, {"pool": "v2", "matches": [{"path": {"type": "PathPrefix", "value": "/v2"}}]}]}])
     >>> table.route(RawRequest(target="/v2/cart", host="shop.test")).pool

@@ -57,6 +57,7 @@ def up_threshold(threshold: float, total: int) -> Fraction:
 
     Example
     -------
+    >>> from balancekit.compat.gdnsd import up_threshold
     >>> up_threshold(0.07, 100), up_threshold(0.5, 3)
     (Fraction(2, 25), Fraction(2, 3))
     """
@@ -77,6 +78,7 @@ def ttl_limits(text: str) -> Ttl:
 
     Example
     -------
+    >>> from balancekit.compat.gdnsd import ttl_limits
     >>> ttl_limits("300/30"), ttl_limits("90")
     (Ttl(minimum=30, maximum=300), Ttl(minimum=45, maximum=90))
     """
@@ -109,6 +111,7 @@ class ServiceType(Record):
 
     Example
     -------
+    >>> from balancekit.compat.gdnsd import ServiceType
     >>> monitor = ServiceType(up_thresh=3, ok_thresh=2, down_thresh=2, interval=2)()
     >>> for passed in (True, False, False):
     ...     monitor.observe(passed=passed)
@@ -201,6 +204,7 @@ def multifo(ids: Sequence[str], *, up_thresh: float = 0.5, ignore_health: bool =
     Example
     -------
     >>> from random import Random
+    >>> from balancekit.compat.gdnsd import multifo
     >>> from balancekit.gslb import Client, Query, fixed_standings
     >>> query = Query(name="www", client=Client(address="192.0.2.53"))
     >>> standings = fixed_standings({"lb02": False, "lb03": False})
@@ -240,6 +244,7 @@ def weighted(
 
     Example
     -------
+    >>> from balancekit.compat.gdnsd import weighted
     >>> type(weighted(addresses={"lb01": 45, "lb02": 60})).__name__
     'WeightedOne'
     """
@@ -269,6 +274,7 @@ class Simplefo(ConstructorRepr):
     Example
     -------
     >>> from random import Random
+    >>> from balancekit.compat.gdnsd import Simplefo
     >>> from balancekit.gslb import Client, Query, Standing, fixed_standings
     >>> standings = fixed_standings({"a": Standing(up=False, until=40.0), "b": Standing(up=False, until=90.0)})
     >>> query = Query(name="www", client=Client(address="192.0.2.53"))
@@ -319,6 +325,7 @@ def metafo(datacenters: Sequence[str], policies: Mapping[str, Policy], *, skip_f
 
     Example
     -------
+    >>> from balancekit.compat.gdnsd import metafo, multifo
     >>> sorted(metafo(["a", "b"], {"a": multifo(["lb01"]), "b": multifo(["lb02"])}).members())
     ['lb01', 'lb02']
     """
@@ -346,6 +353,7 @@ def geoip(
 
     Example
     -------
+    >>> from balancekit.compat.gdnsd import geo_map, geoip, multifo
     >>> policy = geoip(geo_map({"datacenters": ["a"]}), {"a": multifo(["lb01"])})
     >>> type(policy).__name__
     'Geo'

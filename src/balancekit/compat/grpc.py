@@ -47,6 +47,7 @@ def weighted_round_robin(
 
     Example
     -------
+    >>> from balancekit.compat.grpc import weighted_round_robin
     >>> weighted_round_robin(blackout_period=1.0).weights
     {}
     """

@@ -90,6 +90,7 @@ class MaglevScheduler:
 
     Example
     -------
+    >>> from balancekit.compat.ipvs import Destination, MaglevScheduler
     >>> scheduler = MaglevScheduler([Destination(address=f"10.0.0.{k}", port=80) for k in range(1, 4)])
     >>> sorted(scheduler.table.count(position) for position in range(3))
     [1364, 1364, 1365]
@@ -185,6 +186,7 @@ def siphash13(value: int, low: int, high: int) -> int:
 
     Example
     -------
+    >>> from balancekit.compat.ipvs import siphash13
     >>> hex(siphash13(0, 0, 0))[:2]
     '0x'
     """

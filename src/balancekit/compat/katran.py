@@ -98,6 +98,7 @@ class Ring:
 
     Example
     -------
+    >>> from balancekit.compat.katran import Real, Ring
     >>> ring = Ring([Real(hash=0, weight=2), Real(hash=1), Real(hash=2)], version="V2")
     >>> [ring.table.count(position) for position in range(3)]
     [32769, 16384, 16384]

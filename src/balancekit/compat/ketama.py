@@ -49,6 +49,7 @@ class Ketama(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.ketama import Ketama
     >>> ring = Ketama({"10.0.1.1:11211": 1, "10.0.1.2:11211": 1})
     >>> ring.lookup("user:1") in {"10.0.1.1:11211", "10.0.1.2:11211"}
     True

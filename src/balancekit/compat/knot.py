@@ -56,6 +56,8 @@ class Subnets(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.knot import Subnets
+    >>> from balancekit.gslb import Client
     >>> module = Subnets({"198.51.100.0/24": ["192.0.2.1"], "0.0.0.0/0": ["192.0.2.9"]})
     >>> module.look_up(Client(address="192.0.2.53", subnet="198.51.100.0/24"))
     KnotReply(rcode='NOERROR', records=('192.0.2.1',), scope=24)
@@ -99,6 +101,8 @@ class GeoDb(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.knot import GeoDb
+    >>> from balancekit.gslb import Client, Location
     >>> row = (Location("NA", "US", (), "Dallas"), 25)
     >>> module = GeoDb({"US;*": ["192.0.2.1"], "*;*": ["192.0.2.9"]}, {"198.51.100.1": row}.get)
     >>> module.look_up(Client(address="198.51.100.1")).records, module.look_up(Client(address="192.0.2.1")).rcode
@@ -150,6 +154,8 @@ def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.compat.knot import rotated
     >>> rotated(["a", "b", "c"], Random(3))
     ('a', 'b', 'c')
     """
@@ -177,6 +183,8 @@ def weighted(entries: Mapping[str, int], rng: Random) -> str:
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.compat.knot import weighted
     >>> weighted({"192.0.2.1": 0, "192.0.2.2": 3}, Random(1))
     '192.0.2.2'
     """
@@ -198,6 +206,7 @@ def read_subnet(data: bytes) -> tuple[IpNetwork, bool]:
 
     Example
     -------
+    >>> from balancekit.compat.knot import read_subnet
     >>> read_subnet(bytes.fromhex("00011800c6336407"))
     (IPv4Network('198.51.100.0/24'), False)
     """

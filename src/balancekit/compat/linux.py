@@ -44,6 +44,7 @@ def nexthop_group(declaration: str, *, now: float = 0.0) -> Ecmp | ResilientGrou
 
     Example
     -------
+    >>> from balancekit.compat.linux import nexthop_group
     >>> nexthop_group("group 1,3/2/3 type mpath").pick(0)
     '1'
     >>> nexthop_group("group 1/2 type resilient buckets 8 idle_timer 60").table

@@ -28,6 +28,7 @@ from balancekit.compat._answers import row_of
 from balancekit.compat._client import chosen_by
 from balancekit.compat._entries import check_entries, total_weight
 from balancekit.compat._geoip_backend import GeoIpBackend, GeoReply, LocationOf, no_location, parse_network
+from balancekit.compat._lookup2 import lookup2
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client
 
@@ -50,45 +51,8 @@ __all__ = [
 
 Selector: TypeAlias = Literal["all", "random", "hashed", "pickclosest"]
 
-_MASK: Final = 0xFFFF_FFFF
 _GROWTHS: Final = (13, 29, 59, 127, 257, 541, 1109, 2357, 5087)
 """Sizes at which the server's hash table of weights grows. Growing reverses the order of its entries."""
-
-
-def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:
-    for first, second, third in ((13, 8, 13), (12, 16, 5), (3, 10, 15)):
-        a = ((a - b - c) & _MASK) ^ (c >> first)
-        b = ((b - c - a) & _MASK) ^ (a << second & _MASK)
-        c = ((c - a - b) & _MASK) ^ (b >> third)
-    return a, b, c
-
-
-@checked_arguments
-def lookup2(data: bytes, start: int = 0) -> int:
-    """Return Bob Jenkins' lookup2 hash of 32 bits.
-
-    Raises
-    ------
-    ConfigurationError
-        If ``data`` is no ``bytes``, or ``start`` is not a whole number >= 0.
-
-    Example
-    -------
-    >>> lookup2(bytes([192, 0, 2, 1])) == lookup2(bytes([192, 0, 2, 1]), 0) != lookup2(bytes([192, 0, 2, 2]))
-    True
-    """
-    a = b = 0x9E37_79B9
-    c = valid.integer("start", start, minimum=0)
-    place = 0
-    while len(data) - place >= 12:
-        words = [int.from_bytes(data[place + k : place + k + 4], "little") for k in (0, 4, 8)]
-        a, b, c = _mix((a + words[0]) & _MASK, (b + words[1]) & _MASK, (c + words[2]) & _MASK)
-        place += 12
-    rest = data[place:]
-    a = (a + int.from_bytes(rest[:4], "little")) & _MASK
-    b = (b + int.from_bytes(rest[4:8], "little")) & _MASK
-    c = (c + len(data) + (int.from_bytes(rest[8:], "little") << 8)) & _MASK
-    return _mix(a, b, c)[2]
 
 
 def _client_hash(client: Client) -> int:
@@ -106,6 +70,8 @@ def pickhashed(client: Client, entries: Sequence[str]) -> str:
 
     Example
     -------
+    >>> from balancekit.compat.powerdns import pickhashed
+    >>> from balancekit.gslb import Client
     >>> pickhashed(Client(address="192.0.2.53"), ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
     '192.0.2.1'
     """
@@ -128,6 +94,8 @@ def pickwhashed(client: Client, entries: Sequence[tuple[int, str]]) -> str:
 
     Example
     -------
+    >>> from balancekit.compat.powerdns import pickwhashed
+    >>> from balancekit.gslb import Client
     >>> pickwhashed(Client(address="192.0.2.53"), [(10, "192.0.2.1"), (20, "192.0.2.2"), (70, "192.0.2.3")])
     '192.0.2.3'
     """
@@ -162,6 +130,8 @@ def pickwrandom(entries: Sequence[tuple[int, str]], rng: Random) -> str:
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.compat.powerdns import pickwrandom
     >>> pickwrandom([(0, "192.0.2.1"), (5, "192.0.2.2")], Random(1))
     '192.0.2.2'
     """
@@ -183,6 +153,8 @@ def pickrandomsample(count: int, entries: Sequence[str], rng: Random) -> tuple[s
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.compat.powerdns import pickrandomsample
     >>> sorted(pickrandomsample(5, ["192.0.2.1", "192.0.2.2"], Random(1)))
     ['192.0.2.1', '192.0.2.2']
     """
@@ -212,6 +184,7 @@ def closest(client: str, entries: Sequence[str], location_of: LocationOf) -> lis
 
     Example
     -------
+    >>> from balancekit.compat.powerdns import closest
     >>> from balancekit.gslb import Location
     >>> rows = {"192.0.2.1": (50.0, 8.0), "192.0.2.2": (33.0, -97.0), "198.51.100.7": (30.0, -90.0)}
     >>> closest("198.51.100.7", ["192.0.2.1", "192.0.2.2"], lambda a: (Location("", "", (), "", *rows[a]), 24))
@@ -239,6 +212,9 @@ def pickclosest(client: Client, entries: Sequence[str], location_of: LocationOf,
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.compat.powerdns import pickclosest
+    >>> from balancekit.gslb import Client
     >>> pickclosest(Client(address="192.0.2.53"), ["192.0.2.1"], lambda _: None, Random(1))
     '192.0.2.1'
     """
@@ -272,6 +248,9 @@ def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], r
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.compat.powerdns import view
+    >>> from balancekit.gslb import Client
     >>> inside = (["192.0.2.0/24"], ["10.0.0.1"])
     >>> view(Client(address="192.0.2.53"), [inside], Random(1)), view(Client(address="203.0.113.1"), [inside], Random(1))
     ('10.0.0.1', None)
@@ -290,6 +269,8 @@ def lua_scope(client: Client) -> int:
 
     Example
     -------
+    >>> from balancekit.compat.powerdns import lua_scope
+    >>> from balancekit.gslb import Client
     >>> lua_scope(Client(address="192.0.2.53", subnet="198.51.100.0/24"))
     24
     """
@@ -318,6 +299,9 @@ class IfUp(ConstructorRepr):
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.compat.powerdns import IfUp
+    >>> from balancekit.gslb import Client
     >>> pool = IfUp([["192.0.2.1", "192.0.2.2"], ["192.0.2.3"]])
     >>> pool.pick(Client(address="192.0.2.53"), {"192.0.2.3"}, Random(1))
     ('192.0.2.3',)
@@ -370,6 +354,7 @@ def read_subnet(data: bytes) -> IpNetwork | None:
 
     Example
     -------
+    >>> from balancekit.compat.powerdns import read_subnet
     >>> read_subnet(bytes.fromhex("00011400c63364")), read_subnet(bytes.fromhex("00012100c6336407"))
     (IPv4Network('198.51.96.0/20'), None)
     """

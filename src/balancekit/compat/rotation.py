@@ -38,6 +38,8 @@ class RrsetOrder(ConstructorRepr):
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.compat.rotation import RrsetOrder
     >>> order = RrsetOrder("cyclic")
     >>> [order.arrange(["a", "b", "c"], Random(1)) for _ in range(2)]
     [('a', 'b', 'c'), ('b', 'c', 'a')]
@@ -75,6 +77,8 @@ def nsd_order(*, round_robin: bool, start: int = 0) -> RrsetOrder:
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.compat.rotation import nsd_order
     >>> nsd_order(round_robin=False).arrange(["a", "b"], Random(1))
     ('a', 'b')
     """

@@ -22,6 +22,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.functions import plain_function
 from balancekit.compat._answers import by_latency, located, ranked
+from balancekit.compat._great_circle import distance_km
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
     AllUp,
@@ -57,7 +58,6 @@ LocationOf: TypeAlias = Callable[[Client], Location]
 
 CHECKERS: Final = Fraction(18, 100)
 """An endpoint is healthy if more than this share of the checkers find it healthy."""
-EARTH_RADIUS_KM: Final = 6371.0
 
 
 @final
@@ -80,7 +80,9 @@ class RecordOrder(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit.gslb import fixed_standings
+    >>> from random import Random
+    >>> from balancekit.compat.route53 import RecordOrder
+    >>> from balancekit.gslb import Client, Query, fixed_standings
     >>> policy = RecordOrder(lambda client: ["a", "b"], ["a", "b"])
     >>> query = Query(name="www", client=Client(address="192.0.2.53"))
     >>> policy.answer(query, fixed_standings({"a": False}), now=0.0, rng=Random(1)).chosen
@@ -133,6 +135,7 @@ def simple(values: Sequence[str]) -> Policy:
 
     Example
     -------
+    >>> from balancekit.compat.route53 import simple
     >>> sorted(simple(["192.0.2.1", "192.0.2.2"]).members())
     ['192.0.2.1', '192.0.2.2']
     """
@@ -157,6 +160,7 @@ def weighted(weights: Mapping[str, int]) -> Policy:
 
     Example
     -------
+    >>> from balancekit.compat.route53 import weighted
     >>> sorted(weighted({"a": 0, "b": 0}).members())
     ['a', 'b']
     """
@@ -179,6 +183,7 @@ def latency(measured: Callable[[Client], Mapping[str, float]], records: Sequence
 
     Example
     -------
+    >>> from balancekit.compat.route53 import latency
     >>> policy = latency(lambda client: {"eu": 20.0, "us": 90.0}, ["eu", "us"])
     >>> sorted(policy.members())
     ['eu', 'us']
@@ -196,6 +201,7 @@ def failover(primary: str, secondary: str) -> Policy:
 
     Example
     -------
+    >>> from balancekit.compat.route53 import failover
     >>> sorted(failover("a", "b").members())
     ['a', 'b']
     """
@@ -208,6 +214,7 @@ def multivalue(records: Sequence[str]) -> Policy:
 
     Example
     -------
+    >>> from balancekit.compat.route53 import multivalue
     >>> sorted(multivalue(["a", "b"]).members())
     ['a', 'b']
     """
@@ -240,6 +247,8 @@ def geolocation(
 
     Example
     -------
+    >>> from balancekit.compat.route53 import geolocation
+    >>> from balancekit.gslb import Location
     >>> policy = geolocation(lambda client: Location("NA", "US", ("TX",)), countries={"US": "us"}, default="any")
     >>> sorted(policy.members())
     ['any', 'us']
@@ -273,6 +282,8 @@ def geoproximity(location_of: LocationOf, records: Mapping[str, tuple[float, flo
 
     Example
     -------
+    >>> from balancekit.compat.route53 import geoproximity
+    >>> from balancekit.gslb import Location
     >>> here = Location("EU", "DE", (), "", 50.0, 8.0)
     >>> policy = geoproximity(lambda client: here, {"near": (51.0, 8.0, 0), "far": (40.0, 8.0, 50)})
     >>> sorted(policy.members())
@@ -296,20 +307,6 @@ def _biased(here: tuple[float, float], record: tuple[float, float, int]) -> floa
     return distance_km(here, (latitude, longitude)) * (1.0 - bias / 100.0)
 
 
-def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
-    """Return the great-circle distance in kilometres.
-
-    Example
-    -------
-    >>> round(distance_km((0.0, 0.0), (0.0, 90.0)))
-    10008
-    """
-    first, second = math.radians(here[0]), math.radians(there[0])
-    north = math.sin((second - first) / 2.0) ** 2
-    east = math.sin(math.radians(there[1] - here[1]) / 2.0) ** 2
-    return 2.0 * EARTH_RADIUS_KM * math.asin(math.sqrt(north + math.cos(first) * math.cos(second) * east))
-
-
 @checked_arguments
 def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Policy:
     """Return IP-based routing: the record of the longest network that holds the client, else the default.
@@ -328,6 +325,7 @@ def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Poli
 
     Example
     -------
+    >>> from balancekit.compat.route53 import ip_based
     >>> sorted(ip_based({"10.0.0.0/8": "a"}, default="b").members())
     ['a', 'b']
     """
@@ -363,6 +361,7 @@ def healthy(passing: int, checkers: int) -> bool:
 
     Example
     -------
+    >>> from balancekit.compat.route53 import healthy
     >>> healthy(2, 10), healthy(18, 100), healthy(19, 100)
     (True, False, True)
     """
@@ -388,6 +387,7 @@ def calculated(children: Sequence[bool], least: int) -> bool:
 
     Example
     -------
+    >>> from balancekit.compat.route53 import calculated
     >>> calculated([True, False, True], 2), calculated([False], 0)
     (True, True)
     """

@@ -55,6 +55,7 @@ class CacheAware(TextSelector):
 
     Example
     -------
+    >>> from balancekit.compat.sglang import CacheAware
     >>> policy = CacheAware(balance_abs_threshold=2)
     >>> policy.history.add("a", "You are a pirate. Hello!")
     >>> policy.admissible("You are a pirate. Is it me?", {"a": 1, "b": 0})

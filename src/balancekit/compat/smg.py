@@ -51,6 +51,7 @@ class CacheAware(TextSelector):
 
     Example
     -------
+    >>> from balancekit.compat.smg import CacheAware
     >>> policy = CacheAware(spill_abs_threshold=2)
     >>> policy.history.add("a", "You are a pirate. Hello!")
     >>> sorted(policy.admissible("You are a pirate. Is it me?", {"a": 9, "b": 1, "c": 1}))

@@ -75,6 +75,8 @@ class SubnetResolver(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.unbound import SubnetResolver
+    >>> from balancekit.gslb import Answer, Client, Query
     >>> resolver = SubnetResolver(lambda query: Answer(("us-1",), ttl=30.0, scope=20), address="192.0.2.53")
     >>> far, near = (Client(address="192.0.2.7", subnet=text) for text in ("198.51.100.7/32", "198.51.96.0/24"))
     >>> resolver.resolve(Query(name="www", client=far), now=0.0)[1:]

@@ -42,6 +42,7 @@ def endpoints_of(where: str, value: object, *, environ: Mapping[str, str] | None
 
     Example
     -------
+    >>> from balancekit.config import endpoints_of
     >>> [found] = endpoints_of("endpoints", {"a": {"target": "10.0.0.1:80", "weight": 2}}, environ=None)
     >>> found.id, found.target, found.weight
     ('a', '10.0.0.1:80', 2.0)

@@ -61,6 +61,7 @@ def load(
 
     Example
     -------
+    >>> from balancekit.config import load
     >>> found = load({"endpoints": ["a", "b"], "balancer": {"selector": "RoundRobin"}})
     >>> [endpoint.id for endpoint in found.balancer.endpoints]
     ['a', 'b']

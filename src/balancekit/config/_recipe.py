@@ -79,6 +79,8 @@ def recipe(where: str, value: object, *, environ: Mapping[str, str] | None = Non
 
     Example
     -------
+    >>> from balancekit import Endpoint
+    >>> from balancekit.config import recipe
     >>> recipe("balancer", {"selector": "RingHash"}).make([Endpoint("a")])
     <LoadBalancer of 1 endpoint by RingHash()>
     """

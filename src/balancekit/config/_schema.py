@@ -40,6 +40,7 @@ def schema() -> dict[str, Any]:
 
     Example
     -------
+    >>> from balancekit.config import schema
     >>> sorted(schema()["properties"])
     ['balancer', 'checks', 'discovery', 'endpoints', 'retry', 'simulation', 'title']
     """

@@ -52,6 +52,7 @@ class SystemResolver(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.discovery import SystemResolver
     >>> "127.0.0.1:80" in [endpoint.id for endpoint in SystemResolver("localhost", 80).resolve().endpoints]
     True
     """

@@ -48,7 +48,9 @@ class AsyncDiscovery(AsyncRunner):
 
     Example
     -------
+    >>> import asyncio
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.discovery import AsyncDiscovery
     >>> async def main():
     ...     lb = LoadBalancer([], allow_empty=True)
     ...     async with AsyncDiscovery(lb, lambda: ["10.0.0.1:80"]) as discovery:

@@ -85,6 +85,7 @@ class DnsResolver(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.discovery import DnsResolver
     >>> DnsResolver("orders.svc.example", 8080, nameservers=["10.0.0.2"])
     DnsResolver('orders.svc.example', 8080, nameservers=['10.0.0.2'])
     """
@@ -158,6 +159,7 @@ class SrvResolver(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.discovery import SrvResolver
     >>> SrvResolver("_http._tcp.orders.example")
     SrvResolver('_http._tcp.orders.example')
     """

@@ -47,6 +47,7 @@ class FileSdResolver(ConstructorRepr):
     -------
     >>> from pathlib import Path
     >>> from tempfile import mkdtemp
+    >>> from balancekit.discovery import FileSdResolver
     >>> path = Path(mkdtemp(), "orders.json")
     >>> path.write_text('[{"targets": ["10.0.0.1:80", "10.0.0.2:80"]}]')
     45

@@ -76,6 +76,7 @@ class HttpSdResolver:
 
     Example
     -------
+    >>> from balancekit.discovery import HttpSdResolver
     >>> HttpSdResolver("https://sd.example/orders", headers={"Authorization": "Bearer s3cret"})
     <HttpSdResolver of 'https://sd.example/orders'>
     """

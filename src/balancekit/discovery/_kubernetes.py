@@ -74,6 +74,7 @@ class KubernetesResolver(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.discovery import KubernetesResolver
     >>> KubernetesResolver.parse("orders.shop:http").service
     'orders'
     """

@@ -64,6 +64,9 @@ class Reconciler(StateRepr, prints=("state", "next_at")):
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit import Endpoint
+    >>> from balancekit.discovery import Reconciler, Refresh, Resolution
     >>> reconciler = Reconciler(Refresh(jitter=0.0), Random(1), current=[Endpoint("a")], now=0.0)
     >>> reconciler.answer(Resolution(endpoints=()), now=0.0) is None       # held
     True

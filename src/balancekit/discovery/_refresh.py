@@ -54,6 +54,7 @@ class Refresh(Record):
 
     Example
     -------
+    >>> from balancekit.discovery import Refresh
     >>> refresh = Refresh(interval=10.0)
     >>> [refresh.period(ttl) for ttl in (None, 0.0, 60.0, 86400.0)]
     [10.0, 5.0, 60.0, 300.0]

@@ -40,6 +40,8 @@ class Resolution(Record):
 
     Example
     -------
+    >>> from balancekit import Endpoint
+    >>> from balancekit.discovery import Resolution
     >>> [endpoint.id for endpoint in Resolution(endpoints=[Endpoint("b"), Endpoint("a"), Endpoint("b")]).endpoints]
     ['a', 'b']
     """

@@ -55,6 +55,7 @@ class EndpointSlices(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.discovery import EndpointSlices
     >>> slices = EndpointSlices(port="http")
     >>> piece = {
     ...     "metadata": {"name": "orders-x", "resourceVersion": "7"},
@@ -145,6 +146,7 @@ class EndpointSlices(ConstructorRepr):
 
         Example
         -------
+        >>> from balancekit.discovery import EndpointSlices
         >>> slices = EndpointSlices(port="web")
         >>> piece = {
         ...     "metadata": {"name": "orders-x", "resourceVersion": "7"},

@@ -90,6 +90,7 @@ def source(
 
     Example
     -------
+    >>> from balancekit.discovery import source
     >>> found = source("static:10.0.0.1:80,10.0.0.2:80?interval=60")
     >>> found.name, found.refresh.interval, len(found.resolver.resolve().endpoints)
     ('static', 60.0, 2)

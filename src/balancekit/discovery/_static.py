@@ -25,6 +25,7 @@ class StaticResolver(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.discovery import StaticResolver
     >>> [endpoint.id for endpoint in StaticResolver(["b:80", "a:80"]).resolve().endpoints]
     ['a:80', 'b:80']
     """
@@ -61,6 +62,7 @@ class FunctionResolver(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.discovery import FunctionResolver
     >>> FunctionResolver(lambda: {"eu": "10.0.0.1:80"}).resolve().endpoints[0].target
     '10.0.0.1:80'
     """

@@ -57,6 +57,7 @@ def parse_targets(data: bytes | str, *, before: Resolution | None = None) -> Res
 
     Example
     -------
+    >>> from balancekit.discovery import parse_targets
     >>> found = parse_targets('[{"targets": ["a:80"], "labels": {"__weight__": "3", "team": "x"}}]')
     >>> found.endpoints[0].weight, dict(found.endpoints[0].metadata)
     (3.0, {'team': 'x'})

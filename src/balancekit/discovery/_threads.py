@@ -65,6 +65,7 @@ class ThreadDiscovery(ThreadRunner):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.discovery import ThreadDiscovery
     >>> lb = LoadBalancer([], allow_empty=True)
     >>> with ThreadDiscovery(lb, "static:10.0.0.1:80,10.0.0.2:80") as discovery:
     ...     discovery.wait_ready(timeout=5.0)

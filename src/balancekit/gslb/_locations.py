@@ -67,6 +67,7 @@ class Location(_Location):
 
     Example
     -------
+    >>> from balancekit.gslb import Location
     >>> Location("NA", "US", ("TX",)).path
     ('NA', 'US', 'TX', '')
     """
@@ -207,6 +208,7 @@ def read_csv(lines: Iterable[str], *, continents: Mapping[str, str] | None = Non
 
     Example
     -------
+    >>> from ipaddress import ip_address
     >>> from balancekit.gslb import read_csv
     >>> where = read_csv(["network,country,continent", "198.51.100.0/24,US,NA"])
     >>> where.at(ip_address("198.51.100.1"))[:2]

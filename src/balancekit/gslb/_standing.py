@@ -45,6 +45,7 @@ class Standing(_Standing):
     Example
     -------
     >>> from fractions import Fraction
+    >>> from balancekit.gslb import Standing
     >>> Standing(up=True, until=Fraction(5, 2))
     Standing(up=True, until=2.5)
     """

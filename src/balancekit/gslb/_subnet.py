@@ -79,6 +79,7 @@ def encode_subnet(network: IpNetwork, scope: int = 0, /) -> bytes:
 
     Example
     -------
+    >>> from ipaddress import IPv4Network
     >>> from balancekit.gslb import encode_subnet
     >>> encode_subnet(IPv4Network("198.51.100.0/24"), 25).hex()
     '00011819c63364'

@@ -101,7 +101,7 @@ def zone_file(document: Table, /, *, read_database: ReadDatabase | None = None) 
     Example
     -------
     >>> from random import Random
-    >>> from balancekit.gslb import Client, Query, fixed_standings
+    >>> from balancekit.gslb import Client, Query, fixed_standings, zone_file
     >>> read = zone_file(
     ...     {
     ...         "zone": {"origin": "example.com", "primary": "ns1.example.com", "contact": "admin.example.com"},

@@ -49,6 +49,7 @@ def gratuitous_arp(address: str, mac: bytes) -> bytes:
 
     Example
     -------
+    >>> from balancekit.ha import gratuitous_arp
     >>> gratuitous_arp("192.0.2.100", bytes.fromhex("020000000001")).hex()
     'ffffffffffff02000000000108060001080006040001020000000001c0000264000000000000c0000264'
     """
@@ -75,6 +76,7 @@ def unsolicited_na(address: str, mac: bytes) -> bytes:
 
     Example
     -------
+    >>> from balancekit.ha import unsolicited_na
     >>> len(unsolicited_na("2001:db8::100", bytes.fromhex("020000000001")))
     86
     """

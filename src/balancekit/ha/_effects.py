@@ -38,6 +38,7 @@ class Became(Record):
 
     Example
     -------
+    >>> from balancekit.ha import Became, Role
     >>> print(Became(role=Role.ACTIVE, was=Role.BACKUP, why="no advert for 1.7 s"))
     backup -> active: no advert for 1.7 s
     """

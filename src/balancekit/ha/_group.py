@@ -52,6 +52,7 @@ class SyncGroup(Record):
 
     Example
     -------
+    >>> from balancekit.ha import SyncGroup, VirtualRouter
     >>> inside = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12")
     >>> outside = VirtualRouter(vrid=52, addresses=("198.51.100.100",), source="198.51.100.12")
     >>> machine = SyncGroup(routers={"inside": inside, "outside": outside})()
@@ -276,6 +277,7 @@ def packets(router: VirtualRouter, advert: Advert) -> tuple[tuple[bytes, str], .
 
     Example
     -------
+    >>> from balancekit.ha import VirtualRouter, packets
     >>> router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", priority=150, interval=0.5)
     >>> [(data.hex(), destination) for data, destination in packets(router, router.advert(150))]
     [('313396010032d399c0000264', '224.0.0.18')]

@@ -80,6 +80,7 @@ class RejectedAdvert(BalancekitError, ValueError):  # noqa: N818 - the name is a
 
     Example
     -------
+    >>> from balancekit.ha import RejectedAdvert, decode_advert
     >>> try:
     ...     decode_advert(b"", source="192.0.2.12", destination="224.0.0.18", hop_limit=255)
     ... except RejectedAdvert as error:
@@ -116,6 +117,7 @@ class Advert(Record):
 
     Example
     -------
+    >>> from balancekit.ha import Advert
     >>> Advert(version=3, vrid=51, priority=150, interval=0.5, addresses=("192.0.2.100",)).priority
     150
     """
@@ -189,6 +191,7 @@ def encode_advert(
 
     Example
     -------
+    >>> from balancekit.ha import Advert, encode_advert
     >>> advert = Advert(version=3, vrid=51, priority=150, interval=0.5, addresses=("192.0.2.100",))
     >>> encode_advert(advert, source="192.0.2.11", destination="224.0.0.18").hex()
     '313396010032d399c0000264'
@@ -237,6 +240,7 @@ def decode_advert(data: bytes, *, source: str, destination: str, hop_limit: int)
 
     Example
     -------
+    >>> from balancekit.ha import decode_advert
     >>> data = bytes.fromhex("313396010032d399c0000264")
     >>> decode_advert(data, source="192.0.2.11", destination="224.0.0.18", hop_limit=255)
     Advert(version=3, vrid=51, priority=150, interval=0.5, addresses=('192.0.2.100',))

@@ -53,6 +53,7 @@ def place(
 
     Example
     -------
+    >>> from balancekit.ha import place
     >>> rankings = place(["192.0.2.100", "192.0.2.101"], ["lb1", "lb2", "lb3"])
     >>> rankings["192.0.2.100"]
     ('lb2', 'lb3', 'lb1')
@@ -90,6 +91,7 @@ def priorities_for(rankings: Mapping[str, Sequence[str]], node: str, *, step: in
 
     Example
     -------
+    >>> from balancekit.ha import place, priorities_for
     >>> rankings = place(["192.0.2.100", "192.0.2.101"], ["lb1", "lb2", "lb3"])
     >>> priorities_for(rankings, "lb2"), priorities_for(rankings, "lb2", step=50)
     ({'192.0.2.100': 254, '192.0.2.101': 253}, {'192.0.2.100': 254, '192.0.2.101': 204})

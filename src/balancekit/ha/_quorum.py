@@ -57,6 +57,7 @@ class Quorum(Record):
 
     Example
     -------
+    >>> from balancekit.ha import Quorum
     >>> machine = Quorum(quorum=3, hysteresis=1)()
     >>> [machine.observe(weight).value for weight in (3, 4, 3, 2, 1, 3)]
     ['down', 'up', 'up', 'up', 'down', 'down']
@@ -121,6 +122,7 @@ class Majority(Record):
 
     Example
     -------
+    >>> from balancekit.ha import Majority
     >>> majority = Majority(voters=("a", "b", "witness"), lease=3.0)
     >>> votes = {voter: majority.voter(now=0.0) for voter in majority.voters}
     >>> a, b = majority(), majority()

@@ -34,6 +34,7 @@ class LoggedAdvert(NamedTuple):
 
     Example
     -------
+    >>> from balancekit.ha import LoggedAdvert, read_advert_log
     >>> line = LoggedAdvert(1.5, "192.0.2.11", "224.0.0.18", 255, bytes.fromhex("313396010032d399c0000264")).line()
     >>> line
     '{"t":1.5,"source":"192.0.2.11","destination":"224.0.0.18","hop_limit":255,"hex":"313396010032d399c0000264"}'
@@ -139,6 +140,7 @@ def replay_adverts(
 
     Example
     -------
+    >>> from balancekit.ha import LoggedAdvert, VirtualRouter, replay_adverts
     >>> rival = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", priority=150, interval=0.5)
     >>> data = bytes.fromhex("313396010032d399c0000264")
     >>> log = [LoggedAdvert(t, "192.0.2.11", "224.0.0.18", 255, data) for t in (0.0, 0.5, 1.0, 3.0)]

@@ -67,6 +67,7 @@ class VirtualRouter(RouterSettings):
 
     Example
     -------
+    >>> from balancekit.ha import VirtualRouter
     >>> router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", priority=150, interval=0.5)
     >>> router.skew(0.5), router.down(0.5)
     (0.20703125, 1.70703125)

@@ -112,6 +112,7 @@ class Tracking(Record):
 
     Example
     -------
+    >>> from balancekit.ha import TrackedCheck, Tracking, VirtualRouter
     >>> router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", priority=150)
     >>> tracking = Tracking(checks={"web": TrackedCheck(weight=-60, fall=2), "disk": TrackedCheck()})(router)
     >>> tracking.report("web", passed=True)

@@ -262,6 +262,7 @@ class VrrpMachine(StateRepr):
 
         Example
         -------
+        >>> from balancekit.ha import VirtualRouter
         >>> machine = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", interval=0.5)()
         >>> _ = machine.start(now=0.0)
         >>> rival = machine.config.advert(150)

@@ -97,6 +97,7 @@ class AnchorHash:
 
     Example
     -------
+    >>> from balancekit.hashing import AnchorHash
     >>> anchor = AnchorHash(["a", "b", "c"])
     >>> before = [anchor.lookup(key) for key in range(100)]
     >>> anchor.remove("b")

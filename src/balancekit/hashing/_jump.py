@@ -44,6 +44,7 @@ def jump(key: int, buckets: int) -> int:
 
     Example
     -------
+    >>> from balancekit.hashing import jump
     >>> jump(256, 1024)
     520
     """
@@ -90,6 +91,7 @@ class JumpHash:
 
     Example
     -------
+    >>> from balancekit.hashing import JumpHash
     >>> before, after = JumpHash(["a", "b"]), JumpHash(["a", "b", "c"])
     >>> {after.lookup(key) for key in range(100) if after.lookup(key) != before.lookup(key)}
     {'c'}
@@ -142,6 +144,7 @@ class JumpHash:
 
         Example
         -------
+        >>> from balancekit.hashing import JumpHash
         >>> JumpHash([*"abc"]).moved(JumpHash([*"abcd"]))
         0.25
         """

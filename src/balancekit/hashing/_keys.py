@@ -148,6 +148,7 @@ def hash32(key: str | bytes | int) -> int:
 
     Example
     -------
+    >>> from balancekit.hashing import hash32
     >>> hash32("user:1") == hash32(b"user:1")
     True
     """
@@ -166,6 +167,7 @@ def hash64(key: str | bytes | int) -> int:
 
     Example
     -------
+    >>> from balancekit.hashing import hash64
     >>> hash64("user:1") == hash64(b"user:1")
     True
     """
@@ -187,6 +189,7 @@ def hash_function(name: str | HashFunction = "murmur3") -> HashFunction:
 
     Example
     -------
+    >>> from balancekit.hashing import hash32, hash_function
     >>> hash_function("murmur3").hash32("user:1") == hash32("user:1")
     True
     """
@@ -219,6 +222,7 @@ def keyed(secret: bytes) -> HashFunction:
 
     Example
     -------
+    >>> from balancekit.hashing import keyed
     >>> mine, theirs = keyed(b"0123456789abcdef"), keyed(b"fedcba9876543210")
     >>> mine.hash32("user:1") == theirs.hash32("user:1")
     False

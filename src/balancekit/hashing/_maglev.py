@@ -69,6 +69,7 @@ class MaglevTable:
 
     Example
     -------
+    >>> from balancekit.hashing import MaglevTable
     >>> table = MaglevTable(["a", "b", "c"], size=251)
     >>> sorted(round(share * 251) for share in table.shares().values())
     [83, 84, 84]
@@ -124,6 +125,7 @@ class MaglevTable:
 
         Example
         -------
+        >>> from balancekit.hashing import MaglevTable
         >>> table = MaglevTable(["a", "b", "c"], size=251)
         >>> [table.nodes[owner] for owner in table.lookup_many(range(3))] == [*map(table.lookup, range(3))]
         True
@@ -155,6 +157,7 @@ class MaglevTable:
 
         Example
         -------
+        >>> from balancekit.hashing import MaglevTable
         >>> before, after = MaglevTable([*"abcd"], size=251), MaglevTable([*"abc"], size=251)
         >>> 0.25 <= before.moved(after) <= 0.3
         True

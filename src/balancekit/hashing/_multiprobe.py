@@ -65,6 +65,7 @@ class MultiProbeHash:
 
     Example
     -------
+    >>> from balancekit.hashing import MultiProbeHash
     >>> whole = MultiProbeHash(["a", "b", "c"])
     >>> without = MultiProbeHash(["a", "c"])
     >>> {whole.lookup(key) for key in range(100) if whole.lookup(key) != without.lookup(key)}

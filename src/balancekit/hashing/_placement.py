@@ -64,6 +64,7 @@ def load_bound(total: int, share: float, factor: float = FACTOR) -> int:
 
     Example
     -------
+    >>> from balancekit.hashing import load_bound
     >>> load_bound(8, 0.1), load_bound(9, 0.1)
     (1, 2)
     """
@@ -97,7 +98,7 @@ class BoundedPlacement:
 
     Example
     -------
-    >>> from balancekit.hashing import HashRing
+    >>> from balancekit.hashing import BoundedPlacement, HashRing
     >>> jobs = BoundedPlacement(HashRing(["a", "b"]), factor=1.25)
     >>> homes = [jobs.place("always the same key") for _ in range(8)]
     >>> sorted([homes.count("a"), homes.count("b")])

@@ -60,6 +60,7 @@ class RendezvousHash:
 
     Example
     -------
+    >>> from balancekit.hashing import RendezvousHash
     >>> replicas = RendezvousHash(["a", "b", "c", "d"])
     >>> first, second, *_ = replicas.candidates("user:1")
     >>> first == replicas.lookup("user:1") != second
@@ -128,6 +129,7 @@ class RendezvousHash:
 
         Example
         -------
+        >>> from balancekit.hashing import RendezvousHash
         >>> RendezvousHash([*"abcd"]).moved(RendezvousHash([*"abc"]))
         0.25
         """

@@ -96,6 +96,7 @@ class HashRing:
 
     Example
     -------
+    >>> from balancekit.hashing import HashRing
     >>> ring = HashRing(["a", "b", "c"])
     >>> before = {key: ring.lookup(key) for key in range(1000)}
     >>> ring.remove("b")
@@ -155,6 +156,7 @@ class HashRing:
 
         Example
         -------
+        >>> from balancekit.hashing import HashRing
         >>> ring = HashRing(["a", "b", "c"])
         >>> [ring.nodes[owner] for owner in ring.lookup_many(["x", "y"])] == [ring.lookup(k) for k in "xy"]
         True
@@ -187,6 +189,7 @@ class HashRing:
 
         Example
         -------
+        >>> from balancekit.hashing import HashRing
         >>> HashRing(["a", "b"]).moved(HashRing(["a", "b"]))
         0.0
         """

@@ -46,6 +46,7 @@ def expected_peak(nodes: int, vnodes: int) -> float:
 
     Example
     -------
+    >>> from balancekit.hashing import expected_peak
     >>> round(expected_peak(100, 150), 3)
     1.217
     """
@@ -80,6 +81,7 @@ def vnodes_for(imbalance: float, nodes: int) -> int:
 
     Example
     -------
+    >>> from balancekit.hashing import vnodes_for
     >>> vnodes_for(0.25, nodes=10)
     43
     """
@@ -112,6 +114,7 @@ def table_size_for(imbalance: float, nodes: int) -> int:
 
     Example
     -------
+    >>> from balancekit.hashing import table_size_for
     >>> table_size_for(0.01, nodes=100)
     10007
     """

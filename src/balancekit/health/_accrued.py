@@ -89,6 +89,7 @@ class AccruedFailures(Policy):
 
     Example
     -------
+    >>> from balancekit.health import AccruedFailures
     >>> machine = AccruedFailures(fall=2, reset=3, rise=2)()
     >>> [machine.observe(passed=passed, now=0.0).value for passed in (True, False, True, False, True, True)]
     ['up', 'falling', 'falling', 'down', 'rising', 'up']

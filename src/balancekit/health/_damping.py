@@ -104,6 +104,7 @@ class FlapDamping(Policy):
 
     Example
     -------
+    >>> from balancekit.health import FlapDamping
     >>> FlapDamping().ceiling, FlapDamping().time_to_reuse(3000.0)
     (24000.0, 120.0)
     """
@@ -152,6 +153,7 @@ class FlapDamping(Policy):
 
         Example
         -------
+        >>> from balancekit.health import FlapDamping
         >>> round(FlapDamping(half_life=15.0, max_suppress=60.0).steady_penalty(1.0))
         22144
         """

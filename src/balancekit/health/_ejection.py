@@ -59,6 +59,7 @@ class Ejection(Policy):
     Example
     -------
     >>> import random
+    >>> from balancekit.health import Ejection
     >>> Ejection(base=1.0, max_duration=3.0, jitter=0.0).duration(3, random.Random(1))
     3.0
     >>> Ejection(max_share=0.1).allows(already_out=0, size=5)

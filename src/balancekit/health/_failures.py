@@ -80,6 +80,8 @@ class ConsecutiveFailures(Policy):
 
     Example
     -------
+    >>> from balancekit import Outcome
+    >>> from balancekit.health import ConsecutiveFailures
     >>> run = ConsecutiveFailures(threshold=5, connect_failed=2)()
     >>> run.failed(Outcome.CONNECT_FAILED, now=0.0), run.failed(Outcome.CONNECT_FAILED, now=1.0)
     (False, True)

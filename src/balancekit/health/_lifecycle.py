@@ -77,6 +77,7 @@ class Lifecycle(Policy):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.health import Ejection, FlapDamping, Lifecycle, WarmUp
     >>> careful = Lifecycle(damping=FlapDamping(), warm_up=WarmUp(window=10.0), ejection=Ejection(max_duration=30.0))
     >>> lb = LoadBalancer(["a", "b"], health=careful)
     """

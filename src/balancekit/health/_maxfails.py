@@ -92,6 +92,7 @@ class MaxFails(Policy):
     Example
     -------
     >>> from balancekit import LoadBalancer, Outcome
+    >>> from balancekit.health import MaxFails
     >>> lb = LoadBalancer(["a", "b"], health=MaxFails(max_fails=1, fail_timeout=10.0))
     >>> lb.acquire(exclude=["b"]).release(Outcome.FAILURE)
     True

@@ -68,6 +68,7 @@ class SuccessRateOutlier(Policy):
 
     Example
     -------
+    >>> from balancekit.health import EndpointReport, SuccessRateOutlier
     >>> good = [EndpointReport(id, successes=100, failures=0) for id in "abcd"]
     >>> SuccessRateOutlier()([*good, EndpointReport("e", successes=50, failures=50)])
     {'e': 'success rate 0.500 < 0.520, the mean less 1.9 deviations'}
@@ -143,6 +144,7 @@ class FailurePercentage(_FailureShare):
 
     Example
     -------
+    >>> from balancekit.health import EndpointReport, FailurePercentage, FailurePercentageAbove
     >>> pool = [EndpointReport(id, successes=15, failures=85) for id in "abcde"]
     >>> len(FailurePercentage()(pool)), len(FailurePercentageAbove()(pool))
     (5, 0)
@@ -175,6 +177,7 @@ class FailurePercentageAbove(_FailureShare):
 
     Example
     -------
+    >>> from balancekit.health import EndpointReport, FailurePercentageAbove
     >>> pool = [EndpointReport(id, successes=14, failures=86) for id in "abcde"]
     >>> len(FailurePercentageAbove()(pool)), len(FailurePercentageAbove(threshold=0.86)(pool))
     (5, 0)
@@ -216,6 +219,7 @@ class MedianFailures(Policy):
 
     Example
     -------
+    >>> from balancekit.health import EndpointReport, MedianFailures
     >>> pool = [EndpointReport(id, successes=20, failures=0) for id in "ab"]
     >>> list(MedianFailures()([*pool, EndpointReport("c", successes=10, failures=10)]))
     ['c']
@@ -273,6 +277,7 @@ class MedianLatency(Policy):
 
     Example
     -------
+    >>> from balancekit.health import EndpointReport, MedianLatency
     >>> def of(id, latency):
     ...     return EndpointReport(id, successes=20, failures=0, latencies=(latency,) * 20)
     >>> MedianLatency()([of("a", 0.010), of("b", 0.011), of("c", 0.300)])

@@ -89,6 +89,7 @@ class Probation(Policy):
 
     Example
     -------
+    >>> from balancekit.health import Probation
     >>> trial = Probation(successes=2)()
     >>> trial.begin(now=0.0)
     >>> trial.succeeded(started_at=0.1), trial.succeeded(started_at=0.2)

@@ -47,6 +47,7 @@ class SuccessRate(Policy):
 
     Example
     -------
+    >>> from balancekit.health import EndpointReport, SuccessRate
     >>> SuccessRate()([EndpointReport("a", successes=7, failures=3), EndpointReport("b", successes=0, failures=4)])
     {'a': 'success rate 0.70 < 0.8 over 10 requests'}
     """
@@ -98,6 +99,7 @@ class LatencyLimit(Policy):
 
     Example
     -------
+    >>> from balancekit.health import EndpointReport, LatencyLimit
     >>> slow = EndpointReport("a", successes=20, failures=0, latencies=(0.5,) * 20)
     >>> LatencyLimit(limit=0.2)([slow])
     {'a': 'latency 0.500 s > 0.2 s at quantile 0.95'}

@@ -31,6 +31,7 @@ class EndpointReport:
 
     Example
     -------
+    >>> from balancekit.health import EndpointReport
     >>> EndpointReport("a", successes=3, failures=1).success_rate
     0.75
     """

@@ -101,6 +101,7 @@ def shown(condition: str, membership: Membership) -> str:
 
     Example
     -------
+    >>> from balancekit.health import Membership, shown
     >>> shown("ejected", Membership.SERVING), shown("ejected", Membership.DRAINED)
     ('ejected', 'draining')
     """

@@ -104,6 +104,7 @@ class Thresholds(Policy):
 
     Example
     -------
+    >>> from balancekit.health import CheckState, Thresholds
     >>> machine = Thresholds(rise=2, fall=3)(CheckState.UP)
     >>> [machine.observe(passed=False, now=float(k)).value for k in range(3)]
     ['falling', 'falling', 'down']
@@ -137,6 +138,7 @@ class Thresholds(Policy):
 
         Example
         -------
+        >>> from balancekit.health import Thresholds
         >>> Thresholds(fall=3).detection(interval=2.0, timeout=1.0)
         Detection(soonest=5.0, mean=6.0, latest=7.0)
         """
@@ -159,6 +161,7 @@ class Thresholds(Policy):
 
         Example
         -------
+        >>> from balancekit.health import Thresholds
         >>> round(Thresholds(fall=2).false_alarm(0.01))
         10100
         """

@@ -89,6 +89,7 @@ class WarmUp(Policy):
 
     Example
     -------
+    >>> from balancekit.health import WarmUp
     >>> [round(WarmUp(window=10.0, aggression=2.0).share(t), 2) for t in (0.0, 1.0, 2.5, 5.0, 10.0)]
     [0.1, 0.32, 0.5, 0.71, 1.0]
     """

@@ -85,6 +85,7 @@ def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
 
     Example
     -------
+    >>> from balancekit.inference import prompt_blocks
     >>> first, length = prompt_blocks(b"You are a pirate. Hello!", 8)
     >>> other, _ = prompt_blocks(b"You are a pirate. Goodbye", 8)
     >>> length, (first == other[:3]).tolist()
@@ -145,6 +146,7 @@ def prompt_key(prompt: str | bytes | Sequence[int], *, model: str = "", adapter:
 
     Example
     -------
+    >>> from balancekit.inference import prompt_key
     >>> prompt_key("Hi", model="m") == prompt_key("Hi", model="m", adapter="french")
     False
     """
@@ -167,6 +169,7 @@ def token_key(tokens: Iterable[int] | NDArray[np.integer[Any]]) -> bytes:
 
     Example
     -------
+    >>> from balancekit.inference import token_key
     >>> len(token_key([101, 7592, 102]))
     12
     """

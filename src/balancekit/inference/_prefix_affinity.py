@@ -88,6 +88,7 @@ class PrefixAffinity(ConstructorRepr):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.inference import PrefixAffinity
     >>> lb = LoadBalancer(["a", "b", "c", "d"], selector=PrefixAffinity())
     >>> system = "You are a helpful assistant. " * 50
     >>> with lb.acquire(system + "What is a ring?") as lease:

@@ -75,7 +75,7 @@ class PrefixTable(StateRepr, prints=("capacity",)):
 
     Example
     -------
-    >>> from balancekit.inference import prompt_blocks
+    >>> from balancekit.inference import PrefixTable, prompt_blocks
     >>> table = PrefixTable(1_000)
     >>> table.resize(["a", "b"])
     >>> blocks, _ = prompt_blocks(b"x" * 1_000, 256)

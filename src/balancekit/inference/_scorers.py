@@ -85,6 +85,7 @@ class CacheUtilization(Policy):
 
     Example
     -------
+    >>> from balancekit.inference import CacheUtilization
     >>> from balancekit.reported import NodeAttributes
     >>> attributes = NodeAttributes()
     >>> attributes.record("a", {"kv_utilization": 0.95}, now=0.0)
@@ -139,6 +140,7 @@ class LoadedAdapters(Policy):
 
     Example
     -------
+    >>> from balancekit.inference import LoadedAdapters
     >>> from balancekit.reported import NodeAttributes
     >>> from balancekit.testing import make_snapshot
     >>> attributes = NodeAttributes()

@@ -64,6 +64,7 @@ class Product(Policy):
 
     Example
     -------
+    >>> from balancekit.inference import Product, PromptView
     >>> Product().scores(PromptView(10.0, [9.0, 0.0], [4.0, 0.0], [1.0, 1.0], 2.0))
     [5.0, 10.0]
     """
@@ -97,6 +98,7 @@ class RelativeLoad(Policy):
 
     Example
     -------
+    >>> from balancekit.inference import PromptView, RelativeLoad
     >>> RelativeLoad().scores(PromptView(10.0, [5.0, 0.0], [4.0, 0.0], [1.0, 1.0], 2.0))
     [0.5, -1.0]
     """
@@ -142,6 +144,7 @@ class StickyMatch(Policy):
 
     Example
     -------
+    >>> from balancekit.inference import PromptView, StickyMatch
     >>> StickyMatch(gate=5.0).scores(PromptView(10.0, [9.0, 0.0], [4.0, 0.0], [1.0, 1.0], 2.0))
     [4.1, inf]
     """

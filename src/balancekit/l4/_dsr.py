@@ -78,6 +78,7 @@ class DsrBook:
 
     Example
     -------
+    >>> from balancekit.l4 import DsrBook
     >>> book = DsrBook(direct=["a"])
     >>> book.received("a", 1_500, opened=True)
     >>> book.traffic("a")

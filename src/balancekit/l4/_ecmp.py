@@ -69,6 +69,7 @@ class Ecmp:
 
     Example
     -------
+    >>> from balancekit.l4 import Ecmp
     >>> group = Ecmp(["a", "b", "c", "d", "e"])
     >>> group.pick(0), group.pick(2**31 - 1)
     ('a', 'e')
@@ -119,6 +120,7 @@ class Ecmp:
 
         Example
         -------
+        >>> from balancekit.l4 import Ecmp
         >>> Ecmp(["a", "b"], "modulo").disruption(Ecmp(["a", "b", "c"], "modulo"))
         Fraction(2, 3)
         >>> Ecmp(["a", "b"], "rendezvous").disruption(Ecmp(["a", "b", "c"], "rendezvous"))

@@ -60,6 +60,7 @@ def flow_key(
 
     Example
     -------
+    >>> from balancekit.l4 import flow_key
     >>> flow_key("192.0.2.1", 12345, "198.51.100.2", 443).hex()
     'c00002013039c633640201bb06'
     >>> there = flow_key("192.0.2.1", 12345, "198.51.100.2", 443, symmetric=True)

@@ -151,7 +151,7 @@ class FlowRoutes(Generic[T]):
 
     Example
     -------
-    >>> from balancekit.l4 import client_hello
+    >>> from balancekit.l4 import FlowMatch, FlowRoutes, client_hello
     >>> routes = FlowRoutes([
     ...     (FlowMatch(server_names=["*.shop.test"]), "shop"),
     ...     (FlowMatch(transport="tls"), "other sites"),

@@ -116,7 +116,7 @@ class FlowTable:
     Example
     -------
     >>> from balancekit.hashing import MaglevTable
-    >>> from balancekit.l4 import flow_key
+    >>> from balancekit.l4 import FlowTable, flow_key
     >>> table, alive = FlowTable(capacity=100_000), {"a", "b"}
     >>> flow = flow_key("192.0.2.1", 12345, "198.51.100.2", 443)
     >>> table.steer(flow, now=0.0, owner=MaglevTable(alive, size=251).lookup, alive=alive, syn=True)

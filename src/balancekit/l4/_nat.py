@@ -103,6 +103,7 @@ class Nat:
 
     Example
     -------
+    >>> from balancekit.l4 import Nat
     >>> nat = Nat(["10.0.0.1"], ports=range(5000, 5002))
     >>> nat.open(b"flow 1", "server a", now=0.0), nat.open(b"flow 2", "server b", now=0.0)
     (('10.0.0.1', 5000), ('10.0.0.1', 5000))

@@ -72,6 +72,7 @@ class ResilientGroup:
 
     Example
     -------
+    >>> from balancekit.l4 import ResilientGroup
     >>> group = ResilientGroup(["a", "b"], buckets=8, idle_timer=10.0)
     >>> group.table
     ('b', 'b', 'b', 'b', 'a', 'a', 'a', 'a')

@@ -68,6 +68,7 @@ class StickyFlows(ConstructorRepr, makers=("child",)):
     Example
     -------
     >>> from balancekit import LoadBalancer, MaglevHash
+    >>> from balancekit.l4 import FlowTable, StickyFlows
     >>> lb = LoadBalancer(["a", "b"], selector=StickyFlows(MaglevHash(), FlowTable(capacity=10_000)))
     >>> def serve(client):
     ...     with lb.acquire(client) as lease:

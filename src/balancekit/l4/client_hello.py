@@ -143,6 +143,7 @@ def peek(buf: bytes | bytearray | memoryview, /) -> NeedMore | ClientHello | Not
 
     Example
     -------
+    >>> from balancekit.l4.client_hello import peek
     >>> peek(bytes.fromhex("1603010052"))
     NeedMore(at_least=87)
     >>> peek(b"GET / HTTP/1.1")

@@ -252,6 +252,7 @@ def exact(text: str, /) -> Exact:
 
     Example
     -------
+    >>> from balancekit.l7 import exact
     >>> exact("/a").matches("/a"), exact("/a").matches("/a/")
     (True, False)
     """
@@ -264,6 +265,7 @@ def prefix(text: str, /) -> Prefix:
 
     Example
     -------
+    >>> from balancekit.l7 import prefix
     >>> [prefix("/a").matches(path) for path in ("/a", "/a/b", "/ab")]
     [True, True, False]
     """
@@ -278,6 +280,7 @@ def text_prefix(text: str, /) -> TextPrefix:
 
     Example
     -------
+    >>> from balancekit.l7 import text_prefix
     >>> [text_prefix("/ap").matches(path) for path in ("/api", "/app/x", "/a")]
     [True, True, False]
     """
@@ -298,6 +301,7 @@ def regex(expression: str, /) -> Regex:
 
     Example
     -------
+    >>> from balancekit.l7 import regex
     >>> regex(r"^/users/(?P<id>[0-9]+)$").params("/users/42")
     {'id': '42'}
     """
@@ -323,6 +327,7 @@ def template(text: str, /) -> Template:
 
     Example
     -------
+    >>> from balancekit.l7 import template
     >>> template("/users/{id}/files/{rest:path}").params("/users/7/files/a/b")
     {'id': '7', 'rest': 'a/b'}
     """

@@ -53,6 +53,7 @@ class Request:
 
     Example
     -------
+    >>> from balancekit.l7 import Request
     >>> request = Request("/orders/7", host="eu.shop.test", headers={"X-Beta": "1"})
     >>> request.header("x-beta"), request.target
     ('1', '/orders/7')
@@ -93,6 +94,7 @@ class Request:
 
         Example
         -------
+        >>> from balancekit.l7 import Request
         >>> scope = {"method": "GET", "path": "/a b", "raw_path": b"/a%20b", "query_string": b"x=1",
         ...          "headers": [(b"host", b"shop.test")]}
         >>> Request.from_asgi(scope)
@@ -127,6 +129,7 @@ class Request:
 
         Example
         -------
+        >>> from balancekit.l7 import Request
         >>> environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/a b", "QUERY_STRING": "", "HTTP_HOST": "shop.test"}
         >>> Request.from_wsgi(environ)
         <Request GET shop.test/a%20b>
@@ -166,6 +169,7 @@ class Request:
 
         Example
         -------
+        >>> from balancekit.l7 import Request
         >>> Request.from_url("https://eu.shop.test:8443/orders?id=7#top")
         <Request GET eu.shop.test:8443/orders?id=7>
         """

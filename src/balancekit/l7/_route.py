@@ -67,7 +67,7 @@ class Route(Generic[P]):
 
     Example
     -------
-    >>> from balancekit.l7 import header, prefix
+    >>> from balancekit.l7 import Route, header, prefix
     >>> Route("beta", "canary", host="*.shop.test", path=prefix("/orders"), headers=[header("x-beta").is_("1")])
     <Route beta: host *.shop.test, prefix('/orders'), header x-beta is '1' -> canary>
     """

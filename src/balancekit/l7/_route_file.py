@@ -71,7 +71,7 @@ def route_table(document: Mapping[str, Any], *, pools: Mapping[str, Any] | None 
 
     Example
     -------
-    >>> from balancekit.l7 import Request
+    >>> from balancekit.l7 import Request, route_table
     >>> table = route_table({"route": [{"name": "api", "to": "api", "prefix": "/api"}, {"name": "site", "to": "web"}]})
     >>> table.match(Request("/api/x")).pool()
     'api'

@@ -48,6 +48,7 @@ class Spelling:
 
     Example
     -------
+    >>> from balancekit.l7 import Spelling
     >>> Spelling.STRICT.read("/a/b"), Spelling.STRICT.read("/a/%2e%2e/b"), Spelling.NGINX.read("/a/%2e%2e/b")
     ('/a/b', None, '/b')
     >>> Spelling.STRICT.problem("/a//b")

@@ -65,6 +65,7 @@ class Split(Generic[P]):
 
     Example
     -------
+    >>> from balancekit.l7 import Split
     >>> split = Split({"stable": 95, "canary": 5}, by="cookie:uid")
     >>> sum(split.pool(key=f"user-{number}") == "canary" for number in range(2000))
     117
@@ -129,6 +130,7 @@ class Split(Generic[P]):
 
         Example
         -------
+        >>> from balancekit.l7 import Request, Split
         >>> split = Split({"stable": 95, "canary": 5}, by="query:uid")
         >>> split.owner(Request("/", query="uid=7")), split.owner(Request("/"))
         ('stable', None)

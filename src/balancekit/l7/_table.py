@@ -124,7 +124,7 @@ class RouteTable(Generic[P]):
 
     Example
     -------
-    >>> from balancekit.l7 import exact, header, prefix
+    >>> from balancekit.l7 import Request, Route, RouteTable, exact, header, prefix
     >>> table = RouteTable([
     ...     Route("beta", "canary", headers=[header("x-beta").is_("1")]),
     ...     Route("orders", "api", host="*.shop.test", path=prefix("/orders")),

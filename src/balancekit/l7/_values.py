@@ -214,7 +214,7 @@ def header(name: str, /) -> Value:
 
     Example
     -------
-    >>> from balancekit.l7 import Request
+    >>> from balancekit.l7 import Request, header
     >>> header("X-Beta").is_("1").holds(Request("/", headers={"x-beta": "1"}))
     True
     >>> header("x-beta").is_not("1").holds(Request("/")), header("x-beta").present().holds(Request("/"))

@@ -93,6 +93,7 @@ class FailureAware(Policy):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.loads import FailureAware
     >>> lb = LoadBalancer(["a", "b"], load=FailureAware(decay=30.0))
     """
 

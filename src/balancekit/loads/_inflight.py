@@ -34,6 +34,7 @@ class InFlight(Policy):
     Example
     -------
     >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> from balancekit.loads import InFlight
     >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=InFlight())
     """
 
@@ -70,6 +71,7 @@ class WaitingCost(Policy):
     Example
     -------
     >>> from balancekit import LeastResponseTime, LoadBalancer
+    >>> from balancekit.loads import WaitingCost
     >>> lb = LoadBalancer(["a", "b"], selector=LeastResponseTime(), load=WaitingCost())
     >>> first = lb.acquire(cost=900.0)
     >>> first.first_byte()      # its prompt has been computed

@@ -35,6 +35,7 @@ def reason(cause: str) -> str:
 
     Example
     -------
+    >>> from balancekit.observability import reason
     >>> [reason(cause) for cause in ("5 failures in a row", "check failed: refused", "latency 0.512 s > 0.3 s at p99")]
     ['failures', 'check', 'latency']
     """
@@ -63,6 +64,7 @@ class EventCounters(StateRepr, prints=("ejections", "retries", "hedges", "refuse
     Example
     -------
     >>> from balancekit import LoadBalancer, Outcome
+    >>> from balancekit.observability import EventCounters
     >>> lb = LoadBalancer(["a", "b"])
     >>> counters = EventCounters(lb)
     >>> for _ in range(5):

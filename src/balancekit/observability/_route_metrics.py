@@ -71,8 +71,9 @@ class RouteCollector(StateRepr):
 
     Example
     -------
-    >>> from prometheus_client import CollectorRegistry, generate_latest
     >>> from balancekit.adapters import RouteStatistics
+    >>> from balancekit.observability.prometheus import RouteCollector
+    >>> from prometheus_client import CollectorRegistry, generate_latest
     >>> statistics, registry = RouteStatistics(), CollectorRegistry()
     >>> statistics.record("orders", latency=0.25, failed=False)
     >>> collector = RouteCollector("edge", statistics, registry=registry)

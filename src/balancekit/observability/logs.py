@@ -79,6 +79,7 @@ def log_events(
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.observability.logs import log_events
     >>> stop = log_events(LoadBalancer(["a", "b"]), service="orders")
     >>> stop()
     """

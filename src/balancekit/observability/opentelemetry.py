@@ -85,6 +85,7 @@ def instrument(
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.observability.opentelemetry import instrument
     >>> stop = instrument(LoadBalancer(["10.0.0.1:80"]), service="orders")
     >>> stop()
     """

@@ -116,8 +116,9 @@ class BalancerCollector(StateRepr, prints=("balancer",)):
 
     Example
     -------
-    >>> from prometheus_client import CollectorRegistry, generate_latest
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.observability.prometheus import BalancerCollector
+    >>> from prometheus_client import CollectorRegistry, generate_latest
     >>> lb, registry = LoadBalancer(["a"]), CollectorRegistry()
     >>> collector = BalancerCollector(lb, service="orders", registry=registry)
     >>> with lb.acquire():

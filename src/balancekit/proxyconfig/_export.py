@@ -108,6 +108,7 @@ def export_config(
     Example
     -------
     >>> from balancekit import Endpoint
+    >>> from balancekit.proxyconfig import ExportPool, export_config
     >>> pool = ExportPool(name="api", endpoints=(Endpoint("10.0.0.1:80", weight=2), Endpoint("10.0.0.2:80")),
     ...                   selector="RingHash", key="header:x-user")
     >>> found = export_config([pool], "haproxy")

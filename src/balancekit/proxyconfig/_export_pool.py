@@ -63,6 +63,8 @@ class ExportPool(Record):
 
     Example
     -------
+    >>> from balancekit import Endpoint
+    >>> from balancekit.proxyconfig import ExportPool
     >>> ExportPool(name="api", endpoints=(Endpoint("10.0.0.1:80"),), selector="RingHash", key="client").key
     'client'
     """
@@ -179,6 +181,7 @@ def export_pool(
 
     Example
     -------
+    >>> from balancekit.proxyconfig import export_pool
     >>> pool = export_pool("api", {"endpoints": ["10.0.0.1:80"], "balancer": {"selector": "RoundRobin"}})
     >>> pool.selector, pool.attempts
     ('RoundRobin', 2)

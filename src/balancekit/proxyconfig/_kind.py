@@ -35,6 +35,7 @@ def kind_of_text(text: str) -> str:
 
     Example
     -------
+    >>> from balancekit.proxyconfig import kind_of_text
     >>> kind_of_text("upstream u { server 10.0.0.1; }"), kind_of_text("backend b\\n  server a 10.0.0.1:80\n")
     ('nginx', 'haproxy')
     """

@@ -47,7 +47,7 @@ def lint_config(config: ProxyConfig) -> tuple[LintFinding, ...]:
     -------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from balancekit.proxyconfig import read_config
+    >>> from balancekit.proxyconfig import lint_config, read_config
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder, "haproxy.cfg")
     ...     _ = path.write_text("backend b\n balance roundrobin\n option redispatch\n"

@@ -54,6 +54,7 @@ class ProxyConfigError(ConfigurationError):
 
     Example
     -------
+    >>> from balancekit.proxyconfig import Origin, ProxyConfigError
     >>> print(ProxyConfigError(Origin("nginx.conf", 3), "a closing brace without an opening one"))
     nginx.conf:3: a closing brace without an opening one
     """
@@ -116,6 +117,7 @@ class ProxyRequest(Record):
 
     Example
     -------
+    >>> from balancekit.proxyconfig import ProxyRequest
     >>> ProxyRequest("/api?user=7", host="shop").raw.target
     '/api?user=7'
     """

@@ -67,6 +67,7 @@ def read_log(lines: Iterable[str], *, host: str = "localhost", last_s: float | N
 
     Example
     -------
+    >>> from balancekit.proxyconfig import read_log
     >>> line = '203.0.113.7 - - [28/Nov/2026:18:00:00 +0000] "GET /a?b HTTP/1.1" 200 5 "-" "curl"'
     >>> read_log([line]).requests[0].target
     '/a?b'

@@ -136,7 +136,7 @@ def pool_model(config: ProxyConfig, name: str | None = None) -> PoolModel:
     -------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from balancekit.proxyconfig import read_config
+    >>> from balancekit.proxyconfig import pool_model, read_config
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder, "nginx.conf")
     ...     _ = path.write_text("upstream u { server 10.0.0.1:80 weight=2; server 10.0.0.2:80; }")

@@ -46,6 +46,7 @@ class NodeAttributes(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.reported import NodeAttributes
     >>> attributes = NodeAttributes(max_age=3.0)
     >>> attributes.record("10.0.0.1:8000", {"waiting": 4.0}, now=0.0)
     >>> attributes.value("10.0.0.1:8000", "waiting", now=2.0)

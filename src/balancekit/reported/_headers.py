@@ -20,6 +20,7 @@ class HeaderReports(StateRepr):
 
     Example
     -------
+    >>> from balancekit.reported import HeaderReports
     >>> reports = HeaderReports()
     >>> reports.read({"endpoint-load-metrics": "TEXT cpu_utilization=0.5"}).cpu_utilization
     0.5

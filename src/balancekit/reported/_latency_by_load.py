@@ -47,6 +47,7 @@ class LatencyByLoad(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.reported import LatencyByLoad
     >>> by_load = LatencyByLoad(nearest=1)
     >>> by_load.record(1, 0.010)
     >>> by_load.record(9, 0.050)

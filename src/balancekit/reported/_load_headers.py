@@ -61,6 +61,7 @@ class AsgiLoadReports(_LoadReports[Asgi]):
 
     Example
     -------
+    >>> from balancekit.reported import AsgiLoadReports, LoadMeter
     >>> async def app(scope, receive, send): ...
     >>> reporting = AsgiLoadReports(app, LoadMeter(capacity=100))
     """
@@ -112,6 +113,7 @@ class WsgiLoadReports(_LoadReports[Wsgi]):
 
     Example
     -------
+    >>> from balancekit.reported import LoadMeter, WsgiLoadReports
     >>> def app(environ, start_response):
     ...     start_response("200 OK", [])
     ...     return [b"well"]

@@ -81,6 +81,7 @@ class LoadMeter(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.reported import LoadMeter
     >>> meter = LoadMeter(capacity=10)
     >>> arrival = meter.started()
     >>> meter.report().application_utilization

@@ -89,6 +89,7 @@ def parse_orca(value: str | bytes) -> LoadReport:
 
     Example
     -------
+    >>> from balancekit.reported import parse_orca
     >>> parse_orca("TEXT cpu_utilization=0.3,rps_fractional=10,named_metrics.kv=0.5").named_metrics["kv"]
     0.5
     >>> parse_orca('JSON {"application_utilization": 0.4, "rps_fractional": 120}').rps
@@ -131,6 +132,8 @@ def format_orca(report: LoadReport) -> str:
 
     Example
     -------
+    >>> from balancekit.outcome import LoadReport
+    >>> from balancekit.reported import format_orca
     >>> format_orca(LoadReport(application_utilization=0.4, rps=120.0, named_metrics={"kv": 0.7}))
     'TEXT application_utilization=0.4,rps_fractional=120,named_metrics.kv=0.7'
     """

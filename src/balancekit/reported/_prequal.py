@@ -70,6 +70,8 @@ class ProbePool(Policy):
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.reported import ProbePool
     >>> pool = ProbePool(quantile=0.5)()
     >>> pool.add("a", in_flight=3, latency=0.2, now=0.0)
     >>> pool.add("b", in_flight=9, latency=0.1, now=0.0)
@@ -290,6 +292,7 @@ class Prequal(ConstructorRepr):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.reported import Prequal
     >>> from balancekit.testing import ManualClock
     >>> prequal = Prequal()
     >>> lb = LoadBalancer(["a", "b", "c"], selector=prequal, clock=ManualClock())

@@ -56,6 +56,7 @@ class Probed(Policy):
     Example
     -------
     >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> from balancekit.reported import NodeAttributes, Probed
     >>> from balancekit.testing import ManualClock
     >>> attributes = NodeAttributes()
     >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Probed(attributes), clock=ManualClock())

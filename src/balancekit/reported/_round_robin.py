@@ -59,6 +59,7 @@ class ReportedRoundRobin(ConstructorRepr):
     -------
     >>> from balancekit import LoadBalancer
     >>> from balancekit.outcome import LoadReport
+    >>> from balancekit.reported import ReportedRoundRobin
     >>> from balancekit.testing import ManualClock
     >>> clock = ManualClock()
     >>> lb = LoadBalancer(["a", "b"], selector=ReportedRoundRobin(), clock=clock)

@@ -85,6 +85,8 @@ class ReportedWeights(Policy):
 
     Example
     -------
+    >>> from balancekit.outcome import LoadReport
+    >>> from balancekit.reported import ReportedWeights
     >>> machine = ReportedWeights(blackout=0.0)()
     >>> for endpoint, used in (("a", 0.2), ("b", 0.8)):
     ...     machine.record(endpoint, LoadReport(application_utilization=used, rps=100.0), now=0.0)
@@ -197,6 +199,8 @@ def utilization(report: LoadReport, metrics: Iterable[str] = ()) -> float:
 
     Example
     -------
+    >>> from balancekit.outcome import LoadReport
+    >>> from balancekit.reported import utilization
     >>> utilization(LoadReport(cpu_utilization=0.3, named_metrics={"kv": 0.5}), ["named_metrics.kv"])
     0.5
     """

@@ -84,6 +84,7 @@ class Gradient(Policy):
 
     Example
     -------
+    >>> from balancekit.routing import Gradient
     >>> rule = Gradient(min_rtt=0.02, buffer=0.1)
     >>> rule.gradient(min_rtt=0.02, sample_rtt=1.0)
     0.5
@@ -252,6 +253,7 @@ class Aimd(Policy):
     Example
     -------
     >>> from balancekit.outcome import Completion, Outcome
+    >>> from balancekit.routing import Aimd
     >>> limit = Aimd(initial=20)()
     >>> limit.record(Completion(Outcome.OVERLOADED, started_at=0.0, ended_at=0.1), inflight=20)
     >>> limit.limit

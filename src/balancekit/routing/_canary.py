@@ -58,6 +58,7 @@ class Canary(ConstructorRepr, makers=("child",)):
     Example
     -------
     >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit.routing import Canary
     >>> pool = [Endpoint("stable"), Endpoint("new", metadata={"track": "canary"})]
     >>> lb = LoadBalancer(pool, selector=Canary({"track": "canary"}, share=0.05))
     >>> sum(lb.explain(f"user-{k}").picked == "new" for k in range(2000))

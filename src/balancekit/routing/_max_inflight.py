@@ -70,6 +70,7 @@ class MaxInFlight(ConstructorRepr, makers=("child",)):
     Example
     -------
     >>> from balancekit import LoadBalancer, SaturatedError
+    >>> from balancekit.routing import MaxInFlight
     >>> lb = LoadBalancer(["a", "b"], selector=MaxInFlight(1))
     >>> first, second = lb.acquire(), lb.acquire()
     >>> try:

@@ -59,6 +59,7 @@ def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) 
 
     Example
     -------
+    >>> from balancekit.routing import tier_loads
     >>> tier_loads([(3, 6), (6, 6)])
     (70, 30)
     >>> tier_loads([(1, 4), (1, 4)])
@@ -224,6 +225,7 @@ class Priority(_TierSelector):
     Example
     -------
     >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit.routing import Priority
     >>> pool = [Endpoint("near"), Endpoint("far", priority=1)]
     >>> lb = LoadBalancer(pool, selector=Priority())
     >>> {lb.explain().picked for _ in range(20)}
@@ -263,6 +265,7 @@ class Locality(_TierSelector):
     Example
     -------
     >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit.routing import Locality
     >>> pool = [Endpoint("a", zone="eu-1"), Endpoint("b", zone="eu-2"), Endpoint("c", zone="us-1")]
     >>> lb = LoadBalancer(pool, selector=Locality("eu-1", near=["eu-2"]))
     >>> [endpoint.id for endpoint in lb.ranking()]

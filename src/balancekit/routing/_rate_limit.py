@@ -82,6 +82,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
     Example
     -------
     >>> from balancekit import LoadBalancer, SaturatedError
+    >>> from balancekit.routing import RateLimit
     >>> lb = LoadBalancer(["key-a", "key-b"], selector=RateLimit(10 / 60, burst=2))
     >>> for _ in range(4):
     ...     lb.acquire().release()
@@ -206,6 +207,7 @@ class RateLimit(ConstructorRepr, makers=("child",)):
         Example
         -------
         >>> from balancekit import LoadBalancer
+        >>> from balancekit.routing import RateLimit
         >>> tokens = RateLimit(500.0, burst=10_000, by_cost=True)
         >>> lb = LoadBalancer(["key-a", "key-b"], selector=tokens)
         >>> with lb.acquire(cost=800) as lease:

@@ -50,6 +50,7 @@ class StickyValues:
 
     Example
     -------
+    >>> from balancekit.routing import StickyValues
     >>> values = StickyValues("orders", [b"sixteen secrets!"])
     >>> values.read(values.issue("10.0.0.1:8080"))
     '10.0.0.1:8080'

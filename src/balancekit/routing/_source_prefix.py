@@ -27,6 +27,7 @@ def source_prefix(address: str, *, v4: int = 24, v6: int = 56) -> str:
 
     Example
     -------
+    >>> from balancekit.routing import source_prefix
     >>> source_prefix("203.0.113.77")
     '203.0.113.0/24'
     """

@@ -61,6 +61,7 @@ class Sticky(ConstructorRepr, makers=("child",)):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.routing import Sticky, StickyValues
     >>> values = StickyValues("orders", [b"sixteen secrets!"])
     >>> lb = LoadBalancer(["a", "b", "c"], selector=Sticky(values))
     >>> with lb.acquire() as lease:

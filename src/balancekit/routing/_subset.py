@@ -52,6 +52,7 @@ class Subset(ConstructorRepr, makers=("child",)):
     Example
     -------
     >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit.routing import Subset
     >>> pool = [Endpoint("old", metadata={"version": "v1"}), Endpoint("new", metadata={"version": "v2"})]
     >>> lb = LoadBalancer(pool, selector=Subset(["version"]))
     >>> lb.explain(attributes={"version": "v2"}).picked

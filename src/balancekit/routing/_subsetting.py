@@ -54,6 +54,7 @@ def deterministic_subset(ids: Iterable[str], *, client: int, size: int) -> tuple
 
     Example
     -------
+    >>> from balancekit.routing import deterministic_subset
     >>> ids = [f"e{k}" for k in range(12)]
     >>> len({id for client in range(4) for id in deterministic_subset(ids, client=client, size=3)})
     12
@@ -91,6 +92,7 @@ def rendezvous_subset(ids: Iterable[str], *, client: str, size: int) -> tuple[st
     -------
     An endpoint that joins replaces one of the subset at most, and so does one that leaves:
 
+    >>> from balancekit.routing import rendezvous_subset
     >>> ids = [f"e{k}" for k in range(10)]
     >>> rendezvous_subset(ids, client="worker-7", size=3)
     ('e7', 'e4', 'e0')
@@ -136,6 +138,7 @@ class Subsetting(ConstructorRepr, makers=("child",)):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.routing import Subsetting, rendezvous_subset
     >>> choose = lambda ids: rendezvous_subset(ids, client="worker-7", size=2)
     >>> lb = LoadBalancer([f"e{k}" for k in range(10)], selector=Subsetting(choose))
     >>> len({lb.explain().picked for _ in range(50)})

@@ -51,6 +51,7 @@ class AliasTable(StateRepr, Generic[T], prints=("size",)):
     Example
     -------
     >>> import random
+    >>> from balancekit.scheduling import AliasTable
     >>> table = AliasTable("abc", [5, 0, 1])
     >>> rng = random.Random(7)
     >>> "b" in {table.draw(rng.random) for _ in range(1000)}

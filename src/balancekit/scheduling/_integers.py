@@ -35,6 +35,7 @@ def whole_weights(weights: Sequence[float], *, limit: int) -> list[int] | None:
 
     Example
     -------
+    >>> from balancekit.scheduling import whole_weights
     >>> whole_weights([0.5, 0.25, 0.25], limit=100)
     [2, 1, 1]
     >>> whole_weights([1 / 3, 1.0], limit=100) is None

@@ -47,6 +47,7 @@ class OpenTotal(StateRepr, Generic[C], prints=()):
     >>> from threading import RLock
     >>> from balancekit import Endpoint, Node
     >>> from balancekit.loads import InFlight
+    >>> from balancekit.scheduling import OpenTotal
     >>> nodes = [Node(Endpoint(id), InFlight()) for id in "ab"]
     >>> total = OpenTotal(nodes, RLock())
     >>> total.starting(nodes[0])

@@ -88,9 +88,11 @@ class ScoreBuckets(StateRepr, Generic[C], prints=()):
 
     Example
     -------
+    >>> from random import Random
     >>> from threading import RLock
     >>> from balancekit import Endpoint, Node
     >>> from balancekit.loads import InFlight
+    >>> from balancekit.scheduling import ScoreBuckets
     >>> nodes = [Node(Endpoint(id, weight=weight), InFlight()) for id, weight in (("a", 1), ("b", 4))]
     >>> ScoreBuckets(nodes, Random(1), RLock()).lowest().id      # 1 / 1 against 1 / 4
     'b'

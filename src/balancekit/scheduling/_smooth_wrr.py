@@ -54,6 +54,7 @@ class SmoothWrr(StateRepr, prints=()):
 
     Example
     -------
+    >>> from balancekit.scheduling import SmoothWrr
     >>> turns = SmoothWrr([5, 1, 1])
     >>> [turns.take() for _ in range(7)]
     [0, 0, 1, 0, 2, 0, 0]
@@ -105,6 +106,7 @@ def smooth_cycle(weights: Sequence[int]) -> list[int]:
 
     Example
     -------
+    >>> from balancekit.scheduling import smooth_cycle
     >>> smooth_cycle([5, 1, 1])
     [0, 0, 1, 0, 2, 0, 0]
     """

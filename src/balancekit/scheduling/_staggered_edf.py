@@ -60,6 +60,7 @@ def staggered_cycle(weights: Sequence[int]) -> list[int]:
 
     Example
     -------
+    >>> from balancekit.scheduling import staggered_cycle
     >>> staggered_cycle([5, 1, 1])
     [0, 1, 0, 0, 0, 2, 0]
     """
@@ -95,6 +96,7 @@ class StaggeredEdf(StateRepr, prints=()):
 
     Example
     -------
+    >>> from balancekit.scheduling import StaggeredEdf
     >>> order = StaggeredEdf([2.5, 1.0])
     >>> [order.take() for _ in range(7)]
     [0, 1, 0, 0, 0, 1, 0]

@@ -80,7 +80,7 @@ class BoundedLoad(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import LoadBalancer
+    >>> from balancekit import BoundedLoad, LoadBalancer
     >>> lb = LoadBalancer(["a", "b", "c", "d"], selector=BoundedLoad(factor=1.25))
     >>> leases = [lb.acquire("the one hot key") for _ in range(16)]
     >>> max(endpoint.inflight for endpoint in lb.stats().endpoints)

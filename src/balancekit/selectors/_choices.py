@@ -64,7 +64,7 @@ class PowerOfChoices(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import LoadBalancer
+    >>> from balancekit import LoadBalancer, PowerOfChoices
     >>> from balancekit.loads import InFlight
     >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=InFlight())
     >>> first, second = lb.acquire(), lb.acquire()

@@ -112,7 +112,7 @@ class RingHash(_ConsistentHash):
 
     Example
     -------
-    >>> from balancekit import LoadBalancer
+    >>> from balancekit import LoadBalancer, RingHash
     >>> lb = LoadBalancer(["a", "b", "c"], selector=RingHash())
     >>> lb.ranking("user:1") == lb.ranking("user:1")
     True
@@ -165,7 +165,7 @@ class MaglevHash(_ConsistentHash):
 
     Example
     -------
-    >>> from balancekit import LoadBalancer
+    >>> from balancekit import LoadBalancer, MaglevHash
     >>> lb = LoadBalancer(["a", "b", "c"], selector=MaglevHash(size=1009))
     >>> lb.ranking("user:1") == lb.ranking("user:1")
     True
@@ -202,7 +202,7 @@ class RendezvousHash(_ConsistentHash):
 
     Example
     -------
-    >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit import Endpoint, LoadBalancer, RendezvousHash
     >>> lb = LoadBalancer([Endpoint("a", weight=3), Endpoint("b")], selector=RendezvousHash())
     >>> lb.ranking("user:1") == lb.ranking("user:1")
     True

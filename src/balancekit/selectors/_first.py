@@ -27,7 +27,7 @@ class First(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import LoadBalancer
+    >>> from balancekit import First, LoadBalancer
     >>> lb = LoadBalancer(["primary", "stand-by"], selector=First())
     >>> lb.acquire().target
     'primary'

@@ -35,7 +35,7 @@ class LeastRequest(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit import Endpoint, LeastRequest, LoadBalancer
     >>> pool = [Endpoint("a"), Endpoint("b", weight=2)]
     >>> lb = LoadBalancer(pool, selector=LeastRequest())
     >>> leases = [lb.acquire() for _ in range(6)]

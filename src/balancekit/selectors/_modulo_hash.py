@@ -32,7 +32,7 @@ class SourceHash(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import LoadBalancer
+    >>> from balancekit import LoadBalancer, SourceHash
     >>> lb = LoadBalancer(["a", "b", "c"], selector=SourceHash())
     >>> lb.explain("10.1.2.3").picked == lb.explain("10.1.2.3").picked
     True

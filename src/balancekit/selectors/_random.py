@@ -29,7 +29,7 @@ class UniformRandom(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import LoadBalancer
+    >>> from balancekit import LoadBalancer, UniformRandom
     >>> lb = LoadBalancer(["a", "b"], selector=UniformRandom())
     >>> lb.explain().picked in {"a", "b"}
     True
@@ -68,7 +68,7 @@ class WeightedRandom(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit import Endpoint, LoadBalancer, WeightedRandom
     >>> pool = [Endpoint("a", weight=3), Endpoint("b", weight=0)]
     >>> lb = LoadBalancer(pool, selector=WeightedRandom())
     >>> {lb.explain().picked for _ in range(100)}

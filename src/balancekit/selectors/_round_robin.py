@@ -32,7 +32,7 @@ class RoundRobin(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import LoadBalancer
+    >>> from balancekit import LoadBalancer, RoundRobin
     >>> lb = LoadBalancer(["a", "b", "c"], selector=RoundRobin())
     >>> sorted(lb.explain().picked for _ in range(3))
     ['a', 'b', 'c']

@@ -55,7 +55,7 @@ class SmoothWeightedRoundRobin(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit import Endpoint, LoadBalancer, SmoothWeightedRoundRobin
     >>> pool = [Endpoint("a", weight=5), Endpoint("b"), Endpoint("c")]
     >>> lb = LoadBalancer(pool, selector=SmoothWeightedRoundRobin())
     >>> "".join(lb.explain().picked for _ in range(7))
@@ -94,7 +94,7 @@ class StrideScheduling(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit import Endpoint, LoadBalancer, StrideScheduling
     >>> pool = [Endpoint("a", weight=2.5), Endpoint("b", weight=0.5)]
     >>> lb = LoadBalancer(pool, selector=StrideScheduling())
     >>> "".join(lb.explain().picked for _ in range(6)).count("a")

@@ -63,8 +63,8 @@ class SharedEjections(StateRepr):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.sharing import Hint, RedisStore, SharedEjections
     >>> from redis import Redis
-    >>> from balancekit.sharing import RedisStore
     >>> lb = LoadBalancer(["a", "b", "c"])
     >>> hints = SharedEjections(lb, RedisStore(Redis(port=1, retry=None), name="checkout"))
     >>> hints.receive([Hint("p1", "a", 30.0), Hint("p2", "a", 20.0), Hint("p1", "b", 30.0)])

@@ -173,7 +173,7 @@ def in_flight(file: str | os.PathLike[str], ids: Iterable[str]) -> dict[str, int
     -------
     >>> import tempfile
     >>> from balancekit import LoadBalancer, PowerOfChoices
-    >>> from balancekit.sharing import Shared
+    >>> from balancekit.sharing import Shared, in_flight
     >>> file = f"{tempfile.mkdtemp()}/checkout"
     >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(file=file))
     >>> with lb.acquire():

@@ -85,6 +85,8 @@ class Shared(Policy):
     -------
     >>> import tempfile
     >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> from balancekit.loads import InFlight
+    >>> from balancekit.sharing import Shared
     >>> from balancekit.testing import ManualClock
     >>> policy, clock = Shared(InFlight(), file=f"{tempfile.mkdtemp()}/checkout"), ManualClock()
     >>> one = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=policy, clock=clock)

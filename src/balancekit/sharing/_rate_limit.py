@@ -196,8 +196,8 @@ class SharedRateLimit(ConstructorRepr, makers=("child",)):
     Example
     -------
     >>> from balancekit import LoadBalancer, SaturatedError
+    >>> from balancekit.sharing import RedisStore, SharedRateLimit
     >>> from redis import Redis
-    >>> from balancekit.sharing import RedisStore
     >>> store = RedisStore(Redis(port=1, socket_timeout=0.5, retry=None), name="keys")
     >>> limit = SharedRateLimit(store, 500 / 60, replicas=8)
     >>> lb = LoadBalancer(["key-a", "key-b"], selector=limit)

@@ -71,7 +71,7 @@ class RedisStore(ConstructorRepr):
     -------
     >>> from balancekit import LoadBalancer, PowerOfChoices
     >>> from balancekit.loads import InFlight
-    >>> from balancekit.sharing import Shared
+    >>> from balancekit.sharing import RedisStore, Shared
     >>> from redis import Redis
     >>> store = RedisStore(Redis(port=1, socket_timeout=0.5, retry=None), name="checkout")
     >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(InFlight(), store=store))
@@ -203,6 +203,7 @@ class AsyncRedisStore(ConstructorRepr):
     Example
     -------
     >>> import asyncio
+    >>> from balancekit.sharing import AsyncRedisStore
     >>> from redis.asyncio import Redis
     >>> async def main():
     ...     async with AsyncRedisStore(Redis(port=1, socket_timeout=0.5, retry=None), name="checkout") as store:

@@ -135,7 +135,8 @@ class DnsSimulation(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit.gslb import PrimaryBackup
+    >>> from balancekit.gslb import PrimaryBackup, Ttl
+    >>> from balancekit.sim import DnsSimulation, EndpointChange
     >>> world = DnsSimulation(PrimaryBackup("eu", "us"), resolvers=50, ttl=Ttl(minimum=10, maximum=10))
     >>> report = world.run(60.0, [EndpointChange(20.0, ("eu",), up=False)])
     >>> report.shares(0.0, 20.0), report.shares(50.0, 60.0)

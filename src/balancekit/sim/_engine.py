@@ -92,7 +92,7 @@ class Simulation(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit.sim import Exponential, Poisson, Server
+    >>> from balancekit.sim import Exponential, Poisson, Server, Simulation
     >>> servers = {f"s{k}": Server(service=Exponential(mean=1.0)) for k in range(10)}
     >>> report = Simulation(servers, Poisson(rate=5.0), seed=1).run(requests=2000)
     >>> report.requests, report.failures
@@ -223,7 +223,7 @@ def simulate(
 
     Example
     -------
-    >>> from balancekit.sim import Exponential, Poisson, Server
+    >>> from balancekit.sim import Exponential, Poisson, Server, simulate
     >>> simulate({"a": Server(service=Exponential(mean=1.0))}, Poisson(rate=0.5), requests=100, warm_up=10).requests
     100
     """

@@ -239,6 +239,7 @@ def simulate_models(
     Example
     -------
     >>> from balancekit.inference import PrefixAffinity
+    >>> from balancekit.sim import ModelWorkload, simulate_models
     >>> report = simulate_models(PrefixAffinity, ModelWorkload(duration=20.0))
     >>> report.hit_rate > 0.5
     True

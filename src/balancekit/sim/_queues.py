@@ -67,7 +67,7 @@ class Server(Record):
 
     Example
     -------
-    >>> from balancekit.sim import Exponential
+    >>> from balancekit.sim import Exponential, Server
     >>> Server(service=Exponential(mean=0.05), workers=4).speed
     1.0
     """

@@ -85,7 +85,9 @@ class Recorder(ConstructorRepr, Generic[T]):
     Example
     -------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.sim import Recorder
     >>> path = Path(tempfile.mkdtemp()) / "requests.jsonl"
     >>> with Recorder(LoadBalancer(["a", "b"]), path) as balancer:
     ...     with balancer.acquire("user 7") as lease:

@@ -201,6 +201,7 @@ def replay(
     Example
     -------
     >>> from balancekit import PowerOfChoices
+    >>> from balancekit.sim import replay
     >>> line = '{{"time": {}, "key": null, "cost": 1.0, "endpoint": "{}", "duration": 0.3, "outcome": "success"}}'
     >>> log = [line.format(k / 10, "ab"[k % 2]) for k in range(100)]
     >>> replay(log, selector=PowerOfChoices(), workers=4).failures

@@ -202,6 +202,7 @@ def jain_index(values: Sequence[float]) -> float:
 
     Example
     -------
+    >>> from balancekit.sim import jain_index
     >>> jain_index([1, 1, 1, 1]), jain_index([4, 0, 0, 0])
     (1.0, 0.25)
     """

@@ -173,6 +173,7 @@ class Scenario(Record):
 
         Example
         -------
+        >>> from balancekit.sim import load_scenario
         >>> scenario = load_scenario("slow-server")
         >>> all(finding.holds for finding in scenario.check({name: scenario.run(name) for name in scenario.balancers}))
         True
@@ -186,6 +187,7 @@ def builtin_scenarios() -> dict[str, str]:
 
     Example
     -------
+    >>> from balancekit.sim import builtin_scenarios
     >>> sorted(builtin_scenarios())[:3]
     ['all-failing', 'black-hole', 'drain']
     """
@@ -221,6 +223,7 @@ def load_scenario(
 
     Example
     -------
+    >>> from balancekit.sim import load_scenario
     >>> load_scenario("slow-server").title
     'One server of four is slow'
     """

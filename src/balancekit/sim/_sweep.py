@@ -57,6 +57,7 @@ def sweep(
     Example
     -------
     >>> from concurrent.futures import ThreadPoolExecutor
+    >>> from balancekit.sim import sweep
     >>> with ThreadPoolExecutor() as threads:
     ...     sweep(pow, [{"base": 2, "exp": n} for n in range(5)], executor=threads, chunk=2)
     [1, 2, 4, 8, 16]

@@ -137,6 +137,8 @@ class VrrpSimulation(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.ha import VirtualRouter
+    >>> from balancekit.sim import VrrpDo, VrrpEvent, VrrpSimulation
     >>> first = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", priority=150, interval=0.5)
     >>> second = first.replace(source="192.0.2.12", priority=100)
     >>> simulation = VrrpSimulation({"r1": first, "r2": second}, [VrrpEvent(at=5.0, do=VrrpDo.KILL, nodes=("r1",))])

@@ -80,6 +80,7 @@ class VrrpScenario(NamedTuple):
 
         Example
         -------
+        >>> from balancekit.sim import vrrp_scenarios
         >>> scenario = vrrp_scenarios()["split-brain"]
         >>> report = scenario.run()
         >>> report.holders(6.0), report.holders(9.0)
@@ -99,6 +100,7 @@ def vrrp_scenarios() -> dict[str, VrrpScenario]:
 
     Example
     -------
+    >>> from balancekit.sim import vrrp_scenarios
     >>> sorted(vrrp_scenarios())[:3]
     ['cut-wire', 'frozen', 'lost-adverts']
     """

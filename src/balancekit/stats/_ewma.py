@@ -103,6 +103,7 @@ class Ewma(_TimedAverage):
 
     Example
     -------
+    >>> from balancekit.stats import Ewma
     >>> average = Ewma(decay=10.0)
     >>> average.observe(1.0, now=0.0)
     >>> average.observe(0.0, now=10.0)
@@ -155,6 +156,7 @@ class PeakEwma(_TimedAverage):
 
     Example
     -------
+    >>> from balancekit.stats import PeakEwma
     >>> average = PeakEwma(decay=10.0)
     >>> average.observe(0.1, now=0.0)
     >>> average.observe(0.9, now=0.001)

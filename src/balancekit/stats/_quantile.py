@@ -54,6 +54,7 @@ class RecentWindow(StateRepr, prints=("recorded",)):
 
     Example
     -------
+    >>> from balancekit.stats import RecentWindow
     >>> window = RecentWindow(size=100)
     >>> for k in range(1, 101):
     ...     window.record(float(k))
@@ -127,6 +128,7 @@ def summary(values: Iterable[float]) -> Quantiles | None:
 
     Example
     -------
+    >>> from balancekit.stats import summary
     >>> summary([3.0, 1.0, 2.0]).p50
     2.0
     """
@@ -152,6 +154,7 @@ def quantile(ordered: list[float], q: float) -> float:
 
     Example
     -------
+    >>> from balancekit.stats import quantile
     >>> quantile([1.0, 2.0, 4.0], 0.75)
     3.0
     """

@@ -35,6 +35,7 @@ def median(values: Iterable[float]) -> float:
 
     Example
     -------
+    >>> from balancekit.stats import median
     >>> median([3.0, 1.0, 100.0])
     3.0
     """
@@ -56,6 +57,7 @@ def deviation(values: Iterable[float], *, around: float) -> float:
 
     Example
     -------
+    >>> from balancekit.stats import deviation
     >>> round(deviation([1.0, 2.0, 3.0, 4.0, 1000.0], around=3.0), 4)
     1.4826
     """

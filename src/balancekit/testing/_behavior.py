@@ -72,6 +72,7 @@ class Behavior(Record):
 
     Example
     -------
+    >>> from balancekit.testing.server import Behavior
     >>> Behavior.parse("/status?code=503&retry_after=5")
     Behavior(latency=0.0, jitter=0.0, status=503, retry_after='5', location=None, body='name', pieces=3, stop=None, gap=0.0, ending='complete')
     >>> Behavior.parse("/slow?seconds=0.2").latency, Behavior.parse("/reset").ending

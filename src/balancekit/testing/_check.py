@@ -61,6 +61,7 @@ def check_selector(
     Example
     -------
     >>> from balancekit import SmoothWeightedRoundRobin
+    >>> from balancekit.testing import check_selector
     >>> check_selector(SmoothWeightedRoundRobin, examples=5)
     """
     first = made(make, SELECTOR, example="lambda: {}(...)")

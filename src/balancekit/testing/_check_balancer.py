@@ -71,6 +71,7 @@ def check_balancer(
     Example
     -------
     >>> from balancekit import LoadBalancer, RoundRobin
+    >>> from balancekit.testing import check_balancer
     >>> def make(endpoints, clock, rng):
     ...     return LoadBalancer(endpoints, selector=RoundRobin(), clock=clock, rng=rng, allow_empty=True)
     >>> check_balancer(make, situations=["healthy"], examples=5)["healthy"] > 0

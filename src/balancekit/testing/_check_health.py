@@ -90,6 +90,7 @@ def check_health(make: MakeMachine, *, steps: int = 500, seed: int = 0) -> None:
     Example
     -------
     >>> from balancekit.health import Lifecycle
+    >>> from balancekit.testing import check_health
     >>> check_health(Lifecycle())
     """
     if not callable(make):

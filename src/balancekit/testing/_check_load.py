@@ -111,6 +111,7 @@ def check_load(
     Example
     -------
     >>> from balancekit.loads import InFlight
+    >>> from balancekit.testing import check_load
     >>> check_load(InFlight)
     """
     if not callable(made(make, POLICY, example="lambda: {}")):

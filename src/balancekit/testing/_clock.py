@@ -26,6 +26,7 @@ class ManualClock:
 
     Example
     -------
+    >>> from balancekit.testing import ManualClock
     >>> clock = ManualClock()
     >>> clock.advance(1.5)
     1.5

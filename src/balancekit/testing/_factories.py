@@ -43,6 +43,7 @@ def make_nodes(
 
     Example
     -------
+    >>> from balancekit.testing import make_nodes
     >>> [node.weight for node in make_nodes({"a": 5, "b": 1})]
     [5.0, 1.0]
     """
@@ -91,6 +92,7 @@ def make_snapshot(
 
     Example
     -------
+    >>> from balancekit.testing import make_snapshot
     >>> [node.id for node in make_snapshot({"a": 5, "b": 1}, down={"a"}).eligible]
     ['b']
     """
@@ -137,6 +139,7 @@ def make_context(
 
     Example
     -------
+    >>> from balancekit.testing import make_context
     >>> make_context(7, key="user:1").key
     'user:1'
     """

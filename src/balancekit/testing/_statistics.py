@@ -44,6 +44,7 @@ def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> flo
 
     Example
     -------
+    >>> from balancekit.testing import chi_square_z
     >>> chi_square_z({"a": 500, "b": 500}, {"a": 1, "b": 1}) < 0
     True
     >>> chi_square_z({"a": 600, "b": 400}, {"a": 1, "b": 1}) > 4.5
@@ -85,6 +86,7 @@ def share_z(hits: int, trials: int, share: float) -> float:
 
     Example
     -------
+    >>> from balancekit.testing import share_z
     >>> round(share_z(60, 100, 0.5), 1)
     2.0
     """

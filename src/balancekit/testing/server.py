@@ -55,6 +55,7 @@ class ToyServer(StateRepr, prints=("name", "address")):
     Example
     -------
     >>> import urllib.request
+    >>> from balancekit.testing.server import ToyServers
     >>> with ToyServers(["a"]) as servers:
     ...     servers["a"].behave("/slow?seconds=0.01")
     ...     urllib.request.urlopen(servers["a"].url).read()
@@ -164,6 +165,7 @@ class ToyServers(StateRepr, prints=("addresses",)):
     Example
     -------
     >>> import urllib.request
+    >>> from balancekit.testing.server import ToyServers
     >>> with ToyServers(2) as servers:
     ...     [urllib.request.urlopen(f"http://{address}/").read() for address in servers.addresses]
     [b'a', b'b']
@@ -265,6 +267,7 @@ def behave(
 
     Example
     -------
+    >>> from balancekit.testing.server import ToyServers, behave
     >>> with ToyServers(["a"]) as servers:
     ...     behave(servers["a"].address, status=503, retry_after=30)
     ...     behave(servers["a"].address)  # back to normal
@@ -359,11 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--port", type=int, default=FIRST_PORT, help="port of the first one (default: %(default)s)"
     )
     parser.add_argument(
-        "--latency",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="median time to a response (default: %(default)s)",
+        "--latency", type=float, default=0.0, metavar="SECONDS", help="median latency (default: %(default)s)"
     )
     parser.add_argument(
         "--jitter", type=float, default=0.3, help="sigma of the lognormal latency (default: %(default)s)"
@@ -379,9 +378,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"cannot listen: {error.strerror}; choose another --port\n")
         return 1
-    signals: SimpleQueue[bool] = (
-        SimpleQueue()
-    )  # ``set`` of an Event could wait for the code that it interrupts
+    # ``set`` of an Event could wait for the code that it interrupts.
+    signals: SimpleQueue[bool] = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: signals.put(False))
     with servers:

@@ -6,8 +6,7 @@ waiting times:
 - The highest **criticality** is served first. When the queue is full, a new request replaces the newest request of the lowest
   criticality, if that is lower than its own.
 - Inside a criticality, **tenants** get equal shares: the tenant with the least served cost is next (start-time fair queueing).
-  When the queue is full, the newest request of the tenant with the largest waiting cost is replaced by one of another
-  tenant.
+  When the queue is full, another tenant's request replaces the newest request of the tenant with the largest waiting cost.
 - A tenant's requests are served **first in, first out** until the oldest has waited for half the time to its deadline, then
   **last in, first out**. Under overload the oldest requests are too late in any case; the newest can be answered in time.
 - A request with less time than ``min_time`` to its deadline is **hopeless**, and refused.
@@ -74,6 +73,7 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
 
     Example
     -------
+    >>> from balancekit.waiting import WaitingQueue
     >>> queue = WaitingQueue(max_waiting=2)
     >>> for name in ("first", "second"):
     ...     waiter, refused = queue.offer(name, now=0.0)

@@ -62,6 +62,8 @@ class ClientThrottle(ConstructorRepr):
 
     Example
     -------
+    >>> from random import Random
+    >>> from balancekit.waiting import ClientThrottle
     >>> throttle, rng = ClientThrottle(), Random(1)
     >>> for _ in range(100):
     ...     if throttle.allow(rng, now=0.0):

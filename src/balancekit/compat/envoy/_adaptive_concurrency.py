@@ -52,6 +52,7 @@ def gradient_controller(
 
     Example
     -------
+    >>> from balancekit.compat.envoy import gradient_controller
     >>> gradient_controller(concurrency_update_interval=0.1, fixed_value=0.02).buffer
     0.25
     """

@@ -46,6 +46,7 @@ def client_side_weighted_round_robin(
 
     Example
     -------
+    >>> from balancekit.compat.envoy import client_side_weighted_round_robin
     >>> client_side_weighted_round_robin(blackout_period=1.0).weights
     {}
     """

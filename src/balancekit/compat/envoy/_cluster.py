@@ -89,7 +89,7 @@ class Cluster(ConstructorRepr):
 
     Example
     -------
-    >>> from balancekit.compat.envoy import Host
+    >>> from balancekit.compat.envoy import Cluster, Host, Request
     >>> hosts = [Host(name="a", address="127.0.0.1:18081"), Host(name="b", address="127.0.0.1:18082")]
     >>> from balancekit.compat import envoy
     >>> cluster = Cluster(hosts, envoy.RingHash, hash_policy=[envoy.Header(name="x-key")])

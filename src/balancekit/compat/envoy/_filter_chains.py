@@ -56,6 +56,7 @@ def filter_chains(chains: Iterable[tuple[T, Mapping[str, Any]]]) -> FlowRoutes[T
 
     Example
     -------
+    >>> from balancekit.compat.envoy import filter_chains
     >>> routes = filter_chains([
     ...     ("shop", {"server_names": ["*.shop.test"], "transport_protocol": "tls"}),
     ...     ("rest", {}),

@@ -92,6 +92,7 @@ def murmur64(data: bytes, seed: int = MURMUR_SEED) -> int:
 
     Example
     -------
+    >>> from balancekit.compat.envoy import murmur64
     >>> murmur64(b"abcdefg", seed=0)
     2601573339036254301
     """
@@ -151,6 +152,7 @@ def key_hash(key: str | bytes | int) -> int:
 
     Example
     -------
+    >>> from balancekit.compat.envoy import key_hash, xxh64
     >>> key_hash("user:1") == key_hash(b"user:1") == key_hash(xxh64(b"user:1"))
     True
     """

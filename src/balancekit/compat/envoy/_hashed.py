@@ -140,6 +140,7 @@ class RingHash(Hashed):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.compat.envoy import RingHash
     >>> lb = LoadBalancer(["127.0.0.1:18081", "127.0.0.1:18082", "127.0.0.1:18083"], selector=RingHash())
     >>> with lb.acquire("user-80509") as lease, lb.acquire(b"user-80509") as another:
     ...     lease.target == another.target
@@ -200,6 +201,7 @@ class Maglev(Hashed):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.compat.envoy import Maglev
     >>> lb = LoadBalancer(["127.0.0.1:18081", "127.0.0.1:18082"], selector=Maglev(table_size=251))
     >>> with lb.acquire("user-80509") as lease, lb.acquire(b"user-80509") as another:
     ...     lease.target == another.target

@@ -123,6 +123,7 @@ class HealthChecker(StateRepr):
 
     Example
     -------
+    >>> from balancekit.compat.envoy import HealthCheck, HealthChecker
     >>> checker = HealthChecker(HealthCheck(interval=5, healthy_threshold=2, unhealthy_threshold=3))
     >>> checker.health, checker.observe(200, now=0.1), checker.deadline
     (<Health.UNHEALTHY: 'UNHEALTHY'>, <Health.HEALTHY: 'HEALTHY'>, 5.1)

@@ -78,6 +78,7 @@ def distribute(
 
     Example
     -------
+    >>> from balancekit.compat.envoy import distribute
     >>> distribute([4, 4, 4], [1, 2, 4], factor=140, threshold=50).loads
     (35, 65, 0)
     """

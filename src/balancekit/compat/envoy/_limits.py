@@ -48,6 +48,7 @@ class RetryBudget(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.envoy import RetryBudget
     >>> budget = RetryBudget(budget_percent=20, min_retry_concurrency=1)
     >>> [budget.begin_retry(active=1), budget.begin_retry(active=9), budget.begin_retry(active=10)]
     [True, False, True]
@@ -123,6 +124,7 @@ class TokenBucket(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.envoy import TokenBucket
     >>> bucket = TokenBucket(max_tokens=1, fill_interval=2.0)
     >>> [bucket.allow(now=now) for now in (0.0, 1.9, 2.0)]
     [True, False, True]

@@ -111,6 +111,7 @@ class OutlierDetector(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.envoy import OutlierDetection, OutlierDetector
     >>> settings = OutlierDetection(consecutive_5xx=2, interval=1, base_ejection_time=2, max_ejection_percent=50)
     >>> detector = OutlierDetector(["a", "b"], settings, now=0.0)
     >>> [len(detector.observe("a", 503, now=0.5)), len(detector.observe("a", 500, now=0.6))]

@@ -48,6 +48,7 @@ class OverrideHost(ConstructorRepr):
     Example
     -------
     >>> from balancekit.compat import envoy
+    >>> from balancekit.compat.envoy import Cluster, OverrideHost, Request
     >>> hosts = [envoy.Host(name, address=f"10.0.0.{number}:80") for number, name in enumerate("ab", 1)]
     >>> wanted = OverrideHost(Cluster(hosts, envoy.RoundRobin), hosts, headers=["x-want"])
     >>> wanted.acquire(Request(headers={"x-want": "10.0.0.9:80, 10.0.0.2:80"}), now=0.0)

@@ -169,6 +169,7 @@ def request_hash(policies: Sequence[HashPolicy], request: Request) -> int | None
 
     Example
     -------
+    >>> from balancekit.compat.envoy import Header, Request, SourceAddress, request_hash, xxh64
     >>> policies = [Header(name="x-user"), SourceAddress()]
     >>> request_hash(policies, Request(headers={"x-user": "7"})) == xxh64(b"7")
     True

@@ -148,6 +148,7 @@ class RouteConfig(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.envoy import RawRequest, RouteConfig
     >>> table = RouteConfig([{"name": "all", "domains": ["*"], "routes": [
     ...     {"match": {"path_separated_prefix": "/api"}, "action": {"pool": "api"}}]}])
     >>> table.route(RawRequest(target="/api/x", host="shop.test")).pool

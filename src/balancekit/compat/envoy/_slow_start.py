@@ -40,6 +40,7 @@ class SlowStart(Policy):
 
     Example
     -------
+    >>> from balancekit.compat.envoy import SlowStart
     >>> [SlowStart(slow_start_window=8).share(age) for age in (0.0, 2.0, 8.0, 9.0)]
     [0.1, 0.25, 1.0, 1.0]
     """

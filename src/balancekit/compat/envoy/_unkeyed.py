@@ -60,6 +60,7 @@ class RoundRobin(ConstructorRepr):
     Example
     -------
     >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit.compat.envoy import RoundRobin
     >>> pool = [Endpoint("a", weight=4), Endpoint("b", weight=2), Endpoint("c")]
     >>> lb = LoadBalancer(pool, selector=RoundRobin(start=0))
     >>> leases = [lb.acquire() for _ in range(7)]
@@ -129,6 +130,7 @@ class LeastRequest(ConstructorRepr):
     Example
     -------
     >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit.compat.envoy import LeastRequest
     >>> lb = LoadBalancer(["a", "b"], selector=LeastRequest(selection_method="FULL_SCAN"))
     >>> first, second = lb.acquire(), lb.acquire()
     >>> sorted([first.target, second.target])
@@ -192,6 +194,7 @@ class Random(ConstructorRepr):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.compat.envoy import Random
     >>> LoadBalancer(["a"], selector=Random()).acquire().target
     'a'
     """

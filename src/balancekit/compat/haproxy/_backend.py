@@ -71,6 +71,7 @@ class Backend(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import Backend, Server
     >>> backend = Backend([Server(name="a", weight=5), Server(name="b"), Server(name="c")])
     >>> "".join(backend.get() for _ in range(7))
     'aaabaac'

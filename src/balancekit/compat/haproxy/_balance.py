@@ -78,7 +78,7 @@ class Balance(Record):
 
     Example
     -------
-    >>> from balancekit.compat.haproxy import Uri
+    >>> from balancekit.compat.haproxy import Balance, Uri
     >>> Balance(method="hash", by=Uri(), function="djb2").hash_of("/index.html?x")
     3776231887
     """

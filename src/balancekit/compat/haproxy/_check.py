@@ -82,6 +82,7 @@ class Checker(StateRepr):
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import Check, Checker
     >>> checker = Checker(Check(inter=1.0, rise=2, fall=2))
     >>> checker.observe(passed=False, now=0.0), checker.observe(passed=False, now=1.0), checker.up
     (False, True, False)
@@ -140,6 +141,7 @@ def slow_start(weight: int, *, seconds: float, elapsed: float) -> int:
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import slow_start
     >>> [-(-slow_start(100, seconds=10, elapsed=e) // 16) for e in (0, 1, 5, 10)]
     [7, 13, 57, 100]
     """

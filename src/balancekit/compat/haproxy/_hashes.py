@@ -33,6 +33,7 @@ def djb2(data: bytes) -> int:
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import djb2
     >>> djb2(b"a")
     177670
     """

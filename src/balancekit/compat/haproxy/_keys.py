@@ -43,6 +43,7 @@ class Header(Record):
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import Header
     >>> Header().of("a, b"), Header().of(""), Header(use_domain_only=True).of("www.shop.test:80")
     (b'a', None, b'shop')
     """
@@ -71,6 +72,7 @@ class Sample(Record):
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import Sample
     >>> Sample().of("a,b")
     b'a,b'
     """
@@ -86,6 +88,7 @@ class UrlParam(Record):
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import UrlParam
     >>> UrlParam().of("a%20b&c=d")
     b'a%20b'
     """
@@ -117,6 +120,7 @@ class Uri(Record):
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import Uri
     >>> Uri(depth=2).of("/a/b/c?d")
     b'/a/b'
     """
@@ -152,6 +156,7 @@ class Source(Record):
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import Source
     >>> hex(Source().of("10.1.2.3"))
     '0xa010203'
     """

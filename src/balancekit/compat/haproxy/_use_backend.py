@@ -51,6 +51,7 @@ class UseBackend(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.haproxy import RawRequest, UseBackend
     >>> table = UseBackend([{"pool": "api", "if": [[{"fetch": "path_beg", "patterns": ["/api"]}]]}], default="web")
     >>> [table.route(RawRequest(target=target)).pool for target in ("/apiary", "/x")]
     ['api', 'web']
@@ -97,6 +98,7 @@ class UseBackend(ConstructorRepr):
 
         Example
         -------
+        >>> from balancekit.compat.haproxy import UseBackend
         >>> UseBackend([], default="b", normalize=["path-merge-slashes"]).normalized("http://h//a?b")
         'http://h/a?b'
         """

@@ -47,6 +47,7 @@ class Instance(Record):
 
     Example
     -------
+    >>> from balancekit.compat.keepalived import Instance
     >>> instance = Instance(virtual_router_id=51, virtual_ipaddress=("192.0.2.100/24",), unicast_src_ip="192.0.2.11")
     >>> router = instance.router()
     >>> router.version, router.interval, router.priority

@@ -97,6 +97,7 @@ class Keepalived(Record):
 
     Example
     -------
+    >>> from balancekit.compat.keepalived import Instance, Keepalived
     >>> instance = Instance(virtual_router_id=51, virtual_ipaddress=("192.0.2.100",), unicast_src_ip="192.0.2.11")
     >>> process = Keepalived(instances={"VI": instance})()
     >>> [f"{name}: {effect}" for name, effect in process.start(now=0.0)]

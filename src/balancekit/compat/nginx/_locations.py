@@ -153,6 +153,7 @@ class Locations(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.nginx import Locations, RawRequest
     >>> table = Locations([{"names": ["shop.test"], "locations": [
     ...     {"modifier": "", "pattern": "/a/", "pool": "a"}, {"modifier": "~", "pattern": "b$", "pool": "b"}]}])
     >>> table.route(RawRequest(target="/a/x%2fb", host="shop.test"))

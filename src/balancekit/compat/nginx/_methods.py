@@ -76,6 +76,7 @@ class IpHash(Policy):
 
     Example
     -------
+    >>> from balancekit.compat.nginx import IpHash
     >>> IpHash.key_of("10.1.2.3") == IpHash.key_of("10.1.2.99")
     True
     """

@@ -51,6 +51,7 @@ class Server(Record):
 
     Example
     -------
+    >>> from balancekit.compat.nginx import Server
     >>> Server(name="a", weight=5).label
     'a'
     """

@@ -50,6 +50,7 @@ class AsNginx(ConstructorRepr):
     Example
     -------
     >>> from balancekit import Endpoint, LoadBalancer
+    >>> from balancekit.compat.nginx import AsNginx
     >>> pool = [Endpoint("a", weight=5), Endpoint("b"), Endpoint("c")]
     >>> lb = LoadBalancer(pool, selector=AsNginx(), health=None)
     >>> "".join(lb.explain().picked for _ in range(7))

@@ -52,6 +52,7 @@ class Upstream(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.compat.nginx import Server, Upstream
     >>> upstream = Upstream([Server(name="a", weight=5), Server(name="b"), Server(name="c")])
     >>> "".join(upstream.request().get(now=0) for _ in range(7))
     'aabacaa'

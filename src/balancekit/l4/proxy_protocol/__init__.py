@@ -78,6 +78,7 @@ def parse(
 
     Example
     -------
+    >>> from balancekit.l4.proxy_protocol import parse
     >>> header = parse(b"PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\nGET / HTTP/1.1\r\n")
     >>> header.src, header.size
     (('192.0.2.1', 12345), 45)

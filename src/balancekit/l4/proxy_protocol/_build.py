@@ -59,6 +59,7 @@ def build(
 
     Example
     -------
+    >>> from balancekit.l4.proxy_protocol import build
     >>> build(("192.0.2.1", 12345), ("198.51.100.2", 443), version=1)
     b'PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n'
     """

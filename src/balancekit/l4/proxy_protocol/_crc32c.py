@@ -47,6 +47,7 @@ def crc32c(data: Iterable[int], start: int = 0) -> int:
 
     Example
     -------
+    >>> from balancekit.l4.proxy_protocol import crc32c
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'
     >>> crc32c(b"6789", crc32c(b"12345")) == crc32c(b"123456789")

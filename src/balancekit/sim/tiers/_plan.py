@@ -70,6 +70,7 @@ class TierScenario(Record):
         Example
         -------
         >>> from balancekit.capacity import L4, L7, Backends, Demand, Gslb, plan_capacity
+        >>> from balancekit.sim.tiers import scenario_of
         >>> tiers = [Gslb(sites=1), L4(connections_per_second=100), L7(requests_per_second=300), Backends(workers=4)]
         >>> plan = plan_capacity(Demand(requests=400.0), tiers, survive={"l7": 1, "backends": 1})
         >>> scenario = scenario_of(plan, requests_per_second=400.0, spell=8.0)
@@ -131,6 +132,7 @@ def scenario_of(
     Example
     -------
     >>> from balancekit.capacity import L4, L7, Backends, Demand, Gslb, plan_capacity
+    >>> from balancekit.sim.tiers import scenario_of
     >>> tiers = [Gslb(sites=2), L4(gbps=25), L7(requests_per_second=50_000), Backends(workers=32)]
     >>> plan = plan_capacity(Demand(requests=1e6), tiers, survive={"l7": 1}, utilisation=0.7)
     >>> scenario_of(plan).spans

@@ -125,7 +125,7 @@ class TierSimulation(ConstructorRepr):
     Example
     -------
     >>> from balancekit.sim import Exponential, Server
-    >>> from balancekit.sim.tiers import Loss, Nodes, Site
+    >>> from balancekit.sim.tiers import Loss, Nodes, Site, TierSimulation
     >>> nodes = Nodes(count=2, requests_per_second=2000.0)
     >>> site = Site(l4=nodes, l7=nodes, servers=5, server=Server(service=Exponential(0.05), workers=8))
     >>> loss = Loss(tier="l7", site="eu", node=0, at=5.0)

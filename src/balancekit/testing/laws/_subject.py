@@ -38,7 +38,7 @@ class Subject(ConstructorRepr):
     Example
     -------
     >>> from balancekit import RoundRobin
-    >>> from balancekit.testing.laws import picks_candidates
+    >>> from balancekit.testing.laws import Subject, picks_candidates
     >>> picks_candidates(Subject(RoundRobin, examples=5))
     """
 
