@@ -135,14 +135,16 @@ class CheckTimer(ConstructorRepr):
         """Return an endpoint that is due and mark it as being checked; ``None`` if none is due."""
         if self.next_at > now:
             return None
-        _, id = heapq.heappop(self._heap)
-        del self._due[id]
+        _, id = self._heap[0]
         self._started[id] = now
+        del self._due[
+            id
+        ]  # last, with nothing that an interrupt could follow: the item of the heap is dropped as a stale one
         return id
 
     def done(self, id: str, *, now: float, changing: bool) -> None:
         """Record the end of a check; a removed endpoint is dropped."""
-        started = self._started.pop(id, None)
+        started = self._started.get(id)
         if started is None:
             return
         period = self._schedule.period(changing=changing)
@@ -150,8 +152,9 @@ class CheckTimer(ConstructorRepr):
         self._expect(id, max(now, started + period))
 
     def _expect(self, id: str, at: float) -> None:
+        heapq.heappush(self._heap, (at, id))  # stale until the time is noted
         self._due[id] = at
-        heapq.heappush(self._heap, (at, id))
+        self._started.pop(id, None)
 
     def _drop_stale(self) -> None:
         heap = self._heap
