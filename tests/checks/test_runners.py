@@ -481,6 +481,19 @@ def test_a_handshake_has_what_connecting_has_left_of_the_time(monkeypatch):
     assert all(0.0 < seconds <= QUICK.timeout / 2.0 for seconds in left)
 
 
+def test_a_family_that_the_kernel_lacks_is_followed_by_the_next(monkeypatch):
+    """Of the addresses of an endpoint, those for which the system makes no socket are passed over."""
+    with servers(1) as (alive,):
+        host, port = alive.target.split(":")
+        found = [(999, socket.SOCK_STREAM, 6, "", ("::1", int(port), 0, 0))]
+        found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, int(port))))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        balancer = balancer_of(alive.target)
+        with ThreadChecks(balancer, HttpCheck(), schedule=QUICK):
+            wait_for(lambda: alive.asked >= 3)
+            assert states(balancer) == ["healthy"]
+
+
 def test_a_connection_that_is_made_after_stop_is_not_waited_for(monkeypatch):
     """A check that connects while ``stop`` waits for it ends at once, although the endpoint never answers."""
     with silence() as hanging:

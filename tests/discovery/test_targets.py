@@ -454,6 +454,19 @@ def test_an_address_that_refuses_is_followed_by_the_next(service, monkeypatch):
     assert HttpSdResolver(f"http://sd.example:{port}/").resolve().endpoints
 
 
+def test_a_family_that_the_kernel_lacks_is_followed_by_the_next(service, monkeypatch):
+    """Of the addresses of a host, those for which the system makes no socket are passed over."""
+    port = urlsplit(service[1]).port
+    v4 = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+    unknown = (999, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [unknown, v4])
+    resolver = HttpSdResolver(f"http://sd.example:{port}/")
+    assert resolver.resolve().endpoints
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [unknown])
+    with pytest.raises(OSError, match="not supported"):
+        resolver.resolve()
+
+
 @pytest.mark.parametrize("url", ["http://user:s3cret@sd.example/", "https://sd.example:443/x y?key=s3cret"])
 @pytest.mark.parametrize(
     "make", [HttpSdResolver, HttpSdResolver.parse, lambda url: source(f"http_sd:{url}"), source]

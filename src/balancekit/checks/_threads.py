@@ -196,7 +196,11 @@ class ThreadChecks(CheckRunner, ThreadRunner):
         error: OSError = OSError(f"no address for {peer.host!r}")
         addresses = socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
         for family, kind, protocol, _, address in addresses:
-            connection = socket.socket(family, kind, protocol)
+            try:
+                connection = socket.socket(family, kind, protocol)
+            except OSError as caught:  # for example of a family that the kernel lacks
+                error = caught
+                continue
             self._note(self._open.add, connection)
             try:
                 connection.settimeout(_left(deadline))

@@ -195,7 +195,11 @@ class _Opened:
         error: OSError = OSError(f"no address for {place[0]!r}")
         found = socket.getaddrinfo(*place, type=socket.SOCK_STREAM)
         for family, kind, protocol, _, address in found:
-            one = socket.socket(family, kind, protocol)
+            try:
+                one = socket.socket(family, kind, protocol)
+            except OSError as caught:  # for example of a family that the kernel lacks
+                error = caught
+                continue
             try:
                 one.settimeout(self.left())
                 one.connect(address)
