@@ -132,6 +132,7 @@ class AsyncChecks(CheckRunner, AsyncRunner):
         """Start a task for each check that is due; return the seconds until the next one."""
         while len(running) < self._concurrency:
             endpoint, wait = core.begin(time.monotonic())
+            core.notes.flush()
             if endpoint is None:
                 return wait
             task = asyncio.create_task(self._examine(core, endpoint, woken), name=f"check {endpoint.id}")

@@ -20,6 +20,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.log import contain_error
 from balancekit._support.loop import is_alive, raise_cancellation, require_own_loop
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
 from balancekit.checks._requirements import refuse_coroutine, require_coroutine, require_function
@@ -57,7 +58,11 @@ class _Prober(ConstructorRepr):
         """The number of probes without a usable answer."""
 
     def _due(self) -> list[Endpoint[Any]]:
-        endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
+        try:
+            endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
+        except Exception:  # of a balancer that is no LoadBalancer, or for lack of memory
+            contain_error("the endpoints to probe cannot be read")
+            return []
         return [endpoints[id] for id in self._selector.pool.due(list(endpoints), self._rng)]
 
     def _failed(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import LateLog
 from balancekit._support.shortage import is_shortage
 from balancekit.checks._dependencies import SharedDependencies
@@ -109,13 +110,22 @@ class RunnerCore:
         self._stop()
 
     def begin(self, now: float) -> tuple[Endpoint[Any] | None, float]:
-        """Return an endpoint to check now, or ``None`` and the seconds until there is something to do."""
+        """Return an endpoint to check now, or ``None`` and the seconds until there is something to do.
+
+        A list that cannot be read is logged, and read again after the interval. Flush :attr:`notes` afterwards.
+        """
         if now >= self._stale_at:
             # Before reading the list, so that an event during the read makes it stale again.
             self._stale_at = now + self._schedule.interval
-            self._endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
-            self._timer.update(self._endpoints, now=now)
-            self._shared.keep(self._endpoints)
+            try:
+                endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
+            except Exception:  # of a balancer that is no LoadBalancer, or for lack of memory
+                raise_interrupt()
+                self.notes.error("the endpoints to check cannot be read")
+            else:
+                self._endpoints = endpoints
+                self._timer.update(endpoints, now=now)
+                self._shared.keep(endpoints)
         id = self._timer.begin(now=now)
         if id is not None:
             return self._endpoints[id], 0.0

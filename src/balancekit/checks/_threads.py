@@ -141,13 +141,16 @@ class ThreadChecks(CheckRunner, ThreadRunner):
 
     def _next(self, core: RunnerCore) -> Endpoint[Any] | None:
         """Wait for an endpoint that is due; ``None`` once the runner is stopped."""
-        with self._wakeup:
-            while self._core is core:
+        while True:
+            with self._wakeup:
+                if self._core is not core:
+                    return None
                 endpoint, wait = core.begin(time.monotonic())
-                if endpoint is not None:
-                    return endpoint
-                self._wakeup.wait(min(wait, MAX_WAIT_S))
-        return None
+                if endpoint is None and not core.notes:
+                    self._wakeup.wait(min(wait, MAX_WAIT_S))
+            core.notes.flush()
+            if endpoint is not None:
+                return endpoint
 
     def _report(self, core: RunnerCore, endpoint: Endpoint[Any], result: CheckResult | None) -> bool:
         try:
