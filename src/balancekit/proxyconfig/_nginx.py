@@ -48,6 +48,7 @@ from balancekit.proxyconfig._nginx_decide import (
     UpstreamChooser,
     guard_of,
     refuse_path,
+    running,
 )
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_grammar import blocks_around, check_grammar
@@ -267,7 +268,7 @@ class _Reader:
         settings = dict(inherited)
         variables = SetVariables(self.variables, block.block or ())
         refuse_repeated_listens(block)
-        for directive in block.block or ():
+        for directive in running(block):
             if directive.name == "listen":
                 self.listens.add(directive, ports, self.note)
             elif directive.name in OF_REQUESTS:
@@ -277,7 +278,7 @@ class _Reader:
             elif directive.name == "location":
                 level.append(self._location(directive, variables))
             elif directive.name == "return":
-                answer = answer or directive
+                answer = directive
             else:
                 self._unread(directive)
         refuse_repeated([location.name for location in level])
@@ -306,9 +307,10 @@ class _Reader:
         proxies = False
         guards: list[Guard] = []
         inner: list[LocationBlock] = []
-        refuse_path(block, name)
         for directive in block.block or ():
             refuse_path(directive)
+        refuse_path(block, name)
+        for directive in running(block):
             guard = guard_of(directive, self.variables) if directive.name == "if" else None
             if guard is not None:
                 guards.append(guard)
@@ -321,7 +323,7 @@ class _Reader:
                 target = target or directive
                 proxies = True
             elif directive.name == "return":
-                target = directive if target is None or target.name != "return" else target
+                target = directive
             else:
                 self._unread(directive)
         refuse_repeated([location.name for location in inner])
@@ -383,7 +385,9 @@ class _Reader:
             port = next(iter(machines)) if request.port is None else request.port
             if port not in machines:
                 return Routing(None, f"nothing listens on port {port}")
-            found = machines[port].route(request.raw.replace(target=byte_text(request.target)))
+            found = machines[port].route(
+                request.raw.replace(target=to_bytes(request.target).decode("latin-1"))
+            )
             if found.pool is not None:
                 return self.actions[int(found.pool)].routing(request)
             if found.status == 301:
@@ -393,8 +397,3 @@ class _Reader:
             return Routing(None, "nginx refuses the request", found.status)
 
         return route
-
-
-def byte_text(text: str) -> str:
-    """Return a text with one letter a byte, as paths are compared."""
-    return text if text.isascii() else to_bytes(text).decode("latin-1")

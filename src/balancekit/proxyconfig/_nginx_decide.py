@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import Final, NamedTuple, Protocol, final
 
@@ -38,6 +38,8 @@ PASSED: Final = re.compile(
 )
 """The scheme and the host of what is passed to."""
 PORT: Final = re.compile(r":[0-9]*\Z")
+REWRITES: Final = frozenset({"break", "if", "return", "rewrite", "set"})
+"""Directives that run in the order in which they are written, until one of them ends that."""
 STATUSES_WITH_LOCATION: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -96,6 +98,15 @@ def answer_of(directive: Directive, variables: VariableSource) -> Answer:
             directive.origin, f"return {first}: a status, or a URL with its scheme, is expected"
         )
     return Answer(302, Template(first, variables))
+
+
+def running(block: Directive) -> Iterator[Directive]:
+    """Yield the directives of a block. After a ``return`` or ``break``, those of the rewrite module do not run."""
+    ended = False
+    for directive in block.block or ():
+        if not (ended and directive.name in REWRITES):
+            yield directive
+        ended = ended or directive.name in {"break", "return"}
 
 
 class Guard(NamedTuple):

@@ -157,7 +157,7 @@ class Variables:
             underscores = port is not None and port.underscores[port.machine.server_of(request.raw)]
             every = (("Host", request.host),) if request.host is not None else ()
             found = [
-                text.strip(" \t")
+                text.strip(" ")
                 for key, text in (*every, *request.headers)
                 if (key.lower().replace("_", "-") if underscores else key.lower()) == wanted
             ]

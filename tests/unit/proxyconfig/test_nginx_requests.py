@@ -119,3 +119,33 @@ def test_the_right_server_says_how_requests_are_read(key_of, name, value, where)
         )
         changed = where in {"outside", "first" if slashes else host}
         assert key == (("//a" if changed else "/a") if slashes else ("u" if changed else None))
+
+
+@pytest.mark.parametrize(
+    ("location", "answer"),
+    [
+        ("if ($arg_a = b) { return 403; } return 299;", 403),
+        ("return 299; if ($arg_a = b) { return 403; }", 299),
+        ("return 299; return 403;", 299),
+        ("break; if ($arg_a = b) { return 403; } proxy_pass http://u;", None),
+        ("break; return 403; proxy_pass http://u;", None),
+        ("proxy_pass http://u; return 403;", 403),
+        ("if ($arg_a = c) { return 403; } break; return 299; proxy_pass http://u;", None),
+    ],
+)
+def test_nothing_is_answered_after_a_return_or_break(tmp_path, location, answer):
+    """After a ``return`` or ``break``, no ``if`` and no ``return`` of the location runs; a ``proxy_pass`` does."""
+    path = tmp_path / "nginx.conf"
+    path.write_text(
+        f"http {{ upstream u {{ server 10.0.0.1; }} server {{ listen 80; location / {{ {location} }} }} }}"
+    )
+    decision = read_nginx(str(path)).explain(ProxyRequest("/?a=b"))
+    assert decision.routing.status == answer
+    assert (decision.server is None) is (answer is not None)
+    assert not decision.not_modelled
+
+
+def test_only_blanks_are_removed_around_the_value_of_a_header(key_of):
+    """Spaces before and after the value of a header do not count; a tab is a part of it."""
+    assert key_of("$http_x", headers=(("X", " a "),)) == "a"
+    assert key_of("$http_x", headers=(("X", " a\t "),)) == "a\t"
