@@ -177,9 +177,9 @@ def test_a_file_of_no_kind_is_named(tmp_path, capsys):
         (("[maps.world]", '[maps.world]\ndatabase = "x.mmdb"'), "maps.world.database"),
         (('default = ["eu", "us"]', ""), "maps.world"),
         (("[endpoints]", "[endpoint]"), "the file"),
-        (('origin = "example.com"', ""), "origin"),
-        (("127.0.0.2", "nonsense"), "addresses"),
-        (("ttl = { minimum = 1, maximum = 30 }", "ttl = 30"), "ttl"),
+        (('origin = "example.com"', ""), "zone.origin"),
+        (("127.0.0.2", "nonsense"), "endpoints"),
+        (("ttl = { minimum = 1, maximum = 30 }", "ttl = 30"), "names.www.ttl"),
         (('endpoints = ["eu-1"]', "id = 1"), "names.www.sites.eu"),
     ],
 )

@@ -112,3 +112,38 @@ def test_any_part_may_be_something_else(read: Callable[[Any], object], document:
             except ConfigurationError:
                 refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("read", "document", "whole"),
+    [(zone_file, ZONE, "the file"), (read_plan, PLAN, "plan")],
+    ids=["zone", "plan"],
+)
+def test_a_refusal_names_a_place_of_the_document(
+    read: Callable[[Any], object], document: Any, whole: str
+) -> None:
+    """What is refused in a document is named by the keys that lead to it, from the top of the document."""
+    named = set()
+    for place in places(document):
+        for other in OTHERS:
+            changed = replaced(document, place, other)
+            error = refusal(read, changed)
+            if error is None:
+                continue
+            named.add(error.parameter)
+            first, *rest = error.parameter.split(".")
+            assert first in document or error.parameter in {whole, "document"}, (place, str(error))
+            around = changed
+            for key in [first, *rest][:-1]:
+                around = around[key]
+            assert not rest or isinstance(around, dict), (place, str(error))
+    assert len(named) > len(document)
+
+
+def refusal(read: Callable[[Any], object], document: Any) -> ConfigurationError | None:
+    """Return the error of a document that is refused."""
+    try:
+        read(document)
+    except ConfigurationError as error:
+        return error
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from balancekit._support import tables
 from balancekit._support.arguments import checked_arguments
 from balancekit.capacity._demand import Demand
 from balancekit.capacity._plan import TIERS, CapacityPlan, plan_capacity
@@ -29,7 +30,7 @@ def read_plan(document: Mapping[str, Any], /) -> CapacityPlan:
     Raises
     ------
     ConfigurationError
-        For a table or a field that is unknown, missing or wrong.
+        For a table or a field that is unknown, missing or wrong; the error names its place, such as ``l4.gbps``.
 
     Example
     -------
@@ -38,8 +39,8 @@ def read_plan(document: Mapping[str, Any], /) -> CapacityPlan:
     >>> plan.sites[0].l7.count
     3
     """
-    if not isinstance(document, Mapping) or not document.keys() <= {*TABLES, "utilisation"}:
-        raise ConfigurationError("plan", document, f"tables of {', '.join(TABLES)}, and utilisation")
+    known = (*TABLES, "utilisation")
+    tables.reject_unknown("plan", [key for key in tables.table("plan", document) if key not in known], known)
     kinds: dict[str, type[Demand | Gslb | Tier]] = {"demand": Demand, "gslb": Gslb, **TIERS}
     made = {name: _made(name, kind, document[name]) for name, kind in kinds.items() if name in document}
     demand = made.pop("demand", None)
@@ -51,10 +52,10 @@ def read_plan(document: Mapping[str, Any], /) -> CapacityPlan:
 
 
 def _made(name: str, kind: type[Demand | Gslb | Tier], fields: object) -> Demand | Gslb | Tier:
-    known = kind._fields
-    if not isinstance(fields, Mapping) or not fields.keys() <= {*known}:
-        raise ConfigurationError(name, fields, f"a table of {', '.join(known)}")
     try:
-        return kind(**fields)
-    except TypeError as error:
-        raise ConfigurationError(name, fields, str(error)) from None
+        made: Demand | Gslb | Tier = tables.call(name, kind, tables.table(name, fields), kind._fields)
+    except ConfigurationError as error:
+        if error.parameter == f"{name}.{kind.__name__}":  # no field is wrong by itself
+            raise ConfigurationError(name, fields, error.allowed) from None
+        raise
+    return made

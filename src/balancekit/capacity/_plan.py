@@ -108,7 +108,7 @@ class CapacityPlan(Record):
         >>> plan.utilisation_after(sites=1)  # five nodes a site do not carry a third of everything
         {'l7': 1.3333333333333333}
         """
-        counts = _losses(lost, self.tiers)
+        counts = _losses("", lost, self.tiers)
         found: dict[str, float] = {}
         for share, site in zip(self.gslb.worst_shares(counts["sites"]), self.sites, strict=True):
             growth = share * self.demand.requests / site.worst.requests
@@ -208,7 +208,11 @@ def plan_capacity(
     if not isinstance(demand, Demand):
         raise ConfigurationError("demand", demand, "a Demand(requests=...)")
     gslb, by_name = _by_name(tiers)
-    spare = _losses({} if survive is None else survive, by_name)
+    spare = _losses("survive", {} if survive is None else survive, by_name)
+    if spare["sites"] >= gslb.sites:
+        raise ConfigurationError(
+            "survive.sites", spare["sites"], f"fewer than all {gslb.sites} sites to lose"
+        )
     usual = valid.number("utilisation", utilisation, above=0.0, maximum=1.0)
     made: dict[tuple[float, float], SitePlan] = {}  # sites of equal shares need the same
     sites = []
@@ -239,12 +243,13 @@ def _by_name(tiers: object) -> tuple[Gslb, dict[str, Tier]]:
     return (sites[0] if sites else Gslb(sites=1)), found
 
 
-def _losses(lost: object, tiers: Iterable[str]) -> dict[str, int]:
+def _losses(parameter: str, lost: object, tiers: Iterable[str]) -> dict[str, int]:
     names = ("sites", *tiers)
     if not isinstance(lost, Mapping) or not lost.keys() <= {*names}:
-        raise ConfigurationError("survive", lost, f"numbers by name, of {', '.join(names)}")
+        raise ConfigurationError(parameter or "lost", lost, f"numbers by name, of {', '.join(names)}")
+    place = f"{parameter}." if parameter else ""
     return {
-        name: valid.integer(name, lost.get(name, 0), minimum=0, maximum=MAX_LOST)
+        name: valid.integer(f"{place}{name}", lost.get(name, 0), minimum=0, maximum=MAX_LOST)
         for name in ("sites", *TIERS)
     }
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from balancekit._support import tables
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l7._patterns import PathPattern, exact, prefix, regex, template, text_prefix
@@ -76,9 +77,7 @@ def route_table(document: Mapping[str, Any], *, pools: Mapping[str, Any] | None 
     >>> table.match(Request("/api/x")).pool()
     'api'
     """
-    unknown = [key for key in document if key not in {"table", "route"}]
-    if unknown:
-        raise ConfigurationError("document", unknown[0], "the tables 'table' and 'route'")
+    _known("document", document, ("table", "route"))
     table = document.get("table", {})
     _known("table", table, ("order", "spelling", "no_match"))
     options = dict(table)
@@ -90,18 +89,19 @@ def route_table(document: Mapping[str, Any], *, pools: Mapping[str, Any] | None 
     routes = document.get("route", [])
     if not isinstance(routes, list):
         raise ConfigurationError("route", routes, "an array of tables, [[route]]")
-    return RouteTable([_route(entry, pools) for entry in routes], spelling=SPELLINGS[spelling], **options)
+    made = [_route(number, entry, pools) for number, entry in enumerate(routes, start=1)]
+    return RouteTable(made, spelling=SPELLINGS[spelling], **options)
 
 
-def _route(entry: Any, pools: Mapping[str, Any] | None) -> Route[Any]:
+def _route(number: int, entry: Any, pools: Mapping[str, Any] | None) -> Route[Any]:
     if not isinstance(entry, Mapping):
-        raise ConfigurationError("route", entry, "a table")
-    name = entry.get("name", "")
+        raise ConfigurationError("route", entry, f"a table, in route {number}")
+    name = entry.get("name")
     try:
         return _made(entry, pools)
     except ConfigurationError as error:
         raise ConfigurationError(
-            error.parameter, error.value, f"{error.allowed}, in route {name!r}"
+            error.parameter, error.value, f"{error.allowed}, in route {repr(name) if name else number}"
         ) from None
 
 
@@ -160,13 +160,11 @@ def _condition(key: str, entry: Any) -> ValueCondition:
 def _list(key: str, value: Any) -> list[Any]:
     if isinstance(value, list):
         return value
-    raise ConfigurationError(key, value, "a list of tables")
+    raise ConfigurationError(key, value, f'a list of tables: {key} = [{{ name = "...", is = "..." }}]')
 
 
 def _known(what: str, given: Any, names: Iterable[str]) -> None:
     if not isinstance(given, Mapping):
         raise ConfigurationError(what, given, "a table")
     allowed = list(names)
-    unknown = [key for key in given if key not in allowed]
-    if unknown:
-        raise ConfigurationError(what, unknown[0], f"keys of {', '.join(allowed)}")
+    tables.reject_unknown(what, [key for key in given if key not in allowed], allowed)

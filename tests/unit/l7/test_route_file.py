@@ -63,10 +63,10 @@ def test_pools_are_found_by_name():
 
 @pytest.mark.parametrize(
     ("change", "text"),
-    [({"to": 3}, "a pool's name"), ({"to": {}}, "weights"), ({"path": "/a"}, "keys of"), ({"exact": "a"}, "begins with"),
+    [({"to": 3}, "a pool's name"), ({"to": {}}, "weights"), ({"path": "/a"}, "one of"), ({"exact": "a"}, "begins with"),
      ({"exact": "/a", "prefix": "/b"}, "one kind of path"), ({"headers": {}}, "a list of tables"),
      ({"headers": [{"is": "1"}]}, "a name"), ({"headers": [{"name": "x"}]}, "one of is"),
-     ({"headers": [{"name": "x", "is": "1", "starts": "1"}]}, "one of is"), ({"query": [{"name": "x", "like": "1"}]}, "keys of"),
+     ({"headers": [{"name": "x", "is": "1", "starts": "1"}]}, "one of is"), ({"query": [{"name": "x", "like": "1"}]}, "one of"),
      ({"query": [{"name": "x", "between": 3}]}, "two whole numbers"), ({"query": [{"name": "x", "absent": False}]}, "true"),
      ({"timeout": "2s"}, "a finite number"), ({"headers": [{"name": "x", "is": 1}]}, "a string")],
 )  # fmt: skip
@@ -75,6 +75,24 @@ def test_mistakes_are_named_with_their_route(change, text):
     with pytest.raises(ConfigurationError, match=text) as info:
         route_table({"route": [{"name": "r", "to": "web", **change}]})
     assert "in route 'r'" in str(info.value)
+
+
+def test_a_route_without_a_name_is_named_by_its_number():
+    """The error of a route without a name has its number, from one."""
+    with pytest.raises(ConfigurationError, match=r"in route 2$"):
+        route_table({"route": [{"name": "site", "to": "web"}, {"to": "web"}]})
+
+
+def test_a_misspelt_key_is_named_with_the_one_that_was_meant():
+    """An unknown key of a route, a condition, a table or a document is refused with the known one that is closest."""
+    for document, close in (
+        ({"route": [{"name": "r", "to": "web", "timeot": 1}]}, "timeout"),
+        ({"route": [{"name": "r", "to": "web", "headers": [{"nme": "x", "name": "y"}]}]}, "name"),
+        ({"table": {"spellng": "RAW"}}, "spelling"),
+        ({"routes": []}, "route"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"did you mean '{close}'"):
+            route_table(document)
 
 
 @pytest.mark.parametrize(
