@@ -179,6 +179,7 @@ class RowFile:
             not stat.S_ISREG(facts.st_mode)
             or facts.st_uid != os.geteuid()
             or facts.st_size < HEADER_WORDS * WORD_BYTES
+            or facts.st_size % WORD_BYTES
         ):
             raise wrong
         self._map = mmap.mmap(descriptor, facts.st_size)

@@ -370,7 +370,9 @@ def test_names_are_files_in_memory():
     assert path.is_absolute()
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 64, b"x" * 4096], ids=["empty", "header", "page"])
+@pytest.mark.parametrize(
+    "content", [b"", b"x" * 64, b"x" * 4096, b"x" * 4099], ids=["empty", "header", "page", "no-whole-words"]
+)
 def test_a_foreign_file_is_left_alone(file, content):
     """A file that is not one of rows is refused by name and not changed."""
     file.write_bytes(content)
