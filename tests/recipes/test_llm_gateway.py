@@ -186,9 +186,22 @@ def test_no_request_is_lost(backends, serve, killed):
         b'{"messages": "hi"}',
         b'{"messages": [], "stream": "yes"}',
         b'{"messages": [{"content": "\\ud800"}]}',
+        b'{"messages": [], "temperature": NaN}',
         b"[" * 100_000,
     ],
-    ids=["empty", "text", "bytes", "list", "str", "nothing", "no list", "stream", "surrogate", "deep"],
+    ids=[
+        "empty",
+        "text",
+        "bytes",
+        "list",
+        "str",
+        "nothing",
+        "no list",
+        "stream",
+        "surrogate",
+        "not a number",
+        "deep",
+    ],
 )
 def test_a_request_that_no_server_could_answer_is_refused_by_name(body):
     """The caller gets a 400 and no server hears of it; none of them is the gateway's own error."""
