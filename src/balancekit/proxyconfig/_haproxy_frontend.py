@@ -14,7 +14,7 @@ from balancekit.proxyconfig._haproxy_checks import check_bind
 from balancekit.proxyconfig._haproxy_decide import Frontend
 from balancekit.proxyconfig._haproxy_lines import Line, Section, bound_ports
 from balancekit.proxyconfig._haproxy_notes import Notes
-from balancekit.proxyconfig._haproxy_rules import Acls, UnknownTestError, backend_rule
+from balancekit.proxyconfig._haproxy_rules import Acls, Condition, UnknownTestError, backend_rule
 from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
 __all__ = ["FrontendReader"]
@@ -67,6 +67,8 @@ class FrontendReader:
                 default_backend = line  # the last one is in force
             else:
                 self._line(line, frontend, acls)
+        if acls.extended:
+            self._read_again(frontend, acls)
         if default_backend is not None:
             frontend.default, frontend.default_origin = default_backend.words[1], default_backend.origin
             frontend.named.append((frontend.default, frontend.default_origin))
@@ -130,15 +132,36 @@ class FrontendReader:
     def _use(self, line: Line, frontend: Frontend, acls: Acls) -> None:
         if len(line.words) < 2:
             raise ProxyConfigError(line.origin, "use_backend has a backend")
+        condition = self._condition(line, acls)
+        if condition is None:
+            return
         try:
             rule, pools = backend_rule(line.words[1], line.origin, self._read)
-            condition = acls.condition(line.words[2:], line.origin)
         except UnknownTestError as error:
             self._notes.add(line, f"{error}; it is taken not to match")
             return
-        if line.words[2:] and not condition:
-            return  # never
         frontend.rules.append({**rule, "if": condition})
         frontend.lines.append(line)
         if "pool" in rule:
             frontend.named += [(pool, line.origin) for pool in pools]
+
+    def _condition(self, line: Line, acls: Acls) -> Condition | None:
+        """Return the condition of a rule; ``None`` for one that never holds, or that is taken not to."""
+        try:
+            condition = acls.condition(line.words[2:], line.origin)
+        except UnknownTestError as error:
+            self._notes.add(line, f"{error}; it is taken not to match")
+            return None
+        return None if line.words[2:] and not condition else condition
+
+    def _read_again(self, frontend: Frontend, acls: Acls) -> None:
+        """Read the conditions with names that later lines declare again. Those lines hold for earlier rules, too."""
+        for number in reversed(range(len(frontend.lines))):
+            line = frontend.lines[number]
+            if acls.extended.isdisjoint(word.lstrip("!") for word in line.words[2:]):
+                continue
+            condition = self._condition(line, acls)
+            if condition is None:
+                del frontend.rules[number], frontend.lines[number]
+            else:
+                frontend.rules[number]["if"] = condition

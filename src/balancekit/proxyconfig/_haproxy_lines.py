@@ -30,6 +30,11 @@ SECTIONS: Final = frozenset(
     """global defaults frontend backend listen peers userlist resolvers mailers program http-errors ring cache
     log-forward fcgi-app crt-list traces acme log-profile crt-store""".split()
 )
+ENDED_BY_EMPTY: Final = frozenset(
+    """acl balance bind cookie default-server default_backend hash-type mode server server-template timeout use-server
+    use_backend""".split()
+)
+"""Lines whose arguments are read up to an empty one."""
 MESSAGES: Final = frozenset({".notice", ".warning", ".diag", ".alert"})
 ESCAPE: Final = re.compile(r"""\\(?:([nrt])|x([0-9A-Fa-f]{2})|([ \\#'"$]))""")
 CONTROLS: Final[Mapping[str, str]] = {"n": "\n", "r": "\r", "t": "\t"}
@@ -141,6 +146,11 @@ def haproxy_sections(
         yield _section(head, lines)
 
 
+def _given(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words before the first empty one, which HAProxy takes for the end of the line."""
+    return words[: words.index("")] if "" in words else words
+
+
 def _lines(
     path: str, text: str, environment: Environment, note: Callable[[Line, str], None] | None
 ) -> Iterator[Line]:
@@ -157,7 +167,7 @@ def _lines(
         environment.unknown.clear()
         if not found or (not conditions.reading and found[0] not in CONDITIONS):
             continue
-        line = Line(found, origin)
+        line = Line(_given(found) if found[0] in ENDED_BY_EMPTY and not unknown else found, origin)
         if note is not None and unknown and conditions.reading:
             note(line, f"the environment's {unknown} is not known here, and taken to be empty")
         if found[0] in CONDITIONS:

@@ -71,13 +71,15 @@ class Acls:
         Returns the text of a file of patterns.
     """
 
-    __slots__ = ("_named", "_read", "_unknown", "used")
+    __slots__ = ("_named", "_read", "_unknown", "extended", "used")
 
     def __init__(self, read: Callable[[str, Origin], str]) -> None:
         self._named: dict[str, list[Term]] = {}
         self._unknown: dict[str, str] = {}
         self._read = read
         self.used: set[str] = set()
+        self.extended: set[str] = set()
+        """Names that were declared again after a rule had used them."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -90,8 +92,9 @@ class Acls:
             raise ProxyConfigError(line.origin, "an acl has a name and a test")
         name = line.words[1]
         check_name(line, name, "name of an acl")
-        if name == "or":
+        if name.lower() == "or":
             raise ProxyConfigError(line.origin, "'or' is no name of an acl: it joins conditions")
+        self.extended |= {name} & self.used
         try:
             self._named.setdefault(name, []).append(self._term(line.words[2:], line.origin))
         except UnknownTestError as error:
@@ -109,7 +112,7 @@ class Acls:
         """
         if not given:
             return []
-        if given[0] not in {"if", "unless"} or len(given) < 2:
+        if given[0] not in {"if", "unless"}:
             raise ProxyConfigError(origin, f"{' '.join(given)!r} is no condition")
         alternatives = [self._all(part, origin) for part in self._split(given[1:], origin)]
         found = [terms for alternative in alternatives for terms in alternative]
@@ -120,30 +123,28 @@ class Acls:
         return found
 
     def _split(self, given: Sequence[str], origin: Origin) -> list[list[tuple[bool, str | tuple[str, ...]]]]:
+        """Return the alternatives with a test: signs alone and an ``or`` without a test are allowed."""
         parts: list[list[tuple[bool, str | tuple[str, ...]]]] = [[]]
         negate, place = False, 0
         while place < len(given):
             word = given[place]
-            if word in {"or", "||"}:
+            bare = word.lstrip("!")
+            negate ^= (len(word) - len(bare)) % 2 == 1
+            if bare == "||" or bare.lower() == "or":
                 parts.append([])
-            elif word == "!":
-                negate = not negate
-            elif word.lstrip("!") == "{":
-                negate ^= word.count("!") % 2 == 1
+                negate = False
+            elif bare == "{":
                 try:
                     end = given.index("}", place)
                 except ValueError:
                     raise ProxyConfigError(origin, "a { that is not closed") from None
                 parts[-1].append((negate, tuple(given[place + 1 : end])))
                 negate, place = False, end
-            else:
-                bare = word.lstrip("!")
-                parts[-1].append((negate ^ ((len(word) - len(bare)) % 2 == 1), bare))
+            elif bare:
+                parts[-1].append((negate, bare))
                 negate = False
             place += 1
-        if not all(parts):
-            raise ProxyConfigError(origin, "an alternative without a test")
-        return parts
+        return [part for part in parts if part]
 
     def _all(self, part: Sequence[tuple[bool, str | tuple[str, ...]]], origin: Origin) -> list[list[Term]]:
         factors: list[list[list[Term]]] = []
@@ -230,9 +231,10 @@ class Acls:
             elif word == "-f" and place + 1 < len(words):
                 place += 1
                 lines = self._read(words[place], origin).split("\n")
-                term["patterns"] += [
-                    line.strip() for line in lines if line.strip() and not line.startswith("#")
+                patterns = [
+                    line.partition("\r")[0].lstrip(" \t") for line in lines if not line.startswith("#")
                 ]
+                term["patterns"] += filter(None, patterns)
             elif word == "--":
                 return words[place + 1 :]
             elif word in {"-n", "-M", "-u"}:

@@ -228,3 +228,93 @@ def test_balance_alone_takes_turns(read):
     """HAProxy takes ``balance`` without a word as round robin."""
     config = read(backend=" balance\n")
     assert [name for _, name in config.follow([ProxyRequest()] * 3)] == ["s1", "s2", "s3"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "targets"),
+    [
+        ('if TRUE "" FALSE', "/a /b /"),
+        ('if { path /a } "" { path /b }', "/a"),
+        ('if ""', ""),
+        ('unless ""', "/a /b /"),
+        ('"" if { path /a }', "/a /b /"),
+        ("if", ""),
+        ("if !", ""),
+        ("unless or", "/a /b /"),
+        ("if { path /a } or", "/a"),
+        ("if or { path /a } OR || { path /b }", "/a /b"),
+        ("if ! or { path /a }", "/a"),
+        ("if !or { path /a }", "/a"),
+        ("if !! { path /a } ! { path /b }", "/a"),
+        ("if ! !{ path /a }", "/a"),
+        ("if { path /a ", None),
+        ('if { path "" }', None),
+    ],
+)
+def test_an_empty_word_ends_a_condition_and_signs_may_stand_alone(read, condition, targets):
+    """A condition ends at an empty word; a sign or an ``or`` without a test has no effect; no test at all never holds."""
+    rule = f" use_backend other {condition}\n"
+    if targets is None:
+        with pytest.raises(ProxyConfigError):
+            read(rule)
+        return
+    config = read(rule)
+    sent = [target for target in ("/a", "/b", "/") if config.route(ProxyRequest(target)).pool == "other"]
+    assert sent == targets.split()
+
+
+def test_an_empty_pattern_ends_the_patterns_of_an_acl(read):
+    """The patterns of an ``acl`` end at an empty one: without a pattern before it, the ``acl`` never holds."""
+    config = read(' acl none hdr(x) ""\n acl one hdr(x) a "" b\n use_backend other if none or one\n')
+    values = [
+        value
+        for value in ("", "a", "b")
+        if config.route(ProxyRequest(headers=(("X", value),))).pool == "other"
+    ]
+    assert values == ["a"]
+
+
+def test_an_unknown_variable_ends_no_line(read):
+    """A variable that is not known is noted and taken to be empty; the words behind it are read."""
+    config = read(servers=' server s1 "$ADDRESS" weight 7\n')
+    assert config.pools["b"].servers[0].weight == 7
+    assert any("ADDRESS" in note.why for note in config.not_modelled)
+
+
+@pytest.mark.parametrize(
+    ("first", "targets"),
+    [("if a", "/a /b /c"), ("unless a", "/"), ("if a { path /b }", "/b"), ("if !a !a", "/")],
+)
+def test_a_later_line_of_an_acl_holds_for_earlier_rules(read, first, targets):
+    """An ``acl`` that is declared again after a rule has used it is extended for that rule as well."""
+    config = read(f" acl a path /a\n use_backend other {first}\n acl a path /b\n acl a path /c\n")
+    sent = [one for one in ("/a", "/b", "/c", "/") if config.route(ProxyRequest(one)).pool == "other"]
+    assert sent == targets.split()
+
+
+def test_a_rule_is_noted_if_a_later_line_of_its_acl_is_not_modelled(read):
+    """A rule whose ``acl`` gets a line that is not modelled later is taken not to match, and noted."""
+    config = read(
+        " acl a path /a\n use_backend other if a\n use_backend other if { path /b }\n acl a src 10.0.0.1\n"
+    )
+    assert [config.route(ProxyRequest(one)).pool for one in ("/a", "/b")] == ["b", "other"]
+    assert [note.text for note in config.not_modelled] == ["acl a src 10.0.0.1", "use_backend other if a"]
+
+
+def test_patterns_of_a_file_keep_their_last_blanks(read, tmp_path):
+    """A line of a file of patterns loses its first blanks only; one that begins with ``#`` is a comment."""
+    (tmp_path / "patterns").write_text("a\n  b\n#c\n #d\ne \n\n  \nf g\r\n")
+    config = read(f" use_backend other if {{ hdr(x) -f {tmp_path}/patterns }}\n")
+    values = ["a", "b", "#c", "#d", "e", "f g", ""]
+    sent = [one for one in values if config.route(ProxyRequest(headers=(("X", one),))).pool == "other"]
+    assert sent == ["a", "b", "#d", "f g"]
+
+
+@pytest.mark.parametrize(
+    ("default", "pools"), [("", ["other", "b", "b"]), (",other", ["other", "b", "other"])]
+)
+def test_a_key_of_a_map_without_a_value_names_no_backend(read, tmp_path, default, pools):
+    """A key without a value leads to the default backend, not to the default value of the map."""
+    (tmp_path / "map").write_text("a other\nb\n")
+    config = read(f" use_backend %[hdr(x),map({tmp_path}/map{default})]\n")
+    assert [config.route(ProxyRequest(headers=(("X", one),))).pool for one in "abc"] == pools

@@ -144,7 +144,8 @@ def _choice(rule: Mapping[str, Any]) -> Callable[[Parsed], str | None]:
         sample = samples[0 if fetch in FIRST else -1]  # outside of a condition, a fetch returns one sample
         for converter in converters:
             sample = convert(sample, converter)
-        return find(sample) or default
+        value = find(sample)
+        return default if value is None else value  # the empty value of a key is one, and names no backend
 
     return choose
 
