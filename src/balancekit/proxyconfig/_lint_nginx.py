@@ -14,6 +14,7 @@ from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated
 from balancekit.proxyconfig._model import Pool
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
+from balancekit.proxyconfig._nginx_misspelt import misspelt
 from balancekit.proxyconfig._nginx_words import METHODS, PASSES
 
 __all__ = ["lint_nginx"]
@@ -33,6 +34,13 @@ def lint_nginx(config: ProxyConfig) -> Iterator[LintFinding]:
     blocks = [directive for directive in top if directive.name == "http"]
     if parts and not blocks:
         blocks = [Directive("http", (), parts[0].origin, parts)]
+    for directive, meant in misspelt(blocks):
+        yield LintFinding(
+            origin=directive.origin,
+            rule="misspelt-directive",
+            text=f"nginx has no directive {directive.name} and does not start, unless a module adds it",
+            advice=f"Write {meant}",
+        )
     everything = [directive for block in blocks for directive in _walk(block)]
     upstreams = [
         directive

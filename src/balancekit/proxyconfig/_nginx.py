@@ -53,6 +53,7 @@ from balancekit.proxyconfig._nginx_decide import (
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_grammar import blocks_around, check_grammar
 from balancekit.proxyconfig._nginx_listen import Listens, refuse_repeated_listens
+from balancekit.proxyconfig._nginx_misspelt import effect_or_meant
 from balancekit.proxyconfig._nginx_names import check_names
 from balancekit.proxyconfig._nginx_set import SetVariables
 from balancekit.proxyconfig._nginx_template import VariableSource
@@ -371,7 +372,7 @@ class _Reader:
     def _unread(self, directive: Directive) -> None:
         if directive.name == "set" and self.variables.find("".join(directive.args[:1]).lstrip("$")) is None:
             return  # a line that uses the variable is listed if its value is not known
-        why = effect_of(directive.name)
+        why = effect_or_meant(directive.name)
         if why is not None and not (why and directive.args == ("off",)):
             self.note(directive, why)
 

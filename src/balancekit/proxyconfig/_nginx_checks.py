@@ -15,6 +15,7 @@ from typing import Final
 
 from balancekit.proxyconfig._model import ProxyConfigError
 from balancekit.proxyconfig._nginx_files import Directive
+from balancekit.proxyconfig._nginx_misspelt import meant_by
 from balancekit.proxyconfig._nginx_words import METHODS, PASSES, is_neutral
 
 __all__ = ["check_directives"]
@@ -90,7 +91,9 @@ def _check_block(one: Directive, inside: str, around: str) -> None:
     if one.block is not None and one.name not in WITH_BLOCK and (is_neutral(one.name) or one.name in METHODS):
         raise ProxyConfigError(one.origin, f"{one.name} has no block: a ; is missing behind it")
     if one.block is None and one.name in WITH_BLOCK and inside != "upstream":
-        raise ProxyConfigError(one.origin, f"{one.name} has a block")
+        meant = meant_by(inside)
+        hint = "" if meant is None else f"; {meant} was probably meant by the {inside} around it"
+        raise ProxyConfigError(one.origin, f"{one.name} has a block{hint}")
     if inside == "http" and one.name in NOT_IN_HTTP:
         raise ProxyConfigError(one.origin, f"{one.name} is not allowed in a http block")
     if inside == "server" and around in {"", "http"} and one.name in NOT_IN_SERVER:
