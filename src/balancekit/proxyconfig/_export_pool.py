@@ -59,7 +59,7 @@ class ExportPool(Record):
     Raises
     ------
     ConfigurationError
-        For a name, target, key or number that a configuration cannot hold, or an unknown selector.
+        For a name, target, key, option or number that a configuration cannot hold, or an unknown selector.
 
     Example
     -------
@@ -105,6 +105,7 @@ class ExportPool(Record):
         ):
             if not isinstance(value, kinds):
                 raise ConfigurationError(parameter, value, f"{getattr(kinds, '__name__', kinds)}")
+        config.recipe("pool", {"selector": self.selector, "options": self.options})
         for router in self.routers:
             _check_router(router)
         if self.selector in KEYED or self.key:

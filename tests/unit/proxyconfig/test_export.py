@@ -414,6 +414,15 @@ def test_wrong_values_of_a_pool_are_refused_at_once(name, value):
         pool(**given)
 
 
+@pytest.mark.parametrize(
+    "options", [{"d": "2)\nbackend evil"}, {"d": 2.5}, {"d": 0}, {"vnodes": 10}], ids=repr
+)
+def test_options_that_a_selector_has_not_are_refused_at_once(options):
+    """An option that the selector does not have, or a value that it does not take, enters no text."""
+    with pytest.raises(ConfigurationError, match=r"^pool\.options"):
+        pool(selector="PowerOfChoices", options=options)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "listen",
