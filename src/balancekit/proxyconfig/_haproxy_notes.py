@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import final
 
 from balancekit.proxyconfig._haproxy_lines import VARIABLE, Environment, Line
+from balancekit.proxyconfig._haproxy_misspelt import meant_by
 from balancekit.proxyconfig._haproxy_words import effect_of
 from balancekit.proxyconfig._model import NotModelled, Origin
 
@@ -30,7 +31,10 @@ class Notes:
         self._origins: set[Origin] = set()
 
     def add(self, line: Line, why: str) -> None:
-        """List a line as not modelled, with the reason; empty if its effect is not known."""
+        """List a line as not modelled, with the reason; empty if its effect is not known. A slip is the reason then."""
+        meant = None if why else meant_by(line.words)
+        if meant is not None:
+            why = f"HAProxy does not know it; {meant} was probably meant"
         self.entries.append(NotModelled(origin=line.origin, text=str(line), why=why))
         self._origins.add(line.origin)
 

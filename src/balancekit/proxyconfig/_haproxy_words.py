@@ -7,7 +7,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["SERVER_EFFECTS", "SERVER_FLAGS", "SERVER_NUMBERS", "SERVER_VALUES", "effect_of"]
+__all__ = [
+    "KEYWORDS",
+    "OPTIONS",
+    "SERVER_EFFECTS",
+    "SERVER_FLAGS",
+    "SERVER_NUMBERS",
+    "SERVER_VALUES",
+    "effect_of",
+]
 
 SERVER_FLAGS: Final = frozenset(
     """backup disabled enabled check no-check agent-check send-proxy send-proxy-v2 ssl check-ssl no-ssl non-stick allow-0rtt
@@ -126,6 +134,15 @@ GLOBAL: Final[Mapping[str, str]] = {
     "set-var": "variables that are set are not followed",
 }
 """Lines of the section ``global`` that may change where a request goes, and are not followed."""
+
+KEYWORDS: Final = (
+    frozenset({line.split()[0] for line in (*NEUTRAL, *ROUTING)}) | GLOBAL_NEUTRAL | GLOBAL.keys()
+)
+"""The first words of all lines that are known."""
+OPTIONS: Final = tuple(
+    sorted({line.split()[1] for line in (*NEUTRAL, *ROUTING) if line.startswith("option ")})
+)
+"""The options that are known."""
 
 
 def effect_of(words: Sequence[str], *, in_global: bool = False) -> str | None:

@@ -13,6 +13,7 @@ from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._haproxy_decide import Frontend
 from balancekit.proxyconfig._haproxy_lines import Environment, Line, Section, haproxy_sections
+from balancekit.proxyconfig._haproxy_misspelt import meant_by
 from balancekit.proxyconfig._haproxy_rules import Condition
 from balancekit.proxyconfig._lint_finding import MIN_POINTS, LintFinding, is_loopback, repeated, seconds_of
 from balancekit.proxyconfig._model import Origin, Pool
@@ -33,6 +34,15 @@ def lint_haproxy(config: ProxyConfig) -> Iterator[LintFinding]:
     if not isinstance(facts, HaproxyFacts):
         raise TypeError(config.kind)
     sections = list(haproxy_sections(config.path, text, Environment(facts.environment)))
+    for one in config.not_modelled:
+        meant = meant_by(one.text.split())
+        if meant is not None:
+            yield LintFinding(
+                origin=one.origin,
+                rule="misspelt-word",
+                text="HAProxy does not know it and does not start",
+                advice=f"Write {meant}",
+            )
     behind = _behind_a_proxy(sections)
     for pool in config.pools.values():
         if not pool.servers:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from balancekit._support.extras import extra
+from balancekit.proxyconfig._misspelling import one_slip_away
 from balancekit.proxyconfig._nginx_files import Directive
 from balancekit.proxyconfig._nginx_words import effect_of
 
@@ -17,8 +18,6 @@ with extra("proxyconfig"):
 
 __all__ = ["effect_or_meant", "meant_by", "misspelt"]
 
-MIN_CHARS: Final = 4
-"""Shorter names are not compared: a module may well have a name that is one character away."""
 TABLES: Final = frozenset({"map", "split_clients", "geo", "types"})
 """Blocks whose lines are no directives."""
 
@@ -31,9 +30,7 @@ def meant_by(name: str) -> str | None:
     >>> meant_by("proxy_pas"), meant_by("hsah"), meant_by("proxy_pass"), meant_by("fancy")
     ('proxy_pass', 'hash', None, None)
     """
-    if len(name) < MIN_CHARS or name in DIRECTIVES or effect_of(name) != "":
-        return None
-    return next((known for known in DIRECTIVES if len(known) >= MIN_CHARS and _one_slip(name, known)), None)
+    return one_slip_away(name, DIRECTIVES) if effect_of(name) == "" else None
 
 
 def effect_or_meant(name: str) -> str | None:
@@ -52,20 +49,3 @@ def misspelt(directives: Iterable[Directive]) -> Iterator[tuple[Directive, str]]
             yield one, meant
         if one.name in DIRECTIVES and one.name not in TABLES:
             yield from misspelt(one.block or ())
-
-
-def _one_slip(name: str, known: str) -> bool:
-    """Whether two names differ by one character that is more, less or another, or by two that changed places."""
-    if abs(len(name) - len(known)) > 1:
-        return False
-    start = next(
-        (place for place, (a, b) in enumerate(zip(name, known, strict=False)) if a != b),
-        min(len(name), len(known)),
-    )
-    left, right = name[start:], known[start:]
-    return (
-        left[1:] == right[1:]
-        or left[1:] == right
-        or left == right[1:]
-        or (left[2:] == right[2:] and left[:2] == right[1::-1])
-    )
