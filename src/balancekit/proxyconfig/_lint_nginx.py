@@ -13,6 +13,7 @@ from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated
 from balancekit.proxyconfig._model import Pool
+from balancekit.proxyconfig._nginx_blocks import location_name
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_misspelt import misspelt
 from balancekit.proxyconfig._nginx_words import METHODS, PASSES
@@ -22,6 +23,8 @@ __all__ = ["lint_nginx"]
 EVERYTHING: Final = frozenset({"", "^", ".", ".*", ".+", "/", "^/", "^/.*", "^/.*$", "^.*$", "^.*", "/.*"})
 """Expressions that are found in every path."""
 START: Final = re.compile(r"\^((?:[A-Za-z0-9/_-]|\\\.)+)")
+ESCAPED: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
+"""Escaped letters and sets of letters, in which no sign has its meaning."""
 FORWARDED: Final = "$http_x_forwarded_"
 ADDRESSES: Final = ("$remote_addr", "$binary_remote_addr")
 NAME: Final = re.compile(r"[\w.-]+")
@@ -244,8 +247,8 @@ def _passes(config: ProxyConfig, everything: Iterable[Directive]) -> Iterator[Li
 def _locations(server: Directive) -> Iterator[LintFinding]:
     seen: list[tuple[str, str, Directive]] = []
     for directive in server.all("location"):
-        args = directive.args if len(directive.args) > 1 else ("", *directive.args)
-        seen.append((args[0], args[1], directive))
+        name = location_name(directive)
+        seen.append((name.modifier, name.pattern, directive))
     prefixes = {text: sign for sign, text, _ in seen if sign in {"", "^~"}}
     before: dict[tuple[str, str], Directive] = {}
     catching: Directive | None = None
@@ -253,8 +256,7 @@ def _locations(server: Directive) -> Iterator[LintFinding]:
         if sign not in {"~", "~*"}:
             continue
         blocker = before.get((sign, text)) or before.get(("~*", text)) or catching
-        start = START.match(text)
-        literal = start[1].replace("\\.", ".") if start is not None else ""
+        literal = _beginning(text, any_case=sign == "~*")
         longest = max([prefix for prefix in prefixes if literal.startswith(prefix)], key=len, default="")
         below = any(prefix.startswith(literal) and prefix != longest for prefix in prefixes if literal)
         if blocker is not None:
@@ -267,6 +269,22 @@ def _locations(server: Directive) -> Iterator[LintFinding]:
         before.setdefault((sign, text), directive)
         if text in EVERYTHING:
             catching = catching or directive
+
+
+def _beginning(expression: str, *, any_case: bool) -> str:
+    """Return the text with which every path begins that an expression matches, as far as it is simple to see."""
+    start = START.match(expression)
+    depth = 0
+    for sign in ESCAPED.sub("", expression):
+        depth += (sign == "(") - (sign == ")")
+        if sign == "|" and not depth:
+            return ""
+    if start is None:
+        return ""
+    found = start[1].replace("\\.", ".")
+    if expression[start.end() :][:1] in {"?", "*", "{"}:
+        found = found[:-1]
+    return re.split("[A-Za-z]", found, maxsplit=1)[0] if any_case else found
 
 
 def _unreachable(directive: Directive, why: str) -> LintFinding:

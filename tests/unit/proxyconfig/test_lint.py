@@ -130,3 +130,34 @@ def test_the_cost_of_lint_grows_with_the_file(tmp_path, write):
 
     calls(10)
     assert calls(400) <= 6 * calls(100)
+
+
+@pytest.mark.parametrize(
+    ("before", "location", "found"),
+    [
+        ("^~ /img", "~ ^/img/x", True),
+        ("^~ /img", "~^/img/x", True),
+        ("^~/img", "~ ^/img/x", True),
+        ("^~ /img", "~ ^/img?x", False),
+        ("^~ /img", "~ ^/img*", False),
+        ("^~ /img", '~ "^/img{0,1}x"', False),
+        ("^~ /img", "~ ^/img+", True),
+        ("^~ /img", r"~ ^/img\.?x", True),
+        ("^~ /img", r"~ ^/img|\.css$", False),
+        ("^~ /img", r"~ ^/img/(a|b)$", True),
+        ("^~ /img", r"~ ^/img/[|]\|$", True),
+        ("^~ /img", "~* ^/img/x", False),
+        ("^~ /12/", "~* ^/12/x", True),
+    ],
+)
+def test_an_expression_below_a_prefix_is_found_only_if_all_its_paths_are_there(
+    tmp_path, before, location, found
+):
+    """An expression is unreachable below a ``^~`` prefix only if each path that it matches begins with the prefix."""
+    path = tmp_path / "nginx.conf"
+    path.write_text(
+        "http { upstream u { server 10.0.0.1; } server { listen 80; "
+        f"location {before} {{ proxy_pass http://u; }} location {location} {{ proxy_pass http://u; }} }} }}"
+    )
+    rules = [one.rule for one in lint_config(read_config(str(path)))]
+    assert rules == ["unreachable-route"] * found
