@@ -140,19 +140,20 @@ class BackendChooser:
             if server.down:
                 self._backend.set_state(server.name, haproxy.State.MAINT)
 
-    def _bound(self, request: ProxyRequest) -> str:
-        """Return the first value of the cookie that names a server, without the dates behind it."""
-        values = [value.partition("|")[0] for value in _cookies(request, self._cookie)]
-        return next((value for value in values if value in self._named), "")
-
     def pick(self, request: ProxyRequest, routing: Routing, /) -> str | None:
         """Return the server of a request that ends at once."""
-        cookie = self._bound(request) if self._cookie else ""
+        cookie = bound_to(self._named, request, self._cookie) if self._cookie else ""
         served = self._backend.request(hashed_of(self._key, request, routing), cookie=cookie)
         server = served.server
         if server is not None:
             served.done()
         return server
+
+
+def bound_to(names: Container[str], request: ProxyRequest, cookie: str) -> str:
+    """Return the first value of a cookie that is one of ``names``, without the dates behind it; empty if none is."""
+    values = [value.partition("|")[0] for value in _cookies(request, cookie)]
+    return next((value for value in values if value in names), "")
 
 
 def _cookies(request: ProxyRequest, name: str) -> list[str]:

@@ -11,6 +11,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError, printable
 from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._haproxy_decide import bound_to
 from balancekit.proxyconfig._model import Chooser, Pool, PoolServer, ProxyRequest, Routing
 from balancekit.proxyconfig._plan_pools import key_space
 from balancekit.proxyconfig._plan_shares import idle_shares, serving
@@ -183,19 +184,10 @@ class _PoolOwners:
         """Return an address; ``None`` if a rotation or a random pick decides."""
         pool = self._pool
         keyed = pool.keyed and pool.key_of is not None and pool.key_of(request, routing) is not None
-        if not keyed and not (self._cookies and self._has_cookie(request)):
+        if not keyed and not (self._cookies and bound_to(self._cookies, request, _cookie_of(pool))):
             return self._only
         name = self._started.pick(request, routing)
         return None if name is None else self._addresses[name]
-
-    def _has_cookie(self, request: ProxyRequest) -> bool:
-        wanted = _cookie_of(self._pool)
-        for header in request.raw.values("cookie"):
-            for part in header.split(";"):
-                key, _, value = part.strip(" \t").partition("=")
-                if key == wanted:
-                    return value in self._cookies
-        return False
 
 
 def _cookie_of(pool: Pool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from balancekit._support import validation as valid
@@ -83,8 +83,8 @@ def read_log(lines: Iterable[str], *, host: str = "localhost", last_s: float | N
         else:
             found.append(entry)
     if last_s is not None and found:
-        first = max(time for time, _ in found) - timedelta(seconds=last_s)
-        found = [(time, request) for time, request in found if time >= first]
+        last = max(time for time, _ in found)
+        found = [(time, request) for time, request in found if (last - time).total_seconds() <= last_s]
     return AccessLog(tuple([request for _, request in found]), left_out)
 
 

@@ -248,3 +248,27 @@ def test_the_command_plans_a_change(read, tmp_path, capsys):
     new.write_text("http { upstream u { }")
     assert main(["plan", str(old), str(new)]) == 2
     assert "new.cfg:1:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cookie", "bound"),
+    [("S=c", 1), ("S=c|date", 1), ("x=1, S=c", 1), ("S=x; S=c", 1), ("S = c", 1), ("S=x", 0), ("s=c", 0)],
+)
+def test_requests_with_a_cookie_are_bound_as_the_proxy_binds_them(tmp_path, cookie, bound):
+    """A request has a certain server if one of its cookies names a server in a form that HAProxy reads."""
+    text = "defaults\n mode http\nfrontend f\n bind :80\n default_backend b\nbackend b\n cookie S insert\n"
+    servers = " server a 10.0.0.1:80 cookie a\n server c 10.0.0.2:80 cookie c\n"
+    configs = []
+    for name, address in (("before", "10.0.0.2"), ("after", "10.0.0.9")):
+        path = tmp_path / f"{name}.cfg"
+        path.write_text(text + servers.replace("10.0.0.2", address))
+        configs.append(read_config(str(path)))
+    plan = plan_change(*configs, requests=[ProxyRequest(headers=(("Cookie", cookie),))])
+    assert (plan.bound, len(plan.moved)) == (bound, bound)
+
+
+@pytest.mark.parametrize("last_s", [1e9, 1e12, 1e300])
+def test_any_time_before_the_last_line_of_a_log_may_be_given(last_s):
+    """A time of more years than a calendar has leaves out no line."""
+    line = '203.0.113.7 - - [28/Nov/2026:18:00:00 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl"'
+    assert len(read_log([line], last_s=last_s).requests) == 1
