@@ -8,9 +8,10 @@ from _thread import start_new_thread
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import new_lock
 from balancekit._support.functions import is_coroutine_function, refuse_coroutine
 from balancekit._support.log import log_error
@@ -58,6 +59,9 @@ class AsyncVrrp(ConstructorRepr, AsyncRunner):
         async with AsyncVrrp(router, interface="eth0", on_active=address.add, on_backup=address.remove) as vrrp:
             await serve(...)
     """
+
+    if not TYPE_CHECKING:  # type checkers know that it is asynchronous
+        __enter__ = Elsewhere("write `async with AsyncVrrp(...)`, or use VrrpThread")
 
     def __init__(
         self,

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
-from typing import Any, Self, Unpack, final
+from typing import TYPE_CHECKING, Any, Self, Unpack, final
 
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.extras import extra
 
 with extra("httpx2"):
@@ -76,6 +77,9 @@ class RoutedTransport(ConstructorRepr, httpx2.BaseTransport):
     ...     client.get("http://shop.test/orders/7").text
     'http://10.0.0.1/v2/7'
     """
+
+    if not TYPE_CHECKING:  # type checkers know that it is synchronous
+        handle_async_request = __aenter__ = Elsewhere("httpx2.AsyncClient needs AsyncRoutedTransport")
 
     def __init__(
         self,
@@ -162,6 +166,9 @@ class AsyncRoutedTransport(ConstructorRepr, httpx2.AsyncBaseTransport):
     >>> asyncio.run(main())
     '10.0.0.1'
     """
+
+    if not TYPE_CHECKING:  # type checkers know that it is asynchronous
+        handle_request = __enter__ = Elsewhere("httpx2.Client needs RoutedTransport")
 
     def __init__(
         self,

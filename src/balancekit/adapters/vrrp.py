@@ -16,9 +16,10 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.runner import ThreadRunner, join
 from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
@@ -87,6 +88,9 @@ class VrrpThread(ConstructorRepr, ThreadRunner):
             vrrp.set_priority(90)
             print(vrrp.explain())
     """
+
+    if not TYPE_CHECKING:  # type checkers know that it is synchronous
+        __aenter__ = Elsewhere("write `with VrrpThread(...)`, or use AsyncVrrp")
 
     def __init__(
         self,

@@ -114,6 +114,9 @@ class ThreadProbes(_Prober, ThreadRunner):
     True
     """
 
+    if not TYPE_CHECKING:  # type checkers know that it is synchronous
+        __aenter__ = Elsewhere("write `with ThreadProbes(...)`, or use AsyncProbes")
+
     def __init__(
         self,
         balancer: ObservableBalancer[Any],

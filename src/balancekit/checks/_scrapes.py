@@ -161,6 +161,9 @@ class ThreadScrapes(_Scraper, ThreadRunner):
     True
     """
 
+    if not TYPE_CHECKING:  # type checkers know that it is synchronous
+        __aenter__ = Elsewhere("write `with ThreadScrapes(...)`, or use AsyncScrapes")
+
     def __init__(
         self,
         balancer: ObservableBalancer[Any],

@@ -12,8 +12,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_error
 from balancekit._support.runner import ThreadRunner, join_all
@@ -64,6 +65,9 @@ class ThreadChecks(CheckRunner, ThreadRunner):
     >>> with ThreadChecks(lb, lambda endpoint, timeout: True, schedule=Schedule(interval=60.0)):
     ...     pass
     """
+
+    if not TYPE_CHECKING:  # type checkers know that it is synchronous
+        __aenter__ = Elsewhere("write `with ThreadChecks(...)`, or use AsyncChecks")
 
     def __init__(
         self,

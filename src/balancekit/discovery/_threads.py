@@ -11,9 +11,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from balancekit._support.calls import checked_call
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.functions import is_coroutine_function
 from balancekit._support.runner import ThreadRunner, join_all
@@ -73,6 +74,9 @@ class ThreadDiscovery(ThreadRunner):
     >>> len(lb.endpoints)
     2
     """
+
+    if not TYPE_CHECKING:  # type checkers know that it is synchronous
+        __aenter__ = Elsewhere("write `with ThreadDiscovery(...)`, or use AsyncDiscovery")
 
     @checked_call
     def __init__(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.functions import has_methods
 from balancekit._support.interrupts import raise_interrupt
@@ -79,6 +80,9 @@ class RedisStore(ConstructorRepr):
     True
     >>> store.close()
     """
+
+    if not TYPE_CHECKING:  # type checkers know that it is synchronous
+        __aenter__ = Elsewhere("write `with RedisStore(...)`, or use AsyncRedisStore")
 
     def __init__(self, client: Redis, *, name: str, period: float = 0.5, ttl: float | None = None) -> None:
         if not has_methods(client, "eval") or _awaits(client):
@@ -211,6 +215,9 @@ class AsyncRedisStore(ConstructorRepr):
     >>> asyncio.run(main())
     'checkout'
     """
+
+    if not TYPE_CHECKING:  # type checkers know that it is asynchronous
+        __enter__ = Elsewhere("write `async with AsyncRedisStore(...)`, or use RedisStore")
 
     def __init__(
         self, client: AsyncRedis, *, name: str, period: float = 0.5, ttl: float | None = None
