@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from balancekit import ConfigurationError
+from balancekit import ConfigurationError, Endpoint
 from balancekit.testing import Z, chi_square_z, make_context, make_nodes, make_snapshot
 
 
@@ -22,6 +22,8 @@ from balancekit.testing import Z, chi_square_z, make_context, make_nodes, make_s
         (lambda: make_nodes(["a"], inflight={"a": 1.5}), "inflight=1.5"),
         (lambda: make_snapshot(["a", "a"]), "='a' is not allowed: expected each id once"),
         (lambda: make_snapshot([*make_nodes(["a"]), "a"]), "nodes='a' is not allowed: expected each id once"),
+        (lambda: make_snapshot(["a", 5]), "nodes=5 is not allowed: expected ids and nodes"),
+        (lambda: make_snapshot([Endpoint("a")]), r"nodes=Endpoint\(.*expected ids and nodes"),
         (lambda: make_snapshot(["a"], down=["b"]), "down='b' is not allowed: expected ids of the nodes: a"),
         (lambda: make_snapshot([], down=["b"]), "down='b'.*there are none"),
         (lambda: make_context(key=["user"]), r"key=\['user'\]"),
@@ -45,3 +47,26 @@ def test_counts_of_what_has_no_weight_are_infinitely_far(weights):
     assert chi_square_z({"z": 1}, weights) == math.inf
     assert chi_square_z({"a": 500, "b": 500, "z": 1}, weights) == math.inf
     assert chi_square_z({"a": 500, "b": 500, "z": 0}, weights) < Z
+
+
+def test_a_snapshot_keeps_the_order_of_ids_and_nodes():
+    """Nodes that are given and nodes that are made stand in the order of the arguments."""
+    (given,) = make_nodes(["b"])
+    nodes = make_snapshot(["a", given, "c"]).members.nodes
+    assert [node.id for node in nodes] == ["a", "b", "c"]
+    assert nodes[1] is given
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-300, 1e308])
+def test_the_distance_of_counts_does_not_depend_on_the_scale_of_weights(scale):
+    """Weights of any size in the same proportions give the same distance."""
+    counts = {"a": 60, "b": 40}
+    found = chi_square_z(counts, {"a": scale, "b": scale})
+    assert found == pytest.approx(chi_square_z(counts, {"a": 1.0, "b": 1.0}))
+
+
+@pytest.mark.parametrize(("count", "far"), [(0, False), (1, True)])
+def test_counts_of_a_vanishing_weight_are_infinitely_far(count, far):
+    """A weight whose share is too small for a number expects nothing: one count of it is infinitely far."""
+    found = chi_square_z({"a": count, "b": 5}, {"a": 1e-320, "b": 1e300})
+    assert (found == math.inf) is far

@@ -88,7 +88,8 @@ def make_snapshot(
     Raises
     ------
     ConfigurationError
-        If an id or a weight is not allowed for an endpoint, an id occurs twice, or ``down`` has an unknown id.
+        If ``nodes`` has anything but ids and nodes, an id or a weight is not allowed for an endpoint, an id occurs twice, or
+        ``down`` has an unknown id.
 
     Example
     -------
@@ -100,8 +101,11 @@ def make_snapshot(
         made = make_nodes(cast("Mapping[str, float]", nodes))
     else:
         given = list(nodes)
-        made = tuple([node for node in given if isinstance(node, Node)])
-        made += make_nodes([id for id in given if isinstance(id, str)])
+        for one in given:
+            if not isinstance(one, str | Node):
+                raise ConfigurationError("nodes", one, "ids and nodes")
+        new = iter(make_nodes([one for one in given if not isinstance(one, Node)]))
+        made = tuple([one if isinstance(one, Node) else next(new) for one in given])
     _require_known("down", down, _distinct("nodes", made))
     members = Members(made, version=version)
     return Snapshot(members, tuple([node for node in made if node.id not in down]), version=version)

@@ -55,15 +55,23 @@ def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> flo
             valid.number(parameter, number, minimum=0.0)
     if any(count and not weights.get(item) for item, count in counts.items()):
         return math.inf
-    shares = {item: weight for item, weight in weights.items() if weight}
+    largest = max(weights.values(), default=0.0)
+    shares = {item: weight / largest for item, weight in weights.items() if weight}
     total, whole = sum(counts.values()), sum(shares.values())
     if len(shares) < 2 or not total:
         return -math.inf
-    expected = {item: total * weight / whole for item, weight in shares.items()}
-    statistic = math.fsum((counts.get(item, 0) - mean) ** 2 / mean for item, mean in expected.items())
+    expected = {item: total * share / whole for item, share in shares.items()}
+    statistic = math.fsum(_surplus(counts.get(item, 0), mean) for item, mean in expected.items())
     freedom = len(shares) - 1
     spread = 2.0 / (9.0 * freedom)
     return (math.cbrt(statistic / freedom) - (1.0 - spread)) / math.sqrt(spread)
+
+
+def _surplus(count: float, mean: float) -> float:
+    """Return the part of an item in Pearson's chi-square. A mean that is too small for a number is 0."""
+    if not mean:
+        return math.inf if count else 0.0
+    return (count - mean) ** 2 / mean
 
 
 @checked_arguments
