@@ -50,6 +50,11 @@ class TestBehavior:
             ("/pieces?n=7&gap=0.1", {"body": "pieces", "pieces": 7, "gap": 0.1}),
             ("/half?status=206", {"ending": "half", "status": 206}),
             ("/redirect?to=/x", {"status": 302, "location": "/x"}),
+            ("/status?code=503#code=500", {"status": 503}),
+            ("//[::1/slow", {"latency": 1.0}),
+            ("//[", {}),
+            ("http://127.0.0.1:9101/status?code=503", {"status": 503}),
+            ("", {}),
         ],
     )
     def test_a_url_names_fields(self, url, fields):
@@ -346,3 +351,52 @@ def test_a_connection_that_is_accepted_as_a_server_stops_is_closed(rounds):
         asyncio.run(main())
         gc.collect()
     assert [str(warning.message) for warning in told] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 503),
+        ("/else?status=200", 503),
+        ("/ok", 200),
+        ("/status?code=200", 200),
+        ("/slow?seconds=0", 200),
+    ],
+)
+def test_a_url_that_names_a_behavior_wins_over_the_usual_one(path, status):
+    """The usual behavior holds for URLs that name none. A URL that names the plain one gets that."""
+    with ToyServers(["a"], behavior="/status?code=503") as running:
+        assert httpx.get(f"http://{running['a'].address}{path}").status_code == status
+
+
+@pytest.mark.parametrize("given", [{"code": 503}, {"status": 503}, {"status": "503"}])
+@pytest.mark.parametrize("behavior", [None, "/events", Behavior(body="events")])
+def test_fields_have_the_same_names_and_forms_beside_a_behavior_and_without(servers, url, behavior, given):
+    """Fields override those of the behavior that they are given with; aliases and texts are allowed, as without one."""
+    servers["a"].behave(behavior, **given)
+    reply = httpx.get(f"{url}anything")
+    assert reply.status_code == 503
+    assert reply.headers["content-type"].startswith("text/event-stream") is (behavior is not None)
+    for change in (servers["a"].behave, lambda *a, **k: behave(servers["a"].address, *a, **k)):
+        with pytest.raises(ConfigurationError, match="statsu"):
+            change(behavior, statsu=503)
+    assert httpx.get(f"{url}anything").status_code == 503
+    servers["a"].behave()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_server_that_is_stopped_while_it_is_down_stays_so(stopped):
+    """A server listens again after the time for which it is down, unless it has been stopped meanwhile."""
+
+    async def main():
+        toy = Toy("a", 0, None, Behavior())
+        await toy.start()
+        toy._go_down(0.0)
+        (outage,) = toy._tasks
+        if stopped:
+            await toy.stop()
+        await outage
+        assert (toy._runner is None) is stopped
+        await toy.stop()
+
+    asyncio.run(main())

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
+from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -121,13 +122,9 @@ class Behavior(Record):
         Raises
         ------
         ConfigurationError
-            If the query names no field of a behavior, or a value is outside its range.
+            If ``url`` is no string, the query names no field of a behavior, or a value is outside its range.
         """
-        parts = urlsplit(url)
-        word = parts.path.rpartition("/")[2]
-        if word not in PATHS:
-            return cls()
-        return cls.from_fields({**PATHS[word], **dict(parse_qsl(parts.query, keep_blank_values=True))})
+        return named_behavior(url) or cls()
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> Behavior:
@@ -164,6 +161,21 @@ PATHS: Final[Mapping[str, Mapping[str, object]]] = {
     "redirect": {"status": 302, "location": "/ok"},
 }
 """The behaviors by the last segment of a path."""
+
+
+def named_behavior(url: str) -> Behavior | None:
+    """Return the behavior that a path and a query name, ``None`` if the path names none.
+
+    Raises
+    ------
+    ConfigurationError
+        As :meth:`Behavior.parse`.
+    """
+    path, _, query = valid.text("url", url, empty=True, any_text=True).partition("#")[0].partition("?")
+    found = PATHS.get(path.rpartition("/")[2])
+    if found is None:
+        return None
+    return Behavior.from_fields({**found, **dict(parse_qsl(query, keep_blank_values=True))})
 
 
 def _number(name: str, value: object, maximum: float) -> None:

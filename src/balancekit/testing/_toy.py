@@ -25,7 +25,7 @@ with extra("testing"):
     from aiohttp import web
 
 from balancekit.errors import ConfigurationError
-from balancekit.testing._behavior import Behavior
+from balancekit.testing._behavior import Behavior, named_behavior
 from balancekit.testing._toy_chat import chat_completion, chat_pieces
 
 __all__ = ["Received", "Toy"]
@@ -68,12 +68,15 @@ class Toy:
         self.received: list[Received] = []
         self.connections: int = 0
         self._rng = Random(name)
+        self._wanted = False
+        """Whether the server is to listen when the time for which it is down ends."""
         self._runner: web.ServerRunner | None = None
         self._listening: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start listening. After a stop, use the same port again."""
+        self._wanted = True
         if self._runner is not None:
             return
         server = _Counting(self._answer, self._connected)
@@ -90,6 +93,10 @@ class Toy:
 
     async def stop(self) -> None:
         """Stop listening and reset every open connection, as a killed process does."""
+        self._wanted = False
+        await self._halt()
+
+    async def _halt(self) -> None:
         runner, self._runner = self._runner, None
         if runner is None:
             return
@@ -132,10 +139,7 @@ class Toy:
             return self.script.popleft()
         if self.fixed is not None:
             return self.fixed
-        named = Behavior.parse(url)
-        if named == Behavior():
-            return self.default
-        return named
+        return named_behavior(url) or self.default
 
     async def _respond(
         self, request: web.BaseRequest, behavior: Behavior, received: Received
@@ -196,9 +200,10 @@ class Toy:
 
         async def outage() -> None:
             await asyncio.sleep(0.01)
-            await self.stop()
+            await self._halt()
             await asyncio.sleep(seconds)
-            await self.start()
+            if self._wanted:  # not if it was stopped meanwhile
+                await self.start()
 
         task = asyncio.get_running_loop().create_task(outage())
         self._tasks.add(task)

@@ -343,9 +343,10 @@ def _known(behavior: str | Behavior) -> Behavior:
 
 def _behavior(behavior: str | Behavior | None, fields: dict[str, Any]) -> Behavior | None:
     """Return the behavior that arguments describe; ``None`` if there are no arguments."""
-    if behavior is None:
-        return Behavior.from_fields(fields) if fields else None
-    return _known(behavior).replace(**fields)
+    if behavior is None and not fields:
+        return None
+    base = Behavior() if behavior is None else _known(behavior)
+    return Behavior.from_fields({**{name: getattr(base, name) for name in base._fields}, **fields})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
