@@ -141,10 +141,10 @@ def test_a_body_whose_source_is_cancelled_is_the_callers(
 
 
 class BrokenDisk(io.RawIOBase):
-    """A file that cannot be read to its end."""
+    """A file that cannot be read to its end, or not at all."""
 
-    def __init__(self) -> None:
-        self._left = 1
+    def __init__(self, left: int) -> None:
+        self._left = left
 
     def readable(self) -> bool:
         return True
@@ -160,10 +160,10 @@ class BrokenDisk(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Return a piece, then raise."""
-        if size == 0:
-            return b""
         if not self._left:
             raise OSError(5, "Input/output error")
+        if size == 0:
+            return b""
         self._left -= 1
         return b"x"
 
@@ -171,14 +171,15 @@ class BrokenDisk(io.RawIOBase):
         return 1000
 
 
+@pytest.mark.parametrize("readable", [0, 1])
 @pytest.mark.parametrize("kind", ["requests", "aiohttp"])
-def test_a_file_that_cannot_be_read_is_the_callers(kind: str, servers: list[Server]) -> None:
+def test_a_file_that_cannot_be_read_is_the_callers(kind: str, readable: int, servers: list[Server]) -> None:
     """An error of a disk says nothing against the endpoint that gets the file."""
     lb = pool(servers[0].address, servers[1].address)
 
     async def scenario(client: Any) -> None:
-        with pytest.raises(client.broken):
-            await client.request("POST", "http://orders/ok", body=BrokenDisk())
+        with pytest.raises((*client.broken, OSError)):
+            await client.request("POST", "http://orders/ok", body=BrokenDisk(readable))
 
     play(kind, lb, scenario, budget=budget())
     assert outcomes(lb, "a") == {Outcome.IGNORED: 1}

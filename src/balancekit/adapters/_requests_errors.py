@@ -172,9 +172,9 @@ def watched(pieces: Iterator[bytes], call: Call) -> Iterator[bytes]:
 
 
 def pieces(body: Any) -> Iterator[bytes]:
-    """Read a generator or a file, of text or bytes, as requests would."""
-    pieces = iter(partial(body.read, PIECE), body.read(0)) if hasattr(body, "read") else iter(body)
-    return (piece.encode() if isinstance(piece, str) else piece for piece in pieces)
+    """Read a generator or a file, of text or bytes, as requests would. Nothing is read before the first piece is."""
+    for piece in iter(partial(body.read, PIECE), body.read(0)) if hasattr(body, "read") else body:
+        yield piece.encode() if isinstance(piece, str) else piece
 
 
 def _position(request: PreparedRequest) -> object:
