@@ -24,7 +24,11 @@ from balancekit.adapters import httpx as for_httpx
 from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters import requests as for_requests
 
+from ._clients import play
 from ._server import Server
+
+MIN_STEPS = 8
+"""Steps of a request that a trace sees on a connection in use: the head and body of request and answer, begun and complete."""
 
 
 @pytest.fixture
@@ -220,3 +224,52 @@ def test_a_client_that_another_task_closes_blames_no_endpoint(
     assert outcomes(lb).keys() <= {Outcome.IGNORED, Outcome.SUCCESS, Outcome.CANCELLED}
     assert lb.stats().inflight == 0
     assert [endpoint.state for endpoint in lb.stats().endpoints] == ["healthy", "healthy"]
+
+
+class Trace:
+    """A ``trace`` of httpx that cannot write its n-th step on a connection, because its disk is full.
+
+    Steps that make a connection are left out: the client itself loses the socket there.
+    """
+
+    def __init__(self, step: int) -> None:
+        self._left = step
+        self.raised = False
+
+    def __call__(self, name: str, info: dict[str, Any]) -> None:
+        self._left -= not name.startswith("connection.connect")
+        if not self._left:
+            self.raised = True
+            raise OSError(28, "No space left on device")
+
+    async def later(self, name: str, info: dict[str, Any]) -> None:
+        """Do the same, as a coroutine."""
+        self(name, info)
+
+
+@pytest.mark.parametrize("kind", ["httpx", "httpx2", "httpx-asyncio", "httpx2-asyncio", "httpx2-trio"])
+def test_a_trace_that_raises_is_the_callers(kind: str, server: Server) -> None:
+    """Whatever step of a request a trace cannot write, the endpoint is not blamed, and no other one gets the request."""
+    lb = LoadBalancer([Endpoint("a", server.address), Endpoint("b", "127.0.0.1:1")], selector=First())
+    steps: list[Trace] = []
+
+    async def scenario(client: Any) -> None:
+        while not steps or steps[-1].raised:
+            trace = Trace(len(steps) + 1)
+            steps.append(trace)
+            given = trace if kind in {"httpx", "httpx2"} else trace.later
+            found = (
+                pytest.raises(OSError, match="No space")
+                if len(steps) < MIN_STEPS
+                else contextlib.suppress(OSError)
+            )
+            with found:
+                sent = client.client.get("http://orders/ok", extensions={"trace": given})
+                if kind not in {"httpx", "httpx2"}:
+                    await sent
+
+    play(kind, lb, scenario, attempts=2)
+    assert len(steps) > MIN_STEPS
+    assert set(outcomes(lb)) == {Outcome.IGNORED, Outcome.SUCCESS}
+    assert outcomes(lb)[Outcome.IGNORED] >= MIN_STEPS - 1
+    assert not any(lb.stats()["b"].outcomes.values())

@@ -89,7 +89,8 @@ CANCELLED: Final = Classification(Outcome.CANCELLED)
 UNDECODABLE: Final = Classification(Outcome.FAILURE)
 """A body that is not what its ``Content-Encoding`` says; the caller has its head already."""
 BODY_RAISED: Final = Classification(Outcome.IGNORED)
-"""The body of the request raised, whatever the class of the error: one that is read from elsewhere raises a client's errors."""
+"""The body of the request raised, or a trace of it, whatever the class of the error: one that is read from elsewhere raises a client's
+errors, and one that is written to a disk or a pipe those of a system."""
 CUT_OFF: Final = Classification(Outcome.IGNORED)
 """The client was closed under the request, by another thread or task: it broke the connection, and has none for another attempt."""
 SHORTAGE: Final = Classification(Outcome.IGNORED)

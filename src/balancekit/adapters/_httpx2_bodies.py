@@ -9,7 +9,7 @@ from typing import Final
 import httpx2
 
 from balancekit.adapters._call import Call
-from balancekit.adapters._classification import UNDECODABLE, Classification
+from balancekit.adapters._classification import BODY_RAISED, UNDECODABLE, Classification
 from balancekit.adapters._httpx2_requests import UNPROCESSED, classify_error, foreign_error
 from balancekit.adapters._time_left import DEADLINE_PASSED
 from balancekit.adapters._watched_decoder import WatchedDecoder
@@ -37,8 +37,10 @@ def check_deadline(call: Call, request: httpx2.Request, response: httpx2.Respons
         raise httpx2.ReadTimeout(DEADLINE_PASSED, request=request)
 
 
-def _classify(error: BaseException, request: httpx2.Request) -> Classification:
+def _classify(error: BaseException, request: httpx2.Request, call: Call) -> Classification:
     """Classify an error of a body: its request has been processed, whatever the server says."""
+    if call.body_raised and isinstance(error, Exception):  # a trace of the caller did
+        return BODY_RAISED
     classification = classify_error(error, request)
     return _BROKEN if classification is UNPROCESSED else classification
 
@@ -62,7 +64,7 @@ class BalancedBody(httpx2.SyncByteStream):
             raise
         except BaseException as error:
             found = foreign_error(error, self._request, self._call)
-            self._call.broke(_classify(found or error, self._request))
+            self._call.broke(_classify(found or error, self._request, self._call))
             if found is None:
                 raise
             raise found from error
@@ -93,7 +95,7 @@ class AsyncBalancedBody(httpx2.AsyncByteStream):
             raise
         except BaseException as error:
             found = foreign_error(error, self._request, self._call)
-            self._call.broke(_classify(found or error, self._request))
+            self._call.broke(_classify(found or error, self._request, self._call))
             if found is None:
                 raise
             raise found from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from functools import lru_cache
 from traceback import walk_tb
@@ -73,6 +73,27 @@ class CallersBody(httpx.SyncByteStream, httpx.AsyncByteStream):
             except Exception:
                 self._call.body_raised = True
                 raise
+
+
+def callers_trace(trace: Callable[..., Any], call: Call) -> Callable[..., Any]:
+    """Return a trace that does the same: what it raises is the caller's error, and not the endpoint's."""
+
+    async def awaited(step: Coroutine[Any, Any, object]) -> object:
+        try:
+            return await step
+        except Exception:
+            call.body_raised = True
+            raise
+
+    def traced(*arguments: Any) -> object:
+        try:
+            step = trace(*arguments)
+        except Exception:
+            call.body_raised = True
+            raise
+        return awaited(step) if isinstance(step, Coroutine) else step
+
+    return traced
 
 
 class UnusableEndpointError(httpx.ConnectError):
@@ -197,6 +218,8 @@ def rewritten(
     extensions = dict(request.extensions)
     if name is not None:
         extensions["sni_hostname"] = name
+    if "trace" in extensions:
+        extensions["trace"] = callers_trace(extensions["trace"], call)
     if bounded:
         given = extensions.get("timeout") or {}
         extensions["timeout"] = {
