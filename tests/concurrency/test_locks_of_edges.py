@@ -153,6 +153,36 @@ def test_checks_that_find_nothing_out(watch: Watch, error: Exception) -> None:
         watch.wait_for("check", 6)
 
 
+class Watched:
+    """A balancer that watches its list of endpoints."""
+
+    def __init__(self, balancer: LoadBalancer[Any], watch: Watch) -> None:
+        self._balancer = balancer
+        self._watch = watch
+
+    @property
+    def endpoints(self) -> Any:
+        """The endpoints."""
+        return self._watch.at("endpoints", self._balancer.endpoints)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._balancer, name)
+
+
+@pytest.mark.parametrize("name", ["checks", "scrapes"])
+def test_lists_of_a_balancer_of_the_application(watch: Watch, name: str) -> None:
+    """Runners read the endpoints of a balancer that is no LoadBalancer under no lock: it may have locks of its own."""
+    balancer: Any = Watched(LoadBalancer(["a", "b"]), watch)
+    runner: Any = (
+        ThreadChecks(balancer, lambda *_: True, schedule=SOON)
+        if name == "checks"
+        else ThreadScrapes(balancer, NodeAttributes(), lambda _: {"waiting": 1.0}, schedule=SOON)
+    )
+    before = watch.calls["endpoints"]
+    with runner:
+        watch.wait_for("endpoints", before + 5)
+
+
 def test_pages_that_cannot_be_read(watch: Watch) -> None:
     """The clock of scrapes, observers of attributes and the log are called under no lock."""
     lb, attributes = LoadBalancer(["a"]), NodeAttributes()

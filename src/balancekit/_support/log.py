@@ -59,10 +59,6 @@ class LateLog:
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, str, tuple[object, ...], BaseException | None]] = deque()
 
-    def __len__(self) -> int:
-        """Return the number of messages that are kept."""
-        return len(self._waiting)
-
     def change(self, message: str, *arguments: object, bad: bool) -> None:
         """Keep a message for :func:`log_change`."""
         self._waiting.append((30 if bad else 20, message, arguments, None))

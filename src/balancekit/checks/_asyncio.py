@@ -131,8 +131,11 @@ class AsyncChecks(CheckRunner, AsyncRunner):
     ) -> float | None:
         """Start a task for each check that is due; return the seconds until the next one."""
         while len(running) < self._concurrency:
-            endpoint, wait = core.begin(time.monotonic())
+            now = time.monotonic()
+            if core.is_stale(now) and (endpoints := core.read()) is not None:
+                core.take(endpoints, now)
             core.notes.flush()
+            endpoint, wait = core.begin(now)
             if endpoint is None:
                 return wait
             task = asyncio.create_task(self._examine(core, endpoint, woken), name=f"check {endpoint.id}")

@@ -81,6 +81,7 @@ class RunnerCore:
         "_balancer",
         "_endpoints",
         "_mistaken",
+        "_reading",
         "_schedule",
         "_shared",
         "_short",
@@ -98,7 +99,7 @@ class RunnerCore:
         self._timer = CheckTimer(schedule, random.Random())
         self._endpoints: dict[str, Endpoint[Any]] = {}
         self._stale_at = 0.0
-        self._mistaken = self._short = False
+        self._mistaken = self._short = self._reading = False
         self.notes: LateLog = LateLog()
         """Messages to log once no lock is held."""
         self.wake: Callable[[], object] = _nothing_waits
@@ -109,23 +110,39 @@ class RunnerCore:
         """Listen no more."""
         self._stop()
 
-    def begin(self, now: float) -> tuple[Endpoint[Any] | None, float]:
-        """Return an endpoint to check now, or ``None`` and the seconds until there is something to do.
+    def is_stale(self, now: float) -> bool:
+        """Return whether the caller is to read the list of endpoints now, and to take it. False until then for all others."""
+        if self._reading or now < self._stale_at:
+            return False
+        self._reading = True
+        # Before the list is read, so that an event during the read makes it stale again.
+        self._stale_at = now + self._schedule.interval
+        return True
+
+    def read(self) -> dict[str, Endpoint[Any]] | None:
+        """Return the endpoints of the balancer by id; ``None`` if they cannot be read. Call it under no lock.
 
         A list that cannot be read is logged, and read again after the interval. Flush :attr:`notes` afterwards.
         """
-        if now >= self._stale_at:
-            # Before reading the list, so that an event during the read makes it stale again.
-            self._stale_at = now + self._schedule.interval
-            try:
-                endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
-            except Exception:  # of a balancer that is no LoadBalancer, or for lack of memory
-                raise_interrupt()
-                self.notes.error("the endpoints to check cannot be read")
-            else:
-                self._endpoints = endpoints
-                self._timer.update(endpoints, now=now)
-                self._shared.keep(endpoints)
+        found: dict[str, Endpoint[Any]] | None = None
+        try:
+            found = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
+        except Exception:  # of a balancer that is no LoadBalancer, or for lack of memory
+            raise_interrupt()
+            self.notes.error("the endpoints to check cannot be read")
+        finally:
+            self._reading = found is not None
+        return found
+
+    def take(self, endpoints: dict[str, Endpoint[Any]], now: float) -> None:
+        """Use a list that was read."""
+        self._endpoints = endpoints
+        self._timer.update(endpoints, now=now)
+        self._shared.keep(endpoints)
+        self._reading = False
+
+    def begin(self, now: float) -> tuple[Endpoint[Any] | None, float]:
+        """Return an endpoint to check now, or ``None`` and the seconds until there is something to do."""
         id = self._timer.begin(now=now)
         if id is not None:
             return self._endpoints[id], 0.0
@@ -175,7 +192,7 @@ class RunnerCore:
 
     def _is_known(self, endpoint: Endpoint[Any]) -> bool:
         """Return whether a result belongs to a current endpoint."""
-        if self._stale_at == 0.0:  # all threads are busy, and none has read the list again
+        if self._stale_at == 0.0 or self._reading:  # no thread has read the list again
             return is_present(self._balancer, endpoint)
         known = self._endpoints.get(endpoint.id)
         return known is not None and known.target is endpoint.target

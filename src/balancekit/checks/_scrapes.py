@@ -18,8 +18,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_condition, new_lock
-from balancekit._support.interrupts import raise_interrupt
-from balancekit._support.log import LateLog, log_change
+from balancekit._support.log import contain_error, log_change
 from balancekit._support.loop import is_alive, raise_cancellation, require_own_loop
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
 from balancekit.checks._metrics_probe import MetricsPage
@@ -64,7 +63,6 @@ class _Scraper(ConstructorRepr):
         self.failures: int = 0
         """The number of pages that could not be read."""
         self._lock = new_lock()
-        self._notes = LateLog()
         self._reset()
 
     def _reset(self) -> None:
@@ -72,15 +70,19 @@ class _Scraper(ConstructorRepr):
         self._endpoints: dict[str, Endpoint[Any]] = {}
         self._unread: set[str] = set()
 
-    def _next(self) -> tuple[Endpoint[Any] | None, float]:
-        """Return an endpoint that is due, or the seconds until there is one. Flush the notes afterwards."""
-        now = time.monotonic()
+    def _present(self) -> dict[str, Endpoint[Any]] | None:
+        """Return the endpoints of the balancer by id; ``None`` if they cannot be read. Call it under no lock."""
         try:
-            present = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
+            return {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
         except Exception:  # of a balancer that is no LoadBalancer, or for lack of memory
-            raise_interrupt()
-            self._notes.error("the endpoints to scrape cannot be read")
+            contain_error("the endpoints to scrape cannot be read")
+            return None
+
+    def _next(self, present: dict[str, Endpoint[Any]] | None) -> tuple[Endpoint[Any] | None, float]:
+        """Return one of these endpoints that is due, or the seconds until there is one."""
+        if present is None:
             return None, REFRESH_S
+        now = time.monotonic()
         for id, known in self._endpoints.items():
             if id not in present or present[id].target is not known.target:
                 self._attributes.forget(id)
@@ -223,15 +225,14 @@ class ThreadScrapes(_Scraper, ThreadRunner):
     def _wait(self) -> Endpoint[Any] | None:
         """Wait for an endpoint that is due; return ``None`` once this thread shall end."""
         while True:
+            present = self._present()
             with self._wakeup:
                 if threading.current_thread() not in self._threads:
                     return None
-                endpoint, wait = self._next()
-                if endpoint is None:
-                    self._wakeup.wait(wait)
-            self._notes.flush()
-            if endpoint is not None:
-                return endpoint
+                endpoint, wait = self._next(present)
+                if endpoint is not None:
+                    return endpoint
+                self._wakeup.wait(wait)
 
 
 @final
@@ -314,8 +315,7 @@ class AsyncScrapes(_Scraper, AsyncRunner):
                 woken.clear()
                 wait: float | None = None  # until a read has ended
                 while len(reading) < self._concurrency:
-                    endpoint, wait = self._next()
-                    self._notes.flush()
+                    endpoint, wait = self._next(self._present())
                     if endpoint is None:
                         break
                     task = asyncio.create_task(self._scrape(endpoint, woken), name=f"scrape {endpoint.id}")

@@ -147,14 +147,19 @@ class ThreadChecks(CheckRunner, ThreadRunner):
         """Wait for an endpoint that is due; ``None`` once the runner is stopped."""
         while True:
             with self._wakeup:
+                stale = core.is_stale(time.monotonic())
+            endpoints = core.read() if stale else None
+            core.notes.flush()
+            with self._wakeup:
                 if self._core is not core:
                     return None
+                if endpoints is not None:
+                    core.take(endpoints, time.monotonic())
+                    self._wakeup.notify_all()
                 endpoint, wait = core.begin(time.monotonic())
-                if endpoint is None and not core.notes:
-                    self._wakeup.wait(min(wait, MAX_WAIT_S))
-            core.notes.flush()
-            if endpoint is not None:
-                return endpoint
+                if endpoint is not None:
+                    return endpoint
+                self._wakeup.wait(min(wait, MAX_WAIT_S))
 
     def _report(self, core: RunnerCore, endpoint: Endpoint[Any], result: CheckResult | None) -> bool:
         try:
