@@ -991,3 +991,31 @@ class TestManyNames:
                 statistics.record(f"route-{number}", latency=0.1, failed=False)
         assert {one.requests for one in statistics.stats()} == {2}
         assert len(statistics.stats()) == 1_000
+
+
+def test_no_request_is_counted_as_less_than_one_attempt():
+    """A request that tried no endpoint, or one, adds no retry; one that tried three adds two."""
+    statistics = RouteStatistics()
+    for attempts in (0, 1, 3):
+        statistics.record("a", latency=0.1, failed=True, attempts=attempts)
+    assert (statistics.stats()[0].requests, statistics.stats()[0].retries) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"latency": -0.1},
+        {"latency": float("nan")},
+        {"attempts": -1},
+        {"failed": 1},
+        {"route": 5},
+        {"route": []},
+    ],
+    ids=repr,
+)
+def test_a_wrong_request_is_not_counted(wrong):
+    """A number outside its bounds, and a route or a result of another class, are refused; nothing is counted."""
+    statistics = RouteStatistics()
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        statistics.record(**{"route": "a", "latency": 0.1, "failed": False, **wrong})
+    assert statistics.stats() == ()

@@ -33,7 +33,7 @@ class RouteStats(Record):
     failures
         Those of them that ended with an error, or with a status of 500 or above.
     retries
-        Attempts beyond the first.
+        Attempts beyond the first, of requests that were answered.
     latency
         ``p50``, ``p95`` and ``p99`` of the last 256 requests, in seconds from the request to the headers of its answer;
         ``None`` before the first.
@@ -88,15 +88,21 @@ class RouteStatistics(StateRepr):
         route
             The route's name; ``None`` if no route took it.
         latency
-            Seconds to the headers of the answer.
+            Seconds to the headers of the answer, >= 0.
         failed
             Whether it ended with an error or a status of 500 or above.
         attempts
-            How many endpoints were tried.
+            How many endpoints were tried, >= 0.
+
+        Raises
+        ------
+        ConfigurationError
+            If a number is outside its bounds, ``failed`` is no bool, or ``route`` is no string. Then nothing is counted.
         """
-        seconds, tried = valid.number("latency", latency), valid.integer("attempts", attempts, minimum=0)
+        seconds = valid.number("latency", latency, minimum=0.0)
+        retried = max(valid.integer("attempts", attempts, minimum=0) - 1, 0)
         valid.flag("failed", failed)
-        if route is not None and route not in self._counts:
+        if route is not None and not (isinstance(route, str) and route in self._counts):
             valid.text("route", route, empty=True)
         with self._lock:
             counts = self._counts.get(route or NO_ROUTE) or self._new()
@@ -106,7 +112,7 @@ class RouteStatistics(StateRepr):
             counts.last = self._requests
             counts.requests += 1
             counts.failures += failed
-            counts.retries += tried - 1
+            counts.retries += retried
             self._counts[route or NO_ROUTE] = counts
 
     def _new(self) -> _Counts:
