@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from balancekit.l7 import Route, RouteTable, prefix
 from balancekit.selectors import RoundRobin
 
 PAGE = "edge-http"
-MAX_LINES = 100
+MAX_LINES = 105
 SERVER = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -174,6 +175,14 @@ def edge_of(serve):
         server.stop()
 
 
+@pytest.fixture
+def errors_of_uvicorn(monkeypatch):
+    """Return the list of what uvicorn logs as errors; its own configuration would remove a handler."""
+    records = []
+    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "handle", records.append)
+    return records
+
+
 def exchange(address, data, *, end=None):
     """Send raw bytes; return all that is answered until the edge closes or is silent."""
     host, port = address.split(":")
@@ -229,6 +238,28 @@ def test_a_client_that_goes_ends_its_request(edge_of, piece):
             connection.recv(1)
     assert server.gone.wait(10)
     assert wait_until(lambda: pool.stats().inflight == 0)
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [(b"Content-Length: 100", b"hello"), (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n")],
+    ids=["length", "chunks"],
+)
+def test_an_answer_that_breaks_off_breaks_off_for_the_client(edge_of, errors_of_uvicorn, head, body):
+    """An answer that breaks off ends the client's connection before its end, in one line of the log; the next request is answered."""
+    _, pool, address = edge_of(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + body)
+    for _ in range(2):
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x.test\r\n\r\n")
+            answer = b""
+            while chunk := connection.recv(65536):  # until the edge closes
+                answer += chunk
+        assert b"hello" in answer
+        assert not answer.endswith(b"0\r\n\r\n")
+    assert wait_until(lambda: pool.stats().inflight == 0)
+    assert wait_until(lambda: len(errors_of_uvicorn) == 2)
+    assert not [record for record in errors_of_uvicorn if record.exc_info]
 
 
 def test_a_length_beside_chunks_is_not_passed_on(edge_of):
