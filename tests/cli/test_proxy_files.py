@@ -29,6 +29,7 @@ def folder(tmp_path, monkeypatch):
         (["explain", "ok.conf", "--request", "GET"], "--request"),
         (["explain", "ok.conf", "--request", ""], "--request"),
         (["explain", "ok.conf", "--header", "X"], "--header"),
+        (["explain", "ok.conf", "--host", "a", "--header", "Host: b"], "one Host header"),
         (["explain", "nope.conf"], "cannot read 'nope.conf': No such file"),
         (["lint", "nope.toml"], "nope.toml:1: TOML"),
         (["lint", "."], "no regular file"),
@@ -80,3 +81,11 @@ def test_lists_of_other_programs_are_read(folder, capsys):
     (folder / "orders.toml").write_bytes(MARK + b'endpoints = ["10.0.0.1:80"]\n')
     assert main(["explain", "orders.toml"]) == 0
     assert main(["export", "orders.toml", "--to", "nginx"]) == 0
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("words", [["--host", "shop.test"], ["--header", "host: shop.test"]], ids=" ".join)
+def test_the_host_may_be_given_as_a_header(words, capsys):
+    """A header ``Host`` is the host of the request, as the option is, not a second one."""
+    assert main(["explain", "ok.conf", *words]) == 0
+    assert "Host: shop.test from" in capsys.readouterr().out

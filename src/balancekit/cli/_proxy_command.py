@@ -33,7 +33,7 @@ def explain_proxy(path: str, words: Sequence[str]) -> int:
         metavar="LINE",
         help="the request line, such as 'GET /api/x?user=7' (default GET /)",
     )
-    parser.add_argument("--host", default="localhost", help="the Host header")
+    parser.add_argument("--host", help="the Host header (default localhost)")
     parser.add_argument("--client", default="127.0.0.1", metavar="ADDRESS", help="the client's IP address")
     parser.add_argument(
         "--header", action="append", default=[], metavar="NAME:VALUE", help="a header; may be repeated"
@@ -72,11 +72,15 @@ def _request(options: argparse.Namespace) -> ProxyRequest:
         if not colon or not name.strip():
             raise ConfigurationError("--header", text, "NAME:VALUE")
         headers.append((name.strip(), value.strip()))
+    hosts = [value for name, value in headers if name.lower() == "host"]
+    hosts += [] if options.host is None else [options.host]
+    if len(hosts) > 1:
+        raise ConfigurationError("--host, --header", ", ".join(hosts), "one Host header")
     return ProxyRequest(
         target.strip() or "/",
         method=method,
-        host=options.host,
-        headers=tuple(headers),
+        host=hosts[0] if hosts else "localhost",
+        headers=tuple([header for header in headers if header[0].lower() != "host"]),
         client=options.client,
         port=options.port,
     )
