@@ -164,7 +164,7 @@ class KvRouter(ConstructorRepr):
         blocks = self._blocks(tokens)
         self._waiting[worker][id] = len(tokens) - self._overlap(worker, blocks, now) * self._size
         self._used[worker].update(blocks)
-        self._cached[worker].update(dict.fromkeys(blocks, now + self._ttl))
+        self._cache(worker, blocks, now)
         self._open[id] = _Request(worker, blocks)
         self._active[worker] += 1
 
@@ -197,6 +197,15 @@ class KvRouter(ConstructorRepr):
             )[0]
             numbers.append(number)
         return tuple(numbers)
+
+    def _cache(self, worker: str, blocks: Sequence[int], now: float) -> None:
+        """Assume that a worker caches some blocks from now on. Those whose TTL is over are forgotten."""
+        cached = self._cached[worker]
+        for block in blocks:
+            cached.pop(block, None)  # the order of the entries is that of their ends
+            cached[block] = now + self._ttl
+        while cached and cached[first := next(iter(cached))] <= now:
+            del cached[first]
 
     def _overlap(self, worker: str, blocks: Sequence[int], now: float) -> int:
         if not self._credit:

@@ -180,6 +180,19 @@ def test_dynamo_counts_shared_blocks_once_and_forgets():
         dynamo.KvRouter(["a"], block_size=0)
 
 
+def test_dynamo_forgets_blocks_whose_time_is_over():
+    """A router keeps the blocks of its time to live, not all that it has ever sent; one that is sent again counts from then."""
+    router = dynamo.KvRouter(["a"], ttl=10.0)
+    prompts = [range(number * 16, number * 16 + 16) for number in range(200)]
+    for number, prompt in enumerate(prompts):
+        for sent in (prompts[0], prompt):
+            router.book("x", "a", sent, now=float(number))
+            router.free("x")
+    assert router.costs(prompts[0], now=208.0)["a"].overlap == 1
+    assert [router.costs(prompt, now=199.0)["a"].overlap for prompt in prompts[1:]] == [0] * 189 + [1] * 10
+    assert len(router._cached["a"]) == 11
+
+
 def test_dynamo_credits_cached_blocks_in_the_choice_alone():
     """Half a credit halves what a cached block saves in a cost; the tokens that then wait are those that are not cached."""
     router = dynamo.KvRouter(["a"], overlap_score_credit=0.5)
