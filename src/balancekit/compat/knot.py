@@ -150,7 +150,7 @@ def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
     Raises
     ------
     ConfigurationError
-        If ``records`` is empty.
+        If ``records`` is empty, or a label of a name is longer than 63 bytes.
 
     Example
     -------

@@ -19,6 +19,8 @@ from balancekit.l4 import Ecmp, ResilientGroup
 
 __all__ = ["nexthop_group"]
 
+MAX_DIGITS: Final = 10
+"""Digits of the largest number of 32 bits. The kernel has none that is longer."""
 TIMERS: Final = ("idle_timer", "unbalanced_timer")
 
 
@@ -82,8 +84,8 @@ def _members(text: str) -> dict[str, int]:
 
 
 def _number(parameter: str, text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ConfigurationError(parameter, text, "a whole number")
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS):
+        raise ConfigurationError(parameter, text, f"a whole number of at most {MAX_DIGITS} digits")
     return int(text)
 
 

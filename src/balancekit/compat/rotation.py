@@ -55,7 +55,13 @@ class RrsetOrder(ConstructorRepr):
 
     @checked_arguments
     def arrange(self, records: Sequence[str], rng: Random) -> tuple[str, ...]:
-        """Return the records in the order of the next answer."""
+        """Return the records in the order of the next answer.
+
+        Raises
+        ------
+        ConfigurationError
+            If the order is canonical, and a label of a name is longer than 63 bytes.
+        """
         if self._order == "random":
             return tuple(rng.sample(list(records), len(records)))
         kept = canonical_order(records) if self._canonical else tuple(records)

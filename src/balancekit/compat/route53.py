@@ -116,7 +116,9 @@ class RecordOrder(ConstructorRepr):
 
 
 @final
-class _AllValues:
+class AllValues(ConstructorRepr):
+    """The policy of :func:`simple`."""
+
     def __init__(self, values: Sequence[str]) -> None:
         self._values: Final = tuple(values)
 
@@ -139,7 +141,7 @@ def simple(values: Sequence[str]) -> Policy:
     >>> sorted(simple(["192.0.2.1", "192.0.2.2"]).members())
     ['192.0.2.1', '192.0.2.2']
     """
-    return _AllValues(values)
+    return AllValues(values)
 
 
 @checked_arguments
@@ -278,7 +280,7 @@ def geoproximity(location_of: LocationOf, records: Mapping[str, tuple[float, flo
     Raises
     ------
     ConfigurationError
-        If a bias is not a whole number from -99 to 99.
+        If a latitude is outside -90 to 90, a longitude outside -180 to 180, or a bias no whole number from -99 to 99.
 
     Example
     -------
@@ -289,7 +291,9 @@ def geoproximity(location_of: LocationOf, records: Mapping[str, tuple[float, flo
     >>> sorted(policy.members())
     ['far', 'near']
     """
-    for _, _, bias in records.values():
+    for latitude, longitude, bias in records.values():
+        valid.number("latitude", latitude, minimum=-90.0, maximum=90.0)
+        valid.number("longitude", longitude, minimum=-180.0, maximum=180.0)
         valid.integer("bias", bias, minimum=-99, maximum=99)
 
     def order(client: Client) -> list[str]:

@@ -18,6 +18,7 @@ from balancekit.compat import (
     knot,
     nginx,
     powerdns,
+    rotation,
     route53,
 )
 from balancekit.gslb import Client, Location, Query, fixed_standings
@@ -58,6 +59,16 @@ WRONG = {
     "service": ("service", lambda: powerdns.GeoIpBackend([], {"w": []}).look_up("x", CLIENT)),
     "no service": ("service", lambda: powerdns.GeoIpBackend([], {}).look_up("x", CLIENT)),
     "rotated": ("records", lambda: knot.rotated([], Random(1))),
+    "rotated of a long label": ("records", lambda: knot.rotated(["a" * 64 + ".test"], Random(1))),
+    "arranged of a long label": (
+        "records",
+        lambda: rotation.RrsetOrder("none").arrange(["a" * 300], Random(1)),
+    ),
+    "latitude": ("latitude", lambda: route53.geoproximity(lambda _: Location(), {"a": (91.0, 0.0, 0)})),
+    "longitude": (
+        "longitude",
+        lambda: route53.geoproximity(lambda _: Location(), {"a": (0.0, math.nan, 0)}),
+    ),
     "knot's weighted": ("entries", lambda: knot.weighted({"a": 0}, Random(1))),
     "subnets": ("networks", lambda: knot.Subnets({"x": ["a"]})),
     "gdnsd's weighted of both": ("groups", lambda: gdnsd.weighted({"g": {"a": 1}}, {"b": 1})),

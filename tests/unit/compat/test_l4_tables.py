@@ -176,6 +176,8 @@ def test_declarations_of_next_hop_groups():
         "group 1,x",
         "group 1//2",
         "group 1/2 type hash",
+        pytest.param(f"group {'1' * 5000}", id="an id of many digits"),
+        pytest.param(f"group 1,{'1' * 5000}", id="a weight of many digits"),
         "group 1/2 buckets 8",
         "group 1/2 type resilient",
         "group 1/2 type resilient buckets 0",
