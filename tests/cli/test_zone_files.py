@@ -468,14 +468,27 @@ def test_a_reload_says_what_it_does_not_change(tmp_path, capsys):
             "check.timeout=2 is not allowed: expected a finite number of seconds > 0 and <= 0.5",
         ),
         ('kind = "icmp"', "check.kind='icmp'"),
-        ("ports = 80", "check='ports'"),
+        (
+            "ports = 80",
+            "check='ports' is not allowed: expected one of kind, path, port, interval, timeout; did you mean 'port'?",
+        ),
+        ('path = "healthz"', "check.path='healthz'"),
+        ("path = 5", "check.path=5"),
     ],
 )
 def test_a_check_that_cannot_be_is_one_line(check, named, tmp_path, capsys):
-    """``gslb serve`` refuses a ``[check]`` table with a wrong word or value: status 2 and its place."""
+    """``gslb serve`` refuses a ``[check]`` table with a wrong word or value: status 2 and its place. A reload keeps the zone and says the same."""
     path = tmp_path / "zone.toml"
     served(path, "a", check=check)
     assert main(["gslb", "serve", str(path), "--port", "0"]) == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert error.count("\n") == 1
+    checked = CheckedEndpoints(served(tmp_path / "before.toml", "b"))
+    resolver = SimpleNamespace(zone=None)
+    reload(path, resolver, checked)  # as after SIGHUP
+    assert resolver.zone is None
+    assert [each.id for each in checked.balancer.endpoints] == ["b"]
     error = capsys.readouterr().err
     assert named in error
     assert error.count("\n") == 1

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from balancekit._support import tables
 from balancekit._support import validation as valid
 from balancekit._support.extras import missing_text
 from balancekit.balancer import LoadBalancer
@@ -33,7 +34,7 @@ PORTS_TRIED: Final = 32
 CHECKS_DECIDE: Final = Lifecycle(ejection=Ejection(keep_last=False))
 """Health policy of the endpoints. It also ejects the last one: if all endpoints fail, all are down, and the policies of the
 zone choose the answer. gdnsd does the same, because its monitors are independent of each other."""
-CHECK_KEYS: Final = {"kind", "path", "port", "interval", "timeout"}
+CHECK_KEYS: Final = ("kind", "path", "port", "interval", "timeout")
 
 
 def serve(path: Path, options: argparse.Namespace) -> int:
@@ -130,14 +131,11 @@ class CheckedEndpoints:
 
     def __init__(self, read: ZoneFile) -> None:
         self.table = dict(read.check or {})
-        for key in self.table:
-            if key not in CHECK_KEYS:
-                raise ConfigurationError("check", key, f"only {', '.join(sorted(CHECK_KEYS))}")
-        self._kind = self.table.get("kind", "http")
-        if self._kind not in {"http", "tcp"}:
-            raise ConfigurationError("check.kind", self._kind, "'http' or 'tcp'")
+        tables.reject_unknown("check", [key for key in self.table if key not in CHECK_KEYS], CHECK_KEYS)
+        self._kind = tables.choice("check.kind", self.table.get("kind", "http"), ("http", "tcp"))
         self._port = valid.integer("check.port", self.table.get("port", 80), minimum=1, maximum=MAX_PORT)
-        self.check = TcpCheck() if self._kind == "tcp" else HttpCheck(self.table.get("path", "/"))
+        paths = {key: self.table[key] for key in ("path",) if key in self.table}
+        self.check = TcpCheck() if self._kind == "tcp" else tables.call("check", HttpCheck, paths, ("path",))
         interval = valid.number("check.interval", self.table.get("interval", 5.0), above=0.0, unit="seconds")
         timeout = valid.number(
             "check.timeout",
@@ -172,7 +170,8 @@ class CheckedEndpoints:
 def reload(path: Path, resolver: Any, checked: CheckedEndpoints | None) -> None:
     """Read the zone file again, and use its zone and its endpoints. The check is not changed.
 
-    If the file cannot be read, nothing changes, and a line on standard error states the reason.
+    If the file cannot be read, or has a check with which it could not be served, nothing changes, and a line on standard
+    error states the reason.
     """
     from balancekit.adapters.dnslib import GslbResolver  # noqa: PLC0415 - an extra
 
@@ -182,6 +181,8 @@ def reload(path: Path, resolver: Any, checked: CheckedEndpoints | None) -> None:
     try:
         read = read_zone(path, read_document(path))
         GslbResolver(read.zone, fixed_standings({}))  # raises if a record fits into no answer
+        if read.check is not None:
+            CheckedEndpoints(read)  # raises now, and not at the next start
         if checked is None:
             switch()
         else:
