@@ -9,11 +9,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from prometheus_client import CollectorRegistry, generate_latest
 
 from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices
 from balancekit._support import fork
@@ -23,9 +27,12 @@ from balancekit.adapters.vrrp import VrrpThread
 from balancekit.checks import ThreadChecks, ThreadScrapes
 from balancekit.checks._schedule import Schedule
 from balancekit.ha import VirtualRouter
+from balancekit.health import MaxFails
 from balancekit.inference import PrefixAffinity
 from balancekit.observability._direct_writer import DirectWriter
 from balancekit.observability._series import SeriesNames
+from balancekit.observability.opentelemetry import instrument
+from balancekit.observability.prometheus import BalancerCollector
 from balancekit.reported import LoadMeter, NodeAttributes
 from balancekit.sharing import RedisStore, Shared
 from balancekit.testing import ManualClock
@@ -261,6 +268,36 @@ def test_sources_that_an_exporter_writes(watch: Watch) -> None:
         lb.acquire(exclude=["a"])
     writer.close()
     assert min(watch.calls["source"], watch.calls["balancer"]) >= 2
+
+
+def prometheus(lb: LoadBalancer[Any]) -> tuple[Any, Any]:
+    """Return an exporter, and the function that reads it."""
+    registry = CollectorRegistry()
+    return BalancerCollector(lb, service="orders", registry=registry), partial(generate_latest, registry)
+
+
+def opentelemetry(lb: LoadBalancer[Any]) -> tuple[Any, Any]:
+    """Return instruments, and the function that reads them."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("orders")
+    return instrument(lb, service="orders", meter=meter), reader.get_metrics_data
+
+
+@pytest.mark.parametrize("make", [prometheus, opentelemetry])
+def test_clocks_and_listeners_at_a_scrape(watch: Watch, make: Any) -> None:
+    """A scrape reads the statistics of a balancer under no lock, because that calls the clock and the listeners of events."""
+    seconds = ManualClock()
+    lb = LoadBalancer(["a", "b"], clock=lambda: watch.at("clock", seconds()), health=MaxFails(max_fails=1))
+    exporter, scrape = make(lb)
+    lb.on_event(lambda event: watch.at(type(event).__name__))
+    lb.acquire().release(Outcome.FAILURE)
+    scrape()
+    seconds.advance(1_000.0)
+    watch.calls.clear()
+    scrape()
+    assert watch.calls["clock"]
+    assert watch.calls["Probing"] == 1
+    assert exporter is not None
 
 
 def test_roles_of_a_router(watch: Watch) -> None:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from balancekit import Endpoint, First, Lease, LoadBalancer, Outcome
 from balancekit.events import Removed, Retried
-from balancekit.observability._totals import MAX_REMOVED, Count, EndpointTotals
+from balancekit.observability._totals import MAX_READINGS, MAX_REMOVED, Count, EndpointTotals
 from balancekit.observability.opentelemetry import instrument
 from balancekit.testing import ManualClock
 
@@ -312,3 +312,34 @@ def test_a_successor_that_is_read_before_its_predecessor_is_gone_loses_nothing()
     totals.on_event(Removed(endpoint="a", at=0.0))
     found.append(totals.read(lambda: [Count("a", "tokens", "", 2)])[0].value)
     assert found == [9, 11, 11]
+
+
+@pytest.mark.parametrize("between", ["removal", "reading"])
+def test_counts_are_read_again_after_a_change(between: str) -> None:
+    """A removal or another reading while counts are read, which holds no lock, counts nothing twice."""
+    totals, values = EndpointTotals(), [9, 2, 3]
+    assert totals.read(lambda: [Count("a", "tokens", "", 8)])[0].value == 8
+
+    def counts() -> list[Count]:
+        value = values.pop(0)
+        if value == 9 and between == "removal":  # the endpoint leaves, and one of the same id comes
+            totals.on_event(Removed(endpoint="a", at=0.0))
+        elif value == 9:
+            values[:] = [10, 10]
+            assert totals.read(counts)[0].value == 10
+        return [Count("a", "tokens", "", value)]
+
+    assert totals.read(counts)[0].value == 10
+
+
+def test_counts_that_change_all_the_time_are_read() -> None:
+    """A reading ends however often endpoints leave meanwhile."""
+    totals, calls = EndpointTotals(), []
+
+    def counts() -> list[Count]:
+        calls.append(1)
+        totals.on_event(Removed(endpoint="b", at=0.0))
+        return [Count("a", "tokens", "", 5)]
+
+    assert totals.read(counts)[0].value == 5
+    assert len(calls) == MAX_READINGS + 1

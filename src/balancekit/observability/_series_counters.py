@@ -6,14 +6,13 @@ increases of its endpoints: of several that follow each other under one id, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, final
 
-from balancekit._support.fork import new_lock
 from balancekit.events import Event
 from balancekit.observability._event_counters import EventCounters
 from balancekit.observability._series import OTHER
-from balancekit.observability._totals import Count, EndpointTotals, with_leaving
+from balancekit.observability._totals import Count, EndpointTotals, Total, with_leaving
 from balancekit.protocols import ObservableBalancer
 
 __all__ = ["Series", "SeriesCounters"]
@@ -36,10 +35,9 @@ class SeriesCounters:
     Cost: O(endpoints) per reading.
     """
 
-    __slots__ = ("_lock", "_totals", "_values")
+    __slots__ = ("_totals", "_values")
 
     def __init__(self) -> None:
-        self._lock = new_lock()
         self._totals = EndpointTotals()
         self._values: dict[Series, int] = {}
 
@@ -51,17 +49,20 @@ class SeriesCounters:
         self, balancer: ObservableBalancer[Any], events: EventCounters, label: Callable[[str], str]
     ) -> dict[Series, int]:
         """Return the values of all series. Those of endpoints that have left are dropped, except the common one."""
-        with self._lock:
-            present = {OTHER}
-            for total in self._totals.read(lambda: _counts(balancer, events)):
-                series = Series(total.name, label(total.endpoint), total.label)
-                present.add(series.endpoint)
-                if total.value or total.label:
-                    self._values[series] = self._values.get(series, 0) + total.increase
-            self._values = {
-                series: value for series, value in self._values.items() if series.endpoint in present
-            }
-            return dict(self._values)
+        return self._totals.read_into(
+            lambda: _counts(balancer, events), lambda totals: self._add(totals, label)
+        )
+
+    def _add(self, totals: Iterable[Total], label: Callable[[str], str]) -> dict[Series, int]:
+        """Add the increases of a reading. Called under the lock of the totals."""
+        present = {OTHER}
+        for total in totals:
+            series = Series(total.name, label(total.endpoint), total.label)
+            present.add(series.endpoint)
+            if total.value or total.label:
+                self._values[series] = self._values.get(series, 0) + total.increase
+        self._values = {series: value for series, value in self._values.items() if series.endpoint in present}
+        return dict(self._values)
 
 
 def _counts(balancer: ObservableBalancer[Any], events: EventCounters) -> list[Count]:

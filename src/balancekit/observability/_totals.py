@@ -10,7 +10,7 @@ Requests that end between the last reading and the departure are in no reading, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, TypeVar, final
 
 from balancekit._support.fork import new_lock
 from balancekit.events import Event, Removed
@@ -19,6 +19,10 @@ from balancekit.statistics_view import BalancerStats, EndpointStats
 
 __all__ = ["Count", "EndpointTotals", "Total", "by_id", "tokens_of", "with_leaving"]
 
+Result = TypeVar("Result")
+
+MAX_READINGS: Final = 8
+"""The most readings under no lock. So many changes during readings mean that endpoints come and go all the time."""
 MAX_REMOVED: Final = 1_000
 """The most endpoints that have left whose totals are kept. At the next reading, those removed first are dropped."""
 
@@ -123,21 +127,39 @@ class EndpointTotals:
     [10]
     """
 
-    __slots__ = ("_lock", "_present", "_removed")
+    __slots__ = ("_changes", "_lock", "_present", "_removed")
 
     def __init__(self) -> None:
         self._lock = new_lock()
+        self._changes = 0
+        """The number of readings and removals."""
         self._present: dict[str, dict[tuple[str, str], _Sums]] = {}
         self._removed: dict[str, dict[tuple[str, str], _Sums]] = {}
 
     def read(self, counts: Callable[[], Iterable[Count]]) -> list[Total]:
-        """Return the totals for some counts. The function is called under the lock, so that no removal comes in between."""
-        with self._lock:
-            return self._read(counts)
+        """Return the totals for some counts. See :meth:`read_into`."""
+        return self.read_into(counts, lambda totals: totals)
 
-    def _read(self, counts: Callable[[], Iterable[Count]]) -> list[Total]:
+    def read_into(
+        self, counts: Callable[[], Iterable[Count]], take: Callable[[list[Total]], Result]
+    ) -> Result:
+        """Return what a function makes of the totals for some counts. It is called under the lock, and so in the order of readings.
+
+        The counts are read under no lock, because reading them calls the clock and the listeners of the application. They
+        are read again if another reading or a removal came in between. After some of these they are read under the lock.
+        """
+        for _ in range(MAX_READINGS):
+            changes, found = self._changes, list(counts())
+            with self._lock:
+                if changes == self._changes:
+                    return take(self._read(found))
+        with self._lock:
+            return take(self._read(counts()))
+
+    def _read(self, counts: Iterable[Count]) -> list[Total]:
+        self._changes += 1
         found: dict[tuple[str, str, str], list[int]] = {}
-        for one in counts():
+        for one in counts:
             if not one.leaving and one.endpoint not in self._present:
                 self._present[one.endpoint] = self._removed.pop(one.endpoint, {})
             found.setdefault(one[:3], [0, 0])[one.leaving] += one.value
@@ -163,6 +185,7 @@ class EndpointTotals:
         """Keep the totals of a removed endpoint."""
         if isinstance(event, Removed):
             with self._lock:
+                self._changes += 1
                 self._keep(event.endpoint)
 
     def _keep(self, endpoint: str) -> None:
