@@ -9,6 +9,7 @@ Source: gdnsd 3.8.1; 83 recorded traces, all reproduced.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from random import Random
@@ -65,6 +66,10 @@ def up_threshold(threshold: float, total: int) -> Fraction:
     return Fraction(math.ceil(share * valid.integer("total", total, minimum=1)), total)
 
 
+TTL: Final = re.compile("([0-9]{1,10})(?:/([0-9]{1,10}))?")
+"""Bounds of a TTL in a zone file."""
+
+
 @checked_arguments
 def ttl_limits(text: str) -> Ttl:
     """Return the bounds that a TTL ``MAX/MIN`` in a zone file sets. If MIN is left out, it is half of MAX.
@@ -82,12 +87,11 @@ def ttl_limits(text: str) -> Ttl:
     >>> ttl_limits("300/30"), ttl_limits("90")
     (Ttl(minimum=30, maximum=300), Ttl(minimum=45, maximum=90))
     """
-    largest, _, least = text.partition("/")
-    try:
-        maximum = int(largest)
-        return Ttl(minimum=int(least) if least else maximum // 2, maximum=maximum)
-    except ValueError:
-        raise ConfigurationError("text", text, "whole seconds as MAX or MAX/MIN") from None
+    found = TTL.fullmatch(text)
+    if found is None:
+        raise ConfigurationError("text", text, "whole seconds as MAX or MAX/MIN")
+    maximum = int(found[1])
+    return Ttl(minimum=int(found[2]) if found[2] else maximum // 2, maximum=maximum)
 
 
 class ServiceType(Record):

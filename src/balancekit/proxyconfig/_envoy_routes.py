@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, final
 
 from balancekit.compat import envoy
+from balancekit.compat.envoy._routes import whole_64
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._envoy_decide import ClientAddress, Cookie, SentPath, header_name, header_of, seen
 from balancekit.proxyconfig._envoy_match import needed, read_match, shown
@@ -103,7 +104,7 @@ class Action:
             value = envoy.request_hash(self.hash_policy, seen(request))
         elif self.by_header:
             text = header_of(request, self.by_header)
-            value = int(text) if text is not None and text.isascii() and text.isdecimal() else None
+            value = None if text is None else whole_64(text)
         if value is None:
             shares: dict[str, float] = {}
             for one in self.weighted:

@@ -92,7 +92,9 @@ def answer_of(directive: Directive, variables: VariableSource) -> Answer:
     if first.isascii() and first.isdecimal():
         if len(first.lstrip("0")) > 3:
             raise ProxyConfigError(directive.origin, f"return {first}: a status is 0 to 999")
-        return Answer(int(first), Template(directive.args[1] if len(directive.args) > 1 else "", variables))
+        return Answer(
+            int(first[-3:]), Template(directive.args[1] if len(directive.args) > 1 else "", variables)
+        )
     if len(directive.args) > 1 or not first.startswith(("http://", "https://", "$scheme")):
         raise ProxyConfigError(
             directive.origin, f"return {first}: a status, or a URL with its scheme, is expected"

@@ -213,7 +213,7 @@ def _haproxy(_: ProxyConfig, pool: Pool) -> PoolModel:
     settings = pool.settings
     notes = []
     retries = settings.get("retries")
-    attempts = 1 + (int(retries) if isinstance(retries, str) and retries.isdecimal() else DEFAULT_RETRIES)
+    attempts = 1 + (int(retries[:9]) if isinstance(retries, str) and retries.isdecimal() else DEFAULT_RETRIES)
     if attempts > 1 and not settings.get("option redispatch"):
         attempts = 1
         notes.append("without option redispatch retries go to the same server: one attempt is simulated")

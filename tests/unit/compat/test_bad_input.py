@@ -64,6 +64,10 @@ WRONG = {
         "records",
         lambda: rotation.RrsetOrder("none").arrange(["a" * 300], Random(1)),
     ),
+    "a TTL with a sign": ("text", lambda: gdnsd.ttl_limits("+5")),
+    "a TTL with another script's digits": ("text", lambda: gdnsd.ttl_limits("\N{ARABIC-INDIC DIGIT FIVE}")),
+    "a TTL of many digits": ("text", lambda: gdnsd.ttl_limits("1" * 5000)),
+    "a TTL without its minimum": ("text", lambda: gdnsd.ttl_limits("90/")),
     "latitude": ("latitude", lambda: route53.geoproximity(lambda _: Location(), {"a": (91.0, 0.0, 0)})),
     "longitude": (
         "longitude",

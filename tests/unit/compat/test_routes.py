@@ -561,7 +561,8 @@ class TestEnvoy:
     @pytest.mark.parametrize(
         ("values", "pool"),
         [(["7"], "b"), (["+7"], "b"), (["007"], "b"), (["7", "7"], "a"), (["-7"], "a"), (["7x"], "a"), ([str((1 << 64) + 7)], "a"),
-         ([str((1 << 64) - 1)], "b"), ([], "a")],
+         ([str((1 << 64) - 1)], "b"), ([], "a"), pytest.param(["1" * 5000], "a", id="many digits"),
+         pytest.param(["0" * 5000 + "7"], "b", id="many zeros")],
     )  # fmt: skip
     def test_the_value_of_weighted_clusters(self, values, pool):
         """One decimal number of 64 bits counts; without it, where Envoy draws, the first cluster is taken."""
@@ -641,6 +642,30 @@ class TestGateway:
                 [{"name": "l"}],
                 [{"name": "r", "rules": [{"pool": "x", "matches": [{"path": {"type": "Glob"}}]}]}],
             )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sample", "holds"),
+    [
+        ("ge 9", "1" * 5000, True),
+        ("lt 0", "-" + "1" * 5000, True),
+        ("lt 9", "+" + "0" * 5000 + "7", True),
+        (f"ge {'1' * 5000}", "9", False),
+        (f"le {'0' * 5000}9", "7", True),
+    ],
+    ids=[
+        "a long sample",
+        "a long negative sample",
+        "a sample of zeros",
+        "a long pattern",
+        "a pattern of zeros",
+    ],
+)
+def test_numbers_of_any_length_are_limited_to_64_bits(pattern, sample, holds):
+    """A sample or a pattern of thousands of digits is a number at the end of the range, and no error."""
+    rule = {"pool": "yes", "if": [[{"fetch": "hdr", "arg": "x", "match": "int", "patterns": [pattern]}]]}
+    table = haproxy.UseBackend([rule], default="no")
+    assert (table.route(asked(headers={"X": sample})).pool == "yes") is holds
 
 
 def test_no_request_raises():

@@ -132,6 +132,34 @@ def test_what_envoy_answers_by_itself_has_no_server(written):
     assert config.route(ProxyRequest("/", port=8080)).pool == "shop"
 
 
+@pytest.mark.parametrize(
+    ("values", "pool"),
+    [
+        (["3"], "plain"),
+        (["+3"], "plain"),
+        (["2"], "shop"),
+        (["0" * 5000 + "3"], "plain"),
+        ([str((1 << 64) - 1)], "plain"),
+        ([str(1 << 64)], None),
+        (["1" * 5000], None),
+        (["3", "3"], None),
+        (["-3"], None),
+        (["x"], None),
+        ([], None),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_header_chooses_among_weighted_clusters(written, values, pool):
+    """One decimal number of 64 bits chooses by itself; without one, the cluster is drawn by weight."""
+    clusters = "clusters: [{name: shop, weight: 3}, {name: plain, weight: 1}]"
+    text = ENVOY.replace(clusters, f"{clusters}, header_name: x-r")
+    found = read_envoy(written(text)).route(
+        ProxyRequest("/some", headers=tuple(("X-R", value) for value in values))
+    )
+    assert found.pool == pool
+    assert found.shares == ({} if pool else {"shop": 0.75, "plain": 0.25})
+
+
 def test_what_is_not_modelled_is_listed_with_its_line(written):
     """What is not modelled is listed with its line, and none is skipped."""
     config = read_envoy(written(ENVOY))

@@ -127,6 +127,7 @@ def test_the_right_server_says_how_requests_are_read(key_of, name, value, where)
         ("if ($arg_a = b) { return 403; } return 299;", 403),
         ("return 299; if ($arg_a = b) { return 403; }", 299),
         ("return 299; return 403;", 299),
+        pytest.param(f"return {'0' * 5000}403;", 403, id="zeros before a status"),
         ("break; if ($arg_a = b) { return 403; } proxy_pass http://u;", None),
         ("break; return 403; proxy_pass http://u;", None),
         ("proxy_pass http://u; return 403;", 403),

@@ -49,6 +49,8 @@ IN_URL: Final = re.compile(
 """The authority of an absolute target, the address in brackets and the port. User information before an at sign is dropped."""
 MAX_PORT: Final = 65_535
 DECIMAL: Final = re.compile(r"\+?[0-9]+")
+MAX_DIGITS_64: Final = 20
+"""Digits of the largest number of 64 bits."""
 NOT_SENT: Final = re.compile(r"[^\x21-\x7e]")
 SCHEMES: Final = ("http://", "https://")
 METHODS: Final = frozenset(
@@ -312,9 +314,8 @@ class _Route:
         texts = parts.headers.get(self._header, ())
         if self._by == "hash":
             value = header_hash(map(raw_bytes, texts))
-        elif len(texts) == 1 and self._by == "header" and DECIMAL.fullmatch(texts[0]):
-            value = int(texts[0])
-            value = value if value < 1 << 64 else 0
+        elif len(texts) == 1 and self._by == "header":
+            value = whole_64(texts[0]) or 0
         place = value % self._total
         for pool, weight in self._clusters:
             place -= weight
@@ -388,3 +389,12 @@ def _without_port(host: str, *, digits: bool) -> str:
     if place < 0 or host.rfind("]") > place:
         return host
     return host[:place] if not digits or host[place + 1 :].isdecimal() else host
+
+
+def whole_64(text: str) -> int | None:
+    """Return the whole number of 64 bits that a text is, ``None`` for any other text."""
+    digits = text.removeprefix("+").lstrip("0")
+    if DECIMAL.fullmatch(text) is None or len(digits) > MAX_DIGITS_64:
+        return None
+    value = int(digits or "0")
+    return value if value < 1 << 64 else None

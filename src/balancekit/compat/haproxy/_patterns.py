@@ -24,6 +24,7 @@ DOM: Final = "/?.:"
 WORDS: Final = {"dir": DIR, "dom": DOM}
 NUMBER: Final = re.compile(r"-?[0-9]+")
 LEADING: Final = re.compile(r"[-+]?[0-9]+")
+MAX_DIGITS: Final = 20
 INT_64: Final = (-(1 << 63), (1 << 63) - 1)
 RANGES: Final[dict[str, tuple[str, int]]] = {
     "eq": ("{}", 0),
@@ -100,7 +101,14 @@ def value_matcher(pattern: str) -> Matcher:
 def leading(sample: str) -> int:
     """Return the integer at the start of a sample, limited to 64 bits; 0 if there is none."""
     found = LEADING.match(sample)
-    return min(max(int(found[0]), INT_64[0]), INT_64[1]) if found is not None else 0
+    return _limited(found[0]) if found is not None else 0
+
+
+def _limited(text: str) -> int:
+    """Return the integer that a text is, limited to 64 bits."""
+    digits = text.lstrip("+-").lstrip("0")[:MAX_DIGITS]  # as many give one beyond the limit
+    number = int(digits or "0") * (-1 if text.startswith("-") else 1)
+    return min(max(number, INT_64[0]), INT_64[1])
 
 
 def value(sample: str) -> int:
@@ -174,5 +182,5 @@ def _number(pattern: str) -> Callable[[int], bool]:
 
 def _integer(text: str, pattern: str) -> int:
     if NUMBER.fullmatch(text):
-        return int(text)
+        return _limited(text)
     raise ConfigurationError("patterns", pattern, "a number or a range such as '5', '1:5' or 'ge 5'")
