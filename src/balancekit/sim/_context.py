@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 from typing import Any, TypeAlias
 
+from balancekit._support.functions import plain_function
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.events import Event
@@ -17,7 +18,7 @@ from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.sim._queues import FifoQueue, Server
 from balancekit.sim._services import draws
 
-__all__ = ["Clock", "MakeBalancer", "SimContext", "fresh"]
+__all__ = ["Clock", "MakeBalancer", "SimContext", "fresh", "maker"]
 
 MakeBalancer: TypeAlias = Callable[
     [list[Endpoint[str]], Callable[[], float], Random], ObservableBalancer[str]
@@ -100,6 +101,17 @@ class SimContext:
         """Yield id, queue and service times of each server, in the order of ``servers``."""
         for id, server in self.servers.items():
             yield id, FifoQueue(server, _ignore), self.lengths(id)
+
+
+def maker(value: MakeBalancer) -> MakeBalancer:
+    """Return a function that makes balancers after checking that it takes endpoints, a clock and a generator."""
+    return plain_function(
+        "balancer",
+        value,
+        "a function that makes a balancer, such as "
+        "lambda endpoints, clock, rng: LoadBalancer(endpoints, clock=clock, rng=rng)",
+        takes=3,
+    )
 
 
 def fresh(make: MakeBalancer) -> MakeBalancer:

@@ -20,7 +20,7 @@ from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.sim._arrivals import Arrivals, ClosedLoop, arrival_times
-from balancekit.sim._context import MakeBalancer, SimContext
+from balancekit.sim._context import MakeBalancer, SimContext, maker
 from balancekit.sim._event_loop import Rules, Run
 from balancekit.sim._fast_loop import play
 from balancekit.sim._faults import Add, Drain, Fault, Remove, absent_at_first
@@ -54,8 +54,8 @@ class Simulation(ConstructorRepr):
     arrivals
         The arrival process. :class:`ClosedLoop` is for callers that wait for their responses.
     balancer
-        Function that makes a balancer from endpoints, a clock and a random generator. The default makes a
-        ``LoadBalancer`` with default options.
+        Function that makes a balancer from endpoints, a clock and a random generator, and passes the last two on: a
+        balancer with another clock measures real seconds. The default makes a ``LoadBalancer`` with default options.
     balancers
         Number of balancers, >= 1. They model separate client processes: each sees only its own requests. Each request
         goes through a random one; requests of one caller of a ``ClosedLoop`` always go through the same one.
@@ -80,12 +80,13 @@ class Simulation(ConstructorRepr):
     ------
     ConfigurationError
         If ``servers`` is empty or holds something other than ``Server``, or ``arrivals`` has no method
-        ``times``. If a number is outside its bounds, ``keys`` or ``costs`` is not callable, a fault names an
-        unknown endpoint, or faults add all endpoints later.
+        ``times``. If ``balancer`` is no function of three arguments, a number is outside its bounds, ``keys`` or
+        ``costs`` is not callable, a fault names an unknown endpoint, or faults add all endpoints later.
 
     Notes
     -----
-    *Guarantee.* Equal arguments give equal reports, in any process and on any machine.
+    *Guarantee.* Equal arguments give equal reports, in any process and on any machine, if ``balancer`` passes the clock and
+    the generator on.
 
     *When not to use it:* for several tiers of balancers, use :class:`TierSimulation`; for DNS caches, use
     :class:`DnsSimulation`.
@@ -123,7 +124,7 @@ class Simulation(ConstructorRepr):
         valid.instance("arrivals", arrivals, "times", allowed="arrivals such as Poisson(rate=100.0)")
         self._servers = dict(servers)
         self._arrivals = arrivals
-        self._make = balancer
+        self._make = maker(balancer)
         self._balancers = valid.integer("balancers", balancers, minimum=1)
         self._rules = Rules(
             attempts=valid.integer("attempts", attempts, minimum=1),

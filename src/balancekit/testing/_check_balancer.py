@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from balancekit._support.extras import extra
+from balancekit._support.functions import plain_function
 
 with extra("testing"):
     from hypothesis import Phase, settings
@@ -78,8 +79,7 @@ def check_balancer(
     True
     """
     valid.integer("min_visits", min_visits, minimum=1)
-    if not callable(make):
-        raise ConfigurationError("make", make, WANTED)
+    plain_function("make", make, WANTED, takes=3)
     one, another = (make([Endpoint("a")], ManualClock(), Random(0)) for _ in range(2))
     if one is another is not None:
         raise ConfigurationError("make", make, WANTED)

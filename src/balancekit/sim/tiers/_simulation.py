@@ -23,7 +23,7 @@ from balancekit.gslb import Client, Policy, Query, ResolverCache, Ttl, WeightedO
 from balancekit.health import AccruedFailures
 from balancekit.l7 import Route, RouteTable
 from balancekit.protocols import ObservableBalancer
-from balancekit.sim._context import Clock, MakeBalancer, fresh
+from balancekit.sim._context import Clock, MakeBalancer, fresh, maker
 from balancekit.sim.tiers._report import TierReport
 from balancekit.sim.tiers._site_state import MakeRoutes, SiteState
 from balancekit.sim.tiers._sites import TIERS, Loss, Site
@@ -179,8 +179,10 @@ class TierSimulation(ConstructorRepr):
             interval=interval,
             l4_down=l4_down,
         )
-        self._balancer: Final = plain_function("balancer", balancer, "a function")
-        self._routes: Final = plain_function("routes", routes, "a function")
+        self._balancer: Final = maker(balancer)
+        self._routes: Final = plain_function(
+            "routes", routes, "a function that makes a RouteTable from a balancer", takes=1
+        )
         self._losses: Final = _non_overlapping([self._checked(loss) for loss in losses])
         self._seed: Final = valid.integer("seed", seed, minimum=0)
 
