@@ -14,15 +14,17 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
+import httpx2
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 
-from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices
+from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices, RoundRobin
 from balancekit._support import fork
 from balancekit._support.log import LateLog
 from balancekit.adapters._vrrp_core import clock
+from balancekit.adapters.httpx2 import BalancedTransport
 from balancekit.adapters.vrrp import VrrpThread
 from balancekit.checks import ThreadChecks, ThreadScrapes
 from balancekit.checks._schedule import Schedule
@@ -188,6 +190,27 @@ def test_lists_of_a_balancer_of_the_application(watch: Watch, name: str) -> None
     before = watch.calls["endpoints"]
     with runner:
         watch.wait_for("endpoints", before + 5)
+
+
+def test_lists_and_clocks_of_transports(watch: Watch) -> None:
+    """The clock of an adapter, the list of its balancer and the maker of its transports are called under no lock."""
+    lb = LoadBalancer(["a:80", "b:80"], selector=RoundRobin())
+
+    def make(endpoint: Any) -> httpx2.MockTransport:
+        return watch.at("make", httpx2.MockTransport(lambda request: httpx2.Response(200)))
+
+    transport = BalancedTransport(
+        Watched(lb, watch), transport_factory=make, clock=lambda: watch.at("clock", time.monotonic())
+    )
+    with httpx2.Client(transport=transport) as client:
+        for _ in range(4):
+            assert client.get("http://orders/").status_code == 200
+        lb.add("c:80")
+        watch.calls.clear()
+        lb.remove("a:80")
+        for _ in range(4):
+            assert client.get("http://orders/").status_code == 200
+    assert set(watch.calls) == {"clock", "endpoints", "make"}
 
 
 def test_pages_that_cannot_be_read(watch: Watch) -> None:

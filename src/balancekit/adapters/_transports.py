@@ -78,6 +78,7 @@ class TransportPool(Generic[InnerTransport]):
     __slots__ = (
         "__weakref__",
         "_balancer",
+        "_changes",
         "_clock",
         "_closing",
         "_drain_timeout",
@@ -108,6 +109,8 @@ class TransportPool(Generic[InnerTransport]):
         self._closing: list[InnerTransport] = []
         self._present: frozenset[str] | None = None
         """Ids of the pool since the last change of members, made on first use."""
+        self._changes = 0
+        """The number of changes of members."""
         self.departed = False
         """Whether some endpoint has left, so that :meth:`leave` is worth a call."""
         self.opening: Opening = Opening()
@@ -128,30 +131,36 @@ class TransportPool(Generic[InnerTransport]):
         fresh: Route[InnerTransport] = Route(node)
         if self._stop is None:  # another client shares what one has closed
             self._listen()
-        with self._lock:
-            route = self._routes.get(node.id)
-            if route is not None and route.node is node and route.target is fresh.target:
-                return route  # another thread was faster
-            if self._present is None:
-                self._present = frozenset([endpoint.id for endpoint in self._balancer.endpoints])
-            if node.id in self._present:  # else it was picked just before it was removed
-                self._depart(node.id)
-                self._routes[node.id] = fresh
-        return fresh
+        while True:
+            # The list and the clock are the application's, which may have locks of its own: they are read under no lock.
+            changes, present, now = self._changes, self._present, self._clock()
+            if present is None:
+                present = frozenset([endpoint.id for endpoint in self._balancer.endpoints])
+            with self._lock:
+                route = self._routes.get(node.id)
+                if route is not None and route.node is node and route.target is fresh.target:
+                    return route  # another thread was faster
+                if changes != self._changes:
+                    continue
+                self._present = present
+                if node.id in present:  # else it was picked just before it was removed
+                    self._depart(node.id, now)
+                    self._routes[node.id] = fresh
+            return fresh
 
     def open(self, route: Route[InnerTransport], name: str | None) -> InnerTransport:
         """Return the transport of a route under a TLS name, made on first use; ``None`` for no TLS."""
         known = route.transports.get(name)
         if known is not None:
             return known
-        fresh = self._make(route.node.endpoint)
+        now, fresh = self._clock(), self._make(route.node.endpoint)
         with self._lock:
             made = route.transports.setdefault(name, fresh)  # that of another thread, perhaps: ours is unused
             if len(route.transports) > MAX_TLS_NAMES:
-                self._leave(route.node, route.transports.pop(next(iter(route.transports))))
+                self._leave(route.node, route.transports.pop(next(iter(route.transports))), now)
             if made is not fresh or self._routes.get(route.node.id) is not route:
                 # It is unused, or its endpoint has left meanwhile.
-                self._leave(route.node, fresh)
+                self._leave(route.node, fresh, now)
         return made
 
     def leave(self) -> Iterator[InnerTransport]:
@@ -186,6 +195,7 @@ class TransportPool(Generic[InnerTransport]):
         with self._lock:
             self.opening.closed = True
             self.opening = Opening()
+            self._changes += 1
             self._stop = self._present = None
             self._closing = self._open()  # no loop under a lock
             self._routes.clear()
@@ -213,19 +223,21 @@ class TransportPool(Generic[InnerTransport]):
             self._closing = list(filter(partial(is_not, inner), self._closing))
 
     def _on_event(self, event: Event) -> None:
-        with self._lock:
-            if isinstance(event, Removed):
+        if isinstance(event, Removed | Added):
+            with self._lock:
+                self._changes += 1
                 self._present = None
-                self._depart(event.endpoint)
-            elif isinstance(event, Added):
-                self._present = None
+        if isinstance(event, Removed):
+            now = self._clock()
+            with self._lock:
+                self._depart(event.endpoint, now)
 
-    def _depart(self, id: str) -> None:
+    def _depart(self, id: str, now: float) -> None:
         route = self._routes.pop(id, None)
         if route is not None:
             for inner in route.transports.values():
-                self._leave(route.node, inner)
+                self._leave(route.node, inner, now)
 
-    def _leave(self, node: Node, inner: InnerTransport) -> None:
-        self._leaving.append((node, self._clock() + self._drain_timeout, inner))
+    def _leave(self, node: Node, inner: InnerTransport, now: float) -> None:
+        self._leaving.append((node, now + self._drain_timeout, inner))
         self.departed = True
