@@ -70,6 +70,29 @@ def test_endpoints_that_are_no_files_are_planned_as_before(folder, capsys):
     assert '"vnodes"' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], "--key=None"),
+        (["--key", "user"], "--key='user'"),
+        (["--key", "client", "--listen", "8080"], "--listen='8080'"),
+        (["--key", "client", "--routes", "routes.toml"], "--routes='web'"),
+        (["routes.toml"], "write --routes"),
+    ],
+    ids=["missing key", "key", "listen", "routes", "routes as a balancer"],
+)
+def test_mistakes_of_an_export_name_the_option(folder, capsys, words, named):
+    """What an option of an export says wrong is named by the option."""
+    (folder / "ring.toml").write_text('endpoints = ["10.0.0.1:80"]\nbalancer = { selector = "RingHash" }\n')
+    (folder / "routes.toml").write_text('[[route]]\nname = "site"\nto = "web"\n')
+    pools = [] if words == ["routes.toml"] else ["ring.toml"]
+    assert main(["export", *pools, *words, "--to", "nginx"]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.count("\n") == 1
+    assert named in written.err
+
+
 def test_lists_of_other_programs_are_read(folder, capsys):
     """A byte order mark at the head of a list is left out, and so are comments among requests."""
     (folder / "ids.txt").write_bytes(MARK + b"a\r\nb\r\n")

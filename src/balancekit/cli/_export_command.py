@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +61,29 @@ def run_export(options: argparse.Namespace) -> int:
         name, equals, path = text.partition("=")
         name, path = (name, path) if equals else (Path(text).stem, text)
         document = read_document(Path(_own_file(path)))
-        with in_file(path):
+        if "route" in document:
+            raise ConfigurationError(
+                "FILE", path, "the configuration of a balancer; for a file of routes write --routes"
+            )
+        with in_file(path), _by_option("key"):
             pools.append(export_pool(name, document, key=options.key, environ=os.environ))
-    found = export_config(pools, options.to, routes=_routes(options.routes), listen=options.listen)
+    with _by_option("routes", "listen"):
+        found = export_config(pools, options.to, routes=_routes(options.routes), listen=options.listen)
     sys.stdout.write(found.text)
     for one in found.differences:
         remark(f"differs: {one}")
     return 1 if options.strict and found.differences else 0
+
+
+@contextmanager
+def _by_option(*parameters: str) -> Iterator[None]:
+    """Name a parameter in errors by the option that sets it."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if error.parameter not in parameters:
+            raise
+        raise ConfigurationError(f"--{error.parameter}", error.value or None, error.allowed) from None
 
 
 def _own_file(path: str) -> str:
