@@ -833,3 +833,28 @@ class TestSignals:
         monkeypatch.setattr(cli, "_command", lambda _options: 7)
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(main, ["bench"]).result() == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["check", "127.0.0.1:1", "--path", "healthz"], "--path='healthz'"),
+        (["check", "127.0.0.1:1", "--path=healthz"], "--path='healthz'"),
+        (["plan", "a,b", "a,c", "--vnodes", "0"], "--vnodes=0"),
+        (["plan", "a,b", "a,c", "--imbalance", "-1"], "--imbalance=-1.0"),
+        (["plan", "a,b", "a,c", "--algorithm", "maglev", "--size", "4"], "--size=4"),
+        (["explain", "zone.toml", "www", "--subnet", "1.2.3.4/99"], "--subnet='1.2.3.4/99'"),
+        (["vrrp", "run", "--interface", "none-such", "--vrid", "5", "--address", "192.0.2.1"], "--interface"),
+        (["plan", "a,a", "b"], ": endpoints='a'"),
+    ],
+    ids=["word", "equals sign", "whole number", "number", "prime", "kind of file", "interface", "no option"],
+)
+def test_a_wrong_value_of_an_option_is_named_by_the_option(words, named, tmp_path, monkeypatch, capsys):
+    """A value that an option gave and the library refuses is named by the option; others keep their names."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zone.toml").write_text(
+        '[zone]\norigin = "x.test"\nprimary = "ns1"\ncontact = "admin"\n[endpoints]\na = "192.0.2.1"\n'
+        '[names.www]\npolicy = "rotation"\nendpoints = ["a"]\n'
+    )
+    assert main(words) == 2
+    assert named in capsys.readouterr().err

@@ -34,7 +34,7 @@ from balancekit.cli._status import (
     warning_lines,
 )
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
-from balancekit.errors import BalancekitError
+from balancekit.errors import BalancekitError, ConfigurationError
 
 __all__ = ["main"]
 
@@ -101,7 +101,7 @@ def _run(parser: Parser, arguments: Sequence[str] | None) -> int:
     if options.command is None:
         parser.print_help()
         return _flushed(sys.stdout)
-    return _guarded(options, sys.stdout)
+    return _guarded(options, sys.stdout, sys.argv[1:] if arguments is None else arguments)
 
 
 def _flushed(output: TextIO) -> int:
@@ -247,7 +247,7 @@ def _add_top(commands: Any) -> None:
     top.add_argument("--json", action="store_true", help="print one line of data per interval")
 
 
-def _guarded(options: argparse.Namespace, output: TextIO) -> int:
+def _guarded(options: argparse.Namespace, output: TextIO, words: Sequence[str]) -> int:
     """Run a command; return its exit status. If it fails, print the reason on one line."""
     name = " ".join(["balancekit", options.command, *_subcommand(options)])
     try:
@@ -260,7 +260,7 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
     except SourceUnavailableError as error:
         return complain(name, error, EXIT_FAILED)
     except BalancekitError as error:
-        return complain(name, _located(error), EXIT_REFUSED)
+        return complain(name, _located(_by_option(error, options, words)), EXIT_REFUSED)
     except UnicodeEncodeError as error:
         discard(output)
         unknown = ascii(error.object[error.start])
@@ -278,6 +278,20 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
         discard(output)
         return complain(name, "interrupted", EXIT_INTERRUPTED)
     return status
+
+
+def _by_option(error: BalancekitError, options: argparse.Namespace, words: Sequence[str]) -> BalancekitError:
+    """Return an error with the option in place of the parameter that it sets, if the value was given by that option."""
+    if not isinstance(error, ConfigurationError) or hasattr(error, "__notes__"):
+        return error
+    option = f"--{error.parameter.replace('_', '-')}"
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        text = value if equals else after
+        read = getattr(options, error.parameter, text)  # options of a kind of files are read later
+        if name == option and error.value in (text, read):
+            return ConfigurationError(option, error.value, error.allowed)
+    return error
 
 
 def _located(error: BalancekitError) -> str:
