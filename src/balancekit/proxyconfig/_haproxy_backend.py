@@ -106,7 +106,7 @@ class _BackendLines:
         """Read one line."""
         first = line.words[0]
         if first == "balance":
-            self._balance = line
+            self._balance = line if len(line.words) > 1 else Line(("balance", "roundrobin"), line.origin)
         elif first in self._directives:
             if len(line.words) < 2:
                 raise ProxyConfigError(line.origin, f"{first} needs a value")

@@ -44,7 +44,7 @@ def read_balance(
     ProxyConfigError
         If a value is not allowed, with the line that has it.
     """
-    found = BALANCE.fullmatch((line.words[1] if len(line.words) > 1 else "") or "roundrobin")
+    found = BALANCE.fullmatch(line.words[1] or "roundrobin")
     if found is None:
         raise ProxyConfigError(line.origin, "balance has a method")
     name, argument, words = found[1], found[2], line.words[2:]

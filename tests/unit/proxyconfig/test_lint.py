@@ -161,3 +161,16 @@ def test_an_expression_below_a_prefix_is_found_only_if_all_its_paths_are_there(
     )
     rules = [one.rule for one in lint_config(read_config(str(path)))]
     assert rules == ["unreachable-route"] * found
+
+
+@pytest.mark.parametrize("balance", ["", "balance", 'balance ""', "balance roundrobin"])
+def test_balance_without_a_method_is_round_robin(tmp_path, balance):
+    """A ``balance`` without a method, and none at all, are round robin to the reader and to all findings."""
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(
+        "defaults\n mode http\nfrontend f\n bind :80\n default_backend b\n"
+        f"backend b\n {balance}\n server a 10.0.0.1:80 check slowstart 10s\n"
+    )
+    config = read_config(str(path))
+    assert config.pools["b"].method == "roundrobin"
+    assert lint_config(config) == ()
