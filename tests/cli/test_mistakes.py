@@ -221,7 +221,7 @@ def test_an_interval_that_no_advert_carries_is_named_with_its_bounds(words, allo
     assert main(["vrrp", "replay", str(log), "--source", "192.0.2.1", *ROUTER, *words]) == 2
     value = float(words[1])
     assert capsys.readouterr().err == (
-        f"balancekit vrrp replay: interval={value!r} is not allowed: expected {allowed}\n"
+        f"balancekit vrrp replay: --interval={value!r} is not allowed: expected {allowed}\n"
     )
 
 
