@@ -706,3 +706,47 @@ def test_wrong_arguments_are_refused(make, parameter):
     """Each wrong argument is refused by the name of its parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()
+
+
+CHILDREN_THAT_LOCK = """
+import os, signal, threading, time
+from balancekit import LoadBalancer
+from balancekit.discovery import Refresh, ThreadDiscovery
+
+lock = threading.Lock()  # renewed as logging renews its own
+
+def renew():
+    time.sleep(0.1)  # a thread that was started before waits now
+    lock._at_fork_reinit()
+
+os.register_at_fork(before=lock.acquire, after_in_child=renew, after_in_parent=lock.release)
+seen = []
+
+def resolve():
+    with lock:
+        seen.append(1)
+    return ["a:80"]
+
+statuses = set()
+with ThreadDiscovery(LoadBalancer(["a:80"]), resolve, refresh=Refresh(interval=0.01)) as discovery:
+    for generation in range(3):
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            known = len(seen)
+            while len(seen) < known + 3:
+                time.sleep(0.001)
+            discovery.stop()
+            os._exit(0)
+        statuses.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(statuses)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_thread_of_a_child_starts_when_all_locks_are_renewed():
+    """In a forked child the thread starts after the modules that were imported later than the library have renewed their locks."""
+    run = subprocess.run(
+        [sys.executable, "-c", CHILDREN_THAT_LOCK], check=False, capture_output=True, text=True, timeout=300
+    )
+    assert (run.stdout, run.stderr) == ("{0}\n", "")

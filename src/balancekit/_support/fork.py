@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import _thread
 import os
+import sys
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 __all__ = [
     "ThreadLocal",
     "call_in_child",
+    "call_last_in_child",
     "new_condition",
     "new_lock",
     "owned",
@@ -47,6 +50,8 @@ class StartsOver(Protocol):
         ...
 
 
+_LAST: Final[list[Callable[[], object]]] = []
+"""What :func:`call_last_in_child` has been given in this child."""
 _LOCKS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 _OWNERS: Final[weakref.WeakSet[StartsOver]] = weakref.WeakSet()
 
@@ -112,6 +117,14 @@ def call_in_child(owner: StartsOver) -> None:
     _OWNERS.add(owner)
 
 
+def call_last_in_child(function: Callable[[], object]) -> None:
+    """Call a function in this forked child after the other modules have renewed their locks. Called from ``after_fork`` only.
+
+    Start threads there: a thread that waits for a lock of ``logging`` while ``logging`` renews it would wait for ever.
+    """
+    _LAST.append(function)
+
+
 def _after_fork() -> None:
     for lock in list(_LOCKS):
         if not owned(lock):  # the forking thread may hold one: it forks in a hook or a signal handler
@@ -126,5 +139,30 @@ def _after_fork() -> None:
         raise errors[0]
 
 
+class _LastHook:
+    """A hook that the interpreter calls after those of all modules that were imported before the fork.
+
+    Hooks are called in the order of their registration and cannot be removed. So the hook is registered again before a fork
+    if modules were imported meanwhile, and only the latest registration counts.
+    """
+
+    def __init__(self) -> None:
+        self._modules = 0
+        self._latest: object = None
+
+    def before_fork(self) -> None:
+        """Become the last hook."""
+        if len(sys.modules) != self._modules:
+            self._modules = len(sys.modules)
+            latest = self._latest = object()
+            os.register_at_fork(after_in_child=lambda: self._after_fork(latest))
+
+    def _after_fork(self, registration: object) -> None:
+        if registration is self._latest:
+            functions, _LAST[:] = list(_LAST), []
+            for function in functions:
+                function()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_LastHook().before_fork, after_in_child=_after_fork)

@@ -11,11 +11,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from balancekit._support.calls import checked_call
 from balancekit._support.elsewhere import Elsewhere
-from balancekit._support.fork import call_in_child, new_condition
+from balancekit._support.fork import call_in_child, call_last_in_child, new_condition
 from balancekit._support.functions import is_coroutine_function
 from balancekit._support.runner import ThreadRunner, join_all
 from balancekit._support.validation import MAX_WAIT_S
@@ -241,7 +242,7 @@ class ThreadDiscovery(ThreadRunner):
         if was is not None:
             # The child has the parent's list; if all workers refreshed at once, they would flood the source.
             share = random.Random().random() if was.ready else 0.0
-            self._start(delay=share * self._source.refresh.interval)
+            call_last_in_child(partial(self._start, delay=share * self._source.refresh.interval))
 
 
 def _sync(
