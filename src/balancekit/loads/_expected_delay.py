@@ -2,10 +2,11 @@
 
 .. code-block:: text
 
-    value = pace * queue * (queue + 5) / 6 / max(floor, success) ** exponent * reported
+    value = pace * sway * queue * (queue + 5) / 6 / max(floor, success) ** exponent * reported
 
     queue     inflight / capacity + 1
     pace      average over answers of sqrt(latency * min(latency, time since the answer before)), over 200 s
+    sway      1; while answers are few, the root of the last latency over the average root, at most 2
     success   moving average of succeeding (1 s); idle, it heals towards 1 (8 s)
     reported  1 without load reports; with them, how much busier the endpoint says it is than it usually says
 
@@ -21,6 +22,11 @@ changes slowly, and what it *has* is counted in ``inflight``. When it changes fa
 of Krishnan orders endpoints by the time of service times the square of the queue. Pace and queue together come close to
 it where one caller sends all the requests and the endpoint takes one at a time; the full square has more requests wait on
 slow endpoints, which the 99th percentile shows.
+
+*Sway.* The queues of other callers are in latency alone, and an average over 200 s is not what they are now. A caller whose requests
+are rare has almost nothing else to go by, and few answers in its average. So while these are fewer than 25, an answer after a pause of
+four latencies sways the price at once. This fades in about five latencies. A caller with many requests counts its own; to it the last
+latency is noise.
 
 *What is not known.* Of the first endpoints, one that has not answered yet has the mean pace of those that have. Of one that
 joins later the pace of another is guessed, drawn at random. Paces closer to the least one than 15 % and half a standard

@@ -39,6 +39,14 @@ OVERDUE_PACES: Final = 4.0
 UNHEEDED: Final = 4
 """Each request that ends ignored, or cancelled soon, adds its price to the endpoint until an answer comes. If the endpoint has
 answered before, the first ``UNHEEDED`` of them add nothing."""
+MAX_SWAYED_COUNT: Final = 25.0
+SWAY_PAUSE: Final = 4.0
+"""While an average has fewer than ``MAX_SWAYED_COUNT`` answers, one after a pause of more than ``SWAY_PAUSE`` latencies sways the
+price: it shows the queues of other callers."""
+MAX_SWAY: Final = 2.0
+"""The most by which it raises the price, as a factor."""
+SWAY_LATENCIES: Final = 5.0
+"""The time constant of the sway, in latencies."""
 RECENT: Final = 8
 """The number of endpoints with a recent answer that a picker remembers."""
 
@@ -52,6 +60,7 @@ class HotFields:
         "_node",
         "_plain_seat",
         "_root",
+        "_sample",
         "pool",
         "price",
         "recent",
@@ -97,6 +106,7 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
         self._plain_seat: int | None = None  # the same if it has answered, and not failed of late
         self._guess = guess  # at the pace, until the first answer; 0 for the mean of the pool
         self._root = 0.0
+        self._sample = 0.0  # root of the last latency while it sways the price
         self._count = 0.0
         self._answered_at = -math.inf
         self._success: SuccessRate | None = None
@@ -160,7 +170,7 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
     def succeeded(self, latency: float, now: float) -> None:
         """Learn from a plain success of ``latency`` seconds."""
         pool, node = self.pool, self._node
-        # What follows is _average and restate, written out.
+        # What follows is _average, _price and restate, written out.
         since = now - self._answered_at
         sample = sqrt(latency if latency <= since else sqrt(latency * since) if since > 0.0 else 0.0)
         self._count = count = self._count / (1.0 + since * pool.rate) + 1.0
@@ -171,6 +181,11 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
             self._recover(now, since, sample)
             return
         price = root * root
+        if count < MAX_SWAYED_COUNT and since > SWAY_PAUSE * latency:
+            self._sample = sample
+            price = root * sample if sample < MAX_SWAY * root else MAX_SWAY * price
+        else:
+            self._sample = 0.0
         if price < pool.least:  # noqa: PLR1730 - max() is a call
             price = pool.least
         self.price = price
@@ -254,7 +269,7 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
             self._root, self._count, _ = recent
 
     def _price(self, now: float) -> float:
-        price = max(self.pool.least, self.pace)
+        price = max(self.pool.least, self._swayed(now))
         silent = self._silent
         if silent:
             price *= 1 + (max(0, silent - UNHEEDED) if self.known else silent)
@@ -266,11 +281,21 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
             price *= reported.factor(now)
         return price
 
+    def _swayed(self, now: float) -> float:
+        """Return the pace, as the last answer sways it."""
+        sample = self._sample
+        if sample == 0.0:
+            return self.pace
+        root, age = self._root, max(0.0, now - self._answered_at)
+        left = math.exp(-age / (SWAY_LATENCIES * sample * sample))
+        return root * (root + (min(MAX_SWAY * root, sample) - root) * left)
+
     def _average(self, latency: float, now: float) -> None:
         since = max(0.0, now - self._answered_at)
         self._count = self._count / (1.0 + since * self.pool.rate) + 1.0
         self._root += (sqrt(sqrt(latency * min(latency, since))) - self._root) / self._count
         self._answered_at = now
+        self._sample = 0.0
 
     def _meet(self, now: float) -> None:
         """Record that the endpoint has answered, if that is new."""
@@ -297,6 +322,9 @@ class ExpectedDelayLoad(HotFields, StateRepr, prints=("known", "pace", "price"))
     def _recover(self, now: float, since: float, sample: float) -> None:
         """Take a success of an endpoint that failed, or said nothing, of late, that was to be tried, or had never answered."""
         self._silent = 0
+        self._sample = (
+            sample if self._count < MAX_SWAYED_COUNT and since > SWAY_PAUSE * sample * sample else 0.0
+        )
         success = self._success
         if success is not None:
             success.record(1.0, now=now, since=now - since)

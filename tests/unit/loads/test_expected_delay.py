@@ -112,6 +112,81 @@ def test_pace_is_the_average_of_square_roots():
     assert load.pace == pytest.approx(root**2, rel=1e-12)
 
 
+@pytest.mark.parametrize("failed", [False, True], ids=["plain", "after a failure"])
+@pytest.mark.parametrize(
+    ("answers", "latency", "since", "sway"),
+    [
+        (20, 2.25, 9.5, 1.5),
+        (20, 0.25, 10.0, 0.5),
+        (20, 100.0, 1000.0, 10.0),
+        (20, 100.0, 50.0, None),
+        (20, 2.25, 9.0, None),
+        (40, 2.25, 9.5, None),
+    ],
+    ids=["longer", "shorter", "much longer", "longer than the pause", "a short pause", "many answers"],
+)
+def test_an_answer_after_a_pause_sways_the_price_while_answers_are_few(answers, latency, since, sway, failed):
+    """The price is the pace, times the root of the sample over the average root but at most two; over five latencies it fades."""
+    _, (node,) = pool_of("a")
+    load = node.load
+    for at in range(101 - answers, 101):
+        answer(node, 1.0, float(at))
+    if failed:
+        end(node, Outcome.FAILURE, start=100.0, at=100.0)
+    answer(node, latency, 100.0 + since)
+    if failed:
+        load.reset()  # without the price of the failure
+    pace = load.pace
+    times = 1.0 if sway is None else min(2.0, sway / sqrt(pace))
+    assert load.price == pytest.approx(pace * times)
+    load.restate(100.0 + since)
+    assert load.price == pytest.approx(pace * times)
+    assert stated(node) == pytest.approx(pace * times)
+    load.restate(100.0 + since + 5.0 * latency)
+    assert load.price == pytest.approx(pace * (1.0 + (times - 1.0) / math.e))
+    load.restate(100.0 + since + 1e6)
+    assert load.price == pytest.approx(pace)
+
+
+@pytest.mark.parametrize("latency", [5e-324, 1e-200, 1e-12, 1e300])
+def test_answers_of_any_length_leave_prices_that_are_numbers(latency):
+    """Neither the shortest nor the longest latencies nor a clock that steps back make a price infinite or NaN."""
+    pool, (node,) = pool_of("a")
+    answer(node, latency, 100.0)
+    answer(node, 2.0 * latency, 1e303)
+    for now in (1e303, 0.0, 1e308):
+        node.load.restate(now)
+        assert 0.0 < node.load.price <= 4.0 * max(1e-9, latency)
+        pool.advance(now=now)
+
+
+def test_a_clock_that_steps_back_leaves_the_sway_as_it_is():
+    """Threads restate prices in another order than they read the clock; none raises an error."""
+    _, (node,) = pool_of("a")
+    answer(node, 1e-6, 100.0)
+    answer(node, 2e-6, 200.0)
+    swayed = node.load.price
+    assert swayed > 1.05 * node.load.pace
+    node.load.restate(199.0)
+    assert node.load.price == pytest.approx(swayed)
+
+
+@pytest.mark.parametrize("next_end", ["an answer without a pause", "a timeout", "a long wait"])
+def test_the_next_end_replaces_the_sway(next_end):
+    """Whatever says more of the endpoint than the answer after a pause ends its sway."""
+    _, (node,) = pool_of("a")
+    load = node.load
+    answer(node, 1.0, 100.0)
+    answer(node, 4.0, 120.0)
+    assert load.price > 1.05 * load.pace
+    if next_end == "an answer without a pause":
+        answer(node, 4.0, 121.0)
+    else:
+        end(node, Outcome.TIMEOUT if next_end == "a timeout" else Outcome.CANCELLED, start=80.0, at=121.0)
+    load.reset()
+    assert load.price == pytest.approx(load.pace)
+
+
 def test_answers_of_one_moment_and_out_of_order_take_no_time():
     """Two answers at once, or one that is told late, count as no time of the endpoint; nothing is raised."""
     _, (node,) = pool_of("a")
