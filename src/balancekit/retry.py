@@ -48,6 +48,7 @@ class RetryBudget(ConstructorRepr):
 
     Example
     -------
+    >>> from balancekit.retry import RetryBudget
     >>> budget = RetryBudget(ratio=0.2, reserve=0.0)
     >>> for _ in range(10):
     ...     budget.deposit(now=0.0)

@@ -113,6 +113,7 @@ def balanced(
     -------
     >>> import asyncio, aiohttp
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.adapters.aiohttp import balanced
     >>> orders = LoadBalancer(["127.0.0.1:9", "[::1]:9"])      # nothing listens at port 9
     >>> async def main():
     ...     async with aiohttp.ClientSession(middlewares=[balanced("orders", orders)]) as session:

@@ -100,6 +100,7 @@ class ExpectedDelay(Policy):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.loads import ExpectedDelay
     >>> lb = LoadBalancer(["a", "b"], load=ExpectedDelay())
     """
 

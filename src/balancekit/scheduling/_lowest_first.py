@@ -111,6 +111,7 @@ class LowestFirst(StateRepr, Generic[C], prints=()):
     >>> from threading import RLock
     >>> from balancekit import Endpoint, Node
     >>> from balancekit.loads import InFlight
+    >>> from balancekit.scheduling import LowestFirst
     >>> nodes = [Node(Endpoint(id), InFlight()) for id in "ab"]
     >>> heap = LowestFirst({node: lambda node=node: node.inflight for node in nodes}, Random(1), RLock())
     >>> first = heap.lowest()

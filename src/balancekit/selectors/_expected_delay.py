@@ -68,6 +68,7 @@ class ShortestExpectedDelay(ConstructorRepr):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.selectors import ShortestExpectedDelay
     >>> lb = LoadBalancer(["a", "b"], selector=ShortestExpectedDelay())
     >>> first, second = lb.acquire(), lb.acquire()
     >>> first.target != second.target

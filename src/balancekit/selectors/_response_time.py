@@ -44,6 +44,7 @@ class LeastResponseTime(ConstructorRepr):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.selectors import LeastResponseTime
     >>> lb = LoadBalancer(["a", "b"], selector=LeastResponseTime())
     >>> first, second = lb.acquire(), lb.acquire()
     >>> first.target != second.target
