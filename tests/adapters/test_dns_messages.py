@@ -17,10 +17,11 @@ import dns.update
 import pytest
 from dnslib import DNSRecord
 from dnslib.server import DNSLogger
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from balancekit import ConfigurationError
+from balancekit.adapters._dns_wire import Question
 from balancekit.adapters.dnslib import GslbHandler, GslbResolver
 from balancekit.adapters.dnspython import DnsResponder
 from balancekit.gslb import AllUp, Client, Query, Soa, StaticRecords, Zone, fixed_standings
@@ -315,6 +316,54 @@ def test_both_adapters_answer_the_same(wire):
         replies = [dns.message.from_wire(wire) for wire in (one, other)]
         # dnspython points from a name to one in another case, as RFC 4343 (4.1) has it
         assert replies[0].to_text().lower() == replies[1].to_text().lower()
+
+
+WILDCARDS = Zone(
+    "example.com",
+    SOA,
+    {
+        "*.a": AllUp(["192.0.2.1", "2001:db8::1"]),
+        "*.t": StaticRecords(
+            data={"TXT": ['"x"'], "MX": ["10 m.example.com"], "HINFO": ["x y"], "TYPE9": [r"\# 1 00"]}
+        ),
+        "*.c": StaticRecords(data={"CNAME": ["www.example.net"]}),
+    },
+)
+
+
+@ADAPTERS
+@pytest.mark.parametrize("tcp", [False, True])
+@pytest.mark.parametrize(
+    ("below", "kind"),
+    [(b"a", 1), (b"a", 28), (b"a", 255), (b"t", 16), (b"t", 15), (b"t", 13), (b"t", 9), (b"c", 1), (b"c", 5)],
+)
+@given(
+    labels=st.lists(
+        st.binary(min_size=1, max_size=9) | st.text('."$();@\\ \nA', min_size=1).map(str.encode),
+        min_size=1,
+        max_size=3,
+    )
+)
+@example(labels=[b"b 0 IN A 198.51.100.1\nc"])
+@example(labels=[b"\xe9"])
+@example(labels=[b"\\065"])
+@example(labels=[bytes(63)])
+def test_the_owner_of_an_answer_is_the_name_of_the_question(adapter, tcp, below, kind, labels):
+    """A wildcard name stands for labels of any bytes. The owner has them all: no library reads them as text."""
+    name = b"".join(bytes((len(label),)) + label for label in (*labels, below, b"example", b"com", b""))
+    reply = dns.message.from_wire(adapter(header() + name + bytes((0, kind, 0, 1)), tcp=tcp, zone=WILDCARDS))
+    ((answer,), (question,)) = reply.answer, reply.question
+    assert (answer.name.labels, len(answer)) == (question.name.labels, 1)
+    assert answer.name.labels == (*labels, below, b"example", b"com", b"")
+
+
+@given(st.lists(st.binary(min_size=1, max_size=9), max_size=3))
+def test_policies_get_names_in_presentation_form(labels):
+    """Names are plain text that a library reads as the name that came."""
+    text = Question(tuple(labels), 1, 1).name
+    assert text.isascii()
+    assert text.isprintable()
+    assert dns.name.from_text(text).labels == (*labels, b"")
 
 
 @pytest.mark.parametrize(

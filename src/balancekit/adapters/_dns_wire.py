@@ -35,6 +35,9 @@ POINTER_BITS: Final = 0xC0
 MAX_NAME: Final = 255
 """Bytes of a name on the wire (RFC 1035)."""
 OPT: Final = 41
+SYNTAX: Final = '."$();@\\'
+"""Printable characters of a label that mean something in a zone file."""
+SPECIAL: Final = re.compile(r'[^!-~]|[."$();@\\]')
 RCODES: Final = {"NOERROR": 0, "NXDOMAIN": 3, "NOTIMP": 4, "REFUSED": 5}
 """Codes of the replies of a zone."""
 FORMERR: Final = 1
@@ -52,9 +55,9 @@ class Question(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name in presentation form: dots inside labels are escaped."""
-        labels = [re.sub(rb"[.\\]", rb"\\\g<0>", label) for label in self.labels]
-        return b".".join([*labels, b""]).decode("latin-1") if labels else "."
+        """The name in presentation form (RFC 1035, 5.1): characters of the syntax and what cannot be printed are escaped."""
+        labels = [SPECIAL.sub(_escaped, label.decode("latin-1")) for label in self.labels]
+        return ".".join([*labels, ""]) if labels else "."
 
     @property
     def is_too_long(self) -> bool:
@@ -82,6 +85,12 @@ class WireQuery(NamedTuple):
     question: Question | None = None
     edns: Edns | None = None
     malformed: bool = True
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Return a character of a label as a zone file has it."""
+    char = found[0]
+    return f"\\{char}" if char in SYNTAX else f"\\{ord(char):03}"
 
 
 class _MalformedError(ValueError):

@@ -145,8 +145,7 @@ class GslbResolver(ZoneResponder):
 
     def _write(self, record: ResourceRecord) -> object:
         reply = DNSRecord()
-        for rr in _records(record):
-            reply.add_answer(rr)
+        reply.add_answer(*_records(record, record.name))
         if not reply.rr:
             raise ValueError(record.kind)
         return reply.pack()
@@ -243,13 +242,12 @@ def _record(query: WireQuery, found: WireReply, *, is_reply: int = 1) -> Any:
     reply = DNSRecord(header)
     if query.question is not None:
         labels, kind, class_ = query.question
-        reply.add_question(DNSQuestion(DNSLabel(labels), kind, class_))
-    for record in found.records:
-        for rr in _records(record):
-            reply.add_answer(rr)
+        owner = DNSLabel(labels)
+        reply.add_question(DNSQuestion(owner, kind, class_))
+        for record in found.records:
+            reply.add_answer(*_records(record, owner))
     for record in found.authority:
-        for rr in _records(record):
-            reply.add_auth(rr)
+        reply.add_auth(*_records(record, record.name))
     if query.edns is not None:  # RFC 6891, 6.1.1: in every reply to a query that has one
         options = [] if found.subnet is None else [EDNSOption(SUBNET_OPTION, found.subnet)]
         flags = "do" if query.edns.secured else ""
@@ -274,16 +272,18 @@ def _generic(text: str) -> bytes:
     return data
 
 
-def _records(record: ResourceRecord) -> list[Any]:
+def _records(record: ResourceRecord, owner: Any) -> list[Any]:
+    """Return a record of an owner. That of an answer is the name of the question: ``dnslib`` reads no text of any label."""
     if record.kind == "A":
-        return [RR(record.name, QTYPE.A, rdata=A(record.data), ttl=record.ttl)]
+        return [RR(owner, QTYPE.A, rdata=A(record.data), ttl=record.ttl)]
     if record.kind == "AAAA":
-        return [RR(record.name, QTYPE.AAAA, rdata=AAAA(record.data), ttl=record.ttl)]
+        return [RR(owner, QTYPE.AAAA, rdata=AAAA(record.data), ttl=record.ttl)]
     number = kind_number(record.kind)
     if record.data.startswith(r"\#") and number is not None:
-        return [RR(record.name, number, rdata=RD(_generic(record.data)), ttl=record.ttl)]
+        return [RR(owner, number, rdata=RD(_generic(record.data)), ttl=record.ttl)]
     if record.kind == "HINFO":
-        return [RR(record.name, QTYPE.HINFO, rdata=RD(_hinfo(record.data)), ttl=record.ttl)]
+        return [RR(owner, QTYPE.HINFO, rdata=RD(_hinfo(record.data)), ttl=record.ttl)]
     if record.kind not in RDMAP:
         raise ValueError(rf"dnslib does not know {record.kind}, write it as \# LENGTH DATA (RFC 3597)")
-    return list(RR.fromZone(f"{record.name} {record.ttl} IN {record.kind} {record.data}"))
+    read = RR.fromZone(f". {record.ttl} IN {record.kind} {record.data}")
+    return [RR(owner, each.rtype, each.rclass, each.ttl, each.rdata) for each in read]

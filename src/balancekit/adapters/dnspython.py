@@ -110,18 +110,19 @@ def _response(query: WireQuery, reply: WireReply) -> dns.message.QueryMessage:
         secured = dns.flags.DO if query.edns.secured else 0
         response.use_edns(0, ednsflags=secured, payload=UDP_SIZE, options=carried)
     response.set_rcode(dns.rcode.Rcode.make(reply.rcode))
-    response.answer = _rrsets(reply.records)
+    response.answer = _rrsets(reply.records, response.question[0].name if response.question else None)
     response.authority = _rrsets(reply.authority)
     return response
 
 
-def _rrsets(records: tuple[ResourceRecord, ...]) -> list[dns.rrset.RRset]:
+def _rrsets(records: tuple[ResourceRecord, ...], owner: dns.name.Name | None = None) -> list[dns.rrset.RRset]:
+    """Return records of an owner, which is that of the first record if left out."""
     if not records:
         return []
     first = records[0]
     texts = [record.data for record in records]
     return [
         dns.rrset.from_text_list(
-            first.name, first.ttl, "IN", first.kind, texts, origin=dns.name.root, relativize=False
+            owner or first.name, first.ttl, "IN", first.kind, texts, origin=dns.name.root, relativize=False
         )
     ]
