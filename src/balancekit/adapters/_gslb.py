@@ -175,13 +175,17 @@ class ZoneResponder(ConstructorRepr, ABC):
             if isinstance(standings, ObservableBalancer)
             else standings
         )
+        self._zone = zone
         self.zone = zone
         self._rng: Final = Random() if rng is None else rng
         self._clock: Final = clock
 
     @property
     def zone(self) -> Zone:
-        """The zone. Assign another to replace it; queries see one or the other. The standings are read again.
+        """The zone. Assign another to replace it; queries see one or the other.
+
+        The standings are read again, and sites go on with their fail-backs
+        (:meth:`Zone.continue_from <balancekit.gslb.Zone.continue_from>`).
 
         Raises
         ------
@@ -195,6 +199,7 @@ class ZoneResponder(ConstructorRepr, ABC):
         self._refuse_unwritable(zone)
         if isinstance(self.standings, BalancerStandings):
             self.standings.refresh()
+        zone.continue_from(self._zone)
         self._zone = zone
 
     def _refuse_unwritable(self, zone: Zone) -> None:

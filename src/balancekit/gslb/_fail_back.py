@@ -182,6 +182,19 @@ class FailBackMachine(StateRepr):
                 self.state = following(FAIL_BACK, self.state, SiteTrigger.FULL)
         return self.share
 
+    @whole
+    @checked_arguments
+    def continue_from(self, other: FailBackMachine, /) -> None:
+        """Be as the machine of the same site before: its state, since when, and its flaps if they are damped alike.
+
+        A machine that has been observed stays as it is.
+        """
+        if self.state is not SiteState.UNKNOWN:
+            return
+        self._since, self._step, self.state = other._since, 0, other.state
+        if self._config.damping == other._config.damping:
+            self._damper = copy(other._damper)
+
     def _saved(self) -> tuple[Any, ...]:
         return self._since, self._step, self.state, copy(self._damper)
 

@@ -24,9 +24,9 @@ from balancekit.gslb._hashed import subnet_point
 from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step
 from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import exhausted_word
-from balancekit.gslb._tree import TreePolicy, read_answer
+from balancekit.gslb._tree import TreePolicy, machines_of_both, read_answer
 
-__all__ = ["Failover", "Walk", "child_policies"]
+__all__ = ["Failover", "Walk", "child_policies", "continue_fail_backs"]
 
 _OBSERVING: Final = new_lock()
 """Held for a step of a fail-back machine: answers come from any thread. One for all machines, so that policies can be copied."""
@@ -90,6 +90,10 @@ class Walk:
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints below."""
         return frozenset(id for ids in self._members.values() for id in ids)
+
+    def below(self) -> tuple[Mapping[str, Policy], Mapping[str, FailBackMachine]]:
+        """Return the children, and their machines."""
+        return self.children, self.machines
 
     def answer(
         self,
@@ -155,6 +159,13 @@ class Walk:
             if deadline is not None:
                 bound = min(bound, max(0.0, deadline - now))
         return share, bound
+
+
+def continue_fail_backs(new: Mapping[str, Policy], old: Mapping[str, Policy]) -> None:
+    """Let each site with a fail-back go on as the site of the same place in other policies."""
+    with _OBSERVING:
+        for machine, past in machines_of_both(new, old):
+            machine.continue_from(past)
 
 
 def _drawn(portions: Sequence[_Portion], point: float) -> _Portion:
@@ -239,6 +250,9 @@ class Failover(TreePolicy):
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints below."""
         return self._walk.members()
+
+    def _below(self) -> tuple[Mapping[str, Policy], Mapping[str, FailBackMachine]]:
+        return self._walk.below()
 
     @property
     def machines(self) -> Mapping[str, FailBackMachine]:

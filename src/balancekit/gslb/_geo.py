@@ -115,6 +115,9 @@ class Geo(TreePolicy):
         """Return the ids of all endpoints below."""
         return self._walk.members()
 
+    def _below(self) -> tuple[Mapping[str, Policy], Mapping[str, FailBackMachine]]:
+        return self._walk.below()
+
     @property
     def machines(self) -> Mapping[str, FailBackMachine]:
         """The fail-back machine of each site; empty without ``fail_back``."""
@@ -193,3 +196,6 @@ class Regional(TreePolicy):
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints below."""
         return self._policy.members()
+
+    def _below(self) -> tuple[Mapping[str, Policy], Mapping[str, FailBackMachine]]:
+        return {"": self._policy}, {}

@@ -17,6 +17,7 @@ from typing import Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
+from balancekit.gslb._fail_back import FailBackMachine
 from balancekit.gslb._failover import child_policies
 from balancekit.gslb._geo_map import GeoMap
 from balancekit.gslb._hashed import subnet_point
@@ -216,6 +217,9 @@ class Spill(TreePolicy):
             if left < 0.0:
                 return site, prefix
         return loads[-1][0], prefix
+
+    def _below(self) -> tuple[Mapping[str, Policy], Mapping[str, FailBackMachine]]:
+        return self._sites, {}
 
     @checked_arguments
     def members(self) -> frozenset[str]:

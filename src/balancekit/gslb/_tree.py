@@ -8,6 +8,7 @@ Cost: one check per query, and one per answer of a user's policy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Final
 
@@ -15,10 +16,11 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, brief
+from balancekit.gslb._fail_back import FailBackMachine
 from balancekit.gslb._query import Answer, Exhausted, Policy, Query
 from balancekit.gslb._standing import Standings
 
-__all__ = ["TreePolicy", "checked_answer", "read_answer"]
+__all__ = ["TreePolicy", "checked_answer", "machines_of_both", "read_answer"]
 
 MAX_SCOPE: Final = 128
 """Bits of an address of IPv6."""
@@ -43,6 +45,23 @@ class TreePolicy(ConstructorRepr, ABC):
     @abstractmethod
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints below."""
+
+    def _below(self) -> tuple[Mapping[str, Policy], Mapping[str, FailBackMachine]]:
+        """Return the policies of the sites of a policy by name, and their fail-back machines."""
+        return {}, {}
+
+
+def machines_of_both(
+    new: Mapping[str, Policy], old: Mapping[str, Policy]
+) -> Iterator[tuple[FailBackMachine, FailBackMachine]]:
+    """Yield the fail-back machines of two trees for each site that both have in one place."""
+    for name in new.keys() & old.keys():
+        one, other = new[name], old[name]
+        if one is not other and isinstance(one, TreePolicy) and isinstance(other, TreePolicy):
+            (children, machines), (past_children, past) = one._below(), other._below()
+            for site in machines.keys() & past.keys():
+                yield machines[site], past[site]
+            yield from machines_of_both(children, past_children)
 
 
 def read_answer(

@@ -23,6 +23,7 @@ from balancekit._support.display import ConstructorRepr
 from balancekit._support.dns_kinds import is_meta
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
+from balancekit.gslb._failover import continue_fail_backs
 from balancekit.gslb._query import Answer, Policy, Query
 from balancekit.gslb._records import ADDRESS_KINDS, ResourceRecord, Soa, StaticRecords, absolute
 from balancekit.gslb._standing import Standings
@@ -59,7 +60,7 @@ class Reply(NamedTuple):
 
 @final
 class Zone(ConstructorRepr):
-    """Names below one origin, each with a policy or with static records. Immutable.
+    """Names below one origin, each with a policy or with static records. Immutable, but for the state of its policies.
 
     Parameters
     ----------
@@ -240,6 +241,15 @@ class Zone(ConstructorRepr):
         if found is None:
             raise ConfigurationError("answer", id, "ids of members() of the policy of a record")
         return found
+
+    @checked_arguments
+    def continue_from(self, previous: Zone, /) -> None:
+        """Let sites go on with their fail-backs as in the zone that this one is to replace.
+
+        Sites are the same if their names and those above them are. One that is held down, or gets a growing share, or is
+        damped, stays so. One that has been observed in this zone already stays as it is.
+        """
+        continue_fail_backs(self.policies, previous.policies)
 
     @checked_arguments
     def members(self) -> frozenset[str]:
