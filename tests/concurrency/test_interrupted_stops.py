@@ -48,7 +48,7 @@ class _Socket:
     def fileno(self) -> int:
         return self.ends[0].fileno()
 
-    def send(self, data: bytes, _destination: str) -> None:
+    def send(self, data: bytes, _destination: str, _source: str) -> None:
         self.sent.append(data)
 
     def receive(self) -> None:
@@ -60,7 +60,7 @@ class _Socket:
     def link_is_up(self) -> bool:
         return True
 
-    def can_send(self) -> bool:
+    def can_send(self, _source: str) -> bool:
         return True
 
     def announce(self, _addresses: object) -> None:

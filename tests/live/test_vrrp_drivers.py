@@ -335,19 +335,22 @@ def test_a_router_without_its_own_address_gives_its_role_up(lab, one, other):
         other.stop()
 
 
-def test_a_router_starts_in_fault_without_its_own_address_unless_it_protects_it(lab):
+@pytest.mark.parametrize(
+    ("own", "protected"), [(VIP, VIP), ("fe80::77", "fe80::77"), ("FE80:0::77", "fe80::77")]
+)
+def test_a_router_starts_in_fault_without_its_own_address_unless_it_protects_it(lab, own, protected):
     """A router whose address is not there starts in fault; one that sends from the address it protects has it when it is active."""
     absent = R1.replace(source="192.0.2.77")
     driver = started(lab, "r1", VrrpThread(absent, interface="eth0"))
     assert driver.explain() == "fault: source address"
     driver.stop()
-    hook = ip_address_hook("eth0", f"{VIP}/24")
-    owner = R1.replace(source=VIP, priority=255)
+    hook = ip_address_hook("eth0", f"{protected}/64" if ":" in protected else f"{protected}/24")
+    owner = R1.replace(source=own, addresses=(protected,), priority=255)
     driver = started(
         lab, "r1", VrrpThread(owner, interface="eth0", on_active=hook.add, on_backup=hook.remove)
     )
     try:
-        reach(lambda: lab.has("r1", VIP))
+        reach(lambda: lab.has("r1", protected))
         assert driver.role is Role.ACTIVE
     finally:
         driver.stop()
@@ -364,10 +367,10 @@ def test_whether_an_advert_could_be_sent_is_known_without_sending_it(lab, source
             present, other = AdvertSocket("eth0", router), AdvertSocket("eth0", router.replace(source=absent))
         with lab.entered("r2"):
             hearing = AdvertSocket("eth0", router.replace(source=source.replace("11", "12")))
-        assert present.can_send()
-        assert not other.can_send()
+        assert present.can_send(source)
+        assert not other.can_send(absent)
         assert hearing.receive() is None
-        present.send(b"one", "ff02::12" if ":" in source else "224.0.0.18")
+        present.send(b"one", "ff02::12" if ":" in source else "224.0.0.18", source)
         reach(lambda hearing=hearing: hearing.receive() is not None)
         for one in (present, other, hearing):
             one.close()
@@ -453,6 +456,30 @@ def test_a_sync_group_changes_together(lab):
             lab.wait_for("r1", one, present=False)
     finally:
         for driver in drivers:
+            driver.stop()
+
+
+def test_each_member_of_a_sync_group_sends_from_its_own_address(lab):
+    """Routers of two networks on one interface: the other router takes the adverts of both, and faults are those of the member."""
+    sources = {"r1": ("192.0.2.11", "198.51.100.11"), "r2": ("192.0.2.12", "198.51.100.12")}
+    drivers = {}
+    try:
+        for node, priority in (("r1", 150), ("r2", 100)):
+            inside, outside = sources[node]
+            lab.run(*f"ip -n {lab.prefix}{node} address add {outside}/24 dev eth0".split())
+            one = R1.replace(source=inside, priority=priority)
+            other = one.replace(vrid=52, addresses=("198.51.100.100",), source=outside)
+            group = SyncGroup(routers={"a": one, "b": other})
+            drivers[node] = started(lab, node, VrrpThread(group, interface="eth0"))
+        reach(lambda: drivers["r1"].role is Role.ACTIVE)
+        heard = drivers["r2"]._core.machine.machines
+        reach(lambda: {heard["a"].last_source, heard["b"].last_source} == set(sources["r1"]))
+        assert drivers["r2"].role is Role.BACKUP
+        assert not drivers["r2"].rejected
+        lab.run(*f"ip -n {lab.prefix}r1 address delete 198.51.100.11/24 dev eth0".split())
+        reach(lambda: drivers["r1"].role is Role.FAULT and drivers["r2"].role is Role.ACTIVE)
+    finally:
+        for driver in drivers.values():
             driver.stop()
 
 

@@ -17,7 +17,7 @@ from typing import Final, final
 from balancekit._support import validation as valid
 from balancekit._support.log import LateLog
 from balancekit.adapters._vrrp_calls import HookCall, HookKind, RoleChange
-from balancekit.adapters._vrrp_sockets import AdvertSocket, Announcer, Packet
+from balancekit.adapters._vrrp_sockets import AdvertSocket, Announcer, Packet, plain_address
 from balancekit.errors import ConfigurationError
 from balancekit.ha import (
     Announce,
@@ -235,7 +235,7 @@ class VrrpCore:
         for member, router in self.group.routers.items():
             one = self.sockets[6 if ":" in router.source else 4]
             # One that sends from the protected address has it when it is active.
-            there = router.source in router.addresses or one.can_send()
+            there = _has(router.addresses, router.source) or one.can_send(router.source)
             change = self.machine.clear if there else self.machine.fault
             self.carry_out(change(ADDRESS, member=member, now=now))
         self.carry_out(self.machine.clear(LINK, now=now))
@@ -281,7 +281,7 @@ class VrrpCore:
             return
         try:
             for data, destination in packets(router, effect.advert):
-                one.send(data, destination)
+                one.send(data, destination, router.source)
             self._sending = True
         except OSError:
             if self._sending:  # once, not once an interval
@@ -289,7 +289,7 @@ class VrrpCore:
             self._sending = False
 
     def _receive(self, packet: Packet, now: float) -> None:
-        if any(packet.source == router.source for router in self.group.routers.values()):
+        if _has([router.source for router in self.group.routers.values()], packet.source):
             return
         if self._log is not None:
             t = now - self._log_begun
@@ -335,3 +335,8 @@ class VrrpCore:
                     gap * 1000,
                     bad=True,
                 )
+
+
+def _has(addresses: Iterable[str], one: str) -> bool:
+    """Return whether an address is among others, however it is written: IPv6 has many spellings."""
+    return plain_address(one) in map(plain_address, addresses)

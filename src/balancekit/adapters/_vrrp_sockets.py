@@ -29,7 +29,7 @@ from balancekit.ha import (
     unsolicited_na,
 )
 
-__all__ = ["AdvertSocket", "Announcer", "Packet", "interface_address"]
+__all__ = ["AdvertSocket", "Announcer", "Packet", "interface_address", "plain_address"]
 
 MAX_PACKET_BYTES: Final = 65_535
 ANCILLARY_BYTES: Final = 256
@@ -77,7 +77,7 @@ class AdvertSocket:
         _index(interface)
         self._interface = interface
         self._index = 0
-        self._source = ipaddress.ip_address(router.source.partition("%")[0])
+        self._source = plain_address(router.source)
         family = socket.AF_INET if self._source.version == 4 else socket.AF_INET6
         try:
             self.socket = socket.socket(family, socket.SOCK_RAW, PROTOCOL)
@@ -105,9 +105,9 @@ class AdvertSocket:
             return False
         return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
 
-    def can_send(self, source: str | None = None) -> bool:
-        """Return whether the system would send from an address, the router's own if left out: not if the machine has it not."""
-        address = self._source if source is None else ipaddress.ip_address(source)
+    def can_send(self, source: str) -> bool:
+        """Return whether the system would send from an address: not if the machine has it not."""
+        address = plain_address(source)
         try:
             self._send(b"", IPV4_GROUP if address.version == 4 else IPV6_GROUP, ONLY_PROBE, address)
         except OSError:
@@ -145,9 +145,9 @@ class AdvertSocket:
         """Return the descriptor, for selectors."""
         return self.socket.fileno()
 
-    def send(self, data: bytes, destination: str) -> None:
-        """Send a payload from the router's own address; raises ``OSError`` if the system refuses."""
-        self._send(data, destination, 0, self._source)
+    def send(self, data: bytes, destination: str, source: str) -> None:
+        """Send a payload from an address of the family; raises ``OSError`` if the system refuses."""
+        self._send(data, destination, 0, plain_address(source))
 
     def _send(self, data: bytes, destination: str, flags: int, source: IpAddress) -> None:
         if source.version == 4:
@@ -169,6 +169,11 @@ class AdvertSocket:
     def close(self) -> None:
         """Close the socket."""
         self.socket.close()
+
+
+def plain_address(address: str) -> IpAddress:
+    """Return an address without its scope."""
+    return ipaddress.ip_address(address.partition("%")[0])
 
 
 def _ipv4(data: bytes) -> Packet:
