@@ -81,6 +81,8 @@ class _Listener:
 
     def route(self, request: ProxyRequest, pools: Mapping[str, Pool]) -> Routing:
         """Return where its rules lead a request."""
+        if self.cluster is not None and self.cluster not in pools:
+            return Routing(None, f"listener {self.name}: there is no cluster {self.cluster!r}")
         if self.cluster is not None:
             return Routing(self.cluster, f"listener {self.name}: connections go to cluster {self.cluster}")
         if self.routes is None:
@@ -151,8 +153,8 @@ class _Reader:
                 for name in action.clusters:
                     found.setdefault(name, set()).add(words)
         for name, keys in found.items():
-            pool = self.pools[name]
-            if pool.keyed:
+            pool = self.pools.get(name)
+            if pool is not None and pool.keyed:
                 known = sorted(keys - {""})
                 self.pools[name] = pool.replace(
                     key=" or ".join(known),
@@ -208,8 +210,8 @@ class _Reader:
             self._manager(found, typed)
         elif typed.type.endswith("TcpProxy"):
             typed.know(TCP_PROXY, TCP_PROXY_IGNORED)
+            typed.one_of("cluster", "weighted_clusters")
             found.cluster = typed.text("cluster") or None
-            self._known(found.cluster, typed.line_of("cluster"))
         else:
             typed.skip()
             one.note("typed_config", "this filter is not followed")
@@ -224,6 +226,9 @@ class _Reader:
             "path_with_escaped_slashes_action", PATHS, PATHS[0]
         )
         found.strip_port = manager.flag("strip_matching_host_port")
+        if found.strip_port and options["strip_any_host_port"]:
+            raise manager.fail("strip_matching_host_port", "this is not for strip_any_host_port")
+        manager.one_of("rds", "route_config", "scoped_routes")
         for one in manager.messages("http_filters", neutral=["name", "is_optional"]):
             typed = one.message("typed_config")
             if typed is not None:
@@ -235,9 +240,11 @@ class _Reader:
         if routes is None:
             return
         found.routes = Routes(routes, options, forwarded=forwarded)
+        if not routes.flag("validate_clusters", default=True):
+            return
         for name, line in found.routes.named:
             self._known(name, line)
 
-    def _known(self, name: str | None, line: int) -> None:
-        if name is not None and name not in self.pools:
+    def _known(self, name: str, line: int) -> None:
+        if name not in self.pools:
             raise self._notes.error(line, f"there is no cluster {name!r}")

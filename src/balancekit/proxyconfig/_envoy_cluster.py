@@ -10,14 +10,13 @@ from typing import Any, Final
 
 from balancekit.proxyconfig._envoy_decide import ClusterChooser, ClusterOptions, key_of
 from balancekit.proxyconfig._envoy_message import Message
-from balancekit.proxyconfig._envoy_policies import read_policy, read_subsets
+from balancekit.proxyconfig._envoy_policies import TYPES, read_policy, read_subsets
 from balancekit.proxyconfig._envoy_words import ENDPOINT, HEALTH_ASSUMED
 from balancekit.proxyconfig._model import MAX_SERVERS, Pool, PoolServer
 
 __all__ = ["address_of", "read_cluster"]
 
 HEALTH: Final = ("UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED")
-TYPES: Final = ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST")
 POLICY_KEY: Final = "the route's hash policy"
 DROPPED: Final = "requests may be dropped"
 
@@ -39,8 +38,6 @@ def read_cluster(cluster: Message, name: str) -> Pool:
     servers, factor, weights = _servers(cluster, kind)
     if kind == "LOGICAL_DNS" and len(servers) > 1:
         raise cluster.fail("type", "LOGICAL_DNS has one host")
-    if policy.options.get("use_hostname_for_hashing") and kind == "STATIC":
-        raise cluster.fail("type", "use_hostname_for_hashing is not for STATIC hosts")
     settings: dict[str, Any] = {
         "type": kind,
         "overprovisioning_factor": factor,
@@ -91,7 +88,7 @@ def _servers(cluster: Message, kind: str) -> tuple[tuple[PoolServer, ...], int, 
     for group in assignment.messages(
         "endpoints", neutral=["proximity", "metadata"], ignored={"leds_cluster_locality_config": ""}
     ):
-        priority = group.whole("priority", 0, maximum=127)
+        priority = group.whole("priority", 0, maximum=128)
         zone = f"{priority}:{_locality(group)}"
         weight = group.whole("load_balancing_weight", 0, minimum=1)
         weights[zone] = weight if weight and "locality" in group else weights.get(zone, 0)
@@ -163,16 +160,20 @@ def _is_ip(host: str) -> bool:
 
 
 def address_of(address: Message) -> str:
-    """Return an address as text: ``10.0.0.1:80``, ``[::1]:80``, or a path.
+    """Return an address as text: ``10.0.0.1:80``, ``[::1]:80``, a path, or ``envoy://listener/id`` within the process.
 
     Raises
     ------
     ProxyConfigError
         If it is none.
     """
+    address.one_of("pipe", "socket_address", "envoy_internal_address")
     pipe = address.message("pipe", neutral=["mode"])
     if pipe is not None:
         return pipe.text("path")
+    inner = address.message("envoy_internal_address")
+    if inner is not None:
+        return f"envoy://{inner.text('server_listener_name')}/{inner.text('endpoint_id')}"
     socket = address.message(
         "socket_address",
         neutral=["protocol", "ipv4_compat", "network_namespace_filepath"],
@@ -183,6 +184,9 @@ def address_of(address: Message) -> str:
     host = socket.text("address")
     if not host:
         raise socket.notes.error(socket.line, "an address is expected")
+    socket.one_of("port_value", "named_port")
+    if "port_value" not in socket and "named_port" not in socket:
+        raise socket.notes.error(socket.line, "port_value is expected")
     port = socket.whole("port_value", 0, maximum=65535)
     with contextlib.suppress(ValueError):
         host = f"[{host}]" if ipaddress.ip_address(host).version == 6 else host

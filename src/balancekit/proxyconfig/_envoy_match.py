@@ -73,11 +73,12 @@ def _path_template(match: Message) -> str | None:
 
 def _header(one: Message) -> dict[str, Any]:
     found: dict[str, Any] = {"name": header_name(needed(one, "name"))}
+    one.one_of("string_match", *OLD_HEADERS, "safe_regex_match", "range_match", "present_match")
     if "string_match" in one:
         found["string_match"] = _string(one)
     for name, word in OLD_HEADERS.items():
         if name in one:
-            found["string_match"] = {word: one.text(name)}
+            found["string_match"] = {word: _part(one, name, word)}
     if "safe_regex_match" in one:
         found["string_match"] = {"safe_regex": {"regex": _regex(one, "safe_regex_match")}}
     span = one.message("range_match")
@@ -96,6 +97,7 @@ def _header(one: Message) -> dict[str, Any]:
 
 def _query(one: Message) -> dict[str, Any]:
     found: dict[str, Any] = {"name": needed(one, "name")}
+    one.one_of("string_match", "present_match")
     if "string_match" in one:
         found["string_match"] = _string(one)
     elif "present_match" in one:
@@ -154,12 +156,20 @@ def _string(one: Message) -> dict[str, Any]:
     inner = one.message("string_match", ignored={"custom": "it is taken not to match"})
     if inner is None:
         raise AssertionError(one)
+    inner.one_of(*STRINGS, "safe_regex", "custom")
     if "safe_regex" in inner:
+        if inner.flag("ignore_case"):
+            raise inner.fail("ignore_case", "this is not for safe_regex, write (?i) in the expression")
         return {"safe_regex": {"regex": _regex(inner)}}
     for name in STRINGS:
         if name in inner:
-            return {name: inner.text(name), "ignore_case": inner.flag("ignore_case")}
+            return {name: _part(inner, name, name), "ignore_case": inner.flag("ignore_case")}
     raise inner.notes.error(inner.line, "exact, prefix, suffix, contains or safe_regex is expected")
+
+
+def _part(one: Message, name: str, kind: str) -> str:
+    """Return the text of a matcher; only ``exact`` may be empty."""
+    return one.text(name) if kind == "exact" else needed(one, name)
 
 
 def shown(words: Mapping[str, Any]) -> str:

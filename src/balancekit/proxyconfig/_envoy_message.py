@@ -4,7 +4,7 @@ A field that is read is followed. A field that is stated to be neutral decides n
 is listed as not modelled, with its line.
 
 Values have the forms that Envoy takes: names ``as_here`` or ``asHere``, enums in any case or as numbers, ``3.0`` for a whole
-number, one value for a list of one, ``{value: 3}`` for an optional number or flag, ``{seconds: 3, nanos: 0}`` for a duration.
+number, quotes around a text that would be a number or a truth value, one value for a list of one, ``{value: 3}`` for an optional number or flag, ``{seconds: 3, nanos: 0}`` for a duration.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ DURATION: Final = re.compile(r"([0-9]{1,9})(\.[0-9]{1,9})?s")
 MAX_DURATION_S: Final = 315_576_000_000
 """The longest ``google.protobuf.Duration``."""
 UNKNOWN: Final = "not understood"
+TRUE: Final = frozenset({"true", "t", "yes", "y", "1"})
+FALSE: Final = frozenset({"false", "f", "no", "n", "0"})
+"""Texts that are truth values, in any case."""
 
 
 @final
@@ -190,20 +193,34 @@ class Message:
         value = self.value(name)
         if value is None:
             return default
+        return self._text(name, value)
+
+    def _text(self, name: str, value: Value) -> str:
         if not isinstance(value.data, str):
-            raise self.fail(name, "a text is expected")
+            raise self.notes.error(value.line, f"{name}: a text is expected")
+        if not isinstance(value.bare(json=self.notes.json), str):
+            raise self.notes.error(
+                value.line, f"{name}: a text is expected, {value.data} is one within quotes: {value.data!r}"
+            )
         return value.data
 
+    def one_of(self, *names: str) -> None:
+        """Refuse more than one of these fields, of which a message has one at most."""
+        found = [name for name in names if name in self]
+        if len(found) > 1:
+            raise self.fail(found[1], f"only one of {', '.join(found)} is expected")
+
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """Return a field that is a truth value; ``"true"`` and ``"false"`` may be quoted."""
+        """Return a field that is a truth value; ``"true"`` and other words for it may be quoted."""
         value = self._scalar(name)
         if value is None:
             return default
-        if value.data in ("true", "false"):
-            return value.data == "true"
-        if value.truth is None:
+        found = value.bare(json=self.notes.json)
+        if isinstance(found, str) and found.lower() in TRUE | FALSE:
+            return found.lower() in TRUE
+        if not isinstance(found, bool):
             raise self.fail(name, "true or false is expected")
-        return value.truth
+        return found
 
     def whole(self, name: str, default: int, *, minimum: int = 0, maximum: int = 2**32 - 1) -> int:
         """Return a field that is a whole number."""
@@ -238,10 +255,9 @@ class Message:
             assert parts is not None, "the field is there"
             limit = MAX_DURATION_S
             return parts.whole("seconds", 0, maximum=limit) + parts.whole("nanos", 0, maximum=10**9 - 1) / 1e9
-        text = self.text(name)
-        if not DURATION.fullmatch(text):
+        if not isinstance(value.data, str) or not DURATION.fullmatch(value.data):
             raise self.fail(name, "seconds are expected, as 0.25s")
-        return float(text[:-1])
+        return float(value.data[:-1])
 
     def choice(
         self, name: str, allowed: Collection[str], default: str, *, numbers: Sequence[str] = ()
@@ -254,12 +270,12 @@ class Message:
             The word of each number that may stand for it, empty for a number of none. By default, all words in order.
         """
         value = self.value(name)
-        number = None if value is None or not value.plain else _whole(value)
+        number = None if value is None else value.whole
         if number is not None:
             words = numbers or tuple(allowed)
             found = words[number] if 0 <= number < len(words) and words[number] else str(number)
         else:
-            found = self.text(name, default).upper()
+            found = default if value is None else str(value.data).upper()
         if found not in allowed:
             raise self.fail(name, f"{found!r} is none of {', '.join(allowed)}")
         return found
@@ -304,12 +320,7 @@ class Message:
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a field that is a list of texts."""
-        found = []
-        for value in self.list(name):
-            if not isinstance(value.data, str):
-                raise self.notes.error(value.line, f"{name}: a text is expected")
-            found.append(value.data)
-        return tuple(found)
+        return tuple([self._text(name, value) for value in self.list(name)])
 
     def struct(self, name: str) -> dict[str, Any]:
         """Return a field that holds any values by name."""

@@ -11,7 +11,7 @@ from balancekit.protocols import Selector
 from balancekit.proxyconfig._envoy_message import Message
 from balancekit.proxyconfig._envoy_words import COMMON, COMMON_IGNORED
 
-__all__ = ["Policy", "read_policy", "read_subsets"]
+__all__ = ["TYPES", "Policy", "lb_policy_of", "read_policy", "read_subsets"]
 
 NAMES: Final[Mapping[str, str]] = {
     "ROUND_ROBIN": "round_robin",
@@ -41,7 +41,10 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 KEYED: Final = frozenset({"ring_hash", "maglev"})
 WARM: Final = "every host is taken to have warmed up"
+TYPES: Final = ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST")
 MAX_RING: Final = 8_388_608
+PLAIN_ONLY: Final = ("zone_aware_lb_config", "locality_weighted_lb_config", "consistent_hashing_lb_config")
+"""Fields of ``common_lb_config`` that Envoy refuses beside ``load_balancing_policy``."""
 Fallback: TypeAlias = Literal["NOT_DEFINED", "NO_FALLBACK", "ANY_ENDPOINT", "DEFAULT_SUBSET", "KEYS_SUBSET"]
 FALLBACKS: Final = ("NO_FALLBACK", "ANY_ENDPOINT", "DEFAULT_SUBSET")
 SELECTOR_FALLBACKS: Final = ("NOT_DEFINED", *FALLBACKS, "KEYS_SUBSET")
@@ -62,6 +65,11 @@ class Policy(NamedTuple):
     """Of the policy, by Envoy's names."""
 
 
+def lb_policy_of(cluster: Message) -> str:
+    """Return the name of ``lb_policy`` in capitals."""
+    return cluster.choice("lb_policy", NAMES, "ROUND_ROBIN", numbers=NUMBERS)
+
+
 def read_policy(cluster: Message) -> Policy:
     """Return a cluster's policy.
 
@@ -72,17 +80,29 @@ def read_policy(cluster: Message) -> Policy:
     """
     common = cluster.message("common_lb_config", neutral=COMMON, ignored=COMMON_IGNORED)
     panic, by_locality, hashing = 50, False, None
+    typed = cluster.message("load_balancing_policy")
     if common is not None:
+        common.one_of("locality_weighted_lb_config", "zone_aware_lb_config")
         threshold = common.message("healthy_panic_threshold")
         if threshold is not None:
             panic = int(threshold.number("value", 0, minimum=0, maximum=100))
         weighted = common.message("locality_weighted_lb_config")
         by_locality = weighted is not None
         hashing = common.message("consistent_hashing_lb_config")
-    typed = cluster.message("load_balancing_policy")
+        for name in PLAIN_ONLY if typed is not None else ():
+            if name in common:
+                raise common.fail(name, "with load_balancing_policy this is an option of its policies")
+    if (
+        hashing is not None
+        and hashing.flag("use_hostname_for_hashing")
+        and cluster.choice("type", TYPES, "STATIC") == "STATIC"
+    ):
+        raise hashing.fail("use_hostname_for_hashing", "this is not for STATIC hosts")
     if typed is not None:
+        if "lb_subset_config" in cluster:
+            raise cluster.fail("lb_subset_config", "this is not for a cluster with load_balancing_policy")
         return _typed(typed, panic)
-    method = NAMES[cluster.choice("lb_policy", NAMES, "ROUND_ROBIN", numbers=NUMBERS)]
+    method = NAMES[lb_policy_of(cluster)]
     settings = None
     for name, field in FIELDS.items():
         if name == method:
@@ -113,6 +133,8 @@ def _typed(policy: Message, panic: int) -> Policy:
             return Policy(settings.type, None, keyed=False, by_locality=False, panic=panic, options={})
         locality = settings.message("locality_lb_config")
         by_locality = locality is not None and locality.message("locality_weighted_lb_config") is not None
+        if locality is not None:
+            locality.one_of("locality_weighted_lb_config", "zone_aware_lb_config")
         if locality is not None and "zone_aware_lb_config" in locality:
             locality.note("zone_aware_lb_config", "where other proxies are is not known")
         if "locality_weighted_lb_config" in settings:
@@ -140,13 +162,16 @@ def _options(method: str, read: Message | None, hashing: Message | None) -> dict
         options["minimum_ring_size"] = read.whole("minimum_ring_size", 1024, minimum=1, maximum=MAX_RING)
         options["maximum_ring_size"] = read.whole("maximum_ring_size", MAX_RING, minimum=1, maximum=MAX_RING)
         numbers = TYPED_HASHES if read.type else TYPED_HASHES[1:]
-        function = read.choice("hash_function", TYPED_HASHES, "XX_HASH", numbers=numbers)
+        function = read.choice("hash_function", numbers, "XX_HASH")
         options["hash_function"] = "XX_HASH" if function == "DEFAULT_HASH" else function
     elif method == "maglev":
         options["table_size"] = read.whole("table_size", 65537, minimum=2, maximum=5_000_011)
     elif method == "least_request":
         options["choice_count"] = read.whole("choice_count", 2, minimum=2)
-        options["selection_method"] = read.choice("selection_method", ("N_CHOICES", "FULL_SCAN"), "N_CHOICES")
+        if read.type:  # a field of the typed policy only
+            options["selection_method"] = read.choice(
+                "selection_method", ("N_CHOICES", "FULL_SCAN"), "N_CHOICES"
+            )
         bias = read.message("active_request_bias", neutral=["runtime_key"])
         if bias is not None:
             options["active_request_bias"] = bias.number("default_value", 1.0, minimum=0.0, maximum=1e6)

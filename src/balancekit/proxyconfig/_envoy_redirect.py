@@ -80,6 +80,8 @@ def read_redirect(one: Message, words: Mapping[str, Any]) -> Redirect:
     ProxyConfigError
         For an unknown code.
     """
+    one.one_of("https_redirect", "scheme_redirect")
+    one.one_of("path_redirect", "prefix_rewrite", "regex_rewrite")
     scheme = one.text("scheme_redirect")
     if one.flag("https_redirect"):
         scheme = "https"

@@ -34,6 +34,16 @@ HOST_REWRITES: Final = (
     "host_rewrite_path_regex",
     "host_rewrite",
 )
+SPECIFIERS: Final = (
+    "cluster",
+    "cluster_header",
+    "weighted_clusters",
+    "cluster_specifier_plugin",
+    "inline_cluster_specifier_plugin",
+)
+HASHED: Final = ("header", "cookie", "connection_properties", "query_parameter", "filter_state")
+MAX_WEIGHT: Final = 2**32 - 1
+"""The largest sum of the weights of weighted clusters."""
 SLASHES: Final[Mapping[str, str]] = {
     "IMPLEMENTATION_SPECIFIC_DEFAULT": "keep",
     "KEEP_UNCHANGED": "keep",
@@ -47,8 +57,14 @@ class Weighted(NamedTuple):
     """One of weighted clusters."""
 
     cluster: str
+    """Empty if a header of the request names it."""
+    header: str
     weight: int
     metadata: Mapping[str, Any]
+
+    def name(self, request: ProxyRequest) -> str:
+        """Return the cluster of a request."""
+        return self.cluster if not self.header else header_of(request, self.header) or ""
 
 
 @final
@@ -72,7 +88,7 @@ class Action:
         """The clusters that it names."""
         return [
             *([self.cluster] if self.cluster is not None else []),
-            *(one.cluster for one in self.weighted),
+            *(one.cluster for one in self.weighted if not one.header),
         ]
 
     def routing(self, request: ProxyRequest, pools: Mapping[str, Pool]) -> Routing:
@@ -108,7 +124,8 @@ class Action:
         if value is None:
             shares: dict[str, float] = {}
             for one in self.weighted:
-                shares[one.cluster] = shares.get(one.cluster, 0.0) + one.weight / total
+                name = one.name(request)
+                shares[name] = shares.get(name, 0.0) + one.weight / total
             if len(self.weighted) > 1:
                 return Routing(None, f"{self.rule}: weighted clusters", shares=shares)
             value = 0
@@ -116,7 +133,7 @@ class Action:
         for one in self.weighted:
             place -= one.weight
             if place < 0:
-                return self._to(one.cluster, pools, {**self.metadata, **one.metadata})
+                return self._to(one.name(request), pools, {**self.metadata, **one.metadata})
         raise AssertionError(place)
 
 
@@ -158,8 +175,7 @@ class Routes:
                 domains.add(name)
             if host.choice("require_tls", ("NONE", "EXTERNAL_ONLY", "ALL"), "NONE") != "NONE":
                 host.note("require_tls", "requests without TLS are redirected")
-            policies = self._hash_policies(host)
-            hosts.append({"domains": names, "routes": self._routes(host, policies)})
+            hosts.append({"domains": names, "routes": self._routes(host)})
         try:
             self.machine: envoy.RouteConfig = envoy.RouteConfig(
                 hosts, connection_manager=manager, options=options
@@ -167,14 +183,14 @@ class Routes:
         except ConfigurationError as error:
             raise message.notes.error(message.line, str(error)) from None
 
-    def _routes(self, host: Message, inherited: tuple[envoy.HashPolicy, ...]) -> list[dict[str, Any]]:
+    def _routes(self, host: Message) -> list[dict[str, Any]]:
         found = []
         for route in host.messages("routes", neutral=ROUTE, ignored=ROUTE_IGNORED):
             match = route.message("match")
             if match is None:
                 raise route.notes.error(route.line, "a match is expected")
             words, known = read_match(match)
-            action = self._action(route, words, inherited)
+            action = self._action(route, words)
             if action.hash_policy:
                 chosen = route.message("route")
                 action.hash_policy = tuple([self._sent(one, words, chosen) for one in action.hash_policy])
@@ -190,34 +206,38 @@ class Routes:
                 found.append(rule)
         return found
 
-    def _action(
-        self, route: Message, words: Mapping[str, Any], inherited: tuple[envoy.HashPolicy, ...]
-    ) -> Action:
+    def _action(self, route: Message, words: Mapping[str, Any]) -> Action:
         action = Action(f"route {shown(words)} ({route.origin})")
         chosen = route.message("route", neutral=ROUTE_ACTION, ignored=ROUTE_ACTION_IGNORED)
+        route.one_of("route", "redirect", "direct_response", "filter_action", "non_forwarding_action")
         redirect = route.message("redirect")
         direct = route.message("direct_response", neutral=["body", "body_format"])
         if redirect is not None:
             action.redirect = read_redirect(redirect, words)
         elif direct is not None:
+            if "status" not in direct:
+                raise direct.notes.error(direct.line, "status is expected")
             action.status = direct.whole("status", 0, minimum=200, maximum=599)
         elif chosen is not None:
-            self._cluster(action, chosen, inherited)
+            self._cluster(action, chosen)
         elif "non_forwarding_action" in route:
             route.note("non_forwarding_action", "")
         else:
             raise route.notes.error(route.line, "route, redirect or direct_response is expected")
         return action
 
-    def _cluster(self, action: Action, chosen: Message, inherited: tuple[envoy.HashPolicy, ...]) -> None:
+    def _cluster(self, action: Action, chosen: Message) -> None:
         action.metadata = chosen.lb_metadata("metadata_match")
-        action.hash_policy = self._hash_policies(chosen) or inherited
+        action.hash_policy = self._hash_policies(chosen)
+        chosen.one_of(*SPECIFIERS)
+        chosen.one_of(*HOST_REWRITES)
         weighted = chosen.message(
             "weighted_clusters",
             neutral=["total_weight", "runtime_key_prefix"],
             ignored={"random_value_specifier": ""},
         )
         if weighted is not None:
+            weighted.one_of("header_name", "use_hash_policy")
             action.by_header = weighted.text("header_name")
             action.by_hash = weighted.flag("use_hash_policy")
             for one in weighted.messages(
@@ -229,17 +249,20 @@ class Routes:
                     "typed_per_filter_config": "",
                 },
             ):
-                if "cluster_header" in one:
-                    one.note("cluster_header", "the cluster of a share is not known")
-                name = one.text("name")
-                self.named.append((name, one.line_of("name")))
+                name, header = one.text("name"), one.text("cluster_header")
+                if bool(name) == bool(header):
+                    raise one.notes.error(one.line, "one of name and cluster_header is expected")
+                if name:
+                    self.named.append((name, one.line_of("name")))
                 action.weighted.append(
-                    Weighted(name, one.whole("weight", 0), one.lb_metadata("metadata_match"))
+                    Weighted(name, header, one.whole("weight", 0), one.lb_metadata("metadata_match"))
                 )
-            if not sum(one.weight for one in action.weighted):
-                raise weighted.notes.error(weighted.line, "weights with a sum above 0 are expected")
+            if not 0 < sum(one.weight for one in action.weighted) <= MAX_WEIGHT:
+                raise weighted.notes.error(
+                    weighted.line, f"weights with a sum from 1 to {MAX_WEIGHT} are expected"
+                )
         elif "cluster_header" in chosen:
-            action.cluster_header = chosen.text("cluster_header")
+            action.cluster_header = needed(chosen, "cluster_header")
         elif "cluster" in chosen:
             action.cluster = chosen.text("cluster")
             self.named.append((action.cluster, chosen.line_of("cluster")))
@@ -254,6 +277,7 @@ class Routes:
         found: list[envoy.HashPolicy] = []
         for one in where.messages("hash_policy"):
             terminal = one.flag("terminal")
+            one.one_of(*HASHED)
             header, cookie, query, source = (
                 one.message(name) for name in ("header", "cookie", "query_parameter", "connection_properties")
             )

@@ -222,7 +222,6 @@ ROUTES: Final = frozenset(
         "response_headers_to_add",
         "response_headers_to_remove",
         "most_specific_header_mutations_wins",
-        "validate_clusters",
         "max_direct_response_body_size_bytes",
         "internal_only_headers",
         "request_mirror_policies",

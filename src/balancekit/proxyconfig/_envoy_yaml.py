@@ -29,7 +29,7 @@ LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 """Two escapes of JSON that are one character, which YAML writes as one escape."""
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
-INTEGER: Final = re.compile(r"[+-]?[0-9]+|0x[0-9a-fA-F]+")
+INTEGER: Final = re.compile(r"[+-]?[0-9]+|0[xX][0-9a-fA-F]+")
 TRUE: Final = frozenset({"y", "yes", "true", "on"})
 FALSE: Final = frozenset({"n", "no", "false", "off"})
 NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -85,7 +85,7 @@ class Value:
         text = self.data
         if not isinstance(text, str) or len(text) > MAX_DIGITS or not INTEGER.fullmatch(text):
             return None
-        return int(text, 16) if text.startswith("0x") else int(text)
+        return int(text, 16) if text[:2] in {"0x", "0X"} else int(text)
 
     def bare(self, *, json: bool) -> Any:
         """Return it without lines, as a ``Struct`` holds it: numbers of YAML that are not whole stay text."""

@@ -11,6 +11,7 @@ from typing import Final
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._envoy_cluster import address_of
 from balancekit.proxyconfig._envoy_message import Message, Notes
+from balancekit.proxyconfig._envoy_policies import lb_policy_of
 from balancekit.proxyconfig._envoy_yaml import read_values
 from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._lint_finding import MIN_POINTS, LintFinding, is_loopback, repeated
@@ -79,7 +80,7 @@ def routes_of(manager: Message) -> Iterator[Message]:
 
 def _cluster(cluster: Message, pool: Pool) -> Iterator[LintFinding]:
     hosts = [server for server in pool.servers if not server.down]
-    policy = cluster.text("lb_policy", "ROUND_ROBIN")
+    policy = lb_policy_of(cluster)
     if pool.servers and not hosts:
         yield _finding(
             cluster,
@@ -144,7 +145,7 @@ def _ejections(cluster: Message, hosts: int) -> Iterator[LintFinding]:
 
 def _ring(cluster: Message, hosts: int) -> Iterator[LintFinding]:
     settings = cluster.message("ring_hash_lb_config")
-    if cluster.text("lb_policy") != "RING_HASH" or settings is None or hosts < 2:
+    if lb_policy_of(cluster) != "RING_HASH" or settings is None or hosts < 2:
         return
     least = settings.whole("minimum_ring_size", DEFAULT_RING)
     most = settings.whole("maximum_ring_size", 8_388_608)
@@ -271,7 +272,7 @@ def _targets(routes: list[Message], clusters: dict[str, Message]) -> Iterator[Li
         if action is None:
             continue
         name = action.text("cluster")
-        if name in clusters and clusters[name].text("lb_policy") in HASHED and "hash_policy" not in action:
+        if name in clusters and lb_policy_of(clusters[name]) in HASHED and "hash_policy" not in action:
             yield _finding(
                 action,
                 "cluster",
@@ -324,5 +325,8 @@ def leads_to(route: Message) -> list[str] | None:
     if "cluster_header" in action:
         return None
     weighted = action.message("weighted_clusters")
-    listed = [] if weighted is None else [one.text("name") for one in weighted.messages("clusters")]
+    shares = [] if weighted is None else weighted.messages("clusters")
+    if any("cluster_header" in one for one in shares):
+        return None
+    listed = [one.text("name") for one in shares]
     return [action.text("cluster"), *listed]

@@ -73,7 +73,9 @@ SAME = [
     {"policy": "round_robin"},
     {"policy": "0"},
     {"kind": "0"},
-    {"kind": "0.0"},
+    {"kind": '"0"'},
+    {"policy": '"0"'},
+    {"port": "0X50"},
     {"health": "1"},
     {"health": "healthy"},
     {"domains": '"*"'},
@@ -107,6 +109,24 @@ def test_optional_flags_may_be_messages(read):
     assert config.route(ProxyRequest("/shop")).pool == "shop"
 
 
+@pytest.mark.parametrize(
+    ("word", "truth"),
+    [
+        *[(word, True) for word in ("yes", "on", '"Yes"', '"1"', "t")],
+        *[(word, False) for word in ("no", "Off", '"NO"', '"0"', "f")],
+    ],
+)
+def test_words_of_truth_are_those_of_envoy(read, word, truth):
+    """Plain words are those of YAML; texts are ``t``, ``yes``, ``1`` and the like, in any case."""
+    config = read(match=f"{{prefix: /Shop, case_sensitive: {word}}}")
+    assert (config.route(ProxyRequest("/shop")).pool is None) is truth
+
+
+def test_words_without_quotes_that_are_texts_stay_texts(read):
+    """A number with a point or too large for 32 bits is a text, as Envoy reads YAML."""
+    assert read(domains="[1.5, 3000000000, y1]").route(ProxyRequest(host="1.5")).pool == "shop"
+
+
 def test_one_value_is_a_list_of_one(read):
     """One policy of hashing, without brackets, is followed."""
     config = read(policy="maglev", route="hash_policy: {header: {header_name: x-user}}")
@@ -130,7 +150,41 @@ def test_durations_may_be_seconds_and_nanos(read):
         {"weight": "{number: 3}"},
         {"policy": "round-robin"},
         {"kind": "[STATIC]"},
+        {"kind": "0.0"},
+        {"kind": "yes"},
         {"domains": "{name: a}"},
+        {"domains": "[5]"},
+        {"domains": "on"},
+        {"match": "{prefix: 5}"},
+        {"match": "{prefix: /, case_sensitive: 0}"},
+        {"match": '{prefix: /, case_sensitive: "on"}'},
+        {"match": "{prefix: /, path: /}"},
+        {"match": "{prefix: /, headers: [{name: x, exact_match: a, present_match: true}]}"},
+        {"match": "{prefix: /, headers: [{name: x, prefix_match: ''}]}"},
+        {"match": "{prefix: /, headers: [{name: x, string_match: {exact: a, suffix: b}}]}"},
+        {"match": "{prefix: /, headers: [{name: x, string_match: {contains: ''}}]}"},
+        {
+            "match": "{prefix: /, headers: [{name: x, string_match: {safe_regex: {regex: a}, ignore_case: true}}]}"
+        },
+        {
+            "match": "{prefix: /, query_parameters: [{name: x, string_match: {exact: a}, present_match: true}]}"
+        },
+        {"route": "cluster_header: x"},
+        {"route": "hash_policy: {header: {header_name: x}, cookie: {name: a}}"},
+        {"route": "host_rewrite_literal: a, auto_host_rewrite: true"},
+        {"manager": "rds: {route_config_name: a}"},
+        {"manager": "strip_any_host_port: true\n          strip_matching_host_port: true"},
+        {"cluster": "common_lb_config: {locality_weighted_lb_config: {}, zone_aware_lb_config: {}}"},
+        {
+            "cluster": "load_balancing_policy: "
+            "{policies: [{typed_extension_config: {name: a, typed_config: {'@type': a/random.v3.Random}}}]}\n"
+            "    lb_subset_config: {subset_selectors: [{keys: [a]}]}"
+        },
+        {
+            "cluster": "load_balancing_policy: "
+            "{policies: [{typed_extension_config: {name: a, typed_config: {'@type': a/random.v3.Random}}}]}\n"
+            "    common_lb_config: {locality_weighted_lb_config: {}}"
+        },
     ],
     ids=str,
 )
@@ -188,9 +242,9 @@ def test_a_policy_may_be_a_number(read, number, method):
     )
 
 
-@pytest.mark.parametrize("number", ["4", "8", "-1", "1.5", '"1"'])
+@pytest.mark.parametrize("number", ["4", "8", "-1", "1.5", "1.0", '"8"'])
 def test_a_number_of_no_policy_is_refused(read, number):
-    """A number that stands for no policy is refused, and so is one in quotes, which is a name."""
+    """A number that stands for no policy is refused, in quotes too, and so is one with a point."""
     with pytest.raises(ProxyConfigError, match=r"lb_policy: .* is none of ROUND_ROBIN"):
         read(policy=number)
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from balancekit.proxyconfig import ProxyConfigError, ProxyRequest, read_envoy
+from balancekit.proxyconfig import ProxyConfigError, ProxyRequest, lint_config, read_envoy
 
 MANAGER = (
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -28,17 +28,25 @@ def group(host, zone=None, weight=None):
     return found
 
 
+PLACES = {"locality_weighted_lb_config": {}, "zone_aware_lb_config": {}}
+
+
+def weighted(*shares, **options):
+    """Return the action of a route with weighted clusters."""
+    return {"route": {"weighted_clusters": {"clusters": list(shares), **options}}}
+
+
 @pytest.fixture
 def read(tmp_path):
     """Return what reads a bootstrap of one cluster ``c`` with groups, options and the rules of its only virtual host."""
 
-    def written(groups=None, route=None, chain=None, match=None, **options):
+    def written(groups=None, route=None, chain=None, match=None, routes=None, **options):
         cluster = {"name": "c", "lb_policy": "MAGLEV", "type": "STATIC", **options}
         cluster["load_assignment"] = {"endpoints": [group("10.0.0.1")] if groups is None else groups}
         rule = {"match": match or {"prefix": "/"}, **(route or {"route": {"cluster": "c"}})}
         manager = {
             "@type": MANAGER,
-            "route_config": {"virtual_hosts": [{"domains": ["*"], "routes": [rule]}]},
+            "route_config": {"virtual_hosts": [{"domains": ["*"], "routes": [rule]}], **(routes or {})},
         }
         listener = {
             "address": {"socket_address": {"address": "0.0.0.0", "port_value": 80}},
@@ -91,6 +99,23 @@ def test_the_address_stands_for_a_host_name_that_is_left_out(read):
         {"groups": [group("app.internal")]},
         {"groups": [group("10.0.0.1"), group("10.0.0.2")], "type": "LOGICAL_DNS"},
         {"common_lb_config": {"consistent_hashing_lb_config": {"use_hostname_for_hashing": True}}},
+        {
+            "groups": [
+                {"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "10.0.0.1"}}}}]}
+            ]
+        },
+        {"common_lb_config": PLACES, "lb_policy": "RANDOM"},
+        {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"hash_function": "DEFAULT_HASH"}},
+        {"route": {"route": {"cluster": "c"}, "redirect": {}}},
+        {"route": {"direct_response": {}}},
+        {"route": {"redirect": {"https_redirect": False, "scheme_redirect": "https"}}},
+        {"route": {"redirect": {"path_redirect": "/a", "prefix_rewrite": "/b"}}},
+        {"route": {"route": {"cluster_header": ""}}},
+        {"route": weighted({"name": "c", "cluster_header": "x", "weight": 1})},
+        {"route": weighted({"weight": 1})},
+        {"route": weighted({"name": "c", "weight": 2**32 - 1}, {"name": "c", "weight": 1})},
+        {"route": weighted({"name": "c", "weight": 1}, header_name="x", use_hash_policy=True)},
+        {"route": {"route": {"cluster": "other"}}},
         {"match": {"path_separated_prefix": "/a/"}},
         {"match": {"path_separated_prefix": "a"}},
         {"match": {"path_separated_prefix": "/a?"}},
@@ -133,3 +158,49 @@ def test_the_scheme_of_a_request_can_be_hashed(read):
     """A request always has a ``:scheme`` header, so that its scheme can be hashed."""
     route = {"route": {"cluster": "c", "hash_policy": [{"header": {"header_name": ":scheme"}}]}}
     assert read(route=route).explain(ProxyRequest()).key == "http"
+
+
+def test_clusters_that_are_not_validated_may_be_unknown(read):
+    """With ``validate_clusters: false`` a bootstrap may name clusters that come later; until then the answer is 503."""
+    config = read(route={"route": {"cluster": "other"}}, routes={"validate_clusters": False})
+    assert not config.not_modelled
+    routing = config.route(ProxyRequest())
+    assert (routing.pool, routing.status) == (None, 503)
+    shares = weighted({"name": "other", "weight": 1}, {"name": "c", "weight": 3})
+    found = read(route=shares, routes={"validate_clusters": False}).route(ProxyRequest())
+    assert found.shares == {"other": 0.25, "c": 0.75}
+
+
+def test_a_header_names_the_cluster_of_a_share(read):
+    """A share with ``cluster_header`` goes to the cluster that the request names, or gets 503."""
+    config = read(route=weighted({"cluster_header": "x-c", "weight": 1}))
+    assert not config.not_modelled
+    assert config.route(ProxyRequest(headers=(("x-c", "c"),))).pool == "c"
+    assert config.route(ProxyRequest(headers=(("x-c", "d"),))).status == 503
+    assert config.route(ProxyRequest()).status == 503
+    both = read(route=weighted({"cluster_header": "x-c", "weight": 1}, {"name": "c", "weight": 1}))
+    assert both.route(ProxyRequest(headers=(("x-c", "c"),))).shares == {"c": 1.0}
+    assert [one.rule for one in lint_config(config)] == []
+
+
+def test_a_listener_within_the_process_is_an_address(read):
+    """Hosts may be listeners of the same Envoy."""
+    inner = {"envoy_internal_address": {"server_listener_name": "l", "endpoint_id": "1"}}
+    (server,) = read([{"lb_endpoints": [{"endpoint": {"address": inner}}]}]).pools["c"].servers
+    assert server.address == "envoy://l/1"
+
+
+def test_a_typed_policy_hashes_names_of_static_hosts(read):
+    """Only the option of ``common_lb_config`` is refused for hosts of type ``STATIC``."""
+    kind = "type.googleapis.com/envoy.extensions.load_balancing_policies.maglev.v3.Maglev"
+    options = {"@type": kind, "consistent_hashing_lb_config": {"use_hostname_for_hashing": True}}
+    policy = {"policies": [{"typed_extension_config": {"name": "a", "typed_config": options}}]}
+    config = read(load_balancing_policy=policy)
+    assert config.pools["c"].settings["policy"]["use_hostname_for_hashing"] is True
+
+
+@pytest.mark.parametrize("policy", [2, "ring_hash", "RING_HASH"])
+def test_policies_in_any_form_are_linted(read, policy):
+    """A policy that hashes, by number or in lower case, needs a hash policy of the route."""
+    rules = [one.rule for one in lint_config(read(lb_policy=policy))]
+    assert "nothing-to-hash" in rules

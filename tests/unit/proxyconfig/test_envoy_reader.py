@@ -342,11 +342,7 @@ def test_subsets_localities_and_priorities_are_followed(written):
 static_resources:
   clusters:
   - name: c
-    load_balancing_policy:
-      policies:
-      - typed_extension_config:
-          name: random
-          typed_config: {"@type": type.googleapis.com/envoy.extensions.load_balancing_policies.random.v3.Random}
+    lb_policy: RANDOM
     lb_subset_config: {subset_selectors: [{keys: [v]}]}
     load_assignment:
       endpoints:
@@ -358,8 +354,8 @@ static_resources:
     common_lb_config: {locality_weighted_lb_config: {}, healthy_panic_threshold: {value: 0}}
     load_assignment:
       endpoints:
-      - {locality: {zone: x}, load_balancing_weight: 1, lb_endpoints: [endpoint: *a]}
-      - {locality: {zone: y}, lb_endpoints: [endpoint: *b]}
+      - {locality: {zone: one}, load_balancing_weight: 1, lb_endpoints: [endpoint: *a]}
+      - {locality: {zone: two}, lb_endpoints: [endpoint: *b]}
       - {priority: 1, lb_endpoints: [endpoint: {address: {pipe: {path: /c}}}]}
 """
     config = read_envoy(written(text))
