@@ -107,9 +107,9 @@ class VrrpCore:
         self._log_begun = 0.0
         self._sending = True
         self._warned: set[str] = set()
-        self.tracking: TrackingMachine | None = (
-            None if tracking is None else tracking(next(iter(router.routers.values())))
-        )
+        # Each router may refuse what is tracked. The first's priority is reported.
+        found = [] if tracking is None else [tracking(each) for each in router.routers.values()]
+        self.tracking: TrackingMachine | None = found[0] if found else None
 
     # ------------------------------------------------------------------ life
 

@@ -18,9 +18,10 @@ Source: ``track_script`` and ``track_file`` of keepalived 2.2.7; acassen/keepali
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar, cast
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -28,6 +29,7 @@ from balancekit._support.display import StateRepr
 from balancekit._support.record import Record
 from balancekit._support.whole import put_back
 from balancekit.errors import ConfigurationError
+from balancekit.ha._group import SyncGroupMachine
 from balancekit.ha._router import VirtualRouter
 from balancekit.ha._settings import OWNER
 from balancekit.health import CheckState, Thresholds
@@ -175,7 +177,8 @@ class TrackingMachine(StateRepr, prints=("state",)):
         self._checks = {
             name: Thresholds(rise=check.rise, fall=check.fall)() for name, check in config.checks.items()
         }
-        self._applied = TrackedState(router.priority, ())
+        self._applied: tuple[int, tuple[str, ...]] = (0, ())
+        """The change of the priority, and the faults."""
 
     @checked_arguments
     def report(self, check: str, *, passed: bool) -> TrackedState:
@@ -208,14 +211,19 @@ class TrackingMachine(StateRepr, prints=("state",)):
     @property
     def state(self) -> TrackedState:
         """The priority and the faults that follow from what was reported."""
-        priority = self._base
+        change, faults = self._found()
+        return TrackedState(_within(self._base, change), faults)
+
+    def _found(self) -> tuple[int, tuple[str, ...]]:
+        """Return by how much the priority changes, and the faults."""
+        change = 0
         faults = []
         for name, value in self._values.items():
             product = value * self.config.values[name]
             if product <= FAULT_PRODUCT or (value and not self.config.values[name]):
                 faults.append(name)
             else:
-                priority += product
+                change += product
         for name, check in self.config.checks.items():
             state = self._checks[name].state
             failing = state in {CheckState.DOWN, CheckState.RISING}
@@ -223,36 +231,52 @@ class TrackingMachine(StateRepr, prints=("state",)):
             if failing and not check.weight:
                 faults.append(name)
             elif (failing and check.weight < 0) or (passing and check.weight > 0):
-                priority += check.weight
-        kept = self._base if self._base == OWNER else min(max(priority, 1), OWNER - 1)
-        return TrackedState(kept, tuple(faults))
+                change += check.weight
+        return change, tuple(faults)
 
     @checked_arguments
     def apply(self, machine: SupportsTracking[E], *, now: float) -> tuple[E, ...]:
         """Apply the results of the checks to a machine, or a whole sync group; return its effects.
 
-        A call that is interrupted has changed nothing, and can be made again.
+        Weights change the priority of each member of a group by as much, from its own. A call that is interrupted has changed nothing, and can be made again.
         """
         restore = put_back(machine)
         try:
-            state = self.state
-            effects = self._effects(state, machine, now)
+            found = self._found()
+            effects = self._effects(*found, machine, now)
         except BaseException:
             restore()
             raise
-        self._applied = state
+        self._applied = found
         return effects
 
-    def _effects(self, state: TrackedState, machine: SupportsTracking[E], now: float) -> tuple[E, ...]:
+    def _effects(
+        self, change: int, faults: tuple[str, ...], machine: SupportsTracking[E], now: float
+    ) -> tuple[E, ...]:
         """Return the effects of what has changed since the last :meth:`apply`."""
-        was = self._applied
+        changed, failed = self._applied
         effects: list[E] = []
-        if state.priority != was.priority:
-            effects += machine.set_priority(state.priority, now=now)
-        for name in state.faults:
-            if name not in was.faults:
+        for base, set_priority in self._priorities(machine):
+            priority = _within(base, change)
+            if priority != _within(base, changed):
+                effects += set_priority(priority, now=now)
+        for name in faults:
+            if name not in failed:
                 effects += machine.fault(f"check {name}", now=now)
-        for name in was.faults:
-            if name not in state.faults:
+        for name in failed:
+            if name not in faults:
                 effects += machine.clear(f"check {name}", now=now)
         return tuple(effects)
+
+    def _priorities(self, machine: SupportsTracking[E]) -> Iterable[tuple[int, Callable[..., tuple[E, ...]]]]:
+        """Return the priority that each router of a machine is configured with, and what changes it."""
+        group: object = machine
+        if isinstance(group, SyncGroupMachine):
+            change = cast("Callable[..., tuple[E, ...]]", group.set_priority)
+            return [(router.priority, partial(change, member=name)) for name, router in group.routers.items()]
+        return [(self._base, machine.set_priority)]
+
+
+def _within(base: int, change: int) -> int:
+    """Return a changed priority, from 1 to 254; that of an owner never changes."""
+    return base if base == OWNER else min(max(base + change, 1), OWNER - 1)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancekit import ConfigurationError
-from balancekit.ha import Role, Send, TrackedCheck, TrackedState, Tracking, VirtualRouter
+from balancekit.adapters.vrrp import VrrpThread
+from balancekit.ha import Role, Send, SyncGroup, TrackedCheck, TrackedState, Tracking, VirtualRouter
 
 ROUTER = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", priority=120, interval=0.5)
 
@@ -91,6 +92,39 @@ def test_a_machine_is_brought_to_what_the_checks_say():
     tracking.report("web", passed=True)
     tracking.apply(machine, now=now)
     assert (machine.role, machine.priority) == (Role.BACKUP, 120)
+
+
+@pytest.mark.parametrize("weight", [-50, 50, -130])
+def test_each_member_of_a_group_changes_from_its_own_priority(weight):
+    """A check of a weight moves the priorities of all members by as much, and back to what each was configured with."""
+    routers = {"a": ROUTER, "b": ROUTER.replace(vrid=52, priority=200, addresses=("192.0.2.101",))}
+    machine = SyncGroup(routers=routers)()
+    machine.start(now=0.0)
+    tracking = Tracking(checks={"web": TrackedCheck(weight=weight)}, values={"load": 1})(ROUTER)
+
+    def priorities():
+        tracking.apply(machine, now=0.0)
+        return {name: one.priority for name, one in machine.machines.items()}
+
+    def moved(by):
+        return {name: max(1, min(254, router.priority + by)) for name, router in routers.items()}
+
+    assert priorities() == moved(0)
+    tracking.report("web", passed=weight > 0)
+    assert priorities() == moved(weight)
+    tracking.set_value("load", -7)
+    assert priorities() == moved(weight - 7)
+    tracking.report("web", passed=weight < 0)
+    tracking.set_value("load", 0)
+    assert priorities() == moved(0)
+
+
+def test_a_driver_refuses_what_any_member_refuses():
+    """A member that owns its addresses refuses weights, also if it is not the first."""
+    routers = {"a": ROUTER, "b": ROUTER.replace(vrid=52, priority=255, addresses=("192.0.2.101",))}
+    tracking = Tracking(checks={"web": TrackedCheck(weight=-50)})
+    with pytest.raises(ConfigurationError, match="weight 0 for priority 255"):
+        VrrpThread(SyncGroup(routers=routers), interface="eth0", tracking=tracking)
 
 
 def test_it_warns_where_a_lowered_priority_hands_over_to_none():
