@@ -15,6 +15,7 @@ from balancekit._support import validation as valid
 from balancekit._support.dns_kinds import is_meta, kind_of
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
+from balancekit.gslb._ttl import MAX_TTL
 
 __all__ = ["ADDRESS_KINDS", "ResourceRecord", "Soa", "StaticRecords", "absolute"]
 
@@ -49,7 +50,7 @@ class Soa(Record):
     Raises
     ------
     ConfigurationError
-        If a name is no domain name, or a number is outside 0 to 2**32 - 1.
+        If a name is no domain name, or a number is outside 0 to 2**32 - 1; ``negative_ttl``, as any TTL, 2**31 - 1.
 
     Example
     -------
@@ -69,8 +70,9 @@ class Soa(Record):
     def _check(self) -> None:
         for name in ("primary", "contact"):
             _domain(name, getattr(self, name))
-        for name in ("serial", "refresh", "retry", "expire", "negative_ttl"):
+        for name in ("serial", "refresh", "retry", "expire"):
             valid.integer(name, getattr(self, name), minimum=0, maximum=0xFFFF_FFFF)
+        valid.integer("negative_ttl", self.negative_ttl, minimum=0, maximum=MAX_TTL)
 
     @property
     def data(self) -> str:
@@ -123,7 +125,7 @@ class StaticRecords(Record):
                 _refuse_address(text, ADDRESS_KINDS[name])
         if "CNAME" in found and (len(found) > 1 or len(found["CNAME"]) != 1):
             raise ConfigurationError("data", dict(found), "one CNAME and nothing else at its name")
-        valid.integer("ttl", self.ttl, minimum=0, maximum=0x7FFF_FFFF)
+        valid.integer("ttl", self.ttl, minimum=0, maximum=MAX_TTL)
         self.__dict__["data"] = MappingProxyType(found)
 
     def __hash__(self) -> int:

@@ -165,6 +165,8 @@ def test_the_scope_is_that_of_the_answer():
         (lambda: StaticRecords(data={"A": "192.0.2.1"}), "data"),
         (lambda: Ttl(minimum=10, maximum=5), "minimum"),
         (lambda: Soa(primary="", contact="a"), "primary"),
+        (lambda: Soa(primary="a", contact="b", negative_ttl=2**31), "negative_ttl"),
+        (lambda: Soa(primary="a", contact="b", expire=2**32), "expire"),
     ],
 )
 def test_a_wrong_argument_is_named(make, parameter):
