@@ -232,6 +232,43 @@ def test_every_policy_can_be_written(table, chosen):
     assert set(answer.chosen) == chosen
 
 
+SPILL = {
+    "policy": "spill",
+    "capacity": {"x": 10, "y": 10},
+    "demand": {"x": 5, "y": 5},
+    "sites": {name: {"policy": "all-up", "endpoints": ["b"]} for name in "xy"},
+}
+
+
+@pytest.mark.parametrize("key", ["demand", "capacity"])
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"x": float("nan"), "y": 1}, "number"),
+        ({"x": float("inf"), "y": 1}, "number"),
+        ({"x": -1, "y": 1}, "number"),
+        ({"x": 10**400, "y": 1}, "number"),
+        ({"x": "5", "y": 1}, "number"),
+        ({"x": 5, "y": 1, "z": 1}, "x, y"),
+    ],
+    ids=["NaN", "infinity", "-1", "1e400", "a text", "an unknown site"],
+)
+def test_figures_of_sites_are_refused_when_the_file_is_read(key, given, says):
+    """Figures that no query could use, and those of sites that are not there, are errors of the file."""
+    with pytest.raises(ConfigurationError, match=rf"names\.www\.{key}.*{says}"):
+        zone_file(
+            {
+                "zone": {
+                    "origin": "example.com",
+                    "primary": "ns1.example.com",
+                    "contact": "admin.example.com",
+                },
+                "endpoints": {"b": "192.0.2.2"},
+                "names": {"www": {**SPILL, key: given}},
+            }
+        )
+
+
 DELEGATED = """
 [zone]
 origin = "www.example.com"

@@ -79,7 +79,7 @@ class HashedOne(TreePolicy):
     Raises
     ------
     ConfigurationError
-        If ``endpoints`` is empty, a weight is not a whole number >= 1, or a prefix is longer than an address.
+        If ``endpoints`` is empty, a weight is not a whole number from 1 to 1e100, or a prefix is longer than an address.
         If ``scheme`` or ``exhausted`` is another word.
 
     *Guarantee.* When an endpoint goes down, only its subnets move, and they come back when it does.

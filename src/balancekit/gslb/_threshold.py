@@ -71,7 +71,8 @@ def endpoint_weights(parameter: str, value: object) -> dict[str, int]:
     if not isinstance(value, Mapping):
         raise ConfigurationError(parameter, value, "a mapping from endpoint ids to whole weights")
     found = {
-        valid.text(parameter, id): valid.integer("weight", weight, minimum=0) for id, weight in value.items()
+        valid.text(parameter, id): valid.integer("weight", weight, minimum=0, maximum=valid.MAX_WEIGHT)
+        for id, weight in value.items()
     }
     if not any(found.values()):
         raise ConfigurationError(parameter, value, "at least one weight > 0")

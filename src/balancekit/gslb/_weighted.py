@@ -154,7 +154,7 @@ class WeightedOne(_Flat):
     Raises
     ------
     ConfigurationError
-        If a weight is not a whole number >= 0, none is above 0, ``threshold`` is outside (0, 1], or
+        If a weight is not a whole number from 0 to 1e100, none is above 0, ``threshold`` is outside (0, 1], or
         ``exhausted`` is another word.
 
     *Guarantee.* An endpoint that is up is drawn with probability ``weight / sum of the weights up``.

@@ -39,6 +39,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from balancekit._support import tables
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
@@ -251,8 +252,13 @@ def _spill(place: str, table: Table, maps: Mapping[str, GeoMap]) -> Policy:
         options["geo_map"] = _named_map(place, table, maps)
     sites = _children(place, table, "sites", maps)
     capacity = _table(place, table, "capacity", required=True)
-    with _shape(f"{place}.demand", table.get("demand"), "numbers of requests a second by site"):
-        demand = {site: float(rate) for site, rate in _table(place, table, "demand", required=True).items()}
+    demanded = _table(place, table, "demand", required=True)
+    for key, by_site in (("capacity", capacity), ("demand", demanded)):
+        _known(f"{place}.{key}", by_site, sites)
+    demand = {
+        site: valid.number(f"{place}.demand.{site}", rate, minimum=0.0, unit="requests a second")
+        for site, rate in demanded.items()
+    }
     with _at(place):
         return Spill(sites, capacity, lambda site: demand.get(site, 0.0), **options)
 

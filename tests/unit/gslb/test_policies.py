@@ -378,3 +378,25 @@ def test_a_client_is_seen_by_its_subnet_unless_it_asks_not_to_be():
     assert str(Client(address="192.0.2.53", subnet="0.0.0.0/0").seen()) == "192.0.2.53"
     assert not Client(address="192.0.2.53", subnet="0.0.0.0/0").has_subnet
     assert str(Client(address="::ffff:192.0.2.53").seen()) == "192.0.2.53"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        WeightedOne,
+        WeightedSubset,
+        lambda weights: GroupedOne({"g": weights}),
+        lambda weights: GroupedSubset({"g": weights}),
+        HashedOne,
+    ],
+    ids=["one", "subset", "grouped one", "grouped subset", "hashed"],
+)
+def test_weights_are_refused_or_answered_by(make):
+    """The longest weight that is taken gives answers; a longer one is refused when the policy is made."""
+    policy = make({"a": 10**100, "b": 1})
+    for down in ({}, {"a": False}, {"a": False, "b": False}):
+        answer = policy.answer(QUERY, fixed_standings(down), now=0.0, rng=Random(1), explain=True)
+        assert set(answer.chosen) <= {"a", "b"}
+    for weight in (10**101, 10**400):
+        with pytest.raises(ConfigurationError, match="weight"):
+            make({"a": weight, "b": 1})
