@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import socket
 import struct
@@ -147,6 +148,55 @@ def test_one_connection_more_than_are_kept_closes_the_idlest(monkeypatch):
             connection.sendall(framed(WIRE))
             assert received(connection)
         assert received(opened[1]) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "idle", "waits", "ends"),
+    [
+        (errno.EMFILE, True, 0, True),
+        (errno.EMFILE, False, 1, False),
+        (errno.ENOBUFS, False, 1, False),
+        (errno.ECONNABORTED, True, 0, False),
+        (errno.ECONNABORTED, False, 0, False),
+    ],
+)
+def test_a_server_without_descriptors_closes_an_idle_connection_or_waits(
+    number, idle, waits, ends, monkeypatch
+):
+    """It does not try again at once. A client that went away costs no other its connection."""
+    paused = []
+    monkeypatch.setattr(_dnslib_servers.time, "sleep", paused.append)
+    resolver = GslbResolver(ZONE, fixed_standings({}))
+    server = DNSServer(
+        resolver, address="127.0.0.1", port=0, tcp=True, handler=GslbHandler, server=GslbTcpServer
+    ).server
+    one, other = socket.socketpair()
+    with one, other, ExitStack() as stack:
+        stack.callback(server.server_close)
+        other.settimeout(10.0)
+        if idle:
+            server.touch(one)
+        listener, server.socket = server.socket, Failing(number)
+        try:
+            with pytest.raises(OSError, match=errno.errorcode[number]):
+                server.get_request()
+        finally:
+            server.socket = listener
+        assert paused == [_dnslib_servers.RETRY_S] * waits
+        if ends:
+            assert other.recv(1) == b""
+        else:
+            assert (one in server._open) is idle
+
+
+class Failing:
+    """A listening socket that cannot accept."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def accept(self):
+        raise OSError(self.number, errno.errorcode[self.number])
 
 
 def test_a_client_that_goes_away_is_no_error(capfd, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -10,6 +11,7 @@ from balancekit._support.display import StateRepr
 from balancekit._support.extras import extra
 from balancekit._support.fork import new_lock
 from balancekit._support.log import contain_error
+from balancekit._support.shortage import is_shortage
 from balancekit.adapters._dns_sockets import ask_for_destination, receive_datagram
 
 with extra("dnslib"):
@@ -30,6 +32,8 @@ __all__ = ["MAX_CONNECTIONS", "GslbTcpServer", "GslbUdpServer"]
 
 MAX_CONNECTIONS: Final = 256
 """Connections at a time, a thread each."""
+RETRY_S: Final = 0.1
+"""Seconds until the next attempt to accept a connection for which there is no descriptor."""
 BACKLOG: Final = 128
 """Connections that wait to be accepted: as many as Linux takes for small machines."""
 
@@ -115,11 +119,15 @@ class GslbTcpServer(StateRepr, TCPServer, prints=("server_address",)):
         super().server_bind()
 
     def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection; called when there is one. Without a descriptor for it, an idle one is closed."""
+        """Accept a connection; called when there is one. Without a descriptor for it, an idle one is closed.
+
+        If there is no idle one, wait: the connection is there still, and the server would try again at once.
+        """
         try:
             return super().get_request()
-        except OSError:
-            self._close_idle()
+        except OSError as error:
+            if is_shortage(error) and not self._close_idle():
+                time.sleep(RETRY_S)
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -141,8 +149,8 @@ class GslbTcpServer(StateRepr, TCPServer, prints=("server_address",)):
             self._open.pop(request, None)
         super().shutdown_request(request)
 
-    def _close_idle(self) -> None:
-        """End the connection that has been idle for longest; its thread then closes it."""
+    def _close_idle(self) -> bool:
+        """End the connection that has been idle for longest; its thread then closes it. Return whether there is one."""
         with self._lock:
             idle = next(iter(self._open), None)
             if idle is not None:
@@ -150,6 +158,7 @@ class GslbTcpServer(StateRepr, TCPServer, prints=("server_address",)):
         if idle is not None:
             with suppress(OSError):  # it ended
                 idle.shutdown(socket.SHUT_RDWR)
+        return idle is not None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log an error of a handler; called where it is handled."""
