@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import math
 import random
 import threading
 import zlib
@@ -250,6 +251,27 @@ class RefusesCosts(Proper):
         return super().select(snapshot, ctx) if ctx.cost == 1.0 else None
 
 
+class RefusesLargeCosts(Proper):
+    """Refuses a request that costs much, whatever the load."""
+
+    def select(self, snapshot, ctx):
+        return None if ctx.cost > 10.0 else super().select(snapshot, ctx)
+
+
+class NoneInPanic(Proper):
+    """Picks none while too many endpoints are down."""
+
+    def select(self, snapshot, ctx):
+        return None if snapshot.panic else super().select(snapshot, ctx)
+
+
+class RetryAtNoNumber(Proper):
+    """States a time that is none."""
+
+    def retry_at(self, snapshot, ctx):
+        return math.nan
+
+
 class Recursive(Proper):
     """Calls itself once for each endpoint."""
 
@@ -425,6 +447,9 @@ FOUND_BY = {
     LearnsFirstBytes: (laws.hooks_raise_nothing, "learn.* raised TypeError"),
     RefusalsRaise: (laws.hooks_raise_nothing, "refusals .* raised AttributeError"),
     GivesUp: (laws.none_iff_no_candidate, "picked None"),
+    RefusesLargeCosts: (laws.none_iff_no_candidate, "picked None when the candidates were .* cost 40 at "),
+    NoneInPanic: (laws.none_iff_no_candidate, "picked None when the candidates were .* panic"),
+    RetryAtNoNumber: (laws.hooks_raise_nothing, "returned nan: expected a time or None"),
     RefusesCosts: (laws.none_iff_no_candidate, "picked None when the candidates were"),
     Recursive: (laws.picks_candidates, "it raised RecursionError with 1100 endpoints"),
     RaisesForTraces: (laws.picks_candidates, "it raised AttributeError"),

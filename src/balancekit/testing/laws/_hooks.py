@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
@@ -63,7 +64,7 @@ def _check_refusals(selector: object, snapshot: Snapshot, exclude: tuple[str, ..
             raise LawBroken(LAW, f"refusals {how} returned {reasons!r}: expected reasons by id")
     if isinstance(selector, SupportsRetryAt):
         at = _call(f"retry_at {how}", lambda: selector.retry_at(snapshot, ctx))
-        if at is not None and not isinstance(at, int | float):
+        if at is not None and (not isinstance(at, int | float) or math.isnan(at)):
             raise LawBroken(LAW, f"retry_at {how} returned {at!r}: expected a time or None")
 
 

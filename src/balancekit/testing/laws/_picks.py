@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from random import Random
@@ -46,13 +47,12 @@ def picks_candidates(subject: Subject) -> None:
         snapshot=snapshots(),
         key=st.none() | keys(),
         seed=st.integers(0, 99),
-        now=st.sampled_from(TIMES_S),
-        trace=st.none() | st.builds(Trace),
     )
-    def law(snapshot: Snapshot, key: Key | None, seed: int, now: float, trace: Trace | None) -> None:
-        selector, ctx = subject.make(), make_context(seed, key=key, now=now)
-        ctx.trace = trace
-        for _ in range(4):
+    def law(snapshot: Snapshot, key: Key | None, seed: int) -> None:
+        selector, rng = subject.make(), Random(seed)
+        for now, traced in itertools.product(TIMES_S, (False, True)):
+            ctx = make_context(rng, key=key, now=now)
+            ctx.trace = Trace() if traced else None
             node = selector.select(snapshot, ctx)
             if node is not None and not any(node is one for one in snapshot.candidates(ctx)):
                 raise LawBroken("1, picks_candidates", f"select() returned {_wrong(node, snapshot, ctx)}")
@@ -80,24 +80,29 @@ def honours_exclusion(subject: Subject) -> None:
 
 
 def none_iff_no_candidate(subject: Subject) -> None:
-    """Law 3. A pick is ``None`` if and only if there is no candidate, whatever the cost and the time of the request."""
+    """Law 3. A pick is ``None`` if and only if there is no candidate, whatever the cost and the time of the request.
+
+    This holds in a panic, too, when all endpoints are eligible because too many are down.
+    """
 
     @subject.search(
         snapshot=snapshots(),
         exclude=st.sets(st.sampled_from([f"e{k}" for k in range(6)])),
         key=st.none() | keys(),
-        cost=st.sampled_from(COSTS),
-        now=st.sampled_from(TIMES_S),
     )
-    def law(snapshot: Snapshot, exclude: set[str], key: Key | None, cost: float, now: float) -> None:
-        selector, ctx = subject.make(), make_context(key=key, exclude=exclude, cost=cost, now=now)
-        for _ in range(3):
-            node = selector.select(snapshot, ctx)
-            if (node is None) != (not snapshot.candidates(ctx)):
-                found = [one.id for one in snapshot.candidates(ctx)]
-                raise LawBroken(
-                    "3, none_iff_no_candidate", f"picked {node!r} when the candidates were {found}"
-                )
+    def law(snapshot: Snapshot, exclude: set[str], key: Key | None) -> None:
+        members = snapshot.members
+        panic = Snapshot(members, members.nodes, version=snapshot.version + 1, panic=True)
+        for published in (snapshot, panic):
+            selector, rng = subject.make(), Random(0)
+            for now, cost in itertools.product(TIMES_S, COSTS):
+                ctx = make_context(rng, key=key, exclude=exclude, cost=cost, now=now)
+                node, found = selector.select(published, ctx), [one.id for one in published.candidates(ctx)]
+                if (node is None) == bool(found):
+                    raise LawBroken(
+                        "3, none_iff_no_candidate",
+                        f"picked {node!r} when the candidates were {found}, cost {cost:g} at {now:g} s from {published!r}",
+                    )
 
     check_last_of_many(subject, "3, none_iff_no_candidate")
 
