@@ -238,7 +238,8 @@ class TrackingMachine(StateRepr, prints=("state",)):
     def apply(self, machine: SupportsTracking[E], *, now: float) -> tuple[E, ...]:
         """Apply the results of the checks to a machine, or a whole sync group; return its effects.
 
-        Weights change the priority of each member of a group by as much, from its own. A call that is interrupted has changed nothing, and can be made again.
+        Weights change the priority of each member of a group by as much, from its own. A call that is interrupted has
+        changed nothing, and can be made again.
         """
         restore = put_back(machine)
         try:

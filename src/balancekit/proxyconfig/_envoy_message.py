@@ -4,7 +4,8 @@ A field that is read is followed. A field that is stated to be neutral decides n
 is listed as not modelled, with its line.
 
 Values have the forms that Envoy takes: names ``as_here`` or ``asHere``, enums in any case or as numbers, ``3.0`` for a whole
-number, quotes around a text that would be a number or a truth value, one value for a list of one, ``{value: 3}`` for an optional number or flag, ``{seconds: 3, nanos: 0}`` for a duration.
+number, quotes around a text that would be a number or a truth value, one value for a list of one, ``{value: 3}`` for an
+optional number or flag, ``{seconds: 3, nanos: 0}`` for a duration.
 """
 
 from __future__ import annotations
