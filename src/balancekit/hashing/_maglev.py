@@ -13,7 +13,8 @@ Source: Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Bala
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function
 from balancekit.hashing._maglev_fill import populate, turns
-from balancekit.hashing._nodes import Nodes, distinct, no_owner, node_weights
+from balancekit.hashing._nodes import Nodes, first_of_each, no_owner, node_weights
 from balancekit.hashing._partition import POSITIONS, Partition
 
 __all__ = ["MaglevTable", "next_prime"]
@@ -34,6 +35,8 @@ __all__ = ["MaglevTable", "next_prime"]
 SIZE: Final = 65_537
 """The paper's small table; its large one is 655 373."""
 MAX_SLOTS: Final = 1 << 26
+WALKED: Final = 1024
+"""Slots that are looked at one by one for the order of nodes, before arrays of them are."""
 
 
 @final
@@ -141,7 +144,10 @@ class MaglevTable:
         keys of a node that may not be used spread over all others. Lazy; the first k cost O(k) on average.
         """
         place = self._function.hash32(key)
-        return distinct(self._walk(place), self._nodes) if self._nodes else iter(())
+        if not self._nodes:
+            return iter(())
+        order = first_of_each(islice(self._walk(place), WALKED), self._ahead(place), len(self._nodes))
+        return map(self._nodes.__getitem__, order)
 
     def shares(self) -> dict[str, float]:
         """Return the exact part of the key space that each node owns; they sum to 1."""
@@ -205,7 +211,16 @@ class MaglevTable:
         for _ in range(size):
             yield int(table[slot])
             slot = (slot + step) % size
-        yield from range(len(self._nodes))  # those whose weight is not worth a slot
+
+    def _ahead(self, place: int) -> Iterator[NDArray[Any]]:
+        """Yield the owners of the slots behind these in growing parts, and then all nodes: some may not be worth a slot."""
+        size, begin, part = self.size, WALKED, WALKED
+        slot, step = place * size >> 32, splitmix64(place) % (size - 1) + 1
+        while begin < size:
+            slots = (slot + np.arange(begin, min(begin + part, size), dtype=np.int64) * step) % size
+            yield self._owners[slots]
+            begin, part = begin + part, 2 * part
+        yield np.arange(len(self._nodes))
 
     def _partition(self) -> Partition:
         # Slot i holds the positions with `position * size >> 32 == i`; the last is before the next slot's first.

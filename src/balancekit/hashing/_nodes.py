@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from balancekit._support import validation as valid
 from balancekit._support.splitmix import splitmix64
 from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, PoolEmptyError, brief
 
-__all__ = ["Nodes", "distinct", "keyed_order", "no_owner", "node_weights", "unweighted"]
+__all__ = ["Nodes", "distinct", "first_of_each", "keyed_order", "no_owner", "node_weights", "unweighted"]
 
 Nodes: TypeAlias = Iterable[str] | Mapping[str, float]
 """Ids, each of weight 1, or a mapping from id to weight."""
@@ -74,6 +77,29 @@ def distinct(owners: Iterable[int], nodes: Sequence[str]) -> Iterator[str]:
             yield nodes[owner]
             if len(seen) == len(nodes):
                 return
+
+
+def first_of_each(singles: Iterable[int], arrays: Iterable[NDArray[Any]], size: int) -> Iterator[int]:
+    """Yield each number below ``size`` when it comes first: of single ones, then of arrays, until all have come.
+
+    Single ones are cheap if the next number is near. Arrays are cheap if it is behind a million others.
+    """
+    seen: set[int] = set()
+    for number in singles:
+        if number not in seen:
+            seen.add(number)
+            yield number
+            if len(seen) == size:
+                return
+    known = np.zeros(size, bool)
+    known[list(seen)] = True
+    for numbers in arrays:
+        for number in dict.fromkeys(numbers[~known[numbers]].tolist()):
+            known[number] = True
+            seen.add(number)
+            yield number
+        if len(seen) == size:
+            return
 
 
 def no_owner(key: object, *_: object) -> NoReturn:

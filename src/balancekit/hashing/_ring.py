@@ -33,7 +33,7 @@ from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function
-from balancekit.hashing._nodes import Nodes, distinct, no_owner, node_weights
+from balancekit.hashing._nodes import Nodes, no_owner, node_weights
 from balancekit.hashing._partition import Partition
 from balancekit.hashing._slots import GROUP, Slots
 
@@ -173,7 +173,7 @@ class HashRing:
         """
         nodes, _, circle = self._state
         place = self._function.hash32(key)
-        return iter(()) if circle is None else distinct(circle.walk(place), nodes)
+        return iter(()) if circle is None else map(nodes.__getitem__, circle.order(place))
 
     def shares(self) -> dict[str, float]:
         """Return the exact part of the key space that each node owns; they sum to 1."""

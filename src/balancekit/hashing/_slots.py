@@ -23,11 +23,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from balancekit.hashing._nodes import first_of_each
 
 __all__ = ["GROUP", "Slots"]
 
@@ -37,6 +39,8 @@ Indices: TypeAlias = "NDArray[np.signedinteger[Any]]"
 GROUP: Final = 0x8000_0000
 """Highest bit of a word that is an index into the groups; alone, the end of a group. Greater than any entry."""
 MIN_SLOT_BITS: Final = 6
+WALKED: Final = 1024
+"""Points that are looked at one by one for the order of owners, before arrays of them are."""
 SPARE_WORDS: Final = 1024
 """Of groups, beyond one per point: when a change would leave more, the ring is rebuilt without those no longer used."""
 
@@ -125,6 +129,10 @@ class Slots:
                     yield entry & mask
         yield from [entry & mask for entry in here if entry < target]
 
+    def order(self, position: int) -> Iterator[int]:
+        """Yield each owner once, by its first point from a position on."""
+        return first_of_each(islice(self.walk(position), WALKED), self._ahead(position), self._size)
+
     def owners_of(self, positions: Words) -> Words:
         """Return the owners of the points at or after many positions, without a Python loop per position."""
         words, groups = np.frombuffer(self.words, np.uint32), np.frombuffer(self.groups, np.uint32)
@@ -176,6 +184,18 @@ class Slots:
         return self._changed(owner, np.asarray(points, np.uint32), -1)
 
     # ------------------------------------------------------------------ internals
+
+    def _ahead(self, position: int) -> Iterator[Words]:
+        """Yield the owners of points from a position on, in growing parts; at the end, all of its own slot again."""
+        words, groups = np.frombuffer(self.words, np.uint32), np.frombuffer(self.groups, np.uint32)
+        count, slot = len(words) - 1, position >> self.shift
+        places, owners = self._contents(words, groups, np.array([slot]))
+        yield owners[places >= position]
+        begin, part = 1, WALKED
+        while begin <= count:
+            slots = np.arange(slot + begin, slot + min(begin + part, count + 1)) % count
+            yield self._contents(words, groups, slots)[1]
+            begin, part = begin + part, 2 * part
 
     def _low(self, positions: Words) -> Words:
         """Return positions within their slots, where words have them."""

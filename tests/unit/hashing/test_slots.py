@@ -53,7 +53,9 @@ def assert_equal(slots, points_of, asked=()):
     assert len(slots) == len(points)
     for position in positions[::9]:
         first = bisect_left(points, position) % len(points)
-        assert list(slots.walk(position)) == owners[first:] + owners[:first]
+        around = owners[first:] + owners[:first]
+        assert list(slots.walk(position)) == around
+        assert list(slots.order(position)) == list(dict.fromkeys(around))
 
 
 @given(points_of=by_owner(), asked=st.lists(st.integers(0, 2**32 - 1), max_size=20))
@@ -95,6 +97,33 @@ def test_rings_like_real_ones_agree_with_bisection(nodes, each):
         assert (words <= slots.mask).any()
         assert ((words > slots.mask) & (words < GROUP)).any()
         assert (words >= GROUP).any()
+
+
+@pytest.mark.parametrize("rare", [1, 40])
+def test_owners_of_few_points_come_in_order_behind_many_points_of_another(rare):
+    """The order of owners is that of their first points, though fifty thousand points of one lie between those of others."""
+    chance = np.random.default_rng(rare)
+    points = np.sort(chance.integers(0, 2**32, 50_000, dtype=np.uint64)).astype(np.uint32)
+    owners = np.zeros(len(points), int)
+    owners[chance.choice(len(points), rare, replace=False)] = np.arange(1, rare + 1)
+    slots, held = Slots(points, owners, rare + 1), owners.tolist()
+    near = [int(points[place]) + step for place in np.flatnonzero(owners) for step in (-1, 0, 1)]
+    for position in [0, 2**32 - 1, *near, *chance.integers(0, 2**32, 40).tolist()]:
+        first = int(np.searchsorted(points, position))
+        assert list(slots.order(position)) == list(dict.fromkeys(held[first:] + held[:first])), position
+
+
+def test_owners_come_in_order_where_two_slots_hold_all_points():
+    """The order is right from each position in slots of thousands of points, where rare owners come before and after it."""
+    each = 3_000
+    points = np.concatenate([np.arange(each), (1 << 19) + np.arange(each)])
+    owners = np.zeros(2 * each, int)
+    owners[10::50] = np.arange(1, len(owners[10::50]) + 1)
+    slots, held = Slots(points, owners, int(owners.max()) + 1), owners.tolist()
+    assert slots.shift == 19, "the second half is in the next slot"
+    for position in [*range(0, each, 97), 1_500, 1_510, each, 1 << 19, (1 << 19) + 1_510, 2**32 - 1]:
+        first = int(np.searchsorted(points, position)) % len(points)
+        assert list(slots.order(position)) == list(dict.fromkeys(held[first:] + held[:first])), position
 
 
 def test_a_point_costs_at_most_13_bytes():

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from balancekit._support.splitmix import splitmix64
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnknownEndpointError
 from balancekit.hashing import (
     AnchorHash,
@@ -21,6 +22,7 @@ from balancekit.hashing import (
     MaglevTable,
     MultiProbeHash,
     RendezvousHash,
+    hash_function,
     jump,
     keyed,
 )
@@ -405,3 +407,16 @@ def test_more_points_than_a_ring_may_have_are_refused_before_there_are_nodes(vno
     """A number of points that no ring can have is refused at construction, not by the first node that is added."""
     with pytest.raises(ConfigurationError, match="vnodes"):
         HashRing(vnodes=vnodes)
+
+
+@pytest.mark.parametrize("key", range(12))
+def test_nodes_of_few_slots_are_candidates_in_the_order_of_the_walk(key):
+    """The candidates of a table come as its slots do, from the key's own in steps of its own, though one node has nearly all."""
+    weights = {"all": 1e6, **{f"few{k}": 250.0 for k in range(300)}, "none": 1e-6}
+    table = MaglevTable(weights, size=4099)
+    place = hash_function("murmur3").hash32(key)
+    slot, step = place * table.size >> 32, splitmix64(place) % (table.size - 1) + 1
+    slots = (slot + np.arange(table.size) * step) % table.size
+    walked = [table.nodes[owner] for owner in table._owners[slots].tolist()]
+    assert list(table.candidates(key)) == list(dict.fromkeys([*walked, *table.nodes]))
+    assert walked.index("all") < 1000
