@@ -27,7 +27,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function
 from balancekit.hashing._maglev_fill import populate, turns
-from balancekit.hashing._nodes import Nodes, first_of_each, no_owner, node_weights
+from balancekit.hashing._nodes import WALKED, Nodes, first_of_each, no_owner, node_weights
 from balancekit.hashing._partition import POSITIONS, Partition
 
 __all__ = ["MaglevTable", "next_prime"]
@@ -35,8 +35,6 @@ __all__ = ["MaglevTable", "next_prime"]
 SIZE: Final = 65_537
 """The paper's small table; its large one is 655 373."""
 MAX_SLOTS: Final = 1 << 26
-WALKED: Final = 1024
-"""Slots that are looked at one by one for the order of nodes, before arrays of them are."""
 
 
 @final

@@ -23,7 +23,7 @@ from balancekit._support.splitmix import splitmix64
 from balancekit._support.splitmix_batch import mix64
 from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, hash_function
-from balancekit.hashing._nodes import distinct, no_owner, unweighted
+from balancekit.hashing._nodes import first_of_each, no_owner, unweighted
 from balancekit.hashing._partition import POSITIONS
 from balancekit.hashing._slots import Slots
 
@@ -121,7 +121,8 @@ class MultiProbeHash:
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
         """Yield every node once, nearest first: the node that would own the key if those before it were absent. Lazy."""
         nearest = heapq.merge(*map(self._approach, self._positions(key)))
-        return distinct((owner for _, owner in nearest), self._nodes)
+        order = first_of_each((owner for _, owner in nearest), (), len(self._nodes))
+        return map(self._nodes.__getitem__, order)
 
     def shares(self) -> dict[str, float]:
         """Return the exact expected part of the key space of each node, over independent probes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from balancekit._support.splitmix import splitmix64
 from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, PoolEmptyError, brief
 
-__all__ = ["Nodes", "distinct", "first_of_each", "keyed_order", "no_owner", "node_weights", "unweighted"]
+__all__ = ["WALKED", "Nodes", "first_of_each", "keyed_order", "no_owner", "node_weights", "unweighted"]
 
 Nodes: TypeAlias = Iterable[str] | Mapping[str, float]
 """Ids, each of weight 1, or a mapping from id to weight."""
+WALKED: Final = 1024
+"""Places of a structure that are looked at one by one for the order of nodes, before arrays of them are."""
 
 
 def node_weights(nodes: Nodes) -> dict[str, float]:
@@ -66,17 +68,6 @@ def _id_of(pair: tuple[str, Any]) -> str:
 
 def _sorted(ids: Iterable[str]) -> list[str]:
     return sorted([valid.text("nodes", id) for id in valid.items("nodes", ids)])
-
-
-def distinct(owners: Iterable[int], nodes: Sequence[str]) -> Iterator[str]:
-    """Yield the node of each owner when it comes first, until all have come."""
-    seen: set[int] = set()
-    for owner in owners:
-        if owner not in seen:
-            seen.add(owner)
-            yield nodes[owner]
-            if len(seen) == len(nodes):
-                return
 
 
 def first_of_each(singles: Iterable[int], arrays: Iterable[NDArray[Any]], size: int) -> Iterator[int]:

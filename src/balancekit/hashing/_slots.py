@@ -29,7 +29,7 @@ from typing import Any, Final, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from balancekit.hashing._nodes import first_of_each
+from balancekit.hashing._nodes import WALKED, first_of_each
 
 __all__ = ["GROUP", "Slots"]
 
@@ -39,8 +39,6 @@ Indices: TypeAlias = "NDArray[np.signedinteger[Any]]"
 GROUP: Final = 0x8000_0000
 """Highest bit of a word that is an index into the groups; alone, the end of a group. Greater than any entry."""
 MIN_SLOT_BITS: Final = 6
-WALKED: Final = 1024
-"""Points that are looked at one by one for the order of owners, before arrays of them are."""
 SPARE_WORDS: Final = 1024
 """Of groups, beyond one per point: when a change would leave more, the ring is rebuilt without those no longer used."""
 
